@@ -1,0 +1,43 @@
+# Everything sets itself up: no target needs another one run before it.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench lock clean
+MAKEFLAGS += --no-print-directory
+BIN := .venv/bin
+# A command's output, only if it fails.
+quietly = { output=$$($(1) 2>&1) || { printf '%s\n' "$$output"; exit 1; }; }
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+
+setup: ## everything for developing, into .venv
+	@setup/install.sh core volumes dev
+
+demo: ## phantom mammograms in, a report out: five minutes, no account, no GPU
+	@setup/install.sh core
+	@$(BIN)/medimg demo
+
+# What needs TFX stays in one process, which imports it once and holds the shared pipeline run; the rest is dealt to two.
+test: setup ## all tests; a part of them: make test TESTS=tests/unit
+ifdef TESTS
+	@$(BIN)/python -m pytest $(TESTS)
+else
+	@$(BIN)/python -m pytest -n 2 tests/unit tests/contract
+	@$(BIN)/python -m pytest tests/components tests/e2e
+endif
+
+check: setup ## style, types, import rules, locks
+	@echo "check: style" && $(call quietly,$(BIN)/ruff check .) && $(call quietly,$(BIN)/ruff format --check .)
+	@echo "check: types" && $(call quietly,$(BIN)/mypy)
+	@echo "check: import rules" && $(call quietly,$(BIN)/lint-imports --no-logo)
+	@echo "check: locks" && $(BIN)/python setup/locks.py
+	@echo "check: passed"
+
+bench: setup ## the benchmarks, one after the other; results on the terminal
+	@for benchmark in benchmarks/bench_*.py; do echo "$$benchmark" && $(BIN)/python "$$benchmark" || exit 1; done
+
+lock: ## requirements/*.lock anew from pyproject.toml
+	@setup/lock.sh
+
+clean: ## away with .venv, caches and the demo's output
+	@rm -rf .venv .uv demo build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,145 @@
+"""Executor of CaseExampleGen: rows of metadata are dealt to shards, and one DoFn does all the work on pixels."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
+from tfx.types import artifact_utils
+
+from components.artifacts import Rejects
+from medimg.cases import Case
+from medimg.catalogue.tables import Catalogue, catalogue_cases, read_catalogue
+from medimg.errors import MedimgError, UnreadableFile
+from medimg.examples import record_to_examples
+from medimg.ingest import Ingest
+from medimg.records import read_record
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One TFRecord file to write: metadata only."""
+
+    split: str
+    path: str
+    cases: tuple[Case, ...]
+
+
+class WriteShard(beam.DoFn):
+    """Decodes the cases of one shard and writes its file under a temporary name, then renames it.
+
+    Yields:
+        the shard's outcome as JSON: cases written and what was quarantined.
+    """
+
+    def __init__(self, data_root: str, ingest: Ingest, largest_bytes: int) -> None:
+        self._data_root, self._ingest, self._largest_bytes = data_root, ingest, largest_bytes
+
+    def process(self, shard: Shard) -> Iterator[str]:
+        import tensorflow as tf
+
+        rejects: list[dict[str, Any]] = []
+        written = 0
+        # A name outside the split's folder: whatever reads the folder takes every file in it.
+        temporary = os.path.join(os.path.dirname(os.path.dirname(shard.path)), f".{shard.split}-{os.path.basename(shard.path)}-{os.getpid()}")
+        with tf.io.TFRecordWriter(temporary) as writer:
+            for case in shard.cases:
+                try:
+                    record, unreadable = read_record(case, data_root=Path(self._data_root), ingest=self._ingest)
+                    # All blocks of a study before the first is written: a slice that cannot be read must not leave half of it behind.
+                    for example in list(record_to_examples(record, largest_bytes=self._largest_bytes)):
+                        writer.write(example)
+                    written += 1
+                except UnreadableFile as error:
+                    rejects.append({"case_id": case.case_id, "split": shard.split, "reason": str(error), "images": len(case.images)})
+                    continue
+                rejects += [
+                    {"case_id": case.case_id, "split": shard.split, "reason": reason, "images": 1, "kept": "other views"} for reason in unreadable
+                ]
+        tf.io.gfile.makedirs(os.path.dirname(shard.path))
+        tf.io.gfile.rename(temporary, shard.path, overwrite=True)
+        logging.getLogger("medimg").info("%s %s written", shard.split, os.path.basename(shard.path))
+        yield json.dumps({"split": shard.split, "written": written, "rejects": rejects}, sort_keys=True)
+
+
+class Executor(BaseBeamExecutor):
+    """Decodes the cases of a catalogue and writes them as sharded Examples."""
+
+    def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
+        examples = artifact_utils.get_single_instance(output_dict["examples"])
+        rejects_uri = artifact_utils.get_single_uri(output_dict["rejects"])
+        catalogue = read_catalogue(Path(artifact_utils.get_single_uri(input_dict["catalogue"])))
+        settings = json.loads(exec_properties["examples_settings"])
+        ingest = ingest_from_json(exec_properties["ingest"])
+        splits = plan_splits(catalogue, columns=json.loads(exec_properties["columns"]), unlabelled=settings["unlabelled"])
+        shards = [shard for split, cases in splits.items() for shard in plan_shards(split, cases, examples.uri, settings["cases_per_shard"])]
+        with self._make_beam_pipeline() as pipeline:
+            _ = (
+                pipeline
+                | "Shards" >> beam.Create(shards)
+                | "Deal" >> beam.Reshuffle()  # Rows of metadata. Pixels never cross a shuffle: the runner keeps about 4 copies of what does.
+                | "Write" >> beam.ParDo(WriteShard(exec_properties["data_root"], ingest, settings["largest_bytes"]))
+                | "Gather" >> beam.combiners.ToList()
+                | "Note" >> beam.Map(write_rejects, os.path.join(rejects_uri, Rejects.FILE))
+            )
+        # file_format stays unset: the readers then take the compression from the name, and PNG gains nothing from gzip.
+        examples.split_names = artifact_utils.encode_split_names(sorted(splits))
+        examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
+        outcome = json.loads(Path(rejects_uri, Rejects.FILE).read_text())
+        artifact_utils.get_single_instance(output_dict["rejects"]).set_int_custom_property("count", count_images(outcome["rejects"]))
+        for split, count in outcome["written"].items():
+            examples.set_int_custom_property(f"cases_{split}", count)
+
+
+def ingest_from_json(text: str) -> Ingest:
+    """Ingest from its JSON form."""
+    values = json.loads(text)
+    size = values.pop("image_size")
+    return Ingest(image_size=tuple(size) if size else None, **values)
+
+
+def plan_splits(catalogue: Catalogue, *, columns: list[str], unlabelled: bool) -> dict[str, list[Case]]:
+    """Cases by the name of the split that they are written to, clinical columns cut down to `columns`."""
+    splits: dict[str, list[Case]] = {"train": [], "eval": [], "test": []}
+    for prefix, status in (("", "used"), ("unlabelled_", "unlabelled")):
+        if prefix and not unlabelled:
+            continue
+        for split in ("train", "eval", "test"):
+            for case in catalogue_cases(catalogue, statuses=(status,), split=split):
+                kept = {name: case.clinical.get(name) for name in columns}
+                splits.setdefault(prefix + split, []).append(dataclasses.replace(case, clinical=kept))
+    empty = [name for name in ("train", "eval", "test") if not splits[name]]
+    if empty:
+        raise MedimgError(f"no labelled case in split {', '.join(empty)}: more groups are needed, or another --split")
+    return splits
+
+
+def plan_shards(split: str, cases: list[Case], uri: str, cases_per_shard: int) -> Iterable[Shard]:
+    """Deals cases to files in an order that depends on their ids alone, so that neighbours in the table do not end up side by side."""
+    ordered = sorted(cases, key=lambda case: hashlib.sha256(case.case_id.encode()).digest())
+    count = -(-len(ordered) // cases_per_shard)
+    for number in range(count):
+        path = os.path.join(uri, f"Split-{split}", f"data_tfrecord-{number:05d}-of-{count:05d}")
+        yield Shard(split, path, tuple(ordered[number * cases_per_shard : (number + 1) * cases_per_shard]))
+
+
+def count_images(rejects: Iterable[Mapping[str, Any]]) -> int:
+    """Images that could not be used; a reject stands for one view, or for all views of a case."""
+    return sum(int(reject["images"]) for reject in rejects)
+
+
+def write_rejects(outcomes: list[str], path: str) -> None:
+    """Gathers what the shards say into one file, in a fixed order."""
+    parsed = [json.loads(outcome) for outcome in sorted(outcomes)]
+    written: dict[str, int] = {}
+    for outcome in parsed:
+        written[outcome["split"]] = written.get(outcome["split"], 0) + outcome["written"]
+    rejects = sorted((reject for outcome in parsed for reject in outcome["rejects"]), key=lambda reject: (reject["case_id"], reject["reason"]))
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps({"written": dict(sorted(written.items())), "rejects": rejects}, indent=1))

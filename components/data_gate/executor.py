@@ -1,0 +1,124 @@
+"""Executor of DataGate."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow_data_validation as tfdv
+from absl import logging
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import artifact_utils
+
+from components.artifacts import GateReport, Rejects
+from medimg.catalogue.tables import Catalogue, read_catalogue
+from medimg.errors import MedimgError
+
+
+class Executor(BaseExecutor):
+    """Checks the data against the contract; every finding is collected before the run is stopped."""
+
+    def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
+        settings = json.loads(exec_properties["settings"])
+        catalogue = read_catalogue(Path(artifact_utils.get_single_uri(input_dict["catalogue"])))
+        rejects = json.loads(Path(artifact_utils.get_single_uri(input_dict["rejects"]), Rejects.FILE).read_text())["rejects"]
+        anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
+        statistics = artifact_utils.get_single_instance(input_dict["statistics"])
+        failures = [
+            *schema_anomalies(anomalies),
+            *split_groups(catalogue),
+            *missing_classes(catalogue, exec_properties["head"]),
+            *too_many_quarantined(catalogue, sum(reject["images"] for reject in rejects), settings["quarantined_share"]),
+        ]
+        warnings = list(drifts(statistics, settings["drift"], head=exec_properties["head"]))
+        for warning in warnings:
+            logging.warning("DataGate: %s", warning)
+        report = Path(artifact_utils.get_single_uri(output_dict["report"]), GateReport.FILE)
+        report.write_text(json.dumps({"failures": failures, "warnings": warnings}, indent=1))
+        if failures:
+            more = f" (and {len(failures) - 1} more, see the log)" if len(failures) > 1 else ""
+            for failure in failures:
+                logging.error("DataGate: %s", failure)
+            raise MedimgError(f"DataGate: {failures[0]}{more}")
+
+
+def schema_anomalies(artifact: Any) -> Iterator[str]:
+    """What ExampleValidator found, one line per split and feature."""
+    for split in artifact_utils.decode_split_names(artifact.split_names):
+        found = anomalies_pb2.Anomalies.FromString(Path(artifact.uri, f"Split-{split}", "SchemaDiff.pb").read_bytes())
+        for feature, info in sorted(found.anomaly_info.items()):
+            yield f"split {split}, feature {feature}: {info.short_description.lower()} ({info.description})"
+
+
+def split_groups(catalogue: Catalogue) -> Iterator[str]:
+    """Groups whose cases lie in more than one split."""
+    placed = catalogue.cases[catalogue.cases.status.isin(["used", "unlabelled"])]
+    counts = placed.groupby("group_id")["split"].nunique()
+    for group in counts[counts > 1].index:
+        splits = sorted(placed[placed.group_id == group].split.unique())
+        yield f"group {group} is in splits {' and '.join(splits)}, expected one"
+
+
+def missing_classes(catalogue: Catalogue, head: str) -> Iterator[str]:
+    """Classes of the main head that a split lacks."""
+    column = f"label_{head}"
+    used = catalogue.cases[catalogue.cases.status == "used"]
+    if column not in used:
+        yield f"no case has a label {head!r}; labels found: {', '.join(str(name)[6:] for name in used if str(name).startswith('label_'))}"
+        return
+    classes = sorted(used[column].dropna().unique())
+    if len(classes) < 2:
+        yield f"label {head!r} has one class only ({', '.join(map(str, classes))}), expected two or more"
+    for split in ("train", "eval", "test"):
+        present = set(used[used.split == split][column].dropna())
+        for name in map(str, classes):
+            if name not in present:
+                yield f"class {name!r} of {head!r} is missing from split {split}; another seed, other ratios or more groups are needed"
+
+
+def too_many_quarantined(catalogue: Catalogue, rejected: int, share: float) -> Iterator[str]:
+    """The share of quarantined images, of the catalogue and of decoding together, against the config's limit."""
+    counts = catalogue.summary["images"]
+    quarantined = counts["quarantined"] + rejected
+    total = counts["used"] + counts["quarantined"]
+    if total and quarantined / total > share:
+        yield f"{quarantined} of {total} images are quarantined ({quarantined / total:.1%}), the config allows {share:.1%}"
+
+
+def drifts(artifact: Any, threshold: float, *, head: str) -> Iterator[str]:
+    """Clinical columns, and the main label, whose distribution in eval or test is far from train's; see `feature_distance`."""
+    by_split = {split: load_features(artifact, split) for split in artifact_utils.decode_split_names(artifact.split_names)}
+    for split in ("eval", "test"):
+        for name, feature in by_split.get(split, {}).items():
+            train = by_split.get("train", {}).get(name)
+            if train is None or not (name.startswith("clinical_") or name == f"label_{head}"):
+                continue
+            distance = feature_distance(train, feature)
+            if distance > threshold:
+                what = name.removeprefix("clinical_").removeprefix("label_")
+                yield f"{what} is distributed differently in {split} than in train: distance {distance:.2f}, warned of above {threshold:g}"
+
+
+def load_features(artifact: Any, split: str) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+    """Feature statistics of one split by feature name."""
+    path = os.path.join(artifact.uri, f"Split-{split}", "FeatureStats.pb")
+    datasets = tfdv.load_stats_binary(path).datasets
+    return {feature.path.step[0]: feature for dataset in datasets for feature in dataset.features}
+
+
+def feature_distance(first: statistics_pb2.FeatureNameStatistics, second: statistics_pb2.FeatureNameStatistics) -> float:
+    """L-infinity distance of the value shares, or the shift of the mean in the first's standard deviations."""
+    if first.HasField("num_stats") and second.HasField("num_stats"):
+        deviation = first.num_stats.std_dev
+        return float(abs(first.num_stats.mean - second.num_stats.mean) / deviation) if deviation > 0 else 0.0
+    shares = [value_shares(feature) for feature in (first, second)]
+    return max((abs(shares[0].get(label, 0.0) - shares[1].get(label, 0.0)) for label in {*shares[0], *shares[1]}), default=0.0)
+
+
+def value_shares(feature: statistics_pb2.FeatureNameStatistics) -> dict[str, float]:
+    """Share of each value of a text feature."""
+    buckets = feature.string_stats.rank_histogram.buckets
+    total = sum(bucket.sample_count for bucket in buckets)
+    return {bucket.label: bucket.sample_count / total for bucket in buckets} if total else {}

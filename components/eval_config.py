@@ -1,0 +1,77 @@
+"""The Evaluator's configuration: what is measured on which slices, and the gates that a model must pass to be blessed."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import tensorflow_model_analysis as tfma
+from google.protobuf.wrappers_pb2 import DoubleValue
+
+from medimg.evaluation.gates import Gate, check_gates, split_slice
+
+CASES = "cases"
+METRICS_MODULE = "components.tfma_metrics"
+
+
+def make_eval_config(
+    *, heads: Mapping[str, Sequence[str]], slices: Sequence[str] = (), gates: Sequence[Gate] = (), levels: Sequence[str] = (), code: str = ""
+) -> tfma.EvalConfig:
+    """The configuration for models with one output per head and raw Examples; checked here, not when the Evaluator runs.
+
+    The model is left without a name: given a baseline, TFX's executor adds it as a second one under that condition only, and without one
+    it drops the change thresholds.
+
+    Args:
+        heads: output of the model to classes, the positive one last. `transform_features` gives `label_<head>`.
+        slices: clinical columns; each value is a slice.
+        gates: become thresholds of exactly their own slice. A plain threshold would hold for every slice.
+        levels: coarser levels ("patient") for which figures are added under that name; two-class heads by max, others by mean.
+        code: hash of the metrics' source.
+
+    Raises:
+        UsageError: a gate names an unknown head, metric or slice.
+    """
+    check_gates(gates, heads=heads, slices=slices)
+    model = tfma.ModelSpec(signature_name="serving_default", preprocessing_function_names=["transform_features"])
+    if len(heads) == 1:
+        # TFMA takes the only output out of its dict, so that neither label nor metrics may name it.
+        model.label_key = f"label_{next(iter(heads))}"
+    else:
+        model.label_keys.update({head: f"label_{head}" for head in heads})
+    specs = [
+        make_metrics_spec(classes, gates=[gate for gate in gates if gate.head == head], levels=levels, code=code) for head, classes in heads.items()
+    ]
+    if len(heads) > 1:
+        for spec, head in zip(specs, heads, strict=True):
+            spec.output_names.append(head)
+    slicing = [tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[f"clinical_{column}"]) for column in slices)]
+    config = tfma.EvalConfig(model_specs=[model], slicing_specs=slicing, metrics_specs=specs)
+    tfma.utils.verify_eval_config(config)
+    return config
+
+
+def make_metrics_spec(classes: Sequence[str], *, gates: Iterable[Gate], levels: Sequence[str], code: str) -> tfma.MetricsSpec:
+    """Our metrics of one head, and its gates; the output is named by the caller."""
+    settings = [{"name": CASES}, *({"name": level, "group_key": f"level_{level}", "how": "max" if len(classes) == 2 else "mean"} for level in levels)]
+    metrics = [tfma.MetricConfig(class_name="ExampleCount")]
+    for setting in settings:
+        config = json.dumps({**setting, "classes": list(classes), "code": code}, sort_keys=True)
+        metrics.append(tfma.MetricConfig(class_name="CaseMetrics", module=METRICS_MODULE, config=config))
+    thresholds: dict[str, list[tfma.PerSliceMetricThreshold]] = defaultdict(list)
+    for gate in gates:
+        thresholds[f"{CASES}/{gate.metric}"].append(make_threshold(gate))
+    by_metric = {name: tfma.PerSliceMetricThresholds(thresholds=items) for name, items in thresholds.items()}
+    return tfma.MetricsSpec(metrics=metrics, per_slice_thresholds=by_metric)
+
+
+def make_threshold(gate: Gate) -> tfma.PerSliceMetricThreshold:
+    """The gate as a threshold of its slice only."""
+    wanted = split_slice(gate.slice)
+    slicing = tfma.SlicingSpec(feature_values={f"clinical_{wanted[0]}": wanted[1]}) if wanted else tfma.SlicingSpec()
+    threshold = tfma.MetricThreshold(value_threshold=tfma.GenericValueThreshold(lower_bound=DoubleValue(value=gate.lower_bound)))
+    if gate.change is not None:
+        change = tfma.GenericChangeThreshold(direction=tfma.MetricDirection.HIGHER_IS_BETTER, absolute=DoubleValue(value=gate.change))
+        threshold.change_threshold.CopyFrom(change)
+    return tfma.PerSliceMetricThreshold(slicing_specs=[slicing], threshold=threshold)

@@ -1,0 +1,221 @@
+"""Executor of ReportGen."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import tensorflow_model_analysis as tfma
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.types import artifact_utils
+from tfx.utils import path_utils
+
+from components.artifacts import GateReport, Rejects
+from components.eval_config import CASES
+from components.scoring import list_records, read_images, score_examples
+from medimg.catalogue.tables import Catalogue, read_catalogue
+from medimg.evaluation.bundle import METRICS_FILE, write_bundle
+from medimg.evaluation.figures import Figure, measure, value_text
+from medimg.evaluation.gates import OVERALL, Gate, split_slice
+from medimg.evaluation.protocols import Protocol, find_protocols
+from medimg.evaluation.report import RunFacts, mistakes_of
+from medimg.fingerprints import hash_tree
+
+SPLIT = "test"
+PACKAGES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-model-analysis", "tensorflow-data-validation", "ml-metadata", "pydicom", "numpy")
+AGREEMENT = 1e-6
+
+
+class Executor(BaseExecutor):
+    """Scores the test split, measures it, holds it against the Evaluator's figures, and writes the report's folder."""
+
+    def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
+        config = json.loads(exec_properties["config"])
+        artifact = artifact_utils.get_single_instance(output_dict["report"])
+        catalogue = read_catalogue(Path(artifact_utils.get_single_uri(input_dict["catalogue"])))
+        heads = {head["name"]: tuple(head["classes"]) for head in config["model"]["heads"]}
+        files = list_records(artifact_utils.get_single_uri(input_dict["examples"]), SPLIT)
+        model = Path(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"])))
+        predictions = complete(score_examples(model, files, heads=heads), catalogue, heads=heads, columns=config["evaluation"]["slices"])
+        protocols = find_protocols(config["evaluation"]["protocols"])
+        figures = measure(
+            predictions,
+            heads=heads,
+            protocols=protocols,
+            slices=config["evaluation"]["slices"],
+            split=SPLIT,
+            resamples=config["evaluation"]["resamples"],
+        )
+        evaluated = read_evaluation(artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads))
+        differences = list(find_differences(figures, evaluated, protocols=protocols))
+        facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
+        facts = dataclasses.replace(facts, warnings=[*facts.warnings, *differences])
+        images = read_images(files, {mistake.case_id for mistake in mistakes_of(predictions, facts)})
+        write_bundle(Path(artifact.uri), figures=figures, predictions=predictions, facts=facts, gallery=images)
+        note_figures(artifact, figures)
+
+
+def complete(predictions: pd.DataFrame, catalogue: Catalogue, *, heads: Mapping[str, Sequence[str]], columns: Sequence[str]) -> pd.DataFrame:
+    """Adds split, fold and the columns that no Example of this split happens to carry."""
+    folds = catalogue.cases.set_index("case_id")["fold"]
+    predictions = predictions.assign(split=SPLIT, fold=predictions.case_id.map(folds).astype("Int64"))
+    for column in (*(f"label_{head}" for head in heads), *(f"clinical_{column}" for column in columns)):
+        if column not in predictions:
+            predictions[column] = None
+    return predictions
+
+
+def only_head(heads: Mapping[str, Sequence[str]]) -> str:
+    """The head's name if there is just one: TFMA knows the only output of a model by the empty name."""
+    return next(iter(heads)) if len(heads) == 1 else ""
+
+
+def read_evaluation(uri: str, *, only_head: str) -> dict[tuple[str, str, str], float]:
+    """The Evaluator's figures of the candidate model by (head, metric, slice)."""
+    found: dict[tuple[str, str, str], float] = {}
+    result = tfma.load_eval_result(uri, model_name=candidate_name(uri))
+    for slice_key, by_output in result.slicing_metrics:
+        name = ",".join(f"{column.removeprefix('clinical_')}={show(value)}" for column, value in slice_key) or OVERALL
+        for head, by_class in by_output.items():
+            for metric, value in by_class.get("", {}).items():
+                if "doubleValue" in value:
+                    found[head or only_head, metric, name] = float(value["doubleValue"])
+    return found
+
+
+def candidate_name(uri: str) -> str:
+    """The name that the candidate has beside a baseline; empty without one."""
+    config = tfma.load_eval_result(uri).config
+    return next((spec.name for spec in config.model_specs if not spec.is_baseline), "")
+
+
+def show(value: Any) -> str:
+    """A slice's value as the report's figures name it."""
+    return value.decode() if isinstance(value, bytes) else value_text(value)
+
+
+def find_differences(figures: Sequence[Figure], evaluated: Mapping[tuple[str, str, str], float], *, protocols: Sequence[Protocol]) -> Iterator[str]:
+    """Lines for the reader where the report and the Evaluator differ on the same figure.
+
+    They run the same code on the same cases. What is left is the last bit of a score, which depends on the size of a batch: where two cases are
+    as good as tied it can swap them. Not worth a trained model, but the reader must know.
+    The Evaluator counts every labelled case once, so only protocols that leave none out and roll none up have the same figure.
+    """
+    native = {protocol.name for protocol in protocols if protocol.aggregate == "none" and not protocol.where}
+    for figure in figures:
+        other = evaluated.get((figure.head, f"{CASES}/{figure.name}", figure.slice))
+        if figure.protocol not in native or other is None or (math.isnan(other) and math.isnan(figure.value)):
+            continue
+        if not abs(other - figure.value) <= AGREEMENT:
+            yield f"{figure.head} {figure.name} on {figure.slice}: the report has {figure.value:.6f}, the Evaluator {other:.6f}"
+
+
+def gather_facts(
+    input_dict: Mapping[str, list[Any]],
+    exec_properties: Mapping[str, Any],
+    *,
+    catalogue: Catalogue,
+    evaluated: Mapping[tuple[str, str, str], float],
+    model: Path,
+) -> RunFacts:
+    """What the report says of the run: blessing, counts, versions, hashes, warnings. No path and no clock."""
+    config = json.loads(exec_properties["config"])
+    summary = catalogue.summary
+    gate = json.loads(Path(artifact_utils.get_single_uri(input_dict["gate"]), GateReport.FILE).read_text())
+    rejects = json.loads(Path(artifact_utils.get_single_uri(input_dict["rejects"]), Rejects.FILE).read_text())["rejects"]
+    gates = [Gate(**values) for values in config["evaluation"]["gates"]]
+    validation = tfma.load_validation_result(artifact_utils.get_single_uri(input_dict["evaluation"])) if gates else None
+    heads = {head["name"]: list(head["classes"]) for head in config["model"]["heads"]}
+    return RunFacts(
+        title=f"{summary['title'] or config['data_set']}: {config['model']['heads'][0]['name']}",
+        config_name=config["name"],
+        data_set=config["data_set"],
+        heads=heads,
+        licence=summary["licence"],
+        doi=summary["doi"],
+        blessed=bool(validation.validation_ok) if validation else None,
+        gates=[(describe_gate(one, evaluated), passes(one, validation, heads=heads)) for one in gates],
+        summary=summary,
+        config=dict(flatten(without_folders(config))),
+        versions={name: version(name) for name in PACKAGES},
+        hashes={"catalogue": summary["content_hash"], **json.loads(exec_properties["facts"]), "model": hash_tree(model)},
+        warnings=[f"{reject['case_id']} could not be read while writing Examples: {reject['reason']}" for reject in rejects] + gate["warnings"],
+        synthetic=bool(summary.get("synthetic")),
+        split=SPLIT,
+    )
+
+
+def passes(gate: Gate, validation: Any, *, heads: Mapping[str, Sequence[str]]) -> bool:
+    """Whether the Evaluator let the gate pass: an absent slice and an undefined figure do not."""
+    place = output_of(gate.head, heads), f"{CASES}/{gate.metric}", gate.slice
+    return gate.slice not in missing_slices(validation) and place not in failed_gates(validation)
+
+
+def failed_gates(validation: Any) -> Iterator[tuple[str, str, str]]:
+    """(head, metric, slice) of each threshold that was missed on a slice that exists."""
+    for by_slice in validation.metric_validations_per_slice:
+        name = ",".join(f"{one.column.removeprefix('clinical_')}={show_single(one)}" for one in by_slice.slice_key.single_slice_keys) or OVERALL
+        for failure in by_slice.failures:
+            yield failure.metric_key.output_name, failure.metric_key.name, name
+
+
+def missing_slices(validation: Any) -> Iterator[str]:
+    """Gated slices without a case: every gate on them fails, though TFMA lists no failure of theirs."""
+    for spec in validation.missing_slices:
+        yield ",".join(f"{column.removeprefix('clinical_')}={value}" for column, value in spec.feature_values.items()) or OVERALL
+
+
+def output_of(head: str, heads: Mapping[str, Sequence[str]]) -> str:
+    """TFMA's name of a head's output."""
+    return "" if only_head(heads) else head
+
+
+def show_single(key: Any) -> str:
+    """The value of one column of a slice."""
+    value = getattr(key, key.WhichOneof("kind"))
+    return show(value)
+
+
+def describe_gate(gate: Gate, evaluated: Mapping[tuple[str, str, str], float]) -> str:
+    """The gate in words, with what was found."""
+    found = evaluated.get((gate.head, f"{CASES}/{gate.metric}", gate.slice))
+    if found is None and split_slice(gate.slice):
+        return f"{gate}: no such slice in the {SPLIT} split"
+    return f"{gate}: found {found:.3f}" if found is not None and not math.isnan(found) else f"{gate}: undefined"
+
+
+def without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with a file of weights by its name alone: where it lies is this machine's business, and its hash stands beside."""
+    weights = config["model"]["weights"]
+    return {**config, "model": {**config["model"], "weights": weights and Path(weights).name}}
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted key and value of nested settings."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", json.dumps(value) if isinstance(value, list) else str(value)
+
+
+def note_figures(artifact: Any, figures: Sequence[Figure]) -> None:
+    """Puts every figure into ML Metadata as custom properties of the report.
+
+    Each number is one, `<head>.<metric>.<protocol>.<level>.<split>.<slice>.<what>`, to look up and compare; `metrics` is the whole of
+    metrics.json, because the store keeps six digits of a number.
+    """
+    artifact.set_string_custom_property("metrics", Path(artifact.uri, METRICS_FILE).read_text())
+    for figure in figures:
+        key = ".".join((figure.head, figure.name, figure.protocol, figure.level, figure.split, figure.slice))
+        artifact.set_int_custom_property(f"{key}.n", figure.n)
+        artifact.set_int_custom_property(f"{key}.groups", figure.groups)
+        for what, value in (("value", figure.value), ("low", figure.low), ("high", figure.high)):
+            if not math.isnan(value):
+                artifact.set_float_custom_property(f"{key}.{what}", value)

@@ -1,0 +1,68 @@
+"""The exported model: a tf.Module with the two signatures that TensorFlow Serving, TFMA and our own prediction call.
+
+Not `model.save` and not `ExportArchive`: both fail with the layer that TensorFlow Transform makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from medimg.tasks import Task
+
+EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
+
+
+def raw_spec(transform_output: Any) -> dict[str, Any]:
+    """Parsing specification of the raw features that Transform knows; the images are the task's own business."""
+    return {name: spec for name, spec in transform_output.raw_feature_spec().items() if not name.startswith(("image_", "mask_"))}
+
+
+class Serving(tf.Module):
+    """Serialized raw Examples in, probabilities or transformed features out."""
+
+    def __init__(self, model: keras.Model, *, task: Task, settings: Any, transform_output: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.transform_layer = transform_output.transform_features_layer()
+        self._task, self._settings = task, settings
+        self._raw_spec = raw_spec(transform_output)
+        self._sizes = task.clinical_sizes(transform_output, settings)
+
+    @tf.function(input_signature=[EXAMPLES])
+    def serve(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        """Head to probabilities, float32 [batch, classes]; labels need not be there, nor images (an absent view is masked)."""
+        images = tf.io.parse_example(examples, self._task.image_spec(self._settings))
+        inputs = decode_batch(images, task=self._task, settings=self._settings)
+        wanted = {name: self._raw_spec[name] for name in self._sizes}
+        if wanted:
+            transformed = self.transform_layer(tf.io.parse_example(examples, wanted))
+            inputs |= self._task.clinical_inputs(transformed, self._settings, self._sizes)
+        outputs: Mapping[str, tf.Tensor] = self.model(inputs, training=False)
+        return outputs
+
+    @tf.function(input_signature=[EXAMPLES])
+    def transform(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        """The transformed features: `label_<head>` int64 [batch, 1], -1 where missing, and the clinical inputs."""
+        return dict(self.transform_layer(tf.io.parse_example(examples, self._raw_spec)))
+
+
+def decode_batch(images: Mapping[str, tf.Tensor], *, task: Task, settings: Any) -> dict[str, tf.Tensor]:
+    """`task.decode_case` over a batch of parsed image features."""
+
+    def decode(case: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return task.decode_case(case, settings)
+
+    one_case = {name: tf.TensorSpec(tensor.shape[1:], tensor.dtype) for name, tensor in images.items()}
+    decoded = tf.function(decode).get_concrete_function(one_case).structured_outputs
+    specs = {name: tf.TensorSpec(tensor.shape, tensor.dtype) for name, tensor in decoded.items()}
+    return dict(tf.map_fn(decode, dict(images), fn_output_signature=specs))
+
+
+def export(serving: Serving, folder: str) -> None:
+    """Writes the SavedModel with `serving_default` and `transform_features` to `folder`."""
+    signatures = {"serving_default": serving.serve, "transform_features": serving.transform}
+    tf.saved_model.save(serving, folder, signatures=signatures)

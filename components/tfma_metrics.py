@@ -1,0 +1,139 @@
+"""CaseMetrics: our exact metrics inside TensorFlow Model Analysis, per case or rolled up to a level, equal to the report's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.metrics import metric_types, metric_util
+
+from medimg.evaluation.metrics import evaluate, metrics_of
+
+COUNTS = ("n", "positives")
+
+
+class Row(NamedTuple):
+    """One case on its way into the figures: its group ("" for none), class index and probabilities [C]."""
+
+    group: str
+    label: int
+    probabilities: tuple[float, ...]
+
+
+class CaseMetrics(tfma.metrics.Metric):
+    """Emits `<name>/<metric>` for every metric of `medimg.evaluation.metrics.metrics_of(classes)`, with `<name>/n` and `<name>/positives`.
+
+    Labels are class indices, below 0 for a case without one, which does not count. A metric that is undefined (one class) is NaN, and
+    NaN fails every threshold.
+    """
+
+    def __init__(self, classes: Sequence[str], name: str = "cases", group_key: str | None = None, how: str = "max", code: str = "") -> None:
+        """Stores the configuration.
+
+        Args:
+            classes: of the head, the positive one last.
+            name: prefix of the keys.
+            group_key: raw feature that cases are rolled up by ("level_patient"); None counts each case.
+            how: "max" (two classes: the highest positive probability, positive if any case is) or "mean".
+            code: hash of the metrics' source; part of the configuration so that changed code evaluates again.
+        """
+        super().__init__(create_computations, classes=list(classes), name=name, group_key=group_key, how=how, code=code)
+
+
+metric_types.register_metric(CaseMetrics)
+
+
+def create_computations(
+    classes: Sequence[str],
+    name: str = "cases",
+    group_key: str | None = None,
+    how: str = "max",
+    code: str = "",
+    eval_config: Any = None,
+    model_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+) -> list[Any]:
+    """One computation per model and output; TFMA calls this with the arguments that it finds by name."""
+    del code  # Only there to be part of the configuration.
+    features = [metric_types.FeaturePreprocessor(feature_keys=[group_key], include_default_inputs=True)] if group_key else None
+    computations = []
+    for model_name in model_names or [""]:
+        for output_name in output_names or [""]:
+            place = {"model_name": model_name, "output_name": output_name}
+            combiner = CaseCombiner(
+                classes, keys=make_keys(classes, name=name, place=place), roll_up=(group_key, how), place=place, eval_config=eval_config
+            )
+            computations.append(metric_types.MetricComputation(keys=list(combiner.keys.values()), preprocessors=features, combiner=combiner))
+    return computations
+
+
+def make_keys(classes: Sequence[str], *, name: str, place: Mapping[str, str]) -> dict[str, Any]:
+    """TFMA's key of each metric. The weighting is None, not its default False: thresholds by name look for None and would never be found."""
+    names = [*metrics_of(classes), *(COUNTS if len(classes) == 2 else COUNTS[:1])]
+    return {metric: metric_types.MetricKey(name=f"{name}/{metric}", example_weighted=None, **place) for metric in names}
+
+
+class CaseCombiner(beam.CombineFn):
+    """Keeps label and probabilities of every case; exact metrics need them all (some 100 bytes per case)."""
+
+    def __init__(
+        self, classes: Sequence[str], *, keys: Mapping[str, Any], roll_up: tuple[str | None, str], place: Mapping[str, str], eval_config: Any
+    ) -> None:
+        self.classes, self.keys, self.place = list(classes), keys, place
+        self.group_key, self.how = roll_up
+        self.eval_config = eval_config
+        if self.group_key and self.how == "max" and len(self.classes) != 2:
+            raise ValueError(f"CaseMetrics: how='max' is defined for two classes, found {len(self.classes)}; use 'mean'")
+
+    def create_accumulator(self) -> list[Row]:
+        return []
+
+    def add_input(self, accumulator: list[Row], element: Any) -> list[Row]:
+        triples = metric_util.to_label_prediction_example_weight(element, eval_config=self.eval_config, flatten=False, squeeze=False, **self.place)
+        for label, prediction, _ in triples:
+            index = int(np.asarray(label).reshape(-1)[0])
+            if index >= 0:
+                probabilities = tuple(np.asarray(prediction, dtype=np.float64).reshape(-1).tolist())
+                accumulator.append(Row(self.read_group(element), index, probabilities))
+        return accumulator
+
+    def read_group(self, element: Any) -> str:
+        """The case's id at the level that is rolled up to."""
+        if not self.group_key:
+            return ""
+        value = np.asarray(element.features[self.group_key]).reshape(-1)
+        if not len(value):
+            raise ValueError(f"CaseMetrics: a case without {self.group_key}, which its roll-up needs")
+        return value[0].decode() if isinstance(value[0], bytes) else str(value[0])
+
+    def merge_accumulators(self, accumulators: Any) -> list[Row]:
+        return [row for accumulator in accumulators for row in accumulator]
+
+    def extract_output(self, accumulator: list[Row]) -> dict[Any, float]:
+        rows = roll_up_rows(accumulator, how=self.how, classes=len(self.classes)) if self.group_key else accumulator
+        labels_N = np.array([row.label for row in rows], dtype=np.int64)
+        probabilities_NC = np.array([row.probabilities for row in rows], dtype=np.float64).reshape(len(rows), -1 if rows else len(self.classes))
+        if probabilities_NC.shape[1] != len(self.classes):
+            raise ValueError(f"CaseMetrics: the model's output has {probabilities_NC.shape[1]} values per case, expected {len(self.classes)}")
+        values = {**evaluate(labels_N, probabilities_NC, classes=self.classes), "n": float(len(rows)), "positives": float((labels_N == 1).sum())}
+        return {key: values[metric] for metric, key in self.keys.items()}
+
+
+def roll_up_rows(rows: Sequence[Row], *, how: str, classes: int) -> list[Row]:
+    """One row per group, by the same rule as `medimg.evaluation.protocols.roll_up`."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    rolled = []
+    for group, members in sorted(groups.items()):
+        labels = {row.label for row in members}
+        if classes > 2 and len(labels) > 1:
+            continue
+        probabilities_MC = np.array([row.probabilities for row in members])
+        highest = probabilities_MC[:, -1].max()
+        probabilities = (1 - highest, highest) if how == "max" else tuple(probabilities_MC.mean(axis=0))
+        rolled.append(Row(group, max(labels), probabilities))
+    return rolled

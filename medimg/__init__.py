@@ -1,0 +1,1 @@
+"""Medical imaging from archive to Examples and evidence; free of TFX, Beam and Kubeflow."""

@@ -1,0 +1,224 @@
+"""Builds the catalogue of a data set: scan, list, settle duplicates, split, write. Nothing is lost on the way: the counts add up."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from medimg.cases import PHANTOM_FILE, Case, DataSet, Header, Listing, Reject
+from medimg.catalogue.constant import find_constant
+from medimg.catalogue.duplicates import ACTIVE, TwinFindings, find_copies, find_uid_clashes, settle_twins
+from medimg.catalogue.index import Scan, scan
+from medimg.catalogue.quality import find_unusable, flag_headers
+from medimg.catalogue.split import SPLITS, Assignment, SplitSettings, assign_splits
+from medimg.catalogue.summary import (
+    count_before_exclusions,
+    count_splits,
+    count_statuses,
+    describe_data_set,
+    hash_content,
+    list_reasons,
+    list_twins,
+)
+from medimg.catalogue.tables import CASES, IMAGES, SUMMARY, Catalogue, is_absent, make_cases_table, make_images_table, read_catalogue, write_catalogue
+from medimg.errors import MedimgError, UsageError
+
+
+@dataclass(frozen=True)
+class Division:
+    """Where the groups that may be used or are unlabelled went, with what is odd about it."""
+
+    strata: dict[str, str]
+    assignments: dict[str, Assignment]
+    anomalies: list[str]
+
+
+def build_catalogue(
+    data_set: DataSet,
+    *,
+    data_root: Path,
+    to: Path,
+    split: SplitSettings,
+    previous: Path | None = None,
+    index_path: Path | None = None,
+    workers: int | None = None,
+) -> Catalogue:
+    """Reads what is new below `data_root`, and writes cases.parquet, images.parquet and summary.json to `to`.
+
+    The same data and settings give the same bytes, wherever the data lie and however many workers read them.
+
+    Args:
+        previous: folder of an earlier catalogue of this data set; its groups keep their split.
+        index_path: cache of what was read before, see `medimg.catalogue.index`.
+
+    Raises:
+        UsageError: no such folder, no image in it, a missing table, a previous catalogue of another data set, too few groups.
+        MedimgError: the data set's listing loses or doubles a file.
+    """
+    tables = data_set.list_tables(data_root)
+    earlier = read_previous(previous, data_set=data_set, settings=split) if previous else {}
+    found = scan(data_root, index_path=index_path, workers=workers, skip=[to / name for name in (CASES, IMAGES, SUMMARY)])
+    check_any_image(found, data_root)
+    usable, listing, rejects = list_checked(data_set, data_root=data_root, headers=found.headers)
+    headers = {header.path: header for header in found.headers}
+    head = next(iter(data_set.heads))
+    blank = find_constant(usable, root=data_root)
+    twins = settle_twins(listing.cases, headers=headers, head=head, blank=blank)
+    division = divide(twins, data_set=data_set, settings=split, previous=earlier, root=data_root)
+    rejected = [*found.quarantined, *rejects]
+    flags = flag_headers(found.headers, blank=blank)
+    files = len(found.headers) + len(found.quarantined)
+    summary: dict[str, Any] = {
+        **describe_data_set(data_set),
+        "synthetic": (data_root / PHANTOM_FILE).is_file(),
+        "content_hash": hash_content(found.content, tables=tables, root=data_root),
+        "split_settings": asdict(split),
+        **count_statuses(twins.cases, rejects=rejected, files=files),
+        "before_exclusions": count_before_exclusions(listing.cases, head=head, files=files),
+        "groups": count_groups(division.assignments),
+        "splits": count_splits(twins.cases, head=head, assignments=division.assignments, strata=division.strata),
+        **{status: list_reasons(twins.cases, rejects=rejected, status=status) for status in ("excluded", "quarantined", "unlabelled")},
+        "duplicates": list_twins(twins.twins),
+        "quality_flags": dict(sorted(Counter(flag.partition(":")[0] for path in flags for flag in flags[path]).items())),
+        "anomalies": [*listing.anomalies, *twins.anomalies, *division.anomalies],
+        "other_files": found.other_files,
+    }
+    return write_catalogue(
+        to,
+        cases=make_cases_table(twins.cases, assignments=division.assignments, strata=division.strata),
+        images=make_images_table(twins.cases, rejects=rejected, headers=headers, flags=flags),
+        summary=summary,
+    )
+
+
+def data_fingerprint(data_set: DataSet, *, data_root: Path, index_path: Path | None = None, workers: int | None = None) -> str:
+    """The `content_hash` that a catalogue of these data would have, without building it."""
+    tables = data_set.list_tables(data_root)
+    found = scan(data_root, index_path=index_path, workers=workers)
+    check_any_image(found, data_root)
+    return hash_content(found.content, tables=tables, root=data_root)
+
+
+def check_any_image(found: Scan, root: Path) -> None:
+    """Raises UsageError if there is nothing to catalogue."""
+    if not found.headers:
+        why = f" ({len(found.quarantined)} unreadable, first: {found.quarantined[0].reason})" if found.quarantined else ""
+        raise UsageError(f"{root}: no readable image among {len(found.quarantined) + found.other_files} files{why}; expected DICOM, PNG or JPEG")
+
+
+def list_checked(data_set: DataSet, *, data_root: Path, headers: Sequence[Header]) -> tuple[list[Header], Listing, list[Reject]]:
+    """The data set's listing of the headers that can be trusted.
+
+    Returns:
+        the headers that were listed, the listing, and all rejects: unusable files, clashing UIDs, copies, and the listing's own.
+    """
+    rejects = find_unusable(headers)
+    usable = without(headers, rejects)
+    rejects += find_uid_clashes(usable)
+    usable = without(usable, rejects)
+    listing = data_set.list_cases(data_root, usable)
+    # Listed once with the copies in it, because only that shows whether a table gives two copies different labels.
+    owners = {image.path: case.case_id for case in listing.cases for image in (*case.images, *case.masks)}
+    if copies := find_copies(usable, owners=owners):
+        rejects += copies
+        usable = without(usable, copies)
+        listing = data_set.list_cases(data_root, usable)
+    check_claims(listing, headers=usable, name=data_set.name)
+    return usable, listing, [*rejects, *listing.rejects]
+
+
+def without(headers: Sequence[Header], rejects: Iterable[Reject]) -> list[Header]:
+    """The headers whose file is not rejected."""
+    rejected = {reject.path for reject in rejects}
+    return [header for header in headers if header.path not in rejected]
+
+
+def check_claims(listing: Listing, *, headers: Sequence[Header], name: str) -> None:
+    """Raises MedimgError unless every file is in one case or one reject, and case ids are unique: else the data set's module has a bug."""
+    claims: dict[str, list[str]] = defaultdict(list)
+    for case in listing.cases:
+        for path in dict.fromkeys(image.path for image in (*case.images, *case.masks)):
+            claims[path].append(f"case {case.case_id}")
+    for reject in listing.rejects:
+        claims[reject.path].append(f"the rejects ({reject.reason})")
+    for path in sorted(header.path for header in headers):
+        claimed = claims.pop(path, [])
+        if len(claimed) != 1:
+            raise MedimgError(f"data set {name}: {path} is in {' and '.join(claimed) or 'no case and no reject'}, expected exactly one")
+    if claims:
+        raise MedimgError(f"data set {name}: {min(claims)} is in {claims[min(claims)][0]}, but no such image was found")
+    repeated = [case_id for case_id, count in Counter(case.case_id for case in listing.cases).items() if count > 1]
+    if repeated:
+        raise MedimgError(f"data set {name}: case id {min(repeated)} is given to several cases, expected unique ids")
+
+
+def read_previous(folder: Path, *, data_set: DataSet, settings: SplitSettings) -> dict[str, Assignment]:
+    """Assignments of an earlier catalogue by group; folds only if their number is the same."""
+    catalogue = read_catalogue(folder)
+    if catalogue.summary["data_set"] != data_set.name:
+        raise UsageError(f"{folder}: a catalogue of {catalogue.summary['data_set']}, expected an earlier one of {data_set.name}")
+    same_folds = catalogue.summary["split_settings"]["folds"] == settings.folds
+    rows = catalogue.cases[["group_id", "split", "fold"]].to_dict("records")
+    return {
+        row["group_id"]: Assignment(row["split"], int(row["fold"]) if same_folds and not is_absent(row["fold"]) else None)
+        for row in rows
+        if not is_absent(row["split"])
+    }
+
+
+def divide(twins: TwinFindings, *, data_set: DataSet, settings: SplitSettings, previous: Mapping[str, Assignment], root: Path) -> Division:
+    """Splits the groups of used and unlabelled cases; a group whose every case is excluded belongs to no split."""
+    head = next(iter(data_set.heads))
+    active: dict[str, list[Case]] = defaultdict(list)
+    for case in sorted(twins.cases, key=lambda case: case.case_id):
+        if case.status in ACTIVE:
+            active[case.group_id].append(case)
+    if not active:
+        example = f", e.g. {twins.cases[0].case_id}: {twins.cases[0].reason}" if twins.cases else ""
+        raise UsageError(f"{root}: none of {len(twins.cases)} cases can be used{example}")
+    strata = {group: name_stratum(cases, head=head, columns=data_set.stratify_by) for group, cases in active.items()}
+    official = {group: cases[0].official_split for group, cases in active.items() if cases[0].official_split}
+    assignments = assign_splits(strata, settings=settings, previous=previous, official=official, links=twins.links)
+    anomalies = [
+        f"group {group}: cases with different official splits ({', '.join(map(str, names))}), {assignments[group].split} is taken"
+        for group, cases in sorted(active.items())
+        if len(names := sorted({str(case.official_split) for case in cases})) > 1
+    ]
+    anomalies += [
+        f"groups {first} and {second} share pixels but were in {assignments[first].split} and {assignments[second].split} before; neither is moved"
+        for first, second in twins.links
+        if first in assignments and second in assignments and assignments[first].split != assignments[second].split
+    ]
+    classes = data_set.heads[head] or (data_set.list_classes(root)[head] if data_set.list_classes else ())
+    return Division(strata, assignments, anomalies + find_missing_classes(active, head=head, classes=classes, assignments=assignments))
+
+
+def name_stratum(cases: Sequence[Case], *, head: str, columns: Sequence[str]) -> str:
+    """What is balanced: the group's labels and its values of the stratifying columns, "Benign+Malignant, D1"."""
+    labelled = [case for case in cases if head in case.labels]
+    parts = ["+".join(sorted({case.labels[head] for case in labelled})) or "unlabelled"]
+    for column in columns:
+        parts.append("+".join(sorted({str(case.clinical.get(column)) for case in labelled or cases})))
+    return ", ".join(parts)
+
+
+def find_missing_classes(
+    active: Mapping[str, Sequence[Case]], *, head: str, classes: Sequence[str], assignments: Mapping[str, Assignment]
+) -> list[str]:
+    """One line for each class of the first head that a split lacks."""
+    present = {
+        (assignments[group].split, case.labels[head])
+        for group, cases in active.items()
+        for case in cases
+        if case.status == "used" and head in case.labels
+    }
+    return [f"split {split}: no used case with {head} {name}" for split in SPLITS for name in classes if (split, name) not in present]
+
+
+def count_groups(assignments: Mapping[str, Assignment]) -> dict[str, int]:
+    """Number of groups in each split."""
+    counts = Counter(assignment.split for assignment in assignments.values())
+    return {split: counts[split] for split in SPLITS}

@@ -1,0 +1,201 @@
+"""The index of a data root: what each file was found to be, so that an unchanged file is read once only.
+
+A Parquet file keyed by (path, size, mtime_ns). It is a cache: it may be deleted at any time, and no output depends on it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from medimg import dicom, ingest, raster
+from medimg.cases import Header, Reject
+from medimg.catalogue.progress import show_progress
+from medimg.dicom.safety import guarded_map
+from medimg.errors import MedimgError, UsageError
+from medimg.files import hash_file, replace_file
+
+SAVE_EVERY_SECONDS = 20.0
+COLUMNS = pa.schema(
+    [(name, pa.int64() if name in ("size", "mtime_ns") else pa.string())
+     for name in ("path", "size", "mtime_ns", "outcome", "kind", "sha256", "pixel_hash", "tags", "reason")]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Unreadable(Reject):
+    """A file that looks like an image and cannot be read; `sha256` is empty if not even its bytes can be."""
+
+    size: int = 0
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Every file below a root, in one of three places; sorted by path.
+
+    Attributes:
+        headers: images.
+        quarantined: files that should be images and cannot be read, each with its reason.
+        other_files: number of files that are no images (tables, licences).
+        read: number of files that had to be read; the rest came from the index.
+    """
+
+    headers: list[Header]
+    quarantined: list[Unreadable]
+    other_files: int
+    read: int
+
+    @property
+    def content(self) -> list[tuple[str, str]]:
+        """(path, sha256) of every image, readable or not."""
+        readable = [(header.path, header.sha256) for header in self.headers]
+        return readable + [(unreadable.path, unreadable.sha256) for unreadable in self.quarantined]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the index; `outcome` is "image", "quarantined" or "other"."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    outcome: str
+    kind: str = ""
+    sha256: str = ""
+    pixel_hash: str = ""
+    tags: str = "{}"
+    reason: str = ""
+
+
+def scan(root: Path, *, index_path: Path | None = None, workers: int | None = None, progress: bool = True, skip: Sequence[Path] = ()) -> Scan:
+    """Finds out what every file below `root` is; reads only what is new or changed since the index was written.
+
+    The index is saved every 20 s, so an interrupted scan goes on where it stopped.
+
+    Args:
+        index_path: Parquet file, made if absent; None keeps no index.
+        workers: child processes; None for one per core.
+        skip: files that are left out if they lie below `root`: outputs, not data.
+
+    Raises:
+        UsageError: `root` is missing, is no folder, or holds no file.
+    """
+    if not root.is_dir():
+        raise UsageError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected the folder that holds the data set")
+    left_out = name_below(root, [*skip, *([index_path] if index_path else [])])
+    paths = [path for path in ingest.list_files(root) if path not in left_out]
+    if not paths:
+        raise UsageError(f"{root}: an empty folder, expected images and clinical tables")
+    known = read_index(index_path) if index_path else {}
+    entries: dict[str, Entry] = {}
+    stale: dict[str, os.stat_result] = {}
+    for path in paths:
+        if (name := path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")) != path:
+            entries[path] = Entry(name, 0, 0, "quarantined", sha256=hash_readable(root / path), reason="file name is not UTF-8, expected one that is")
+            continue
+        try:
+            found = (root / path).stat()
+        except OSError as error:
+            entries[path] = Entry(path, 0, 0, "quarantined", reason=f"{path}: {error.strerror}, expected a readable file")
+            continue
+        entry = known.get(path)
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            # Opening a named pipe would wait for ever.
+            entries[path] = Entry(path, 0, 0, "quarantined", reason=f"{path}: a pipe, socket or device, expected a file")
+        elif entry and (entry.size, entry.mtime_ns) == (found.st_size, found.st_mtime_ns):
+            entries[path] = entry
+        else:
+            stale[path] = found
+    saved = time.monotonic()
+    for entry in show_progress(read_files(root, stale=stale, workers=workers), total=len(stale), title="Reading images", shown=progress):
+        entries[entry.path] = entry
+        if index_path and time.monotonic() - saved > SAVE_EVERY_SECONDS:
+            write_index(index_path, entries=list(entries.values()))
+            saved = time.monotonic()
+    if index_path and (stale or entries.keys() != known.keys()):
+        write_index(index_path, entries=list(entries.values()))
+    return make_scan([entries[path] for path in paths], read=len(stale))
+
+
+def name_below(root: Path, paths: Sequence[Path]) -> set[str]:
+    """The paths as `list_files` would name them; those that are not below `root` are left out."""
+    top = root.resolve()
+    return {path.resolve().relative_to(top).as_posix() for path in paths if path.resolve().is_relative_to(top)}
+
+
+def read_files(root: Path, *, stale: dict[str, os.stat_result], workers: int | None) -> Iterator[Entry]:
+    """Reads files in guarded child processes; one entry per file, in order, whatever a file does to its reader."""
+    if not stale:
+        return
+    read: Callable[[str], Header | None] = functools.partial(ingest.scan_file, root=str(root))
+    for path, result in guarded_map(read, sorted(stale), workers=min(workers or os.cpu_count() or 1, len(stale))):
+        size, mtime_ns = stale[path].st_size, stale[path].st_mtime_ns
+        if isinstance(result, MedimgError):
+            # Reasons end up in the catalogue, which must not depend on where the data lie.
+            reason = str(result).replace(f"{root}{os.sep}", "").replace(f"{root.resolve()}{os.sep}", "")
+            # A link may lead anywhere; what is outside of the root is not read, not even for its hash.
+            sha256 = "" if (root / path).is_symlink() else hash_readable(root / path)
+            yield Entry(path, size, mtime_ns, "quarantined", sha256=sha256, reason=reason)
+        elif result is None:
+            yield Entry(path, size, mtime_ns, "other")
+        else:
+            tags = json.dumps(result.tags, sort_keys=True)
+            yield Entry(path, size, mtime_ns, "image", result.kind, result.sha256, result.pixel_hash, tags)
+
+
+def make_scan(entries: Sequence[Entry], *, read: int) -> Scan:
+    """Sorts entries into images, unreadable files and others."""
+    headers = [
+        Header(entry.path, entry.kind, entry.size, entry.sha256, entry.pixel_hash, json.loads(entry.tags))
+        for entry in entries
+        if entry.outcome == "image"
+    ]
+    quarantined = [
+        Unreadable(entry.path, "quarantined", entry.reason, entry.size, entry.sha256) for entry in entries if entry.outcome == "quarantined"
+    ]
+    return Scan(headers, quarantined, len(entries) - len(headers) - len(quarantined), read)
+
+
+def read_index(path: Path) -> dict[str, Entry]:
+    """Entries by path; none if the index is absent, damaged, or was written by another version of the readers (then all is read anew)."""
+    try:
+        table = pq.read_table(path, memory_map=False)
+    except (OSError, pa.ArrowException):
+        return {}
+    if (table.schema.metadata or {}).get(b"readers") != hash_readers().encode() or table.column_names != COLUMNS.names:
+        return {}
+    return {row["path"]: Entry(**row) for row in table.to_pylist()}
+
+
+def write_index(path: Path, *, entries: Sequence[Entry]) -> None:
+    """Replaces the index as a whole: a reader sees the old or the new one, never half of one."""
+    rows = [vars(entry) for entry in entries]
+    table = pa.Table.from_pylist(rows, schema=COLUMNS).replace_schema_metadata({"readers": hash_readers()})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, write=lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def hash_readable(path: Path) -> str:
+    """sha256 of a quarantined file's bytes, empty if that is why it is quarantined."""
+    try:
+        return hash_file(path)
+    except OSError:
+        return ""
+
+
+@functools.cache
+def hash_readers() -> str:
+    """sha256 of the source of the modules that read files: an index written by other readers is not trusted."""
+    sources = [Path(str(ingest.__file__)), Path(str(raster.__file__)), *sorted(Path(str(dicom.__file__)).parent.glob("*.py"))]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()

@@ -1,0 +1,149 @@
+"""Deals groups (patients, lesions, donors) to train, eval and test and to folds: stratified, seeded, stable, whatever the order of files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy.cluster.hierarchy import DisjointSet
+
+from medimg.errors import UsageError
+
+SPLITS = ("train", "eval", "test")
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How groups are dealt.
+
+    Attributes:
+        ratios: shares of train, eval and test; they sum to 1.
+        folds: number of cross-validation folds, 0 for none.
+        seed: another seed deals otherwise.
+    """
+
+    ratios: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    folds: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Where a group went; `fold` is None where no folds were asked for."""
+
+    split: str
+    fold: int | None = None
+
+
+def assign_splits(
+    groups: Mapping[str, str],
+    *,
+    settings: SplitSettings,
+    previous: Mapping[str, Assignment] | None = None,
+    official: Mapping[str, str] | None = None,
+    links: Iterable[tuple[str, str]] = (),
+) -> dict[str, Assignment]:
+    """Deals every group to a split and, if asked for, a fold.
+
+    Each stratum, and the whole, ends within one group of its ratio, as far as `previous`, `official` and `links` leave a choice.
+
+    Args:
+        groups: group to its stratum.
+        previous: assignments of an earlier catalogue; these groups never move (a fold of None is dealt anew).
+        official: the publisher's split by group; kept where `previous` says nothing.
+        links: pairs of groups that must stay together, because they share pixels. A newcomer follows the group that is already placed.
+
+    Raises:
+        UsageError: ratios or folds make no sense, an official split is not train, eval or test, or there are fewer groups than splits or folds.
+    """
+    check_settings(settings, groups=len(groups))
+    previous, official = previous or {}, official or {}
+    for group, split in sorted(official.items()):
+        if split not in SPLITS:
+            raise UsageError(f"group {group}: official split {split!r}, expected one of {', '.join(SPLITS)}")
+    clusters = gather_clusters(groups, links=links)
+    placed_splits = {**official, **{group: assignment.split for group, assignment in previous.items()}}
+    splits = deal(
+        groups, clusters=clusters, shares=dict(zip(SPLITS, settings.ratios, strict=True)), placed=placed_splits, seed=f"split/{settings.seed}"
+    )
+    folds: dict[str, str] = {}
+    if settings.folds:
+        names = [str(fold) for fold in range(settings.folds)]
+        placed_folds = {group: str(assignment.fold) for group, assignment in previous.items() if str(assignment.fold) in names}
+        shares = dict.fromkeys(names, 1 / settings.folds)
+        folds = deal(groups, clusters=clusters, shares=shares, placed=placed_folds, seed=f"fold/{settings.seed}")
+    return {group: Assignment(splits[group], int(folds[group]) if folds else None) for group in sorted(groups)}
+
+
+def check_settings(settings: SplitSettings, *, groups: int) -> None:
+    """Raises UsageError for shares, folds or numbers of groups that cannot be dealt."""
+    ratios = settings.ratios
+    if len(ratios) != len(SPLITS) or min(ratios) < 0 or not abs(sum(ratios) - 1) <= 1e-6:  # NaN too.
+        raise UsageError(f"split ratios {tuple(ratios)}: expected {len(SPLITS)} shares from 0 to 1 that sum to 1")
+    if settings.folds < 0 or settings.folds == 1:
+        raise UsageError(f"{settings.folds} folds: expected 0 for none, or 2 and more")
+    wanted = sum(ratio > 0 for ratio in ratios)
+    if groups < wanted:
+        raise UsageError(f"{groups} groups (patients) cannot be dealt to {wanted} splits: at least {wanted} are needed")
+    if groups < settings.folds:
+        raise UsageError(f"{groups} groups (patients) cannot be dealt to {settings.folds} folds")
+
+
+def gather_clusters(groups: Mapping[str, str], *, links: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """Groups that must stay together, as sorted tuples in a fixed order; most hold one group."""
+    sets = DisjointSet(sorted(groups))
+    for first, second in sorted(links):
+        if first in groups and second in groups:
+            sets.merge(first, second)
+    return sorted(tuple(sorted(subset)) for subset in sets.subsets())
+
+
+def deal(
+    groups: Mapping[str, str], *, clusters: Sequence[tuple[str, ...]], shares: Mapping[str, float], placed: Mapping[str, str], seed: str
+) -> dict[str, str]:
+    """Deals clusters of groups to named parts: by stratum, in the order of a seeded hash, always to the part that lacks most.
+
+    The last of a stratum, where each part lacks less than one group, go to the part that lacks most over all strata dealt so far: so the
+    roundings of many small strata do not add up.
+    """
+    dealt = {group: placed[group] for group in groups if placed.get(group) in shares}
+    queues: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    sizes: dict[str, int] = defaultdict(int)
+    counts: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(shares, 0))
+    for cluster in clusters:
+        stratum = groups[cluster[0]]
+        sizes[stratum] += len(cluster)
+        home = next((dealt[group] for group in cluster if group in dealt), None)
+        if home is None:
+            queues[stratum].append(cluster)
+            continue
+        for group in cluster:
+            counts[stratum][dealt.setdefault(group, home)] += 1
+    lacking_overall = dict.fromkeys(shares, 0.0)
+    for stratum in sorted(sizes):
+        lacking = {part: share * sizes[stratum] - counts[stratum][part] for part, share in shares.items()}
+        for part in shares:
+            lacking_overall[part] += lacking[part]
+        for cluster in sorted(queues[stratum], key=lambda cluster: hash_text(f"{seed}/{cluster[0]}")):
+            part = choose_part(lacking, lacking_overall)
+            lacking[part] -= len(cluster)
+            lacking_overall[part] -= len(cluster)
+            dealt.update(dict.fromkeys(cluster, part))
+    return dealt
+
+
+def choose_part(lacking: Mapping[str, float], lacking_overall: Mapping[str, float]) -> str:
+    """The part that lacks a whole group in the stratum, most first; else, of those that lack some of one, that which lacks most overall."""
+    # Rounded, so that 0.15 * 20 counts as 3 on every machine.
+    most = max(lacking, key=lambda part: round(lacking[part], 6))
+    if round(lacking[most], 6) >= 1:
+        return most
+    some = [part for part in lacking if round(lacking[part], 6) > 0] or list(lacking)
+    return max(some, key=lambda part: (round(lacking_overall[part], 6), round(lacking[part], 6)))
+
+
+def hash_text(text: str) -> str:
+    """A hash that is the same in every process, unlike `hash`."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,152 @@
+"""What a catalogue says of itself: counts that add up, exclusions with reasons, anomalies; as JSON and for people."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from medimg.cases import Case, DataSet, Reject, Status
+from medimg.catalogue.duplicates import Twins
+from medimg.catalogue.split import Assignment
+from medimg.errors import MedimgError, one_line
+from medimg.files import hash_file
+
+STATUSES: tuple[str, ...] = get_args(Status)
+NAMES_SHOWN = 10
+REASONS_SHOWN = 200
+
+
+def hash_content(images: Iterable[tuple[str, str]], *, tables: Sequence[Path], root: Path) -> str:
+    """One sha256 for all data: paths and contents of images and clinical tables; times and the place of the root are not in it.
+
+    Args:
+        images: (path, sha256) of every image, unreadable ones included.
+    """
+    lines = sorted(f"{path}\0{sha256}\n" for path, sha256 in images)
+    lines += sorted(f"table {path.relative_to(root) if path.is_relative_to(root) else path.name}\0{hash_file(path)}\n" for path in tables)
+    return hashlib.sha256("".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def count_statuses(cases: Sequence[Case], *, rejects: Sequence[Reject], files: int) -> dict[str, Any]:
+    """Cases and image files by status.
+
+    Raises:
+        MedimgError: the counts do not add up to `files`; a file was lost or counted twice.
+    """
+    status_by_path: dict[str, str] = {image.path: case.status for case in cases for image in (*case.images, *case.masks)}
+    status_by_path.update({reject.path: reject.status for reject in rejects})
+    images: Counter[str] = Counter(status_by_path.values())
+    if sum(images.values()) != files:
+        told = ", ".join(f"{images[status]} {status}" for status in STATUSES)
+        raise MedimgError(f"catalogue: {told}: that is {sum(images.values())} image files, expected {files}")
+    by_case: Counter[str] = Counter(case.status for case in cases)
+    return {
+        "input": {"images": files, "cases": len(cases)},
+        "images": {status: images[status] for status in STATUSES},
+        "cases": {status: by_case[status] for status in STATUSES},
+    }
+
+
+def count_before_exclusions(cases: Sequence[Case], *, head: str, files: int) -> dict[str, Any]:
+    """What the data set holds before anything is left out: to compare with what its publisher states."""
+    labelled = [case for case in cases if head in case.labels]
+    images = {image.path: head in case.labels for case in cases for image in case.images}
+    return {
+        "groups": len({case.group_id for case in cases}),
+        "images": files,
+        "labelled_cases": len(labelled),
+        "unlabelled_cases": len(cases) - len(labelled),
+        "classes": dict(sorted(Counter(case.labels[head] for case in labelled).items())),
+        "labelled_images": sum(images.values()),
+        "unlabelled_images": len(images) - sum(images.values()),
+    }
+
+
+def count_splits(cases: Sequence[Case], *, head: str, assignments: Mapping[str, Assignment], strata: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Used and unlabelled cases and their groups, per split, stratum and class of the first head (None: unlabelled)."""
+    cells: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    for case in cases:
+        if case.status in ("used", "unlabelled"):
+            cells[assignments[case.group_id].split, strata[case.group_id], case.labels.get(head, ""), case.status].append(case.group_id)
+    return [
+        {"split": split, "stratum": stratum, "class": name or None, "status": status, "cases": len(groups), "groups": len(set(groups))}
+        for (split, stratum, name, status), groups in sorted(cells.items())
+    ]
+
+
+def list_reasons(cases: Sequence[Case], *, rejects: Sequence[Reject], status: str) -> dict[str, Any]:
+    """Reasons of one status with the cases and files they hit, most frequent first; names are capped, totals are not."""
+    by_reason: dict[str, dict[str, list[str]]] = defaultdict(lambda: {"cases": [], "files": []})
+    for case in cases:
+        if case.status == status:
+            by_reason[case.reason]["cases"].append(case.case_id)
+    for reject in rejects:
+        if reject.status == status:
+            by_reason[reject.reason]["files"].append(reject.path)
+    rows: list[dict[str, Any]] = [
+        {"reason": reason, **{what: {"total": len(names), "names": sorted(names)[:NAMES_SHOWN]} for what, names in hit.items()}}
+        for reason, hit in by_reason.items()
+    ]
+    rows.sort(key=lambda row: (-row["cases"]["total"] - row["files"]["total"], row["reason"]))
+    return {"total": len(rows), "reasons": rows[:REASONS_SHOWN]}
+
+
+def list_twins(twins: Sequence[Twins]) -> list[dict[str, Any]]:
+    """The pairs of cases with identical pixels."""
+    return [{"cases": list(pair.cases), "labels": list(pair.labels), "images": pair.images, "label_conflict": pair.label_conflict} for pair in twins]
+
+
+def describe_data_set(data_set: DataSet) -> dict[str, str]:
+    """Where the data come from and what may be done with them."""
+    return {"data_set": data_set.name, "title": data_set.title, "licence": data_set.licence, "doi": data_set.doi}
+
+
+def print_summary(summary: Mapping[str, Any], console: Console) -> None:
+    """Counts, exclusions with reasons and anomalies for people; long lists are cut, and say so."""
+    licence = ", ".join(part for part in (summary["licence"], summary["doi"] and f"doi {summary['doi']}") if part)
+    console.print(f"[bold]{escape(summary['title'] or summary['data_set'])}[/bold]{f' ({escape(licence)})' if licence else ''}")
+    table = Table("", *STATUSES, "total")
+    for what in ("cases", "images"):
+        table.add_row(what, *(f"{summary[what][status]:,}" for status in STATUSES), f"{summary['input'][what]:,}")
+    console.print(table)
+    console.print(make_split_table(summary))
+    for status in ("excluded", "quarantined"):
+        told = summary[status]["reasons"]
+        for row in told[:NAMES_SHOWN]:
+            names = row["cases"]["names"] + row["files"]["names"]
+            total = row["cases"]["total"] + row["files"]["total"]
+            shown = ", ".join(names[:3]) + (f" and {total - 3:,} more" if total > 3 else "")
+            console.print(f"{status}: {escape(one_line(row['reason']))}: {escape(one_line(shown))}", highlight=False, soft_wrap=True)
+        if summary[status]["total"] > NAMES_SHOWN:
+            console.print(
+                f"{status}: {summary[status]['total']:,} reasons in all, see reason in the tables `cases` and `images`",
+                highlight=False,
+                soft_wrap=True,
+            )
+    conflicts = sum(pair["label_conflict"] for pair in summary["duplicates"])
+    pairs = len(summary["duplicates"])
+    console.print(f"{pairs:,} pairs of cases with identical pixels, {conflicts:,} of them with different labels", highlight=False, soft_wrap=True)
+    for anomaly in summary["anomalies"][:NAMES_SHOWN]:
+        console.print(f"anomaly: {escape(one_line(anomaly))}", highlight=False, soft_wrap=True)
+    if len(summary["anomalies"]) > NAMES_SHOWN:
+        console.print(f"anomaly: {len(summary['anomalies']):,} in all, see `anomalies` in summary.json", highlight=False, soft_wrap=True)
+
+
+def make_split_table(summary: Mapping[str, Any]) -> Table:
+    """Used cases per split and class, with the number of groups."""
+    cells: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in summary["splits"]:
+        if row["status"] == "used":
+            cells[row["split"]][row["class"]] += row["cases"]
+    classes = sorted({name for counts in cells.values() for name in counts})
+    table = Table("split", "groups", *(escape(one_line(name)) for name in classes))
+    for split, groups in summary["groups"].items():
+        table.add_row(split, f"{groups:,}", *(f"{cells[split][name]:,}" for name in classes))
+    return table

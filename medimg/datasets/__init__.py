@@ -1,0 +1,31 @@
+"""The data sets, one file each; to add one is to add a line to DATA_SETS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medimg.cases import PHANTOM_FILE, DataSet
+from medimg.datasets import cmmd, folder
+from medimg.errors import UsageError, nearest
+
+DATA_SETS: tuple[DataSet, ...] = (cmmd.DATA_SET, folder.DATA_SET)
+
+
+def write_phantom(data_set: DataSet, to: Path, *, cases: int, seed: int) -> None:
+    """Writes the data set's stand-in and the file that says that it is one."""
+    data_set.write_phantom(to, cases=cases, seed=seed)
+    (to / PHANTOM_FILE).write_text(
+        f"Drawn stand-in of {data_set.name}: {cases} patients, seed {seed}. No patient's data; its figures say nothing about medicine.\n"
+    )
+
+
+def find_data_set(name: str) -> DataSet:
+    """The data set of that name.
+
+    Raises:
+        UsageError: there is none; the message names the nearest, or all where none is near.
+    """
+    known = {data_set.name: data_set for data_set in DATA_SETS}
+    if name in known:
+        return known[name]
+    raise UsageError(f"no data set {name!r}; {nearest(name.lower(), known)}")

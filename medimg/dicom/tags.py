@@ -1,0 +1,67 @@
+"""The header attributes that the catalogue keeps, as JSON-able values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence as DicomSequence
+
+HEADER_TAGS = (
+    "SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "InstanceNumber", "SeriesNumber",
+    "Modality", "ImageType", "PresentationIntentType", "SeriesDescription", "StudyDescription", "BodyPartExamined",
+    "PatientID", "PatientAge", "PatientSex", "Manufacturer", "ManufacturerModelName",
+    "PatientOrientation", "ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence",
+    "FieldOfViewRotation", "FieldOfViewHorizontalFlip",
+    "Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel",
+    "PhotometricInterpretation", "PlanarConfiguration", "PresentationLUTShape", "PixelPaddingValue",
+    "RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth", "VOILUTFunction",
+    "ImagerPixelSpacing", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices",
+    "EchoTime", "RepetitionTime", "ContrastBolusAgent", "ScanningSequence", "SequenceName", "ProtocolName",
+    "BurnedInAnnotation", "PatientIdentityRemoved", "LossyImageCompression", "LossyImageCompressionRatio",
+)  # fmt: skip
+"""Keywords kept as they are, where present. The flags of `PRESENCE_FLAGS` and TransferSyntaxUID come on top."""
+
+CODE_TAGS = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
+"""What is kept of each item of a code sequence (DICOM PS3.3 section 8)."""
+
+PRESENCE_FLAGS = {
+    "HasModalityLUTSequence": "ModalityLUTSequence",
+    "HasVOILUTSequence": "VOILUTSequence",
+    "HasPerFrameFunctionalGroups": "PerFrameFunctionalGroupsSequence",
+    "HasOverlay": "OverlayData",
+}
+"""Flag to the keyword whose presence it states; the values themselves are too large for a table."""
+
+
+def collect_tags(dataset: Dataset, *, transfer_syntax: str) -> dict[str, Any]:
+    """The wanted attributes that the data set has, by keyword; one that is there without a value is None."""
+    tags: dict[str, Any] = {"TransferSyntaxUID": transfer_syntax}
+    for keyword in HEADER_TAGS:
+        if keyword in dataset:
+            tags[keyword] = json_value(dataset[keyword])
+    for flag, keyword in PRESENCE_FLAGS.items():
+        tags[flag] = (0x6000, 0x3000) in dataset if keyword == "OverlayData" else keyword in dataset
+    return tags
+
+
+def json_value(element: DataElement) -> Any:
+    """Text, int, float, a list of them, or None; a sequence becomes a list of mappings with the code attributes."""
+    value = element.value
+    if isinstance(value, DicomSequence):
+        return [{keyword: str(item[keyword].value) for keyword in CODE_TAGS if keyword in item} for item in value]
+    if isinstance(value, (MultiValue, list, tuple)):
+        return [_scalar(part, element.VR) for part in value]
+    return _scalar(value, element.VR)
+
+
+def _scalar(value: Any, representation: str) -> Any:
+    if value is None or value == "":
+        return None
+    if representation == "IS":
+        return int(value)
+    if representation in ("DS", "FL", "FD"):
+        return float(value)
+    return value if isinstance(value, (int, float)) else str(value)

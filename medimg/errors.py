@@ -1,0 +1,30 @@
+"""What the user reads when input is bad: one line that names the file, tag or row, what was found and what was expected."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def one_line(text: str) -> str:
+    """A text with names from files on one line: line breaks and other control characters, which could steer a terminal, are written as escapes."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text)
+
+
+class MedimgError(Exception):
+    """Ends a command with exit code 1 and its message as the one line printed."""
+
+
+class UsageError(MedimgError):
+    """The command was asked for something it cannot do (a wrong path, key or option); exit code 2."""
+
+
+class UnreadableFile(MedimgError):
+    """One file cannot be used: it is quarantined with this reason and the work goes on."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Words for an error about an unknown name: the nearest known one (of dotted keys, also by the last part alone), or all where none is near."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    last = name.rsplit(".", 1)[-1]
+    close = close or [key for key in known if difflib.SequenceMatcher(None, key.rsplit(".", 1)[-1], last).ratio() > 0.7]
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"

@@ -1,0 +1,136 @@
+"""Charts of the report as inline SVG: readable on a phone, in print and by a screen reader, with no address outside the file."""
+
+from __future__ import annotations
+
+import html
+import io
+import math
+import re
+from collections.abc import Callable, Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from medimg.evaluation.calibration import make_reliability_bins
+from medimg.evaluation.figures import Figure
+
+POSITIVE, NEGATIVE, GUIDE = "#9a3412", "#1d4e89", "#6b7280"
+STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#374151",
+    "text.parse_math": False,
+}
+
+
+def draw(name: str, *, title: str, size: tuple[float, float], paint: Callable[[Axes], None]) -> str:
+    """One chart as an `<svg>` element, the same bytes for the same data.
+
+    Args:
+        name: unique on the page; makes the element ids unique.
+        title: what the chart shows, in words with its figures, for those who cannot see it.
+        size: width and height in inches at 72 per inch.
+        paint: draws onto the axes.
+    """
+    with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
+        canvas = Canvas(figsize=size, layout="constrained")
+        paint(canvas.add_subplot())
+        buffer = io.StringIO()
+        canvas.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r'(id="|"#|\(#)', rf"\g<1>{name}-", text)
+    label = html.escape(title, quote=True)
+    return re.sub(r"<svg([^>]*)>", rf'<svg role="img" aria-label="{escape_group(label)}"\1><title>{escape_group(label)}</title>', text, count=1)
+
+
+def escape_group(text: str) -> str:
+    """A text that stands for itself in a replacement of `re.sub`."""
+    return text.replace("\\", "\\\\")
+
+
+def draw_roc(name: str, labels: np.ndarray, scores: np.ndarray) -> str:
+    """ROC curve; 0/1 labels."""
+    false_positive_rate, sensitivity, _ = roc_curve(labels, scores)
+
+    def paint(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=GUIDE, linestyle=":", linewidth=1)
+        axes.plot(false_positive_rate, sensitivity, color=POSITIVE, linewidth=2)
+        axes.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+
+    return draw(name, title=f"ROC curve of {len(labels)} cases", size=(4.2, 4.2), paint=paint)
+
+
+def draw_precision_recall(name: str, labels: np.ndarray, scores: np.ndarray) -> str:
+    """Precision against recall, with the prevalence as the guide."""
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    prevalence = float(np.mean(labels))
+
+    def paint(axes: Axes) -> None:
+        axes.axhline(prevalence, color=GUIDE, linestyle=":", linewidth=1)
+        axes.text(0.02, prevalence + 0.015, f"prevalence {prevalence:.2f}", color="#374151", fontsize=9)
+        axes.plot(recall, precision, color=POSITIVE, linewidth=2, drawstyle="steps-pre")
+        axes.set(xlabel="recall (sensitivity)", ylabel="precision", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+
+    return draw(name, title=f"Precision against recall of {len(labels)} cases, prevalence {prevalence:.2f}", size=(4.2, 4.2), paint=paint)
+
+
+def draw_calibration(name: str, labels: np.ndarray, scores: np.ndarray) -> str:
+    """Observed against predicted share of positives, in the bins of the expected calibration error."""
+    bins = make_reliability_bins(labels, scores)
+
+    def paint(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=GUIDE, linestyle=":", linewidth=1)
+        axes.vlines([one.predicted for one in bins], [one.low for one in bins], [one.high for one in bins], color=NEGATIVE, linewidth=1.2)
+        axes.plot([one.predicted for one in bins], [one.observed for one in bins], "o", color=NEGATIVE, markersize=5)
+        axes.set(xlabel="predicted probability", ylabel="observed share", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+
+    points = "; ".join(f"predicted {one.predicted:.2f}, observed {one.observed:.2f}" for one in bins)
+    return draw(name, title=f"Calibration in {len(bins)} bins of equal mass: {points}", size=(4.2, 4.2), paint=paint)
+
+
+def draw_scores(name: str, labels: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> str:
+    """Histogram of the positive class's probability, by true class."""
+
+    def paint(axes: Axes) -> None:
+        edges = np.linspace(0, 1, 21)
+        for index, (colour, hatch) in enumerate([(NEGATIVE, ""), (POSITIVE, "///")]):
+            counts, _ = np.histogram(scores[labels == index], edges)
+            axes.stairs(
+                counts, edges, fill=not hatch, color=colour, alpha=1 if hatch else 0.55, hatch=hatch, linewidth=1.4, label=str(classes[index])
+            )
+        axes.set(xlabel=f"probability of {classes[-1]}", ylabel="cases", xlim=(0, 1))
+        axes.legend(frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.15))
+
+    counts = " and ".join(f"{int((labels == index).sum())} {classes[index]}" for index in (0, 1))
+    title = f"Histogram of the probability of {classes[-1]} for {counts} cases"
+    return draw(name, title=title, size=(4.2, 4.2), paint=paint)
+
+
+def draw_forest(name: str, figures: Sequence[Figure]) -> str:
+    """Value and interval of one metric per slice; the first figure is the whole and gives the guide."""
+    shown = [figure for figure in figures if not math.isnan(figure.value)]
+
+    def paint(axes: Axes) -> None:
+        for row, figure in enumerate(shown):
+            colour = POSITIVE if row == 0 else NEGATIVE
+            if not math.isnan(figure.low):
+                axes.hlines(row, figure.low, figure.high, color=colour, linewidth=2)
+            axes.plot(figure.value, row, "D" if row == 0 else "o", color=colour, markersize=6, fillstyle="none" if math.isnan(figure.low) else "full")
+        if shown:
+            axes.axvline(shown[0].value, color=GUIDE, linestyle=":", linewidth=1)
+        axes.set_yticks(range(len(shown)), [f"{figure.slice} (n={figure.n})" for figure in shown])
+        axes.set(ylim=(len(shown) - 0.5, -0.5), xlabel=f"{shown[0].name if shown else ''} with 95 % interval")
+        axes.grid(axis="x", color="#e5e7eb")
+        axes.set_axisbelow(True)
+
+    words = "; ".join(f"{figure.slice} {figure.value:.3f}" for figure in shown)
+    return draw(
+        name, title=f"{figures[0].name} per slice: {words}" if figures else "no slices", size=(5.2, 0.9 + 0.34 * max(1, len(shown))), paint=paint
+    )

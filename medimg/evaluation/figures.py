@@ -1,0 +1,197 @@
+"""Figures: every metric with its protocol, level, split, slice, counts and interval; measured, written, read and compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medimg.errors import UsageError
+from medimg.evaluation.gates import OVERALL
+from medimg.evaluation.intervals import RESAMPLES, Interval, bootstrap_intervals
+from medimg.evaluation.metrics import evaluate, metrics_of
+from medimg.evaluation.protocols import Protocol, applies_to, find_protocols, require, roll_up
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number and all that it takes to compare it.
+
+    Attributes:
+        name: the metric.
+        head: the label that it is of.
+        slice: "overall" or "column=value".
+        protocol, level, split: the rule, what carries one prediction, and the data.
+        n: units (breasts, patients) with a label; `positives` of them positive, None for more than two classes.
+        groups: patients among them.
+        value, low, high: the figure and its 95 % patient-clustered bootstrap interval; NaN where undefined.
+        note: why something is missing, or what to be careful about.
+    """
+
+    name: str
+    head: str
+    slice: str
+    protocol: str
+    level: str
+    split: str
+    n: int
+    positives: int | None
+    groups: int
+    value: float
+    low: float
+    high: float
+    note: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, str, str, str]:
+        """What two figures must share to be compared."""
+        return self.head, self.name, self.slice, self.protocol, self.level, self.split
+
+
+def measure(
+    predictions: pd.DataFrame,
+    *,
+    heads: Mapping[str, Sequence[str]],
+    protocols: Sequence[Protocol | str],
+    slices: Sequence[str] = (),
+    split: str = "test",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> list[Figure]:
+    """All metrics of all heads under all protocols, overall and per slice.
+
+    Args:
+        predictions: see medimg.evaluation.protocols.
+        heads: head to classes, the positive one last. Cases without a label for a head do not count for it.
+        protocols: rules or their names in `medimg.evaluation.protocols.PROTOCOLS`.
+        slices: clinical columns; each value is a slice. Cases without a value are in none.
+
+    Raises:
+        UsageError: a column is missing, or a protocol is unknown.
+    """
+    rules = [protocol if isinstance(protocol, Protocol) else find_protocols([protocol])[0] for protocol in protocols]
+    require(predictions, ["case_id", "group_id", "split", *(f"clinical_{column}" for column in slices)], why="the evaluation")
+    rows = predictions[predictions["split"] == split]
+    figures: list[Figure] = []
+    for head, classes in heads.items():
+        for protocol in rules:
+            if not applies_to(protocol, classes):
+                figures.append(undefined_figure(head, classes, protocol=protocol, split=split))
+                continue
+            units = roll_up(rows, protocol=protocol, head=head, classes=classes)
+            for name, part in list_slices(units, slices):
+                figures += measure_slice(part, where=(head, name, protocol, split), classes=classes, resamples=resamples, seed=seed)
+    return figures
+
+
+def undefined_figure(head: str, classes: Sequence[str], *, protocol: Protocol, split: str) -> Figure:
+    """Says that a protocol has no meaning for a head, so that it is not just absent."""
+    note = f"{protocol.name} takes the largest probability, which is defined for two classes; this head has {len(classes)}"
+    return Figure(
+        next(iter(metrics_of(classes))), head, OVERALL, protocol.name, protocol.level, split, 0, None, 0, math.nan, math.nan, math.nan, note
+    )
+
+
+def list_slices(units: pd.DataFrame, slices: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The whole, then each value of each column, in sorted order."""
+    yield OVERALL, units
+    for column in slices:
+        texts = units[f"clinical_{column}"].map(value_text, na_action="ignore")
+        for value in sorted(texts.dropna().unique()):
+            yield f"{column}={value}", units[texts == value]
+
+
+def value_text(value: object) -> str:
+    """A clinical value as it stands in a slice's name; whole numbers without a point, others with the digits that tell 32-bit floats apart."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.0f}" if value.is_integer() else str(np.float32(value))
+
+
+def measure_slice(units: pd.DataFrame, *, where: tuple[str, str, Protocol, str], classes: Sequence[str], resamples: int, seed: int) -> list[Figure]:
+    """All metrics of one head on one slice; `where` is (head, slice, protocol, split)."""
+    head, slice_name, protocol, split = where
+    labels_N = units[f"label_{head}"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+    probabilities_NC = units[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
+    groups_N = units["group_id"].astype(str).to_numpy()
+    values = evaluate(labels_N, probabilities_NC, classes=classes)
+    intervals = bootstrap_intervals(labels_N, probabilities_NC, groups=groups_N, metrics=metrics_of(classes), resamples=resamples, seed=seed)
+    positives = int((labels_N == 1).sum()) if len(classes) == 2 else None
+    place = (head, slice_name, protocol.name, protocol.level, split, len(units), positives, len(np.unique(groups_N)))
+    return [
+        Figure(name, *place, value, intervals[name].low, intervals[name].high, describe(value, intervals[name])) for name, value in values.items()
+    ]
+
+
+def describe(value: float, interval: Interval) -> str:
+    """What to be careful about with a value and its interval."""
+    if math.isnan(value):
+        return "no value: a class is missing"
+    if value < interval.low or value > interval.high:
+        # The calibration error above all: every resample repeats cases, which makes its bins look worse calibrated than they are.
+        return "; ".join(
+            filter(None, ["the value lies outside of its interval: with so few cases this metric is biased under resampling", interval.note])
+        )
+    return interval.note
+
+
+def write_metrics(to: Path, figures: Iterable[Figure]) -> Path:
+    """Writes the figures as a JSON list, NaN as null."""
+    rows = [{name: clean(value) for name, value in dataclasses.asdict(figure).items()} for figure in figures]
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_text(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    return to
+
+
+def read_metrics(path: Path) -> list[Figure]:
+    """The inverse of `write_metrics`.
+
+    Raises:
+        UsageError: the file is not such a list.
+    """
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        numbers = ("value", "low", "high")
+        return [Figure(**{**row, **{name: math.nan if row[name] is None else row[name] for name in numbers}}) for row in rows]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{path}: found {str(error).splitlines()[0]}, expected the figures that a run writes as metrics.json") from None
+
+
+def clean(value: object) -> object:
+    """JSON has no NaN."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Figures of one key side by side; None where only one run has it."""
+
+    key: tuple[str, str, str, str, str, str]
+    first: Figure | None
+    second: Figure | None
+
+    @property
+    def difference(self) -> float:
+        """Second minus first, NaN where one is missing."""
+        return self.second.value - self.first.value if self.first and self.second else math.nan
+
+
+def compare_reports(first: Iterable[Figure], second: Iterable[Figure]) -> list[Comparison]:
+    """Two runs' figures, in one row only where head, metric, slice, protocol, level and split are equal; in the first run's order."""
+    sides = [{figure.key: figure for figure in figures} for figures in (first, second)]
+    return [Comparison(key, sides[0].get(key), sides[1].get(key)) for key in dict.fromkeys([*sides[0], *sides[1]])]
+
+
+def format_figure(figure: Figure) -> str:
+    """`0.912 (0.850 to 0.960)`; says so where there is no interval, and is a dash where there is no value."""
+    if math.isnan(figure.value):
+        return "-"
+    interval = "no interval" if math.isnan(figure.low) else f"{figure.low:.3f} to {figure.high:.3f}"
+    return f"{figure.value:.3f} ({interval})"

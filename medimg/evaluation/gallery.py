@@ -1,0 +1,67 @@
+"""The most confident mistakes: which cases they are, and their images as parts of the report."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+LARGEST_SIDE = 320
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A case whose likeliest class is not its label.
+
+    Attributes:
+        case_id: of the predictions.
+        head, label, predicted: what was asked, what is true, what the model says.
+        probability: of `predicted`.
+    """
+
+    case_id: str
+    head: str
+    label: str
+    predicted: str
+    probability: float
+
+
+def choose_mistakes(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], split: str = "test", count: int = SHOWN) -> list[Mistake]:
+    """The wrong predictions with the highest probability of the wrong class, most confident first; labelled cases of one split only."""
+    rows = predictions[(predictions["split"] == split) & predictions[f"label_{head}"].isin(classes)]
+    probabilities_NC = rows[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
+    predicted_N = (probabilities_NC[:, -1] >= 0.5).astype(int) if len(classes) == 2 else probabilities_NC.argmax(axis=1)
+    mistakes = [
+        Mistake(str(case_id), head, str(label), classes[predicted], float(chances_C[predicted]))
+        for case_id, label, predicted, chances_C in zip(rows["case_id"], rows[f"label_{head}"], predicted_N, probabilities_NC, strict=True)
+        if classes[predicted] != label
+    ]
+    return sorted(mistakes, key=lambda mistake: (-mistake.probability, mistake.case_id))[:count]
+
+
+def embed_images(images: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    """Role and PNG data URI of each image, at most 320 pixels a side, 8 bit.
+
+    Args:
+        images: role to the bytes of an 8 or 16 bit PNG; 16 bit values use the full range.
+    """
+    return [(role, make_data_uri(data)) for role, data in images.items()]
+
+
+def make_data_uri(data: bytes) -> str:
+    """A small PNG of an image as a `data:` address."""
+    image: Image.Image = Image.open(io.BytesIO(data))
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).clip(0, 255).astype(np.uint8))
+    elif image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,80 @@
+"""Gates: lower bounds on figures that a model must meet to be blessed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from medimg.errors import UsageError, nearest
+from medimg.evaluation.metrics import metrics_of
+
+OVERALL = "overall"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One bound. A figure that is not defined (NaN, an absent slice) fails it.
+
+    Attributes:
+        metric: a name of `metrics_of` the head's classes: "auc", "macro_auc", "sensitivity_at_specificity_90". Larger must mean better.
+        head: the label that the metric is of.
+        lower_bound: smallest value that passes.
+        slice: "overall", or a clinical column and its value: "source=D1".
+        change: smallest difference to the baseline model that passes (-0.01: at most one hundredth worse); not checked without a baseline.
+    """
+
+    metric: str
+    head: str
+    lower_bound: float
+    slice: str = OVERALL
+    change: float | None = None
+
+    def __str__(self) -> str:
+        change = "" if self.change is None else f" and at least {self.change:+g} against the baseline"
+        return f"{self.head}: {self.metric} at least {self.lower_bound:g}{change} on {split_name(self.slice)}"
+
+
+LOWER_IS_BETTER = frozenset({"brier", "ece"})
+
+
+def split_name(slice_name: str) -> str:
+    """Words for a slice: "the whole test split", "source=D1"."""
+    return "the whole test split" if slice_name == OVERALL else slice_name
+
+
+def split_slice(slice_name: str) -> tuple[str, str] | None:
+    """`source=D1` to ("source", "D1"); None for "overall".
+
+    Raises:
+        UsageError: neither.
+    """
+    if slice_name == OVERALL:
+        return None
+    column, separator, value = slice_name.partition("=")
+    if not (column and separator and value):
+        raise UsageError(f"slice {slice_name!r}: expected {OVERALL!r} or column=value, such as source=D1")
+    return column, value
+
+
+def check_gates(gates: Iterable[Gate], *, heads: Mapping[str, Sequence[str]], slices: Sequence[str]) -> None:
+    """Fails early on a gate that no run could meet.
+
+    Args:
+        gates: what is asked for.
+        heads: head to classes, the positive one last.
+        slices: clinical columns that are sliced by.
+
+    Raises:
+        UsageError: unknown head, metric or slice column, or a metric where smaller is better; names the nearest right one.
+    """
+    for gate in gates:
+        if gate.head not in heads:
+            raise UsageError(f"gate on head {gate.head!r}: no such head, {nearest(gate.head, heads)}")
+        known = [name for name in metrics_of(heads[gate.head]) if name not in LOWER_IS_BETTER]
+        if gate.metric in LOWER_IS_BETTER:
+            raise UsageError(f"gate on {gate.metric!r}: smaller is better there, a gate is a lower bound; expected one of {', '.join(known)}")
+        if gate.metric not in known:
+            raise UsageError(f"gate on metric {gate.metric!r}: head {gate.head!r} has no such metric, {nearest(gate.metric, known)}")
+        wanted = split_slice(gate.slice)
+        if wanted and wanted[0] not in slices:
+            raise UsageError(f"gate on slice {gate.slice!r}: {wanted[0]!r} is not sliced by, {nearest(wanted[0], slices)}")

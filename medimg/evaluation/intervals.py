@@ -1,0 +1,121 @@
+"""Confidence intervals that respect groups: whole patients are drawn, never single cases (Efron and Tibshirani 1993, cluster bootstrap).
+
+Two breasts of one woman are no two independent observations; resampling cases would give intervals that are too narrow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from medimg.evaluation.metrics import Metric, make_sample
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+FEWEST_GROUPS = 10
+FEWEST_OF_A_CLASS = 5
+LARGEST_DROPPED_SHARE = 0.1
+DROPPED_SHARE_TO_TELL = 0.01
+WEIGHTS_AT_ONCE = 1_000_000
+"""Resamples times cases in one block: 8 MB per array."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % percentile interval.
+
+    Attributes:
+        low, high: NaN where there is no interval.
+        dropped: resamples left out because the metric was not defined there (one class missing).
+        note: why there is no interval, or what to be careful about; empty if nothing.
+    """
+
+    low: float
+    high: float
+    dropped: int = 0
+    note: str = ""
+
+
+def bootstrap_intervals(
+    labels: np.ndarray, probabilities: np.ndarray, *, groups: np.ndarray, metrics: Mapping[str, Metric], resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Interval]:
+    """Percentile intervals of several metrics over the same seeded resamples of groups, drawn with replacement.
+
+    Args:
+        labels, probabilities: as for `make_sample`.
+        groups: [N], what is drawn as a whole: the patient.
+        metrics: by name.
+
+    Returns:
+        An interval per metric; without bounds, and with the rule in `note`, where `find_obstacle` sees one or where more than a tenth
+        of the resamples miss a class.
+    """
+    obstacle = find_obstacle(labels, probabilities, groups=groups)
+    if obstacle:
+        return {name: Interval(math.nan, math.nan, note=f"no interval: {obstacle}") for name in metrics}
+    values: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
+    for weights_RN in draw_weights(groups, resamples=resamples, seed=seed):
+        sample = make_sample(labels, probabilities, weights_RN=weights_RN)
+        for name, metric in metrics.items():
+            values[name].append(metric(sample))
+    return {name: take_percentiles(np.concatenate(parts)) for name, parts in values.items()}
+
+
+def draw_weights(groups: np.ndarray, *, resamples: int, seed: int) -> list[np.ndarray]:
+    """How often each case counts, [R, N] in blocks of bounded size; each group is drawn with all its cases."""
+    names_G, group_N = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    generator = np.random.default_rng(seed)
+    counts_RG = generator.multinomial(len(names_G), np.full(len(names_G), 1 / len(names_G)), size=resamples)
+    block = max(1, WEIGHTS_AT_ONCE // max(1, len(group_N)))
+    return [counts_RG[start : start + block][:, group_N].astype(np.float64) for start in range(0, resamples, block)]
+
+
+def find_obstacle(labels: np.ndarray, probabilities: np.ndarray, *, groups: np.ndarray) -> str:
+    """Words for why no interval can be given, empty if one can: fewer than 10 groups, or fewer than 5 cases of a class of two.
+
+    Of more classes, two must have 5 cases or more.
+    """
+    count = len(np.unique(np.asarray(groups).astype(str)))
+    if count < FEWEST_GROUPS:
+        return f"{count} groups (patients), needs {FEWEST_GROUPS}"
+    classes = 2 if np.ndim(probabilities) == 1 else np.shape(probabilities)[1]
+    cases_C = np.bincount(np.asarray(labels).astype(int), minlength=classes)
+    if (cases_C >= FEWEST_OF_A_CLASS).sum() >= 2:
+        return ""
+    if classes == 2:
+        rare = int(cases_C.argmin())
+        return f"{cases_C[rare]} {'positives' if rare else 'negatives'}, needs {FEWEST_OF_A_CLASS}"
+    return f"fewer than two classes with {FEWEST_OF_A_CLASS} cases"
+
+
+def take_percentiles(values_R: np.ndarray) -> Interval:
+    """The central 95 % of the defined values."""
+    kept_R = values_R[~np.isnan(values_R)]
+    dropped = len(values_R) - len(kept_R)
+    if dropped > LARGEST_DROPPED_SHARE * len(values_R):
+        return Interval(math.nan, math.nan, dropped, f"no interval: {dropped} of {len(values_R)} resamples miss a class")
+    low, high = np.quantile(kept_R, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    told = dropped >= DROPPED_SHARE_TO_TELL * len(values_R)
+    notes = [f"{dropped} of {len(values_R)} resamples dropped, a class was missing"] if told and dropped else []
+    if low == high:
+        notes.append("all resamples agree: the bootstrap cannot show the uncertainty here")
+    return Interval(float(low), float(high), dropped, "; ".join(notes))
+
+
+def delong_variance(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Variance of the AUC of independent cases (DeLong, DeLong and Clarke-Pearson 1988); NaN with fewer than two of a class.
+
+    Args:
+        labels: 0 or 1, [N].
+        scores: [N], any range; ties count half.
+    """
+    positive_P, negative_M = np.asarray(scores, float)[np.asarray(labels) == 1], np.asarray(scores, float)[np.asarray(labels) == 0]
+    if min(len(positive_P), len(negative_M)) < 2:
+        return math.nan
+    ordered_M, ordered_P = np.sort(negative_M), np.sort(positive_P)
+    below_P = (np.searchsorted(ordered_M, positive_P, "left") + np.searchsorted(ordered_M, positive_P, "right")) / (2 * len(negative_M))
+    above_M = 1 - (np.searchsorted(ordered_P, negative_M, "left") + np.searchsorted(ordered_P, negative_M, "right")) / (2 * len(positive_P))
+    return float(below_P.var(ddof=1) / len(positive_P) + above_M.var(ddof=1) / len(negative_M))

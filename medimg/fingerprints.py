@@ -1,0 +1,60 @@
+"""Content hashes that stand for files and code in the pipeline's cache keys. No clock, no modification times, no absolute paths."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from medimg.files import hash_file
+
+PACKAGES = ("medimg", "components", "pipeline", "kubeflow")
+
+
+def hash_tree(root: Path) -> str:
+    """sha256 over the relative paths and contents of all files below a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(root).as_posix()}\0{hash_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def hash_code(modules: Iterable[str], *, alone: Iterable[str] = (), folders: Iterable[Path] = ()) -> str:
+    """sha256 over the source of the named first-party modules and of everything first-party that they import, directly or not.
+
+    `alone` are modules that count without what they import, `folders` hold what is read beside modules. A changed line in any of them gives
+    another hash; a changed line anywhere else does not.
+    """
+    graph = import_graph()
+    closure = set(alone)
+    for module in modules:
+        closure |= {module} | set(graph.find_upstream_modules(module))  # type: ignore[attr-defined]
+    digest = hashlib.sha256()
+    for module in sorted(closure):
+        spec = importlib.util.find_spec(module)
+        if spec and spec.origin:
+            digest.update(f"{module}\0{hash_file(Path(spec.origin))}\n".encode())
+    for folder in folders:
+        digest.update(hash_tree(folder).encode())
+    return digest.hexdigest()
+
+
+@cache
+def import_graph() -> object:
+    """Who imports whom among our packages, read from the source."""
+    import grimp
+
+    return grimp.build_graph(*(name for name in PACKAGES if importlib.util.find_spec(name)), cache_dir=None)
+
+
+def submodules(package: str) -> list[str]:
+    """The package and its modules, sorted."""
+    return sorted(name for name in import_graph().modules if name == package or name.startswith(package + "."))  # type: ignore[attr-defined]
+
+
+def newest_version(names: Sequence[str]) -> str | None:
+    """The largest of the numbered folder names, as the Pusher writes them; None if there is none."""
+    versions = [name.strip("/") for name in names if name.strip("/").isdigit()]
+    return max(versions, key=int, default=None)

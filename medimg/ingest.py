@@ -1,0 +1,238 @@
+"""From a file on disk to what the model sees: the one path that ExampleGen and prediction share.
+
+decode -> modality LUT -> VOI LUT -> MONOCHROME1 inversion -> canonical orientation -> crop -> resize -> fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from medimg.cases import Header
+from medimg.dicom.crop import Box, breast_box, stride_of
+from medimg.dicom.orientation import Flips, mammogram_flips
+from medimg.dicom.read import DicomFile, frame_of, frames_of, looks_like_dicom, open_dicom, refusing, tags_of
+from medimg.dicom.safety import LIMITS
+from medimg.dicom.windowing import Display, linear_display, make_display
+from medimg.files import hash_file
+from medimg.raster import raster_tags, read_raster
+
+cv2.setNumThreads(1)  # Beam scales over files; threads of OpenCV's own would only compete with it.
+
+Kind = Literal["dicom", "png", "jpeg"]
+
+IMAGE_ENDINGS = (".dcm", ".dicom", ".dic", ".ima", ".png", ".jpg", ".jpeg")
+"""A file that is called so must be readable as an image; any other file may be something else."""
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """How images are prepared; part of a run's configuration.
+
+    Attributes:
+        image_size: (H, W) of the prepared image, or None to keep the size after the crop.
+        bits: of the prepared image; 16 keeps what a 12-bit detector saw.
+        channels: 1 is grey (colours become luminance), 3 is RGB (grey is repeated).
+        orientation: "mammogram" brings the chest wall to the left, see medimg.dicom.orientation.
+        crop: "breast" cuts the background off, see medimg.dicom.crop.
+        fit: "pad" keeps the aspect ratio and fills with black, "stretch" does not.
+    """
+
+    image_size: tuple[int, int] | None
+    bits: Literal[8, 16] = 8
+    channels: Literal[1, 3] = 1
+    orientation: Literal["mammogram", "none"] = "none"
+    crop: Literal["breast", "none"] = "none"
+    fit: Literal["pad", "stretch"] = "pad"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image as the model sees it.
+
+    Attributes:
+        pixels: HW, or RGB as HWC, uint8 or uint16; larger is brighter.
+        stored_to_prepared: 3x3, maps (y, x, 1) of the stored image to the prepared one; pixel centres are whole numbers.
+    """
+
+    pixels: np.ndarray
+    stored_to_prepared: np.ndarray
+
+
+def list_files(root: str | os.PathLike[str]) -> list[str]:
+    """All files below root as sorted POSIX paths relative to it.
+
+    A link to a folder is not followed, and a link that leads out of root is listed but refused by `scan_file`.
+    """
+    top = Path(root)
+    found: list[str] = []
+    for folder, folders, names in os.walk(top, followlinks=False):
+        links = [name for name in folders if Path(folder, name).is_symlink() and _leaves(Path(folder, name), top)]
+        found.extend(Path(folder, name).relative_to(top).as_posix() for name in (*names, *links))
+    return sorted(found)
+
+
+def sniff(path: str | os.PathLike[str]) -> Kind | None:
+    """The kind of image file by its first bytes, never by its name; None for anything else.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with Path(path).open("rb") as stream:
+        head = stream.read(132)
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    return "dicom" if looks_like_dicom(head) else None
+
+
+def scan_file(path: str, *, root: str) -> Header | None:
+    """Reads what the catalogue needs to know of one file, decoding every frame once.
+
+    Args:
+        path: POSIX path relative to root; errors name it.
+        root: the data root.
+
+    Returns:
+        the header; None for a file that neither is nor is called an image.
+
+    Raises:
+        UnreadableFile: it is an image, or is called one, and cannot be read completely; or it is a link that leads out of root.
+    """
+    full = Path(root, path)
+    with refusing(path):
+        if full.is_symlink() and _leaves(full, Path(root)):
+            raise ValueError("is a link that leads out of the data root, expected a file within it")
+        kind = sniff(full)
+        if kind is None:
+            if not path.lower().endswith(IMAGE_ENDINGS):
+                return None
+            raise ValueError("is no DICOM, PNG or JPEG file, expected one as its name says")
+        tags, pixel_hash = _scan_dicom(full, path) if kind == "dicom" else _scan_raster(full, path)
+        return Header(path=path, kind=kind, size=full.stat().st_size, sha256=hash_file(full), pixel_hash=pixel_hash, tags=tags)
+
+
+def hash_pixels(frames: Iterable[np.ndarray], *, count: int) -> str:
+    """sha256 over the number of frames, their shape and type, and their values in little-endian order.
+
+    The same stored values give the same hash in any lossless transfer syntax, byte order or file format.
+    """
+    digest = hashlib.sha256()
+    for index, frame in enumerate(frames):
+        if index == 0:
+            digest.update(f"{count} {frame.shape} {frame.dtype.kind}{frame.dtype.itemsize}".encode())
+        digest.update(np.ascontiguousarray(frame, dtype=frame.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()
+
+
+def prepare_image(path: str | os.PathLike[str], *, frame: int = 0, ingest: Ingest, name: str = "") -> Prepared:
+    """Reads one frame of a DICOM, PNG or JPEG file and prepares it as the run's Ingest says.
+
+    A grey image that fills only part of the target is left-aligned and vertically centred where mammograms are oriented, centred otherwise.
+
+    Args:
+        name: what errors call the file; its name without the folder by default.
+
+    Raises:
+        UnreadableFile: the file cannot be read, or its display attributes are wrong.
+    """
+    name = name or Path(path).name
+    with refusing(name):
+        kind = sniff(path)
+        if kind == "dicom":
+            with open_dicom(path, name=name) as file:
+                stored = frame_of(file, frame=frame)
+                return _prepare(stored, make_display(stored, file.dataset, frame=frame, bits=ingest.bits), tags_of(file), ingest)
+        if kind is None:
+            raise ValueError("is no DICOM, PNG or JPEG file, expected one of these")
+        if frame != 0:
+            raise ValueError(f"frame {frame} asked for, expected 0 as the file holds one image")
+        stored = read_raster(path, name=name)
+        return _prepare(stored, linear_display(stored.dtype, largest=np.iinfo(stored.dtype).max, bits=ingest.bits), {}, ingest)
+
+
+def _leaves(path: Path, root: Path) -> bool:
+    return not path.resolve().is_relative_to(root.resolve())
+
+
+def _scan_dicom(full: Path, name: str) -> tuple[dict[str, Any], str]:
+    with open_dicom(full, name=name) as file:
+        return tags_of(file), hash_pixels(frames_of(file), count=_frame_count(file))
+
+
+def _frame_count(file: DicomFile) -> int:
+    return int(file.dataset.get("NumberOfFrames") or 1)
+
+
+def _scan_raster(full: Path, name: str) -> tuple[dict[str, Any], str]:
+    pixels = read_raster(full, name=name, limits=LIMITS)
+    return raster_tags(pixels.shape, bits=pixels.dtype.itemsize * 8), hash_pixels([pixels], count=1)
+
+
+def _prepare(stored: np.ndarray, display: Display, tags: Mapping[str, Any], ingest: Ingest) -> Prepared:
+    """Orientation and crop look at thinned views only, and the display chain runs on what is left after the crop: the same output, sooner."""
+    flips = Flips()
+    if ingest.orientation == "mammogram":
+        step = stride_of(stored.shape)
+        flips = mammogram_flips(tags, preview_HW=_grey(display.apply(stored[::step, ::step])))
+    oriented = flips.apply(stored)
+    box = Box(0, 0, *stored.shape[:2])
+    if ingest.crop == "breast":
+        step = stride_of(oriented.shape)
+        box = breast_box(_grey(display.apply(oriented[::step, ::step])), shape=oriented.shape)
+    image = np.ascontiguousarray(display.apply(oriented[box.slices]))
+    image = _grey(image) if ingest.channels == 1 else image
+    pixels, placed = _fit(image, ingest)
+    if ingest.channels == 3 and pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., np.newaxis], 3, axis=2)
+    shifted = np.array([[1.0, 0, -box.top], [0, 1, -box.left], [0, 0, 1]])
+    return Prepared(pixels, placed @ shifted @ flips.matrix(stored.shape))
+
+
+def _grey(image: np.ndarray) -> np.ndarray:
+    return image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+
+
+def _fit(image: np.ndarray, ingest: Ingest) -> tuple[np.ndarray, np.ndarray]:
+    """Resizes to the target; returns the pixels and the 3x3 map from image to target."""
+    if ingest.image_size is None:
+        return image, np.eye(3)
+    target_height, target_width = ingest.image_size
+    height, width = image.shape[:2]
+    new_height, new_width = target_height, target_width
+    if ingest.fit == "pad":
+        scale = min(target_height / height, target_width / width)
+        new_height, new_width = (max(1, min(target, round(old * scale))) for old, target in ((height, target_height), (width, target_width)))
+    top = (target_height - new_height) // 2
+    left = 0 if ingest.orientation == "mammogram" else (target_width - new_width) // 2
+    resized = resize(image, (new_height, new_width))
+    pixels = resized
+    if (new_height, new_width) != (target_height, target_width):
+        pixels = np.zeros((target_height, target_width, *image.shape[2:]), dtype=image.dtype)
+        pixels[top : top + new_height, left : left + new_width] = resized
+    scale_y, scale_x = new_height / height, new_width / width
+    # Pixel centres are whole numbers, so that edges lie at halves: y' + 0.5 = scale * (y + 0.5) + top.
+    placed = np.array([[scale_y, 0, 0.5 * scale_y - 0.5 + top], [0, scale_x, 0.5 * scale_x - 0.5 + left], [0, 0, 1]])
+    return pixels, placed
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Anti-aliased resize of HW or HWC, uint8 or uint16, to (H, W) with Pillow's Hamming filter.
+
+    Pillow widens the filter with the factor, so that shrinking averages over all pixels; 16 bit stays 16 bit.
+    """
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    if image.ndim == 3 and image.dtype == np.uint16:  # Pillow has no 16-bit colours.
+        return np.stack([resize(np.ascontiguousarray(image[..., channel]), size) for channel in range(image.shape[2])], axis=2)
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.HAMMING))

@@ -1,0 +1,63 @@
+"""From a case's metadata to its Record: the pixels of every view, prepared as the run's Ingest says.
+
+One code path for ExampleGen and for prediction. Files are checked against the catalogue's sha256, so what is trained on is what was catalogued.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from medimg.cases import Annotation, Case, Record, Stack
+from medimg.errors import UnreadableFile
+from medimg.files import hash_file
+from medimg.ingest import Ingest, prepare_image
+
+
+def read_record(case: Case, *, data_root: Path, ingest: Ingest) -> tuple[Record, list[str]]:
+    """Decodes and prepares the case's images.
+
+    Returns:
+        the record, and a reason for each view that could not be read (the others are kept).
+
+    Raises:
+        UnreadableFile: no view is left.
+    """
+    stacks: dict[str, Stack] = {}
+    transforms: dict[str, np.ndarray] = {}
+    unreadable: list[str] = []
+    for image in case.images:
+        try:
+            path = data_root / image.path
+            check_unchanged(path, name=image.path, sha256=image.sha256)
+            prepared = prepare_image(path, frame=image.frame, ingest=ingest, name=image.path)
+        except UnreadableFile as error:
+            unreadable.append(str(error))
+            continue
+        stacks[image.role] = Stack(slices=(prepared.pixels,), count=1)
+        transforms[image.role] = prepared.stored_to_prepared
+    if not stacks:
+        raise UnreadableFile("; ".join(unreadable) or f"case {case.case_id} has no image")
+    annotations = tuple(move_annotation(item, transforms) for item in case.annotations if item.role in transforms)
+    return Record(dataclasses.replace(case, annotations=annotations), stacks), unreadable
+
+
+def check_unchanged(path: Path, *, name: str, sha256: str) -> None:
+    """Raises UnreadableFile if the file is gone or holds other bytes than when it was catalogued."""
+    try:
+        found = hash_file(path)
+    except OSError as error:
+        raise UnreadableFile(f"{name}: {error.strerror}, expected the file that was catalogued") from None
+    if sha256 and found != sha256:
+        raise UnreadableFile(f"{name}: sha256 {found[:12]}, expected {sha256[:12]} as catalogued; build the catalogue again")
+
+
+def move_annotation(annotation: Annotation, transforms: Mapping[str, np.ndarray]) -> Annotation:
+    """Moves an annotation's points from the stored to the prepared image; a box keeps its smallest corner first."""
+    points = np.array([(y, x, 1.0) for y, x in annotation.points]) @ transforms[annotation.role].T
+    if annotation.kind == "box":
+        points = np.array([points.min(axis=0), points.max(axis=0)])
+    return dataclasses.replace(annotation, points=tuple((float(y), float(x)) for y, x, _ in points))

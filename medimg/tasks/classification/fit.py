@@ -1,0 +1,127 @@
+"""The training loop: one `keras.fit` call per epoch, exact figures on eval, early stopping, and a state on disk that survives a kill."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from medimg.errors import MedimgError
+from medimg.tasks.classification.augment import augment
+from medimg.tasks.classification.checkpoints import State, load_weights, read_state, write_state
+from medimg.tasks.classification.inputs import case_bytes
+from medimg.tasks.classification.losses import make_losses
+from medimg.tasks.classification.metrics import measure
+from medimg.tasks.classification.model import build_model
+from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
+from medimg.tasks.training import Data, Epoch, Fitted, Report
+
+SHUFFLE_BYTES = 512 * 2**20
+"""Of decoded cases held in memory for shuffling."""
+
+
+def fit(data: Data, *, model: ModelSettings, training: TrainingSettings, folder: Path, report: Report) -> Fitted:
+    """Trains until no epoch is left or patience is spent; goes on where an earlier call with the same `folder` was killed.
+
+    Args:
+        folder: for checkpoints; the caller names it so that it is another one for other data or settings, and removes it.
+        report: called with each finished epoch, once.
+
+    Raises:
+        MedimgError: no training or eval case, or only one class in train for a head.
+    """
+    check_labels(data, model)
+    head = model.heads[0].name
+    keras.utils.set_random_seed(training.seed)
+    strategy = make_strategy()
+    with precision(training), strategy.scope():
+        network = build_model(model, clinical_width=data.clinical_width)
+        losses, weights = make_losses(model, labels=data.train_targets, balanced=training.class_weights)
+        network.compile(optimizer=keras.optimizers.Adam(training.learning_rate), loss=losses, loss_weights=weights)
+        replicas = strategy.num_replicas_in_sync
+        state = read_state(folder)
+        if state.history:
+            load_weights(folder, state.history[-1].number, model=network)
+        evaluation = data.eval.map(lambda inputs, _: inputs).batch(training.batch_size * replicas).prefetch(1)
+        while not state.is_finished(head=head, epochs=training.epochs, patience=training.patience):
+            number, start = len(state.history), time.monotonic()
+            seed_dropout(network, seed=training.seed, epoch=number)
+            batches = make_batches(data.train, model=model, training=training, epoch=number, replicas=replicas)
+            losses_of_epoch = network.fit(batches, epochs=number + 1, initial_epoch=number, verbose=0).history
+            figures = measure(data.eval_targets, predict(network, evaluation), model)
+            epoch = Epoch(number, time.monotonic() - start, {"train/loss": float(losses_of_epoch["loss"][-1]), **figures})
+            state = State((*state.history, epoch))
+            write_state(folder, state, model=network, head=head)
+            report(epoch)
+        best = state.best(head)
+        if best is None:
+            raise MedimgError(f"training.epochs is {training.epochs}, expected 1 or more")
+        load_weights(folder, best.number, model=network)
+    return Fitted(to_float32(network, model, data.clinical_width), best, state.history)
+
+
+def check_labels(data: Data, settings: ModelSettings) -> None:
+    """Refuses data that nothing can be learnt from, in one line."""
+    for index, head in enumerate(settings.heads):
+        train = data.train_targets[head.name]
+        counts = {name: int((train == position).sum()) for position, name in enumerate(head.classes)}
+        found = ", ".join(f"{count} {name}" for name, count in counts.items())
+        if not sum(counts.values()):
+            raise MedimgError(f"head {head.name}: no labelled case in train, expected cases of two classes or more")
+        if index == 0 and sum(count > 0 for count in counts.values()) < 2:
+            raise MedimgError(f"head {head.name}: one class only in train ({found}), expected two or more")
+        if index == 0 and not (data.eval_targets[head.name] >= 0).any():
+            raise MedimgError(f"head {head.name}: no labelled case in eval, expected some to stop training by")
+
+
+def make_batches(cases: tf.data.Dataset, *, model: ModelSettings, training: TrainingSettings, epoch: int, replicas: int) -> tf.data.Dataset:
+    """One epoch of shuffled, augmented batches; order and augmentation depend on seed and epoch only, so a resumed epoch sees the same."""
+    buffer = max(training.batch_size, SHUFFLE_BYTES // case_bytes(model))
+
+    def change(step: tf.Tensor, batch: tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        inputs, targets = batch
+        return augment(inputs, training.augmentation, tf.stack([tf.constant(training.seed * 1_000_003 + epoch, tf.int64), step])), targets
+
+    shuffled = cases.shuffle(buffer, seed=training.seed * 1_000_003 + epoch, reshuffle_each_iteration=False)
+    return shuffled.batch(training.batch_size * replicas).enumerate().map(change, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def seed_dropout(network: keras.Model, *, seed: int, epoch: int) -> None:
+    """Makes the network's own random draws depend on seed and epoch only: Keras saves no seed state with the weights (seen in 3.12)."""
+    for index, variable in enumerate(item for item in network.variables if "seed_generator" in item.path):
+        variable.assign(np.array([seed * 1_000_003 + epoch, index], dtype=np.int64) % 2**32)
+
+
+def predict(network: keras.Model, batches: tf.data.Dataset) -> dict[str, np.ndarray]:
+    """Head to probabilities, float32 [N, C]."""
+    return {name: np.asarray(values) for name, values in network.predict(batches, verbose=0).items()}
+
+
+def make_strategy() -> tf.distribute.Strategy:
+    """All GPUs of this machine, or the default."""
+    return tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else tf.distribute.get_strategy()
+
+
+@contextmanager
+def precision(training: TrainingSettings) -> Iterator[None]:
+    """Layers built inside compute in float16 where the settings ask for it or, with "auto", where a GPU is there."""
+    earlier = keras.config.dtype_policy()
+    mixed = training.mixed_precision == "on" or (training.mixed_precision == "auto" and bool(tf.config.list_physical_devices("GPU")))
+    keras.config.set_dtype_policy("mixed_float16" if mixed else "float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(earlier)
+
+
+def to_float32(network: keras.Model, settings: ModelSettings, clinical_width: int) -> keras.Model:
+    """The same network in float32, outside any distribution: what is exported must run well on a CPU."""
+    plain = build_model(dataclasses.replace(settings, weights=None), clinical_width=clinical_width)
+    plain.set_weights(network.get_weights())
+    return plain

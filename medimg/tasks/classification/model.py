@@ -1,0 +1,94 @@
+"""The network: one backbone for all views, fused to one embedding per case, one softmax per head.
+
+Layers that others look up by name: `backbone` (its output is the feature map that Grad-CAM reads) and `embedding` (one vector per case).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from medimg.errors import UsageError
+from medimg.tasks.classification.backbones import build_backbone
+from medimg.tasks.classification.inputs import image_shape
+from medimg.tasks.classification.settings import ModelSettings
+
+FUSIONS = ("mean", "max", "attention")
+
+
+def build_model(settings: ModelSettings, *, clinical_width: int) -> keras.Model:
+    """Builds the network, untrained but for the backbone's `weights`.
+
+    Its inputs are a dict: `images` uint8 [batch, V, H, W, C]; `view_present` float32 [batch, V], 1 where the view exists (the pixels of an absent
+    view have no influence); `clinical` float32 [batch, clinical_width] if that is above 0.
+
+    Returns:
+        a model whose output is a dict: head to class probabilities, float32 [batch, classes], whatever the precision policy.
+
+    Raises:
+        UsageError, MedimgError: see `build_backbone`.
+    """
+    views, height, width, channels = image_shape(settings)
+    inputs = {
+        "images": keras.Input((views, height, width, channels), dtype="uint8", name="images"),
+        "view_present": keras.Input((views,), dtype="float32", name="view_present"),
+    }
+    if clinical_width:
+        inputs["clinical"] = keras.Input((clinical_width,), dtype="float32", name="clinical")
+    folded = ops.reshape(inputs["images"], (-1, height, width, channels))
+    maps = build_backbone(settings)(folded)
+    vectors = pool(maps)
+    per_view = ops.reshape(vectors, (-1, views, vectors.shape[-1]))
+    fused = FuseViews(settings.fusion, name="fused_views")([per_view, inputs["view_present"]])
+    if clinical_width:
+        fused = layers.Concatenate(name="with_clinical")([fused, inputs["clinical"]])
+    embedding = layers.Identity(name="embedding")(fused)
+    features = layers.Dropout(settings.dropout, name="dropout")(embedding)
+    outputs = {head.name: layers.Dense(len(head.classes), activation="softmax", dtype="float32", name=head.name)(features) for head in settings.heads}
+    return keras.Model(inputs, outputs, name=settings.backbone.lower())
+
+
+def pool(maps: Any) -> Any:
+    """Mean and maximum over the map, side by side: a lesion of a few pixels vanishes in the mean alone."""
+    return layers.Concatenate(name="pooled")([layers.GlobalAveragePooling2D()(maps), layers.GlobalMaxPooling2D()(maps)])
+
+
+@keras.saving.register_keras_serializable("medimg")
+class FuseViews(layers.Layer):
+    """Joins the vectors of a case's views, [batch, V, D] with presence [batch, V], to [batch, D]; absent views have no influence.
+
+    A case without any view gives zeros. "attention" is the gated form of Ilse et al. 2018 (arXiv 1802.04712) without the gate.
+    """
+
+    def __init__(self, how: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if how not in FUSIONS:
+            raise UsageError(f"model.fusion: found {how!r}, expected one of {', '.join(FUSIONS)}")
+        self.how = how
+        self.hidden = layers.Dense(64, activation="tanh", dtype=self.dtype_policy) if how == "attention" else None
+        self.score = layers.Dense(1, dtype=self.dtype_policy) if how == "attention" else None
+
+    def build(self, input_shape: Any) -> None:
+        if self.hidden is not None and self.score is not None:
+            self.hidden.build(input_shape[0])
+            self.score.build((*input_shape[0][:-1], 64))
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        vectors, present = inputs
+        present = ops.cast(present, vectors.dtype)[..., None]
+        if self.how == "max":
+            # float16's range ends at 65504.
+            return ops.max(ops.where(present > 0, vectors, -6e4), axis=1) * ops.max(present, axis=1)
+        weights = present
+        if self.hidden is not None and self.score is not None:
+            weights = present * ops.exp(5.0 * ops.tanh(self.score(self.hidden(vectors))))
+        return ops.sum(weights * vectors, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1e-3)
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
+        return input_shape[0][0], input_shape[0][-1]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "how": self.how}

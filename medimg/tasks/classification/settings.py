@@ -1,0 +1,119 @@
+"""Typed settings of the classification task; plain frozen dataclasses, checked by pydantic where they are read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Lt
+
+from medimg.errors import UsageError
+
+Positive = Annotated[int, Ge(1)]
+
+
+@dataclass(frozen=True)
+class Head:
+    """One thing to predict per case.
+
+    Attributes:
+        name: the label's name in the catalogue: "malignancy".
+        classes: class names in order, the positive class last; empty means "as the data set says".
+        weight: of this head's loss in the sum.
+    """
+
+    name: str
+    classes: tuple[str, ...] = ()
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What the network is.
+
+    Attributes:
+        heads: the first is the main one: DataGate, early stopping and the report's headline look at it.
+        roles: views of a case, each through the same backbone; a missing view is masked.
+        image_size: height and width in pixels that the network sees.
+        channels: 1 grey or 3 RGB.
+        backbone: "small_cnn" or the name of a function in keras.applications ("EfficientNetB0").
+        weights: None, "imagenet", or the path of a weights file.
+        fusion: how the views' features become the case's.
+        clinical_inputs: clinical columns the network sees; none by default, a column may well be the label in disguise.
+        width: channels of small_cnn's first block; each block doubles it.
+        dropout: rate before the heads.
+    """
+
+    heads: tuple[Head, ...]
+    roles: tuple[str, ...]
+    image_size: tuple[Positive, Positive] = (256, 208)
+    channels: Literal[1, 3] = 1
+    backbone: str = "small_cnn"
+    weights: str | None = None
+    fusion: Literal["mean", "max", "attention"] = "mean"
+    clinical_inputs: tuple[str, ...] = ()
+    width: Positive = 16
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.2
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random changes of a training image, each drawn per image. Left-right flips are off where the orientation is canonical."""
+
+    flip_vertical: bool = True
+    flip_horizontal: bool = False
+    rotate_degrees: float = 10.0
+    shift_fraction: float = 0.05
+    zoom_fraction: float = 0.1
+    contrast_fraction: float = 0.1
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How it is trained.
+
+    Attributes:
+        epochs: at most; early stopping ends it after `patience` epochs in which the main head was no better on the eval split.
+        batch_size: cases per step and replica.
+        class_weights: weigh each head's classes inversely to their frequency in train.
+        mixed_precision: "auto" uses float16 where a GPU is there.
+        cache_bytes: decoded cases are cached on disk when they fit in this many bytes.
+    """
+
+    epochs: Positive = 30
+    batch_size: Positive = 16
+    learning_rate: Annotated[float, Gt(0)] = 1e-3
+    patience: Positive = 8
+    class_weights: bool = True
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    mixed_precision: Literal["auto", "on", "off"] = "auto"
+    cache_bytes: Annotated[int, Ge(0)] = 20_000_000_000
+    seed: Annotated[int, Ge(0)] = 0
+
+
+def check_settings(settings: ModelSettings) -> None:
+    """Raises UsageError in one line where the settings cannot make a network."""
+    heads = [head.name for head in settings.heads]
+    if not heads or not settings.roles:
+        raise UsageError(f"model.heads {heads} and model.roles {list(settings.roles)}: expected at least one of each")
+    for name, count in Counter([*heads, *settings.roles]).items():
+        if count > 1:
+            raise UsageError(f"model: {name!r} is named {count} times among heads and roles, expected once")
+    for head in settings.heads:
+        if len(set(head.classes)) < 2 or len(set(head.classes)) < len(head.classes):
+            raise UsageError(f"model.heads {head.name}: classes {list(head.classes)}, expected two or more, each once")
+    if min(settings.image_size) < 32:
+        raise UsageError(f"model.image_size {list(settings.image_size)}: expected at least 32 pixels each way")
+
+
+def describe(settings: ModelSettings) -> dict[str, Any]:
+    """What a reader of the exported model needs: outputs, classes in order, and what it looks at."""
+    return {
+        "heads": {head.name: list(head.classes) for head in settings.heads},
+        "roles": list(settings.roles),
+        "image_size": list(settings.image_size),
+        "channels": settings.channels,
+        "backbone": settings.backbone,
+        "clinical_inputs": list(settings.clinical_inputs),
+    }

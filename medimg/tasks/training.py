@@ -1,0 +1,51 @@
+"""What passes between the glue and a task's `fit`: Data in, one Epoch after another, Fitted out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Data:
+    """Cases to train on and to stop by.
+
+    Attributes:
+        train, eval: datasets of (inputs, targets), one case each, in a fixed order.
+        train_targets, eval_targets: the same targets as arrays over cases, by name; classification: head to int64 [N], -1 where missing.
+        clinical_width: values of the `clinical` input, 0 where there is none.
+    """
+
+    train: tf.data.Dataset
+    eval: tf.data.Dataset
+    train_targets: Mapping[str, np.ndarray]
+    eval_targets: Mapping[str, np.ndarray]
+    clinical_width: int = 0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One finished epoch, counted from 0. `figures` by name: `train/loss`, `<head>/auc` on eval; NaN where undefined."""
+
+    number: int
+    seconds: float
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The model of the best epoch, in float32 whatever it was trained in, and all epochs."""
+
+    model: keras.Model
+    best: Epoch
+    history: tuple[Epoch, ...]
+
+
+Report = Callable[[Epoch], None]

@@ -1,0 +1,242 @@
+"""The command line. TensorFlow and TFX are imported only inside the commands that need them: `medimg --help` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medimg.errors import MedimgError, UsageError, one_line
+
+if TYPE_CHECKING:
+    from pipeline.run_local import Outcome
+
+EXIT_NOT_BLESSED = 3
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="From an imaging archive to a blessed, explained, shareable model.",
+)
+
+
+def expect_folder(path: Path) -> Path:
+    """Refuses an output path that is a file or lies below one, before any work is done."""
+    there = next(part for part in (path, *path.absolute().parents) if part.exists())
+    if not there.is_dir():
+        raise UsageError(f"--to {path}: {there} is a file, expected a folder")
+    return path
+
+
+DataSetName = Annotated[str, typer.Argument(help="Name of a data set: cmmd, folder.", metavar="DATASET")]
+DataRoot = Annotated[Path, typer.Option("--data", help="Folder of images and clinical tables; only read.")]
+Previous = Annotated[Path | None, typer.Option("--previous", help="An earlier catalogue: its groups keep their split.")]
+
+
+@app.command()
+def demo(
+    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="Where data, run and report go.")] = Path("demo"),
+    patients: Annotated[int, typer.Option("--patients", help="Size of the phantom data set.")] = 160,
+) -> None:
+    """Phantom data, catalogue, run and report in one go.
+
+    Example: medimg demo --to demo
+    """
+    from pipeline.demo import run_demo
+
+    finish(run_demo(to, patients=patients))
+
+
+@app.command()
+def phantom(
+    data_set: DataSetName,
+    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="Folder to write; must be new or empty.")],
+    cases: Annotated[int, typer.Option("--cases", help="Number of patients.")] = 40,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+) -> None:
+    """Writes a small drawn stand-in of a data set's layout, tables included.
+
+    Example: medimg phantom cmmd --to data --cases 40
+    """
+    from medimg.datasets import find_data_set, write_phantom
+
+    if to.exists() and any(to.iterdir()):
+        raise UsageError(f"{to} is not empty; a phantom is written into a new folder")
+    write_phantom(find_data_set(data_set), to, cases=cases, seed=seed)
+    typer.echo(f"{data_set} phantom of {cases} patients in {to}")
+
+
+@app.command()
+def catalogue(
+    data_set: DataSetName,
+    data: DataRoot,
+    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="Folder of the catalogue.")],
+    split: Annotated[str, typer.Option("--split", help="Shares of train, eval and test.")] = "0.7,0.15,0.15",
+    folds: Annotated[int, typer.Option("--folds", help="Also deal the groups to k folds.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
+    previous: Previous = None,
+) -> None:
+    """Builds the catalogue of a data set and prints counts, exclusions and anomalies.
+
+    Example: medimg catalogue cmmd --data data --to catalogue --folds 5
+    """
+    from rich.console import Console
+
+    from medimg.catalogue.build import build_catalogue
+    from medimg.catalogue.split import SplitSettings
+    from medimg.catalogue.summary import print_summary
+    from medimg.datasets import find_data_set
+
+    built = build_catalogue(
+        find_data_set(data_set),
+        data_root=data,
+        to=to,
+        split=SplitSettings(ratios=parse_ratios(split), folds=folds, seed=seed),
+        previous=previous,
+        index_path=to / "index.parquet",
+    )
+    print_summary(built.summary, Console())
+
+
+@app.command()
+def query(
+    directory: Annotated[Path, typer.Argument(help="Folder of a catalogue.", metavar="DIR")],
+    sql: Annotated[str, typer.Argument(help="SQL over the tables cases and images.")],
+) -> None:
+    """Runs SQL over a catalogue's tables `cases` and `images`.
+
+    Example: medimg query catalogue "SELECT split, count(*) FROM cases GROUP BY split"
+    """
+    from medimg.catalogue.query import run_query
+
+    typer.echo(run_query(directory, sql).to_string(index=False))
+
+
+@app.command()
+def run(
+    config: Annotated[str, typer.Argument(help="Name of a file in pipeline/configs/.", metavar="CONFIG")],
+    data: DataRoot,
+    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="The run's directory; the same one continues or repeats the run.")],
+    previous: Previous = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if anything was quarantined.")] = False,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value, checked against the config; may be repeated.")] = None,
+    beam_args: Annotated[
+        list[str] | None, typer.Option("--beam-arg", help="Passed to Beam as it is, in place of the local runner; may be repeated.")
+    ] = None,
+) -> None:
+    """Runs the pipeline. Exit 0 blessed, 3 not blessed, 1 failed, 2 wrong use.
+
+    Example: medimg run cmmd_classification --data data --to runs/first --set model.image_size=256,208
+    """
+    from pipeline.config import load_config
+    from pipeline.run_local import run_config
+
+    if any("DaskRunner" in argument for argument in beam_args or []):
+        raise UsageError("Beam's DaskRunner gives wrong results without saying so and is refused; use Flink, Spark or Dataflow")
+    outcome = run_config(load_config(config, overrides=overrides or []), data_root=data, to=to, previous=previous, beam_args=tuple(beam_args or ()))
+    finish((to, outcome), strict=strict)
+
+
+@app.command()
+def report(directory: Annotated[Path, typer.Argument(help="A run's directory.", metavar="RUN")]) -> None:
+    """Writes a run's report again and prints its metrics.
+
+    Example: medimg report runs/first
+    """
+    from pipeline.results import print_metrics, rewrite_report
+
+    rewrite_report(directory)
+    print_metrics(directory)
+    typer.echo(f"report: {directory / 'report' / 'report.html'}")
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A run's directory.", metavar="RUN")],
+    second: Annotated[Path, typer.Argument(help="Another run's directory.", metavar="RUN")],
+) -> None:
+    """Two runs side by side; only figures of equal protocol, level, split and slice share a row.
+
+    Example: medimg compare runs/first runs/second
+    """
+    from pipeline.results import print_comparison
+
+    print_comparison(first, second)
+
+
+@app.command()
+def lineage(
+    directory: Annotated[Path | None, typer.Argument(help="A run's directory.", metavar="RUN")] = None,
+    patient: Annotated[str | None, typer.Option("--patient", help="Id of a patient (or other group).")] = None,
+    within: Annotated[Path | None, typer.Option("--in", help="Folder of runs to search for the patient.")] = None,
+) -> None:
+    """What made a run's model, or which runs and models saw a patient.
+
+    Example: medimg lineage runs/first
+    Example: medimg lineage --patient D1-0001 --in runs
+    """
+    from pipeline.results import print_lineage, print_patient
+
+    if patient and within:
+        print_patient(patient, within)
+    elif directory and not patient:
+        print_lineage(directory)
+    else:
+        raise UsageError("give a run's directory, or --patient ID together with --in DIR")
+
+
+def finish(result: tuple[Path, Outcome], *, strict: bool = False) -> None:
+    """Prints the metrics, the blessing and the report's path; ends with the run's exit code."""
+    from pipeline.results import print_outcome
+
+    blessed, quarantined = print_outcome(*result)
+    if strict and quarantined:
+        raise MedimgError(f"{quarantined} images were quarantined and --strict was given")
+    if not blessed:
+        raise typer.Exit(EXIT_NOT_BLESSED)
+
+
+def parse_ratios(text: str) -> tuple[float, float, float]:
+    """`0.7,0.15,0.15` as three shares that add up to one."""
+    try:
+        train, evaluation, test = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--split {text}: expected three numbers such as 0.7,0.15,0.15") from None
+    if not (min(train, evaluation, test) > 0 and abs(train + evaluation + test - 1) <= 1e-6):  # Written so that it refuses NaN too.
+        raise UsageError(f"--split {text}: the shares must be positive and add up to 1, they add up to {train + evaluation + test:g}")
+    return train, evaluation, test
+
+
+def main() -> None:
+    """Entry point: errors that are the user's business become one line and an exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if not sys.warnoptions:
+        # Libraries' notes to their own callers (Google's on each import under Python 3.10) are not the user's business.
+        warnings.simplefilter("ignore")
+    try:
+        app()
+    except UsageError as error:
+        sys.stderr.write(f"error: {one_line(str(error))}\n")
+        sys.exit(2)
+    except MedimgError as error:
+        sys.stderr.write(f"error: {one_line(str(error))}\n")
+        sys.exit(1)
+    except OSError as error:
+        sys.stderr.write(f"error: {one_line(str(error))}\n")
+        sys.exit(1)
+    except SystemExit as leaving:
+        # Typer turns Ctrl-C into this code and says nothing.
+        if leaving.code == EXIT_INTERRUPTED:
+            sys.stderr.write("interrupted; the same command continues where it stopped\n")
+        raise
+
+
+if __name__ == "__main__":
+    main()

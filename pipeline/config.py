@@ -1,0 +1,199 @@
+"""What a run is (RunConfig) and where it reads and writes (Places): frozen dataclasses, checked where they are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import pkgutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pydantic
+
+from medimg.catalogue.split import SplitSettings
+from medimg.errors import UsageError, nearest
+from medimg.evaluation.gates import Gate
+from medimg.ingest import Ingest
+from medimg.tasks.classification.settings import ModelSettings, Positive, TrainingSettings
+
+
+@dataclass(frozen=True)
+class ExampleSettings:
+    """How cases become TFRecords.
+
+    Attributes:
+        cases_per_shard: cases in one file; the unit of parallel work.
+        unlabelled: also write the unlabelled cases, into splits of their own (`unlabelled_train` ...), so that a protocol can score them.
+        largest_bytes: of one Example; a larger study is split into blocks of slices.
+    """
+
+    cases_per_shard: Positive = 32
+    unlabelled: bool = False
+    largest_bytes: Positive = 32 * 2**20
+
+
+@dataclass(frozen=True)
+class DataGateSettings:
+    """When DataGate stops a run.
+
+    Attributes:
+        quarantined_share: largest share of the labelled cases' images that may be quarantined.
+        drift: L-infinity distance between the splits' distributions of a clinical column above which a warning is given.
+    """
+
+    quarantined_share: float = 0.05
+    drift: float = 0.25
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is measured on the test split and what a model must reach to be blessed.
+
+    Attributes:
+        slices: clinical columns, each value a slice.
+        gates: bounds that every blessed model meets.
+        protocols: names of medimg.evaluation.protocols, each a rule of which cases count at which level.
+        resamples: of the patient-clustered bootstrap.
+    """
+
+    slices: tuple[str, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    protocols: tuple[str, ...] = ("cases",)
+    resamples: Positive = 2000
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One experiment, complete. Its file in pipeline/configs/ states time, hardware and expected score."""
+
+    name: str
+    data_set: str
+    ingest: Ingest
+    model: ModelSettings
+    task: str = "classification"
+    split: SplitSettings = field(default_factory=SplitSettings)
+    examples: ExampleSettings = field(default_factory=ExampleSettings)
+    data_gate: DataGateSettings = field(default_factory=DataGateSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The clinical columns that are written into the Examples: the model's inputs and the slices, nothing else."""
+        return tuple(dict.fromkeys((*self.model.clinical_inputs, *self.evaluation.slices)))
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a run reads and writes; the only thing that differs between a laptop and a cluster.
+
+    Attributes:
+        data_root: images and clinical tables, read only.
+        pipeline_root: artifacts, by component and execution.
+        metadata: the ML Metadata store: the path of a SQLite file.
+        serving: pushed models, one numbered folder each.
+        checkpoints: training in progress, kept over restarts.
+        index: Parquet file of what was already read of the data root.
+        schema: the curated schema, under a name that holds its hash.
+        previous: an earlier catalogue whose groups keep their split, or empty.
+        beam_args: passed to Beam as they are.
+    """
+
+    data_root: str
+    pipeline_root: str
+    metadata: str
+    serving: str
+    checkpoints: str
+    index: str
+    schema: str
+    previous: str = ""
+    beam_args: tuple[str, ...] = ()
+
+
+def list_configs() -> list[str]:
+    """Names of all configs, sorted."""
+    package = importlib.import_module("pipeline.configs")
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+
+
+def load_config(name: str, *, overrides: Iterable[str] = ()) -> RunConfig:
+    """The config called `name` (a file in pipeline/configs/) with `key=value` overrides applied.
+
+    Raises:
+        UsageError: no such config or key (the nearest right one is named), or a value of the wrong type.
+    """
+    if name not in list_configs():
+        raise UsageError(f"no config {name!r}; {nearest(name, list_configs())}")
+    values = to_plain(importlib.import_module(f"pipeline.configs.{name}").get_config())
+    for override in overrides:
+        apply_override(values, override)
+    return from_plain(values)
+
+
+def to_plain(config: RunConfig) -> dict[str, Any]:
+    """The config as JSON-able values."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return plain
+
+
+def from_plain(values: Mapping[str, Any]) -> RunConfig:
+    """The inverse of `to_plain`; unknown keys and wrong types end in a UsageError that names the key."""
+    try:
+        config = pydantic.TypeAdapter(RunConfig).validate_python(dict(values))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"config key {key}: {first['msg'].lower()}, found {first['input']!r}") from None
+    # pydantic leaves unknown keys of a dataclass aside, and a misspelt `slice` would make a gate one on the whole split.
+    known = all_keys(to_plain(config))
+    for key in all_keys(values):
+        if key not in known:
+            raise UsageError(f"config key {key}: no such config key; {nearest(key, known)}")
+    return config
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Sets one `section.key=value` in plain config values, in place.
+
+    A list is written with commas: `model.image_size=256,208`; its items are reached by position: `evaluation.gates.0.lower_bound=0.7`.
+    """
+    key, separator, text = override.partition("=")
+    if not separator:
+        raise UsageError(f"--set {override}: expected key=value")
+    node: Any = values
+    parts = key.strip().split(".")
+    for depth, name in enumerate(parts):
+        part: Any = int(name) if isinstance(node, list) and name.isdigit() else name
+        if not ((isinstance(node, dict) and part in node) or (isinstance(node, list) and part in range(len(node)))):
+            known = all_keys(values)
+            raise UsageError(f"--set {key}: no such config key; {nearest(key, known)}")
+        if depth == len(parts) - 1:
+            node[part] = parse_value(text, like=node[part])
+        else:
+            node = node[part]
+
+
+def parse_value(text: str, *, like: Any) -> Any:
+    """JSON if it reads as JSON, a list where the present value is one, else the text itself."""
+    if text.strip().lower() in ("none", "null"):
+        return None
+    if isinstance(like, list) and not text.strip().startswith("["):
+        return [parse_value(item.strip(), like="") for item in text.split(",") if item.strip()]
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return {"true": True, "false": False}.get(text.strip().lower(), text)
+
+
+def all_keys(values: Mapping[str, Any] | Sequence[Any], prefix: str = "") -> list[str]:
+    """Dotted keys of nested plain values; an item of a list has its position as key, if it has keys itself."""
+    keys = []
+    items = values.items() if isinstance(values, Mapping) else [(str(position), item) for position, item in enumerate(values)]
+    for name, value in items:
+        if isinstance(values, Mapping):
+            keys.append(f"{prefix}{name}")
+        if isinstance(value, dict | list | tuple):
+            keys += all_keys(value, f"{prefix}{name}.")
+    return keys

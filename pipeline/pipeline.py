@@ -1,0 +1,156 @@
+"""The whole way on one screen: from a data root to a pushed model and a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import tensorflow_data_validation as tfdv
+from tfx.components import (
+    Evaluator,
+    ExampleValidator,
+    Pusher,
+    StatisticsGen,
+    Trainer,
+    Transform,
+)
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.orchestration import metadata
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
+
+from components.baseline_model.component import BaselineModel
+from components.case_example_gen.component import CaseExampleGen
+from components.catalogue_gen.component import CatalogueGen
+from components.data_gate.component import DataGate
+from components.eval_config import make_eval_config
+from components.report_gen.component import ReportGen
+from pipeline.config import Places, RunConfig
+from pipeline.fingerprints import Fingerprints
+
+SPLITS = ("train", "eval", "test")
+
+
+def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprints) -> Pipeline:
+    """The DAG of one run. Reads no flag, no environment, no clock and no disk: everything that matters is in the three arguments."""
+    code = fingerprints.code
+    model = dataclasses.asdict(config.model)
+    heads = {head.name: head.classes for head in config.model.heads}
+    hashes = {name: value for name in ("data", "schema", "weights") if (value := getattr(fingerprints, name))}
+
+    catalogue_gen = CatalogueGen(
+        data_set=config.data_set,
+        data_root=places.data_root,
+        split=as_json(config.split),
+        previous=places.previous,
+        index=places.index,
+        data=fingerprints.data + fingerprints.previous,
+        code=code.catalogue,
+    )
+    catalogue = catalogue_gen.outputs["catalogue"]
+    example_gen = CaseExampleGen(
+        catalogue,
+        data_root=places.data_root,
+        ingest=as_json(config.ingest),
+        examples_settings=as_json(config.examples),
+        columns=config.columns,
+        code=code.examples,
+    )
+    examples = example_gen.outputs["examples"]
+    schema_gen = ImportSchemaGen(schema_file=places.schema)
+    schema = schema_gen.outputs["schema"]
+    # Only what the schema names is read: images never enter the statistics.
+    statistics_gen = StatisticsGen(
+        examples,
+        schema=schema,
+        stats_options=tfdv.StatsOptions(experimental_filter_read_paths=True),
+        exclude_splits=[f"unlabelled_{split}" for split in SPLITS] if config.examples.unlabelled else [],
+    )
+    validator = ExampleValidator(statistics_gen.outputs["statistics"], schema)
+    gate = DataGate(
+        catalogue,
+        example_gen.outputs["rejects"],
+        statistics_gen.outputs["statistics"],
+        validator.outputs["anomalies"],
+        settings=as_json(config.data_gate),
+        head=config.model.heads[0].name,
+        code=code.gate,
+    )
+    transform = Transform(
+        examples,
+        schema,
+        preprocessing_fn="components.entry_points.preprocessing_fn",
+        splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=list(SPLITS)),
+        materialize=False,
+        disable_statistics=True,
+        # Only what decides labels and clinical inputs: another width or learning rate is not Transform's business.
+        custom_config={"task": config.task, "model": {name: model[name] for name in ("heads", "roles", "clinical_inputs")}, "code": code.transform},
+    )
+    transform.add_upstream_node(gate)
+    trainer = Trainer(
+        examples=examples,
+        transform_graph=transform.outputs["transform_graph"],
+        run_fn="components.entry_points.run_fn",
+        train_args=trainer_pb2.TrainArgs(splits=["train"]),
+        eval_args=trainer_pb2.EvalArgs(splits=["eval"]),
+        custom_config={
+            "task": config.task,
+            "model": model,
+            "training": dataclasses.asdict(config.training),
+            "checkpoints": places.checkpoints,
+            "code": code.trainer,
+            "weights": fingerprints.weights,
+        },
+    )
+    baseline = BaselineModel(serving=places.serving, baseline=fingerprints.baseline, code=code.baseline)
+    evaluator = Evaluator(
+        examples=examples,
+        model=trainer.outputs["model"],
+        baseline_model=baseline.outputs["model"],
+        example_splits=["test"],
+        eval_config=make_eval_config(heads=heads, slices=config.evaluation.slices, gates=config.evaluation.gates, code=code.evaluator),
+    )
+    pusher = Pusher(
+        model=trainer.outputs["model"],
+        model_blessing=evaluator.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)),
+    )
+    report_gen = ReportGen(
+        model=trainer.outputs["model"],
+        examples=examples,
+        catalogue=catalogue,
+        evaluation=evaluator.outputs["evaluation"],
+        blessing=evaluator.outputs["blessing"],
+        gate=gate.outputs["report"],
+        rejects=example_gen.outputs["rejects"],
+        config=json.dumps(dataclasses.asdict(config), sort_keys=True),
+        facts=json.dumps({**hashes, **dataclasses.asdict(code)}, sort_keys=True),
+        code=code.report,
+    )
+    return Pipeline(
+        pipeline_name=config.name,
+        pipeline_root=places.pipeline_root,
+        components=[
+            catalogue_gen,
+            example_gen,
+            schema_gen,
+            statistics_gen,
+            validator,
+            gate,
+            transform,
+            trainer,
+            baseline,
+            evaluator,
+            pusher,
+            report_gen,
+        ],
+        enable_cache=True,
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(places.metadata),
+        beam_pipeline_args=list(places.beam_args),
+    )
+
+
+def as_json(settings: Any) -> str:
+    """A settings dataclass as JSON with sorted keys: equal settings give equal exec properties."""
+    return json.dumps(dataclasses.asdict(settings), sort_keys=True)

@@ -1,0 +1,184 @@
+"""What a person reads at the end: metrics, blessing, comparison, lineage."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+
+from medimg.errors import UsageError
+from medimg.evaluation.figures import Figure, compare_reports, format_figure, read_metrics
+from medimg.evaluation.gates import OVERALL
+from pipeline.run_local import RUN_FILE, Outcome, read_run_file, run_lock
+
+
+def print_outcome(run: Path, outcome: Outcome, *, console: Console | None = None) -> tuple[bool, int]:
+    """The metrics table, the blessing and the report's path. Returns (blessed, images quarantined)."""
+    console = console or Console()
+    print_metrics(run, console=console)
+    if outcome.quarantined:
+        console.print(f"{outcome.quarantined} images were quarantined; the report says which and why")
+    if outcome.blessed:
+        console.print("BLESSED", style="bold green")
+    else:
+        console.print("NOT BLESSED" if outcome.blessed is False else "not gated: the config has no gate", style="bold red")
+        for gate in outcome.failed_gates:
+            console.print(f"  failed: {gate}", markup=False, soft_wrap=True)
+    console.print(f"report: {run / outcome.report}", soft_wrap=True)
+    return outcome.blessed is not False, outcome.quarantined
+
+
+def load_metrics(run: Path) -> list[Figure]:
+    """The figures of a run's metrics.json."""
+    path = run / "report" / "metrics.json"
+    if not path.exists():
+        raise UsageError(f"{run} has no report/metrics.json: it is not a run, or one that has not finished")
+    return read_metrics(path)
+
+
+def print_metrics(run: Path, *, console: Console | None = None) -> None:
+    """All metrics of each head on the whole test split, one column per protocol, and the headline on every slice; the rest is in the report."""
+    console = console or Console()
+    figures = load_metrics(run)
+    for head in dict.fromkeys(figure.head for figure in figures):
+        mine = [figure for figure in figures if figure.head == head]
+        console.print(make_metrics_table(head, [figure for figure in mine if figure.slice == OVERALL]))
+    first = figures[0]
+    sliced = [one for one in figures if one.slice != OVERALL and (one.head, one.name, one.protocol) == (first.head, first.name, first.protocol)]
+    if sliced:
+        console.print(make_slices_table(sliced))
+
+
+def make_metrics_table(head: str, figures: Sequence[Figure]) -> Table:
+    """Metrics of one head by protocol; the column's head says of how many."""
+    # A protocol without a unit has no meaning for this head; the report says why.
+    figures = [figure for figure in figures if figure.n]
+    by_protocol = {figure.protocol: figure for figure in reversed(figures)}
+    table = Table(
+        Column(head, no_wrap=True),
+        title="test split, 95 % intervals over patients",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for protocol in dict.fromkeys(figure.protocol for figure in figures):
+        one = by_protocol[protocol]
+        positive = "" if one.positives is None else f"{one.positives} positive\n"
+        table.add_column(f"{protocol}: {one.n} {one.level}s\n{positive}{one.groups} patients", no_wrap=True)
+    cells = {(figure.name, figure.protocol): figure for figure in figures}
+    for name in dict.fromkeys(figure.name for figure in figures):
+        table.add_row(name, *(format_figure(cells[name, protocol]) if (name, protocol) in cells else "" for protocol in reversed(by_protocol)))
+    return table
+
+
+def make_slices_table(figures: Sequence[Figure]) -> Table:
+    """One metric of one protocol on every slice."""
+    first = figures[0]
+    heads = (Column("slice", no_wrap=True), "n", "positive", "patients", Column(f"{first.name} ({first.protocol})", no_wrap=True))
+    table = Table(*heads, title=f"{first.head}, {first.level}s", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for figure in figures:
+        positive = "" if figure.positives is None else str(figure.positives)
+        table.add_row(figure.slice, str(figure.n), positive, str(figure.groups), format_figure(figure))
+    return table
+
+
+def print_comparison(first: Path, second: Path, *, console: Console | None = None) -> None:
+    """Figures of two runs side by side; a figure that only one run has stands alone in its row."""
+    console = console or Console()
+    table = Table()
+    for column in ("head", "metric", "slice", "protocol", "level", "split", str(first), str(second), "difference"):
+        table.add_column(column)
+    for row in compare_reports(load_metrics(first), load_metrics(second)):
+        sides = (format_figure(figure) if figure else "" for figure in (row.first, row.second))
+        table.add_row(*row.key, *sides, "" if math.isnan(row.difference) else f"{row.difference:+.3f}")
+    console.print(table)
+
+
+def rewrite_report(run: Path) -> None:
+    """Renders report.html again from the run's own predictions and facts."""
+    from medimg.evaluation.bundle import render_bundle
+
+    read_run_file(run)
+    render_bundle(run / "report")
+
+
+def print_lineage(run: Path, *, console: Console | None = None) -> None:
+    """From the pushed model (or, not blessed, the trained one) back to the catalogue: who made what, with counts and hashes."""
+    from pipeline.lineage import latest_nodes, open_store, properties_of, walk_up
+
+    console = console or Console()
+    facts = read_run_file(run)
+    if facts["state"] != "finished":
+        raise UsageError(f"{run}: the run has not finished")
+    with run_lock(run, console):
+        store = open_store(run / facts["store"])
+        pushed = latest_nodes(store, facts["config"]["name"])["Pusher"].outputs["pushed_model"][0]
+        steps = list(walk_up(store, pushed.id))
+        names = {kind.id: kind.name.rsplit(".", 1)[-1] for kind in store.get_execution_types()}
+    console.print(f"pushed model: {facts['pushed'] or 'none, the model was not blessed'}", highlight=False)
+    for execution, made in steps:
+        values = properties_of(execution)
+        hashes = {name: values[name] for name in ("data", "code", "baseline") if values.get(name)}
+        console.print(f"\n{names[execution.type_id]}", style="bold")
+        for name, value in {**hash_values(values), **hashes}.items():
+            console.print(f"  {name}: {value}", highlight=False, soft_wrap=True)
+        for artifact in made:
+            shown = {name: value for name, value in properties_of(artifact).items() if shown_property(name)}
+            counts = ", ".join(f"{name} {value}" for name, value in sorted(shown.items()))
+            console.print(f"  -> {artifact.type} #{artifact.id} {counts}", highlight=False, soft_wrap=True, markup=False)
+
+
+def hash_values(values: dict[str, Any]) -> dict[str, str]:
+    """Code hashes inside a component's custom config."""
+    try:
+        config = json.loads(str(values.get("custom_config", "{}")))
+    except json.JSONDecodeError:
+        return {}
+    return {"code": config["code"]} if isinstance(config, dict) and "code" in config else {}
+
+
+def shown_property(name: str) -> bool:
+    """Counts and hashes of an artifact; not TFX's own bookkeeping."""
+    return name.startswith(("images_", "cases_", "content_hash", "data_set", "blessed", "pushed", "pushed_version", "split_names"))
+
+
+def print_patient(patient: str, within: Path, *, console: Console | None = None) -> None:
+    """Every run below a folder whose catalogue holds the patient: the split, and the models that came of it."""
+    from medimg.catalogue.tables import read_catalogue
+    from pipeline.lineage import live_artifacts, open_store, walk_down
+
+    console = console or Console()
+    runs = sorted(path.parent for path in within.rglob(RUN_FILE)) if within.is_dir() else []
+    if not runs:
+        raise UsageError(f"{within}: no {RUN_FILE} below it, expected the folder of one or more runs")
+    table = Table()
+    for column in ("run", "catalogue", "split", "status", "cases", "models made from it"):
+        table.add_column(column, overflow="fold")
+    for run in runs:
+        if not (run / "metadata.sqlite").exists():
+            continue
+        with run_lock(run, console):
+            store = open_store(run / "metadata.sqlite")
+            catalogues = live_artifacts(store, "MedimgCatalogue")
+            models = {model.id for model in live_artifacts(store, "Model")}
+            models_of = {one.id: sorted(walk_down(store, [one.id]) & models) for one in catalogues}
+        for artifact in catalogues:
+            # By component, channel and execution below the run as it lies now: the store has the path that it was written to.
+            cases = read_catalogue(run / "artifacts" / Path(*Path(artifact.uri).parts[-3:])).cases
+            mine = cases[cases.group_id == patient]
+            if mine.empty:
+                continue
+            numbers = ", ".join(f"Model #{number}" for number in models_of[artifact.id])
+            splits = ", ".join(sorted(set(mine.split.dropna())))
+            table.add_row(str(run), f"#{artifact.id}", splits, ", ".join(sorted(set(mine.status))), ", ".join(mine.case_id), numbers)
+    if not table.rows:
+        console.print(f"no run below {within} has seen {patient}", highlight=False, markup=False, soft_wrap=True)
+        return
+    console.print(table)

@@ -1,0 +1,253 @@
+"""Runs a config on this machine with TFX's LocalDagRunner: places, lock, fingerprints, run, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from medimg.catalogue.build import read_previous
+from medimg.datasets import find_data_set
+from medimg.errors import MedimgError, UsageError, nearest
+from medimg.files import replace_file
+from pipeline.config import Places, RunConfig, to_plain
+from pipeline.schema import write_schema
+
+RUN_FILE = "run.json"
+LOCK_FILE = "run.lock"
+# As the C library and SQLite say it, where the error has no errno.
+DISK_FULL = ("No space left on device", "database or disk is full")
+# Named in full: what Beam's DirectRunner stands for differs between versions. The image name keeps TFX from building an sdist of itself.
+LOCAL_BEAM = (
+    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+    "--direct_running_mode=multi_threading",
+    "--sdk_container_image=unused",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to. Paths are relative to the run's directory.
+
+    Attributes:
+        blessed: True, False, or None where nothing was gated.
+        failed_gates: one line each.
+        quarantined: images that could not be used, of the catalogue and of decoding.
+    """
+
+    blessed: bool | None
+    failed_gates: tuple[str, ...]
+    quarantined: int
+    catalogue: str
+    model: str
+    pushed: str
+    report: str
+
+
+def local_places(run: Path, *, data_root: Path, schema: Path, previous: Path | None, beam_args: tuple[str, ...] = ()) -> Places:
+    """Everything of a run under one directory."""
+    return Places(
+        data_root=str(data_root.resolve()),
+        pipeline_root=str(run / "artifacts"),
+        metadata=str(run / "metadata.sqlite"),
+        serving=str(run / "models"),
+        checkpoints=str(run / "checkpoints"),
+        index=str(run / "index.parquet"),
+        schema=str(schema),
+        previous=str(previous.resolve()) if previous else "",
+        beam_args=beam_args or (*LOCAL_BEAM, f"--direct_num_workers={os.cpu_count() or 1}"),
+    )
+
+
+def resolve_config(config: RunConfig, data_root: Path) -> RunConfig:
+    """Fills in the classes that only the data tell (a folder's own labels), and the metric that goes with their number.
+
+    Raises:
+        UsageError: a head that the data set does not label, with fewer than two classes, or without one that the data set has: its cases
+            would get no label in training and could not be measured.
+    """
+    data_set = find_data_set(config.data_set)
+    known = data_set.list_classes(data_root) if data_set.list_classes else data_set.heads
+    heads = [head if head.classes else dataclasses.replace(head, classes=tuple(known.get(head.name, ()))) for head in config.model.heads]
+    for head in heads:
+        if head.name not in known:
+            raise UsageError(f"head {head.name!r}: {config.data_set} has no such label; {nearest(head.name, known)}")
+        if left_out := sorted(set(known[head.name]) - set(head.classes)):
+            raise UsageError(f"head {head.name!r} has classes {list(head.classes)}, but {config.data_set} also has {left_out}; expected all of them")
+        if len(head.classes) < 2:
+            raise UsageError(f"head {head.name!r} has classes {list(head.classes)}, expected two or more")
+    several = {head.name for head in heads if len(head.classes) > 2}
+    gates = tuple(
+        dataclasses.replace(gate, metric="macro_auc") if gate.head in several and gate.metric == "auc" else gate for gate in config.evaluation.gates
+    )
+    return dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, heads=tuple(heads)),
+        evaluation=dataclasses.replace(config.evaluation, gates=gates),
+    )
+
+
+def run_config(
+    config: RunConfig, *, data_root: Path, to: Path, previous: Path | None = None, beam_args: tuple[str, ...] = (), console: Console | None = None
+) -> Outcome:
+    """Runs the pipeline under `to` and writes `run.json` there.
+
+    Raises:
+        UsageError: the data root is missing, or `to` belongs to another config.
+        MedimgError: a component failed; the message names it.
+    """
+    console = console or Console()
+    if not data_root.is_dir():
+        raise UsageError(
+            f"{data_root}: {'not a folder' if data_root.exists() else 'no such folder'}, expected images and tables of {config.data_set}"
+        )
+    if previous and not (previous / "cases.parquet").is_file():
+        raise UsageError(f"{previous}: no cases.parquet, expected an earlier catalogue")
+    if previous:
+        read_previous(previous, data_set=find_data_set(config.data_set), settings=config.split)
+    config = resolve_config(config, data_root)
+    run = to.resolve()
+    if run.is_dir() and any(run.iterdir()) and not any((run / name).exists() for name in (RUN_FILE, LOCK_FILE)):
+        raise UsageError(f"{run} is not empty and holds no {RUN_FILE}; choose another --to")
+    run.mkdir(parents=True, exist_ok=True)
+    with run_lock(run, console):
+        claim_directory(run, config)
+        schema = write_schema(config, data_root=data_root, to=run / "schema")
+        places = local_places(run, data_root=data_root, schema=schema, previous=previous, beam_args=beam_args)
+        execute(config, places, run=run, console=console)
+        outcome = collect_outcome(config, places, run)
+        write_run_file(run, config, data_root=data_root, previous=previous, outcome=outcome)
+    return outcome
+
+
+def claim_directory(run: Path, config: RunConfig) -> None:
+    """Makes the directory this config's, or checks that it is."""
+    if not (run / RUN_FILE).exists():
+        write_json(run / RUN_FILE, {"config": to_plain(config), "state": "started"})
+        return
+    known = read_run_file(run)
+    if (known["config"]["name"], known["config"]["data_set"]) != (config.name, config.data_set):
+        raise UsageError(
+            f"{run} belongs to config {known['config']['name']} ({known['config']['data_set']}), not to {config.name}; choose another --to"
+        )
+
+
+@contextmanager
+def run_lock(run: Path, console: Console) -> Iterator[None]:
+    """One run at a time per SQLite store, which two writers at once can break; a second one says so and waits."""
+    lock = FileLock(run / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        console.print(f"another run is using {run}; waiting for it to end", highlight=False, markup=False, soft_wrap=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def execute(config: RunConfig, places: Places, *, run: Path, console: Console) -> None:
+    """Builds and runs the DAG; the first failing component's message becomes the one line that the user reads."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from pipeline.fingerprints import take_fingerprints
+
+    console.print("reading the data root", highlight=False)
+    fingerprints = take_fingerprints(config, places)
+    console.print("starting TFX", highlight=False)
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+
+    from pipeline.pipeline import create_pipeline
+    from pipeline.progress import following
+
+    dag = create_pipeline(config, places, fingerprints)
+    with following(console, count=len(dag.components), log=run / "run.log") as progress:
+        try:
+            LocalDagRunner().run(dag)
+        except Exception as error:
+            raise MedimgError(explain(error, component=progress.current, run=run)) from error
+
+
+def explain(error: BaseException, *, component: str, run: Path) -> str:
+    """One line for a failure inside the pipeline: which component, what happened."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MedimgError):
+            return f"{component}: {cause}"
+        if (isinstance(cause, OSError) and cause.errno == errno.ENOSPC) or any(words in str(cause) for words in DISK_FULL):
+            free = shutil.disk_usage(run).free
+            return f"{component}: the disk of {run} is full ({free / 1e6:.0f} MB free); free some space and run again, it continues where it stopped"
+        cause = cause.__cause__ or cause.__context__
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()] or [""]
+    # Beam puts the worker's whole traceback into the message; what went wrong is its last line.
+    told = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    return f"{component}: {type(error).__name__}: {told[:300]} (the whole of it is in {run / 'run.log'})"
+
+
+def collect_outcome(config: RunConfig, places: Places, run: Path) -> Outcome:
+    """Reads blessing, gates and paths back from the store and puts the report where people look for it."""
+    from medimg.evaluation.bundle import read_facts
+    from pipeline.lineage import latest_nodes, open_store, properties_of
+
+    nodes = latest_nodes(open_store(Path(places.metadata)), config.name)
+    report = Path(nodes["ReportGen"].outputs["report"][0].uri)
+    shutil.rmtree(run / "report", ignore_errors=True)
+    shutil.copytree(report, run / "report")
+    blessing = properties_of(nodes["Evaluator"].outputs["blessing"][0]).get("blessed")
+    facts = read_facts(run / "report")
+    # Not the newest folder: a cached push may be an older one than what another setting has pushed since.
+    version = properties_of(nodes["Pusher"].outputs["pushed_model"][0]).get("pushed_version")
+    return Outcome(
+        blessed=None if blessing is None else bool(blessing),
+        failed_gates=tuple(text for text, passed in facts.gates if not passed),
+        quarantined=facts.summary["images"]["quarantined"] + nodes["CaseExampleGen"].outputs["rejects"][0].custom_properties["count"].int_value,
+        catalogue=relative(nodes["CatalogueGen"].outputs["catalogue"][0].uri, run),
+        model=relative(nodes["Trainer"].outputs["model"][0].uri, run),
+        pushed=f"models/{version}" if version else "",
+        report="report/report.html",
+    )
+
+
+def relative(uri: str, run: Path) -> str:
+    """A path below the run's directory without that directory, so that the run can be moved."""
+    return os.path.relpath(uri, run)
+
+
+def write_run_file(run: Path, config: RunConfig, *, data_root: Path, previous: Path | None, outcome: Outcome) -> None:
+    """Names config, store, catalogue, model and report of a finished run."""
+    write_json(
+        run / RUN_FILE,
+        {
+            "config": to_plain(config),
+            "state": "finished",
+            "data_root": os.path.relpath(data_root.resolve(), run),
+            "previous": os.path.relpath(previous.resolve(), run) if previous else "",
+            "store": "metadata.sqlite",
+            "log": "run.log",
+            **dataclasses.asdict(outcome),
+        },
+    )
+
+
+def read_run_file(run: Path) -> dict[str, Any]:
+    """The run's `run.json`. Raises UsageError where there is none."""
+    try:
+        content: dict[str, Any] = json.loads((run / RUN_FILE).read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise UsageError(f"{run} is not a run: {RUN_FILE} cannot be read ({error.__class__.__name__})") from None
+    return content
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes whole or not at all."""
+    replace_file(path, write=lambda temporary: temporary.write_text(json.dumps(content, indent=1)))

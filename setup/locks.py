@@ -1,0 +1,101 @@
+"""Checks the locks in requirements/ against pyproject.toml, without a network.
+
+A lock has a hash for every package and names no index host; it holds a version of everything that pyproject.toml asks for; the lock of an extra
+and the core's name the same version of a package that both hold. The PyPI package `kubeflow`, which would hide ours, is not installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+CORE = "py310"
+PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)(?: ;[^\\]*)? \\$")
+HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}(?: \\)?$")
+
+
+def read_lock(path: Path) -> dict[str, str]:
+    """Returns the locked version by canonical name; raises ValueError for a line that is neither a pinned version nor a sha256."""
+    pins: dict[str, str] = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if pin := PIN.match(line):
+            pins[canonicalize_name(pin[1])] = pin[2]
+        elif not HASH.match(line) and line.strip():
+            raise ValueError(f"{path.name}, line {number}: found {line.strip()!r}, expected a pinned version and its hashes, and no index or address")
+    return pins
+
+
+def list_unmet(requirements: list[str], *, pins: dict[str, str], lock: str) -> Iterator[str]:
+    """Yields one line for each requirement that the pins do not meet."""
+    for requirement in map(Requirement, requirements):
+        if requirement.marker and not requirement.marker.evaluate({"python_version": "3.10", "python_full_version": "3.10.0"}):
+            continue
+        version = pins.get(canonicalize_name(requirement.name))
+        if version is None:
+            yield f"{lock} does not hold {requirement.name}, which pyproject.toml asks for: run `make lock`"
+        elif not requirement.specifier.contains(version, prereleases=True):
+            yield f"{lock} holds {requirement.name} {version}, pyproject.toml asks for {requirement.specifier}: run `make lock`"
+
+
+def list_problems(root: Path) -> Iterator[str]:
+    """Yields one line for each thing wrong with the locks below `root`."""
+    project = read_project(root)
+    try:
+        core = read_lock(root / f"requirements/{CORE}.lock")
+        extras = {name: read_lock(root / f"requirements/{CORE}-{name}.lock") for name in project["optional-dependencies"]}
+    except (OSError, ValueError) as error:
+        yield str(error)
+        return
+    yield from list_unmet(project["dependencies"], pins=core, lock=f"{CORE}.lock")
+    for name, pins in extras.items():
+        yield from list_unmet(project["optional-dependencies"][name], pins=core | pins, lock=f"{CORE}-{name}.lock")
+        for package in sorted(pins.keys() & core.keys()):
+            if pins[package] != core[package]:
+                yield f"{CORE}-{name}.lock holds {package} {pins[package]}, {CORE}.lock {core[package]}: run `make lock`"
+
+
+def read_project(root: Path) -> dict[str, Any]:
+    """Returns the [project] table of pyproject.toml."""
+    project: dict[str, Any] = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    return project
+
+
+def list_intruders() -> Iterator[str]:
+    """Yields one line if the PyPI package `kubeflow` is installed."""
+    try:
+        version = importlib.metadata.version("kubeflow")
+    except importlib.metadata.PackageNotFoundError:
+        return
+    yield f"the PyPI package kubeflow {version} is installed and hides ours: remove it (setup/install.sh makes .venv what the locks name)"
+
+
+def main() -> int:
+    """Prints the problems, or with --list what an extra asks for; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[1])
+    parser.add_argument("--list", metavar="EXTRA", help="print what this extra asks for and stop")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print(*read_project(arguments.root)["optional-dependencies"][arguments.list], sep="\n")
+        return 0
+    problems = [*list_problems(arguments.root), *list_intruders()]
+    for problem in problems:
+        print(f"locks: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

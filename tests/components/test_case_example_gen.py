@@ -1,0 +1,126 @@
+"""CaseExampleGen's work: the same bytes whatever the number of workers, and nothing lost where a file cannot be read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+import tensorflow as tf
+
+from components.case_example_gen import executor
+from medimg.catalogue.build import build_catalogue
+from medimg.catalogue.split import SplitSettings
+from medimg.catalogue.tables import read_catalogue
+from medimg.datasets import find_data_set
+from medimg.errors import MedimgError
+from medimg.ingest import Ingest
+
+RUNNER = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner", "--direct_running_mode=multi_threading"]
+COLUMNS = ["source", "age_years"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cmmd")
+    find_data_set("cmmd").write_phantom(folder / "data", cases=24, seed=3, rows=120, columns=100)
+    build_catalogue(find_data_set("cmmd"), data_root=folder / "data", to=folder / "catalogue", split=SplitSettings(ratios=(0.5, 0.25, 0.25)))
+    return folder
+
+
+def write(data, to, *, workers=1, unlabelled=False, data_root=None):
+    """Runs the executor's Beam pipeline and returns what it noted."""
+    splits = executor.plan_splits(read_catalogue(data / "catalogue"), columns=COLUMNS, unlabelled=unlabelled)
+    shards = [shard for split, cases in splits.items() for shard in executor.plan_shards(split, cases, str(to), 4)]
+    to.mkdir(parents=True)
+    ingest = Ingest(image_size=(48, 40), orientation="mammogram", crop="breast")
+    with beam.Pipeline(argv=[*RUNNER, f"--direct_num_workers={workers}"]) as pipeline:
+        outcomes = pipeline | beam.Create(shards) | beam.Reshuffle() | beam.ParDo(executor.WriteShard(str(data_root or data / "data"), ingest, 2**25))
+        _ = outcomes | beam.combiners.ToList() | beam.Map(executor.write_rejects, str(to / "rejects.json"))
+    return json.loads((to / "rejects.json").read_text())
+
+
+def contents(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def read_examples(folder):
+    for path in sorted(folder.glob("Split-*/*")):
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            yield path.parent.name.removeprefix("Split-"), tf.train.Example.FromString(record).features.feature
+
+
+def test_any_number_of_workers_writes_the_same_bytes(data, tmp_path):
+    write(data, tmp_path / "one", workers=1)
+    write(data, tmp_path / "three", workers=3)
+    assert contents(tmp_path / "one") == contents(tmp_path / "three")
+
+
+def test_every_used_case_is_in_its_split_once_with_the_columns_asked_for(data, tmp_path):
+    write(data, tmp_path / "out")
+    found = {}
+    for split, features in read_examples(tmp_path / "out"):
+        case_id = features["case_id"].bytes_list.value[0].decode()
+        assert case_id not in found
+        found[case_id] = split
+        assert {name for name in features if name.startswith("clinical_")} == {f"clinical_{column}" for column in COLUMNS}
+    cases = read_catalogue(data / "catalogue").cases
+    assert found == cases[cases.status == "used"].set_index("case_id")["split"].to_dict()
+
+
+def test_unlabelled_cases_get_splits_of_their_own_on_request(data, tmp_path):
+    written = write(data, tmp_path / "out", unlabelled=True)["written"]
+    cases = read_catalogue(data / "catalogue").cases
+    unlabelled = cases[cases.status == "unlabelled"].split.value_counts().to_dict()
+    assert {name.removeprefix("unlabelled_"): count for name, count in written.items() if name.startswith("unlabelled_")} == unlabelled
+    assert not any("label_malignancy" in features for split, features in read_examples(tmp_path / "out") if split.startswith("unlabelled_"))
+
+
+def test_a_file_changed_since_it_was_catalogued_is_quarantined_and_its_other_view_is_kept(data, tmp_path):
+    import shutil
+
+    shutil.copytree(data / "data", tmp_path / "data")
+    images = read_catalogue(data / "catalogue").images
+    image = images[images.status == "used"].iloc[0]
+    path = tmp_path / "data" / image.path
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    outcome = write(data, tmp_path / "out", data_root=tmp_path / "data")
+    assert [reject["case_id"] for reject in outcome["rejects"]] == [image.case_id]
+    assert image.path in outcome["rejects"][0]["reason"]
+    features = next(f for _, f in read_examples(tmp_path / "out") if f["case_id"].bytes_list.value[0].decode() == image.case_id)
+    assert len([name for name in features if name.startswith("image_")]) == 1
+
+
+def test_a_case_without_a_readable_view_counts_with_each_of_its_images(data, tmp_path):
+    import shutil
+
+    shutil.copytree(data / "data", tmp_path / "data")
+    images = read_catalogue(data / "catalogue").images
+    used = images[images.status == "used"]
+    victim = used.case_id.value_counts().idxmax()
+    for path in used[used.case_id == victim].path:
+        (tmp_path / "data" / path).unlink()
+    outcome = write(data, tmp_path / "out", data_root=tmp_path / "data")
+    assert [reject["case_id"] for reject in outcome["rejects"]] == [victim]
+    assert executor.count_images(outcome["rejects"]) == (used.case_id == victim).sum() == 2
+
+
+def test_no_half_written_file_is_left_where_readers_look(data, tmp_path):
+    write(data, tmp_path / "out")
+    assert all(path.name.startswith("data_tfrecord-") for path in (tmp_path / "out").glob("Split-*/*"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"Split-train", "Split-eval", "Split-test", "rejects.json"}
+
+
+def test_a_split_without_a_labelled_case_is_refused(data):
+    catalogue = read_catalogue(data / "catalogue")
+    catalogue.cases.loc[catalogue.cases.split == "test", "split"] = "train"
+    with pytest.raises(MedimgError, match="no labelled case in split test"):
+        executor.plan_splits(catalogue, columns=COLUMNS, unlabelled=False)
+
+
+def test_neighbours_in_the_table_are_dealt_apart_in_an_order_that_only_ids_decide(data):
+    cases = executor.plan_splits(read_catalogue(data / "catalogue"), columns=[], unlabelled=False)["train"]
+    plans = [[case.case_id for shard in executor.plan_shards("train", order, "x", 4) for case in shard.cases] for order in (cases, cases[::-1])]
+    assert plans[0] == plans[1] != [case.case_id for case in cases]
+    assert Path("x") == Path(next(iter(executor.plan_shards("train", cases, "x", 4))).path).parents[1]

@@ -1,0 +1,72 @@
+"""DataGate says in plain words what breaks the contract; each check is seen to fail."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from components.data_gate import executor
+from medimg.catalogue.tables import Catalogue
+
+
+def make_catalogue(rows, *, quarantined=0, used=100):
+    cases = pd.DataFrame(rows, columns=["case_id", "group_id", "split", "label_malignancy"]).assign(status="used")
+    return Catalogue(cases, pd.DataFrame(), {"images": {"used": used, "quarantined": quarantined, "unlabelled": 0, "excluded": 0}})
+
+
+GOOD = [
+    (f"{split}-{label}", f"{split}-{label}", split, label) for split in ("train", "eval", "test") for label in ("Benign", "Malignant")
+]  # fmt: skip
+
+
+def test_good_data_pass():
+    catalogue = make_catalogue(GOOD)
+    assert not list(executor.split_groups(catalogue))
+    assert not list(executor.missing_classes(catalogue, "malignancy"))
+    assert not list(executor.too_many_quarantined(catalogue, 0, 0.05))
+
+
+def test_a_group_in_two_splits_is_named_with_its_splits():
+    catalogue = make_catalogue([*GOOD, ("other", "train-Benign", "test", "Benign")])
+    assert list(executor.split_groups(catalogue)) == ["group train-Benign is in splits test and train, expected one"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "head", "words"),
+    [
+        ([row for row in GOOD if row[0] != "test-Malignant"], "malignancy", "'Malignant' of 'malignancy' is missing from split test"),
+        ([row for row in GOOD if row[3] == "Benign"], "malignancy", "one class only"),
+        (GOOD, "subtype", "no case has a label 'subtype'"),
+    ],
+)
+def test_a_class_that_a_split_lacks_is_named(rows, head, words):
+    assert words in next(executor.missing_classes(make_catalogue(rows), head))
+
+
+@pytest.mark.parametrize(("quarantined", "rejected", "stops"), [(5, 0, False), (6, 0, True), (3, 3, True), (0, 0, False)])
+def test_more_quarantined_images_than_the_config_allows_stop_the_run(quarantined, rejected, stops):
+    catalogue = make_catalogue(GOOD, quarantined=quarantined, used=100 - quarantined)
+    assert bool(list(executor.too_many_quarantined(catalogue, rejected, 0.05))) == stops
+
+
+def text_feature(counts):
+    feature = statistics_pb2.FeatureNameStatistics()
+    for label, count in counts.items():
+        feature.string_stats.rank_histogram.buckets.add(label=label, sample_count=count)
+    return feature
+
+
+def number_feature(mean, deviation):
+    feature = statistics_pb2.FeatureNameStatistics()
+    feature.num_stats.mean, feature.num_stats.std_dev = mean, deviation
+    return feature
+
+
+def test_distance_of_words_is_the_largest_difference_of_shares():
+    assert executor.feature_distance(text_feature({"a": 3, "b": 1}), text_feature({"a": 1, "c": 1})) == pytest.approx(0.5)
+    assert executor.feature_distance(text_feature({"a": 3, "b": 1}), text_feature({"a": 6, "b": 2})) == 0
+
+
+def test_distance_of_numbers_is_the_shift_in_standard_deviations():
+    assert executor.feature_distance(number_feature(50, 10), number_feature(55, 3)) == pytest.approx(0.5)

@@ -1,0 +1,64 @@
+"""ReportGen's gates and checks: what the Evaluator failed is shown as failed, and only equal figures are held against each other."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from tensorflow_model_analysis.proto import validation_result_pb2
+
+from components.report_gen import executor
+from medimg.evaluation.figures import Figure
+from medimg.evaluation.gates import Gate
+from medimg.evaluation.protocols import find_protocols
+
+FIGURE = Figure("auc", "malignancy", "overall", "P1", "breast", "test", 20, 10, 12, 0.8, 0.7, 0.9)
+
+
+def make_validation():
+    """As TFMA writes it: AUC is too low on D1 and undefined on D3, and nothing is on D9."""
+    validation = validation_result_pb2.ValidationResult(validation_ok=False)
+    for source, value in (("D1", 0.4), ("D3", math.nan)):
+        part = validation.metric_validations_per_slice.add()
+        part.slice_key.single_slice_keys.add(column="clinical_source", bytes_value=source.encode())
+        failure = part.failures.add()
+        failure.metric_key.name = "cases/auc"
+        failure.metric_value.double_value.value = value
+    validation.missing_slices.add().feature_values["clinical_source"] = "D9"
+    return validation
+
+
+@pytest.mark.parametrize(
+    ("gated", "metric", "passed"),
+    [
+        ("overall", "auc", True),
+        ("source=D1", "auc", False),
+        ("source=D1", "accuracy", True),
+        ("source=D3", "auc", False),
+        ("source=D9", "auc", False),
+        ("source=D9", "accuracy", False),
+    ],
+)
+def test_a_gate_is_shown_as_failed_on_a_low_an_undefined_and_an_absent_slice_and_only_there(gated, metric, passed):
+    gate = Gate(metric=metric, head="malignancy", lower_bound=0.5, slice=gated)
+    assert executor.passes(gate, make_validation(), heads={"malignancy": ("Benign", "Malignant")}) == passed
+
+
+def test_only_protocols_that_count_each_case_once_are_held_against_the_evaluator():
+    evaluated = {("malignancy", "cases/auc", "overall"): 0.7}
+    for name in ("P2", "P4"):
+        assert not list(executor.find_differences([replace(FIGURE, protocol=name)], evaluated, protocols=find_protocols([name])))
+    lines = list(executor.find_differences([FIGURE], evaluated, protocols=find_protocols(["P1"])))
+    assert lines == ["malignancy auc on overall: the report has 0.800000, the Evaluator 0.700000"]
+
+
+@pytest.mark.parametrize(("value", "name"), [(b"D1", "D1"), (63.0, "63"), (1234567.0, "1234567"), (0.10000000149011612, "0.1"), (7, "7")])
+def test_a_slice_is_named_as_in_the_figures(value, name):
+    assert executor.show(value) == name
+
+
+def test_a_file_of_weights_is_shown_without_its_folder():
+    shown = dict(executor.flatten(executor.without_folders({"name": "a", "model": {"weights": "/elsewhere/b0.h5", "width": 8}})))
+    assert shown == {"name": "a", "model.weights": "b0.h5", "model.width": "8"}
+    assert executor.without_folders({"model": {"weights": None}}) == {"model": {"weights": None}}

@@ -1,0 +1,101 @@
+"""The command line as a user meets it: exit codes, one-line errors, lineage, comparison."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.e2e.conftest import TINY
+
+pytestmark = pytest.mark.e2e
+
+OVERRIDES = [part for item in TINY for part in ("--set", item)]
+
+
+def medimg(*arguments):
+    """Runs the command in a process of its own, as the shell does."""
+    result = subprocess.run([sys.executable, "-m", "pipeline.cli", *map(str, arguments)], capture_output=True, text=True)
+    return result.returncode, result.stdout, result.stderr
+
+
+def medimg_here(*arguments):
+    """Runs the command in this process: TensorFlow is imported once."""
+    from pipeline.cli import app
+
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("catalogue", "cmmdd", "--data", ".", "--to", "x"), "cmmd"),
+        (("catalogue", "cmmd", "--data", "absent", "--to", "x"), "absent"),
+        (("catalogue", "cmmd", "--data", ".", "--to", "x", "--split", "0.5,0.5"), "--split"),
+        (("catalogue", "cmmd", "--data", ".", "--to", "x", "--split", "nan,nan,nan"), "--split"),
+        (("run", "cmmd_classification", "--data", ".", "--to", "x", "--set", "model.widht=8"), "did you mean 'model.width'?"),
+        (("run", "nothing", "--data", ".", "--to", "x"), "no config"),
+        (("catalogue", "folder", "--data", ".", "--to", __file__), "is a file, expected a folder"),
+        (("run", "cmmd_demo", "--data", ".", "--to", f"{__file__}/below"), "is a file, expected a folder"),
+        (("catalogue", "folder", "--data", "no\n\x1b[31msuch", "--to", "x"), "no\\n\\x1b[31msuch: no such folder"),
+        (("lineage", "absent"), "not a run"),
+        (("lineage",), "--patient"),
+        (("compare", "absent", "absent"), "metrics.json"),
+        (("query", "absent", "SELECT 1"), "absent"),
+        (("run", "cmmd_demo", "--data", ".", "--to", "x", "--beam-arg", "--runner=DaskRunner"), "DaskRunner"),
+    ],
+)
+def test_wrong_use_ends_with_exit_2_and_one_line(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = medimg(*arguments)
+    assert code == 2
+    assert words in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_run_below_its_gate_is_not_blessed_and_says_which_gate(tiny_run):
+    gate = 'evaluation.gates=[{"metric": "auc", "head": "malignancy", "lower_bound": 1.01}]'
+    code, output = medimg_here("run", "cmmd_demo", "--data", tiny_run.data, "--to", tiny_run.run, *OVERRIDES, "--set", gate)
+    assert code == 3
+    assert "NOT BLESSED" in output
+    assert "auc" in output.split("NOT BLESSED")[1]
+    code, output = medimg_here("run", "cmmd_demo", "--data", tiny_run.data, "--to", tiny_run.run, *OVERRIDES)
+    assert code == 0
+    assert "BLESSED" in output
+
+
+def test_lineage_walks_from_the_pushed_model_to_the_catalogue(tiny_run):
+    code, output = medimg_here("lineage", tiny_run.run)
+    assert code == 0
+    for name in ("Pusher", "Trainer", "Transform", "CaseExampleGen", "CatalogueGen", "images_used", "content_hash"):
+        assert name in output
+
+
+def test_lineage_of_a_patient_names_split_and_models(tiny_run):
+    import pandas as pd
+
+    cases = pd.read_parquet(tiny_run.run / tiny_run.outcome.catalogue / "cases.parquet")
+    case = cases[cases.status == "used"].iloc[0]
+    code, output = medimg_here("lineage", "--patient", case.group_id, "--in", tiny_run.run.parent)
+    assert code == 0
+    assert case.split in output
+    assert "Model #" in output
+    assert "has seen" in medimg_here("lineage", "--patient", "nobody", "--in", tiny_run.run.parent)[1]
+
+
+def test_compare_puts_equal_figures_in_one_row(tiny_run):
+    code, output = medimg_here("compare", tiny_run.run, tiny_run.run)
+    assert code == 0
+    assert "+0.000" in output
+
+
+def test_report_renders_the_same_page_again(tiny_run):
+    page = tiny_run.run / "report" / "report.html"
+    before = page.read_text()
+    page.unlink()
+    code, _ = medimg_here("report", tiny_run.run)
+    assert code == 0
+    assert page.read_text() == before

@@ -1,0 +1,27 @@
+"""Malformed files among good ones: each ends in the catalogue or in quarantine with a reason, and the work goes on."""
+
+import shutil
+
+from medimg.catalogue.build import build_catalogue
+from medimg.catalogue.split import SplitSettings
+from medimg.datasets import find_data_set
+
+
+def test_every_malformed_file_has_a_place_and_the_good_ones_are_used(shared_data, tmp_path):
+    data = tmp_path / "data"
+    find_data_set("cmmd").write_phantom(data, cases=24, seed=1, rows=96, columns=80)
+    good = len(list(data.rglob("*.dcm")))
+    alone = build_catalogue(find_data_set("cmmd"), data_root=data, to=tmp_path / "alone", split=SplitSettings())
+    corpus = sorted(path for path in (shared_data / "malformed").iterdir() if path.is_file())
+    for number, path in enumerate(corpus):
+        (data / "malformed").mkdir(exist_ok=True)
+        shutil.copy(path, data / "malformed" / f"{number}.dcm")
+    catalogue = build_catalogue(find_data_set("cmmd"), data_root=data, to=tmp_path / "both", split=SplitSettings())
+    images = catalogue.images.set_index("path")
+    assert sum(catalogue.summary["images"].values()) == good + len(corpus) == len(images)
+    assert catalogue.summary["images"]["used"] == alone.summary["images"]["used"]
+    strangers = images[images.index.str.startswith("malformed/")]
+    assert len(strangers) == len(corpus)
+    assert strangers.status.isin(["quarantined", "excluded", "unlabelled"]).all()
+    assert (strangers.reason.str.len() > 0).all()
+    assert not strangers.reason.str.contains("\n").any()

@@ -1,0 +1,49 @@
+"""The box holds the breast, never less, and hardly more."""
+
+import numpy as np
+import pytest
+
+from medimg.dicom.crop import Box, breast_box, stride_of
+
+
+def box_of(image: np.ndarray) -> Box:
+    step = stride_of(image.shape)
+    return breast_box(image[::step, ::step], shape=image.shape)
+
+
+def draw(shape: tuple[int, int], *, top: int, left: int, bottom: int, right: int, dtype: str = "uint8") -> np.ndarray:
+    image = np.zeros(shape, dtype)
+    image[top:bottom, left:right] = np.iinfo(dtype).max // 2
+    return image
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_box_holds_the_whole_breast_and_at_most_8_pixels_more(seed, dtype):
+    top, left, height, width = np.random.default_rng(seed).integers((0, 0, 120, 120), (200, 200, 400, 300)).tolist()
+    box = box_of(draw((701, 603), top=top, left=left, bottom=top + height, right=left + width, dtype=dtype))
+    assert top - 8 < box.top <= top
+    assert left - 8 < box.left <= left
+    assert top + height <= box.bottom < top + height + 8
+    assert left + width <= box.right < left + width + 8
+
+
+def test_small_images_are_looked_at_pixel_by_pixel():
+    assert box_of(draw((100, 90), top=11, left=0, bottom=83, right=37)) == Box(11, 0, 83, 37)
+
+
+def test_a_burnt_in_label_does_not_widen_the_box():
+    image = draw((800, 600), top=100, left=0, bottom=700, right=300)
+    image[10:60, 500:590] = 255
+    assert box_of(image).right < 310
+
+
+@pytest.mark.parametrize("image", [np.zeros((300, 400), np.uint8), np.full((300, 400), 9, np.uint16), np.zeros((1, 1), np.uint8)])
+def test_an_image_with_nothing_in_it_is_kept_whole(image):
+    assert box_of(image) == Box(0, 0, *image.shape)
+
+
+def test_specks_alone_are_no_breast():
+    image = np.zeros((800, 800), np.uint8)
+    image[::200, ::200] = 255
+    assert box_of(image) == Box(0, 0, 800, 800)

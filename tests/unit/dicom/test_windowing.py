@@ -1,0 +1,158 @@
+"""Display values equal pydicom's chain and the standard's own formulas, and a larger one is always brighter."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.sequence import Sequence as DicomSequence
+
+from medimg.dicom.read import open_dicom, read_frame
+from medimg.dicom.windowing import to_display
+from medimg.errors import UnreadableFile
+from tests.unit.dicom.test_read import some_pixels
+from tests.unit.dicom.written import make_dataset
+
+
+def lookup_table(entries: np.ndarray, *, first: int, bits: int) -> DicomSequence:
+    item = Dataset()
+    item.LUTDescriptor = [len(entries), first, bits]
+    item["LUTDescriptor"].VR = "US"
+    item.LUTData = entries.tolist()
+    item["LUTData"].VR = "US"
+    return DicomSequence([item])
+
+
+CHAINS: list[dict[str, Any]] = [
+    {"WindowCenter": 40, "WindowWidth": 400, "RescaleSlope": 1, "RescaleIntercept": -1024},
+    {"WindowCenter": 2000.5, "WindowWidth": 900, "VOILUTFunction": "LINEAR"},
+    {"WindowCenter": 2000, "WindowWidth": 1},
+    {"WindowCenter": 2000, "WindowWidth": 0.5, "VOILUTFunction": "LINEAR_EXACT"},
+    {"WindowCenter": [2653, 1000], "WindowWidth": [900, 10], "VOILUTFunction": "SIGMOID"},
+    {"WindowCenter": -500, "WindowWidth": 1000, "RescaleSlope": -0.5, "RescaleIntercept": 3},
+    {"VOILUTSequence": lookup_table(np.arange(1000, dtype=np.uint16) ** 2 % 1021, first=1500, bits=10), "WindowCenter": 1, "WindowWidth": 2},
+    {"ModalityLUTSequence": lookup_table(np.arange(4096, dtype=np.uint16)[::-1] * 3, first=0, bits=16), "WindowCenter": 6000, "WindowWidth": 9000},
+]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("chain", CHAINS, ids=lambda chain: "-".join(chain))
+def test_display_values_equal_pydicom_within_rounding(chain, bits):
+    stored = some_pixels("uint16", (64, 64), bits=12)
+    dataset = make_dataset([stored], BitsStored=12, HighBit=11, **chain)
+    expected = apply_voi_lut(apply_modality_lut(stored, dataset), dataset).astype(np.float64)
+    low, high = output_range(dataset)
+    expected = (expected - low) / (high - low) * (2**bits - 1)
+    found = to_display(stored, dataset, bits=bits)
+    assert found.dtype == (np.uint8 if bits == 8 else np.uint16)
+    assert np.abs(found - expected).max() <= 0.5 + 1e-6
+    assert found.max() > found.min()
+
+
+def output_range(dataset: Dataset) -> tuple[float, float]:
+    """Of pydicom's result: the LUT's, or the whole range of stored values after the modality LUT (PS3.3 C.11.2.1.2.1)."""
+    if "VOILUTSequence" in dataset:
+        return 0, 1023
+    if "ModalityLUTSequence" in dataset:
+        return 0, 65535
+    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
+    return intercept, 4095 * slope + intercept
+
+
+def test_linear_window_follows_the_formula_of_the_standard():
+    stored = np.array([[-200, 0, 39, 40, 240, 600]], np.int16)
+    dataset = make_dataset([stored], WindowCenter=40, WindowWidth=400)
+    # PS3.3 C.11.2.1.2.1: ((x - (c - 0.5)) / (w - 1) + 0.5) * 255
+    assert to_display(stored, dataset).tolist() == [[0, 102, 127, 128, 255, 255]]
+
+
+def test_sigmoid_passes_half_at_the_center():
+    stored = np.array([[0, 128, 255]], np.uint8)
+    dataset = make_dataset([stored], WindowCenter=128, WindowWidth=256, VOILUTFunction="SIGMOID")
+    assert to_display(stored, dataset).tolist() == [[round(255 / (1 + np.exp(2))), 128, round(255 / (1 + np.exp(-4 * 127 / 256)))]]
+
+
+@pytest.mark.parametrize(("photometric", "brightest"), [("MONOCHROME1", (0, 0)), ("MONOCHROME2", (1, 1))])
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 2, "WindowWidth": 10}])
+def test_larger_value_always_means_brighter(photometric, brightest, window):
+    stored = np.array([[0, 1], [2, 3]], np.uint8)
+    display = to_display(stored, make_dataset([stored], PhotometricInterpretation=photometric, **window))
+    assert np.unravel_index(display.argmax(), display.shape) == brightest
+
+
+def test_without_a_window_the_frame_spans_black_to_white():
+    stored = np.array([[-100, 0, 300]], np.int16)
+    assert to_display(stored, make_dataset([stored])).tolist() == [[0, 64, 255]]
+
+
+def test_a_constant_frame_without_a_window_is_black():
+    stored = np.full((3, 3), 77, np.uint16)
+    assert to_display(stored, make_dataset([stored])).max() == 0
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "int32"])
+def test_stored_values_of_32_bits_are_windowed_too(dtype):
+    stored = np.array([[0, 50_000, 100_000]], dtype)
+    dataset = make_dataset([stored], WindowCenter=50_000, WindowWidth=100_000, VOILUTFunction="LINEAR_EXACT")
+    assert to_display(stored, dataset, bits=16).tolist() == [[0, 32768, 65535]]
+
+
+def test_colours_are_only_scaled():
+    stored = some_pixels("uint8", (4, 4, 3))
+    dataset = make_dataset([stored], WindowCenter=10, WindowWidth=3)
+    np.testing.assert_array_equal(to_display(stored, dataset), stored)
+    np.testing.assert_array_equal(to_display(stored, dataset, bits=16), stored.astype(np.uint16) * 257)
+
+
+def frame_group(*, center: float, width: float, intercept: float) -> Dataset:
+    window, rescale, group = Dataset(), Dataset(), Dataset()
+    window.WindowCenter, window.WindowWidth, window.VOILUTFunction = center, width, "LINEAR_EXACT"
+    rescale.RescaleSlope, rescale.RescaleIntercept = 1, intercept
+    group.FrameVOILUTSequence, group.PixelValueTransformationSequence = DicomSequence([window]), DicomSequence([rescale])
+    return group
+
+
+def test_every_frame_has_the_window_of_its_own_functional_group():
+    stored = np.array([[0, 10, 20]], np.uint8)
+    facts = [(10, 20, 0), (20, 40, 0), (10, 20, -5)]
+    groups = [frame_group(center=center, width=width, intercept=intercept) for center, width, intercept in facts]
+    dataset = make_dataset([stored] * 3, PerFrameFunctionalGroupsSequence=DicomSequence(groups), WindowCenter=1000, WindowWidth=2)
+    found = [to_display(stored, dataset, frame=frame).tolist()[0] for frame in range(3)]
+    assert found == [[0, 128, 255], [0, 64, 128], [0, 64, 191]]
+
+
+def test_a_real_multi_frame_file_windows_its_first_frame_only(shared_data):
+    path = shared_data / "transfer_syntaxes" / "MultiframeWindowing.dcm"
+    with open_dicom(path) as file:
+        first, second = read_frame(path, frame=0), read_frame(path, frame=1)
+        # Frame 0 has the window 16/128, LINEAR; the others have none.
+        expected = np.clip((first - 15.5) / 127 + 0.5, 0, 1) * 255
+        assert np.abs(to_display(first, file.dataset, frame=0) - expected).max() <= 0.5
+        found = to_display(second, file.dataset, frame=1)
+        assert (found.min(), found.max()) == (0, 255)
+
+
+def test_a_shared_functional_group_is_used_where_the_frame_has_none():
+    stored = np.array([[0, 10]], np.uint8)
+    window, group = Dataset(), Dataset()
+    window.WindowCenter, window.WindowWidth, window.VOILUTFunction = 10, 20, "LINEAR_EXACT"
+    group.FrameVOILUTSequence = DicomSequence([window])
+    dataset = make_dataset([stored], SharedFunctionalGroupsSequence=DicomSequence([group]), WindowCenter=1000, WindowWidth=2)
+    assert to_display(stored, dataset).tolist() == [[0, 128]]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"WindowCenter": 0, "WindowWidth": 0}, "WindowWidth .* is 0, expected 1 or more"),
+        ({"WindowCenter": 0, "WindowWidth": 5, "VOILUTFunction": "CUBIC"}, "VOILUTFunction .* is 'CUBIC', expected one of LINEAR"),
+        ({"RescaleSlope": 0, "RescaleIntercept": 1}, "expected a slope other than 0"),
+    ],
+)
+def test_a_window_that_means_nothing_is_refused(attributes, message):
+    stored = some_pixels("uint8")
+    with pytest.raises(ValueError, match=message):
+        to_display(stored, make_dataset([stored], **attributes))
+    with pytest.raises(UnreadableFile, match=message), open_dicom(make_dataset([stored], **attributes)) as file:
+        to_display(stored, file.dataset)

@@ -1,0 +1,136 @@
+import json
+import math
+
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from medimg.errors import UsageError
+from medimg.evaluation.figures import compare_reports, describe, measure, read_metrics, write_metrics
+from medimg.evaluation.intervals import Interval
+from medimg.evaluation.protocols import Protocol, find_protocols, roll_up
+from tests.unit.evaluation.predictions import HEADS, draw_predictions
+
+MALIGNANCY = {"malignancy": HEADS["malignancy"]}
+
+
+def find(figures, name, *, slice_name="overall", protocol="P1", head="malignancy"):
+    (figure,) = [f for f in figures if (f.name, f.slice, f.protocol, f.head) == (name, slice_name, protocol, head)]
+    return figure
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    return draw_predictions()
+
+
+@pytest.fixture(scope="module")
+def figures(predictions):
+    return measure(predictions, heads=HEADS, protocols=find_protocols(["P1", "P2", "P4"]), slices=["source", "laterality"], resamples=100)
+
+
+def test_a_figure_is_the_metric_of_its_slice_with_its_counts(predictions, figures):
+    d1 = predictions[predictions.clinical_source == "D1"]
+    figure = find(figures, "auc", slice_name="source=D1")
+    assert figure.value == pytest.approx(roc_auc_score(d1.label_malignancy == "Malignant", d1.p_malignancy_Malignant))
+    assert (figure.n, figure.positives, figure.groups) == (len(d1), (d1.label_malignancy == "Malignant").sum(), d1.group_id.nunique())
+    assert (figure.level, figure.split) == ("breast", "test")
+    assert figure.low < figure.value < figure.high
+
+
+def test_protocol_p2_is_p1_on_d1(figures):
+    assert find(figures, "auc", protocol="P2").value == find(figures, "auc", slice_name="source=D1").value
+
+
+def test_a_patient_is_positive_if_either_breast_is_and_has_the_higher_probability(predictions, figures):
+    patients = predictions.assign(truth=predictions.label_malignancy == "Malignant").groupby("level_patient")
+    truth, score = patients.truth.max(), patients.p_malignancy_Malignant.max()
+    figure = find(figures, "auc", protocol="P4")
+    assert figure.value == pytest.approx(roc_auc_score(truth, score))
+    assert (figure.n, figure.groups, figure.positives) == (150, 150, truth.sum())
+
+
+def test_a_value_that_differs_within_a_patient_is_in_no_patient_slice(figures):
+    assert {f.slice for f in figures if f.protocol == "P4"} == {"overall", "source=D1", "source=D2"}
+
+
+def test_cases_without_a_label_count_for_no_figure_of_that_head(predictions, figures):
+    assert find(figures, "macro_auc", head="abnormality").n == predictions.label_abnormality.notna().sum()
+    assert find(figures, "auc").n == len(predictions)
+
+
+def test_a_protocol_without_meaning_for_a_head_says_so(figures):
+    assert "two classes" in find(figures, "macro_auc", head="abnormality", protocol="P4").note
+
+
+def test_mean_rolls_up_several_classes_and_leaves_out_units_that_disagree(predictions):
+    rolled = roll_up(predictions, protocol=find_protocols(["patient-mean"])[0], head="abnormality", classes=HEADS["abnormality"])
+    labelled = predictions[predictions.label_abnormality.notna()]
+    agreeing = labelled.groupby("level_patient").label_abnormality.nunique() == 1
+    assert set(rolled.case_id) == set(agreeing[agreeing].index)
+    first = labelled[labelled.level_patient == rolled.case_id[0]]
+    assert rolled.p_abnormality_mass[0] == pytest.approx(first.p_abnormality_mass.mean())
+
+
+def test_other_splits_and_the_order_of_rows_change_nothing(predictions):
+    wanted = {"heads": MALIGNANCY, "protocols": find_protocols(["P4"]), "resamples": 50}
+    shuffled = pd.concat([predictions.sample(frac=1, random_state=0), predictions.head(20).assign(split="train")])
+    for first, second in zip(measure(predictions, **wanted), measure(shuffled, **wanted), strict=True):
+        assert (first.n, first.value, first.low) == pytest.approx((second.n, second.value, second.low))
+
+
+def test_a_slice_of_one_class_has_counts_and_a_reason_but_no_value(predictions):
+    table = predictions.assign(clinical_source=predictions.clinical_source.mask(predictions.index < 6, "D3"))
+    table.loc[table.clinical_source == "D3", "label_malignancy"] = "Benign"
+    figure = find(measure(table, heads=MALIGNANCY, protocols=find_protocols(["P1"]), slices=["source"], resamples=20), "auc", slice_name="source=D3")
+    assert math.isnan(figure.value)
+    assert (figure.n, figure.positives) == (6, 0)
+    assert "class is missing" in figure.note
+
+
+def test_metrics_json_holds_null_for_nan_and_reads_back(tmp_path, predictions):
+    figures = measure(predictions.head(4), heads=MALIGNANCY, protocols=find_protocols(["P1"]), resamples=20)
+    path = write_metrics(tmp_path / "metrics.json", figures)
+    rows = json.loads(path.read_text())
+    assert rows[0]["low"] is None
+    assert {"name", "head", "slice", "protocol", "level", "split", "n", "positives", "groups", "value", "low", "high", "note"} == set(rows[0])
+    assert [(f.key, f.n) for f in read_metrics(path)] == [(f.key, f.n) for f in figures]
+
+
+def test_a_file_that_holds_no_figures_is_named(tmp_path):
+    (tmp_path / "metrics.json").write_text('{"auc": 0.9}')
+    with pytest.raises(UsageError, match=r"metrics\.json"):
+        read_metrics(tmp_path / "metrics.json")
+
+
+def test_only_figures_of_the_same_protocol_and_slice_share_a_row(figures):
+    p1, p4 = ([f for f in figures if f.protocol == name] for name in ("P1", "P4"))
+    same = compare_reports(p1, p1)
+    assert all(row.difference == 0 for row in same if not math.isnan(row.first.value))
+    mixed = compare_reports(p1, p4)
+    assert len(mixed) == len(p1) + len(p4)
+    assert all(row.first is None or row.second is None for row in mixed)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"slices": ["sourc"]}, "did you mean 'clinical_source'"),
+        ({"heads": {"malignant": ("Benign", "Malignant")}}, "label_malignancy"),
+        ({"heads": {"malignancy": ("benign", "malignant")}}, "p_malignancy_benign"),
+        ({"protocols": [Protocol("X", "exam", "max", "")]}, "level_exam"),
+    ],
+)
+def test_a_missing_column_is_named_with_the_nearest(predictions, change, words):
+    with pytest.raises(UsageError, match=words):
+        measure(predictions, **{"heads": MALIGNANCY, "protocols": find_protocols(["P1"]), "resamples": 2, **change})
+
+
+def test_an_unknown_protocol_is_refused():
+    with pytest.raises(UsageError, match="'P1'"):
+        find_protocols(["P11"])
+
+
+@pytest.mark.parametrize(("value", "words"), [(0.2, "outside of its interval"), (0.4, "a note"), (math.nan, "no value")])
+def test_a_value_outside_of_its_interval_is_said_to_be_so(value, words):
+    assert words in describe(value, Interval(0.3, 0.5, note="a note"))

@@ -1,0 +1,87 @@
+import math
+
+import numpy as np
+import pytest
+
+from medimg.evaluation.intervals import bootstrap_intervals, delong_variance
+from medimg.evaluation.metrics import BINARY_METRICS, auc, metrics_of
+
+AUC = {"auc": BINARY_METRICS["auc"]}
+
+
+def draw(cases, *, seed=0):
+    generator = np.random.default_rng(seed)
+    labels = np.arange(cases) % 2
+    return labels, 1 / (1 + np.exp(-(labels + generator.normal(0, 1, cases))))
+
+
+def test_with_independent_cases_the_bootstrap_agrees_with_delong():
+    labels, scores = draw(400)
+    interval = bootstrap_intervals(labels, scores, groups=np.arange(400), metrics=AUC)["auc"]
+    half = 1.96 * math.sqrt(delong_variance(labels, scores))
+    assert interval.high - interval.low == pytest.approx(2 * half, rel=0.1)
+    assert (interval.low + interval.high) / 2 == pytest.approx(auc(labels, scores), abs=0.01)
+
+
+def test_delong_variance_is_that_of_the_formula_with_all_pairs():
+    labels, scores = draw(40)
+    scores = scores.round(1)
+    positive, negative = scores[labels == 1], scores[labels == 0]
+    wins = (positive[:, None] > negative) + 0.5 * (positive[:, None] == negative)
+    assert delong_variance(labels, scores) == pytest.approx(wins.mean(1).var(ddof=1) / 20 + wins.mean(0).var(ddof=1) / 20)
+
+
+def test_counting_each_patient_twice_does_not_narrow_the_interval():
+    labels, scores = draw(120)
+    once = bootstrap_intervals(labels, scores, groups=np.arange(120), metrics=AUC)["auc"]
+    twice = bootstrap_intervals(np.tile(labels, 2), np.tile(scores, 2), groups=np.tile(np.arange(120), 2), metrics=AUC)["auc"]
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
+
+
+def test_the_same_seed_gives_the_same_interval_whatever_the_order_of_rows():
+    labels, scores = draw(100)
+    groups, order = np.arange(100) // 2, np.random.default_rng(4).permutation(100)
+    first = bootstrap_intervals(labels, scores, groups=groups, metrics=AUC, seed=7)["auc"]
+    again = bootstrap_intervals(labels[order], scores[order], groups=groups[order], metrics=AUC, seed=7)["auc"]
+    other = bootstrap_intervals(labels, scores, groups=groups, metrics=AUC, seed=8)["auc"]
+    assert (again.low, again.high) == pytest.approx((first.low, first.high))
+    assert (other.low, other.high) != (first.low, first.high)
+
+
+def test_resamples_without_a_class_are_counted():
+    labels, scores = draw(60)
+    groups = np.where(labels == 1, np.arange(60) % 3, np.arange(60))  # All positives are three patients: one resample in twenty misses them.
+    interval = bootstrap_intervals(labels, scores, groups=groups, metrics=AUC)["auc"]
+    assert interval.dropped > 0
+    assert f"{interval.dropped} of 2000 resamples dropped" in interval.note
+
+
+@pytest.mark.parametrize(
+    ("labels", "groups", "words"),
+    [
+        (np.arange(60) % 2, np.arange(60) % 9, "9 groups (patients), needs 10"),
+        (np.arange(60) < 4, np.arange(60), "4 positives, needs 5"),
+        (np.arange(60) >= 3, np.arange(60), "3 negatives, needs 5"),
+        (np.arange(60) >= 59 - 5, np.where(np.arange(60) >= 54, 99, np.arange(60)), "resamples miss a class"),
+    ],
+)
+def test_too_little_data_gives_no_interval_and_says_which_rule(labels, groups, words):
+    interval = bootstrap_intervals(labels.astype(int), np.linspace(0, 1, 60), groups=groups, metrics=AUC)["auc"]
+    assert math.isnan(interval.low)
+    assert words in interval.note
+
+
+def test_a_perfect_ranking_says_that_its_interval_shows_nothing():
+    labels = np.arange(60) % 2
+    interval = bootstrap_intervals(labels, labels * 0.5 + 0.25, groups=np.arange(60), metrics=AUC)["auc"]
+    assert (interval.low, interval.high) == (1.0, 1.0)
+    assert "cannot show the uncertainty" in interval.note
+
+
+def test_every_metric_of_several_classes_has_an_interval():
+    generator = np.random.default_rng(0)
+    metrics = metrics_of(("a", "b", "c"))
+    intervals = bootstrap_intervals(
+        generator.integers(0, 3, 90), generator.dirichlet((1, 1, 1), 90), groups=np.arange(90), metrics=metrics, resamples=100
+    )
+    assert all(interval.low < interval.high for interval in intervals.values())

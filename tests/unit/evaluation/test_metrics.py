@@ -1,0 +1,110 @@
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from medimg.evaluation.calibration import make_reliability_bins
+from medimg.evaluation.metrics import METRICS, auc, evaluate, make_sample, metrics_of
+
+TWO = ("Benign", "Malignant")
+
+
+def draw(cases=200, *, seed=0, decimals=2):
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 2, cases)
+    return labels, np.clip(0.5 + 0.15 * (labels - 0.5) + generator.normal(0, 0.2, cases), 0, 1).round(decimals)
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 12])
+def test_two_class_figures_are_those_of_scikit_learn_ties_included(decimals):
+    labels, scores = draw(decimals=decimals)
+    figures = evaluate(labels, scores, classes=TWO)
+    predicted = scores >= 0.5
+    assert figures["auc"] == pytest.approx(sklearn_metrics.roc_auc_score(labels, scores), abs=1e-12)
+    assert figures["average_precision"] == pytest.approx(sklearn_metrics.average_precision_score(labels, scores), abs=1e-12)
+    assert figures["brier"] == pytest.approx(sklearn_metrics.brier_score_loss(labels, scores), abs=1e-12)
+    assert figures["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(labels, predicted))
+    assert figures["balanced_accuracy"] == pytest.approx(sklearn_metrics.balanced_accuracy_score(labels, predicted))
+    assert figures["sensitivity"] == pytest.approx(sklearn_metrics.recall_score(labels, predicted))
+    assert figures["specificity"] == pytest.approx(sklearn_metrics.recall_score(labels, predicted, pos_label=0))
+
+
+def test_operating_points_are_the_best_of_all_thresholds():
+    labels, scores = draw()
+    false_positive_rate, sensitivity, _ = sklearn_metrics.roc_curve(labels, scores, drop_intermediate=False)
+    figures = evaluate(labels, scores, classes=TWO)
+    assert figures["sensitivity_at_specificity_90"] == pytest.approx(sensitivity[false_positive_rate <= 0.1 + 1e-9].max())
+    assert figures["specificity_at_sensitivity_90"] == pytest.approx(1 - false_positive_rate[sensitivity >= 0.9 - 1e-9].min())
+
+
+def test_nine_of_ten_negatives_below_count_as_specificity_90():
+    labels, scores = np.r_[np.zeros(10), np.ones(1)], np.r_[np.linspace(0, 0.4, 9), 0.9, 0.8]
+    assert evaluate(labels, scores, classes=TWO)["sensitivity_at_specificity_90"] == 1.0
+
+
+def test_more_classes_give_macro_and_one_against_rest_figures_of_scikit_learn():
+    generator = np.random.default_rng(3)
+    labels, probabilities = generator.integers(0, 3, 90), generator.dirichlet((1, 1, 1), 90)
+    figures = evaluate(labels, probabilities, classes=("a", "b", "c"))
+    assert figures["macro_auc"] == pytest.approx(sklearn_metrics.roc_auc_score(labels, probabilities, multi_class="ovr"), abs=1e-12)
+    assert figures["auc_b"] == pytest.approx(sklearn_metrics.roc_auc_score(labels == 1, probabilities[:, 1]), abs=1e-12)
+    assert figures["balanced_accuracy"] == pytest.approx(sklearn_metrics.balanced_accuracy_score(labels, probabilities.argmax(1)))
+
+
+def test_expected_calibration_error_is_the_mean_gap_over_ten_bins_of_equal_mass():
+    labels, scores = draw(cases=200, decimals=12)
+    order = np.argsort(scores)
+    gaps = [abs(scores[part].mean() - labels[part].mean()) for part in np.array_split(order, 10)]
+    assert evaluate(labels, scores, classes=TWO)["ece"] == pytest.approx(np.mean(gaps), abs=1e-12)
+    assert [one.cases for one in make_reliability_bins(labels, scores)] == [20] * 10
+
+
+def test_one_value_for_all_cases_is_perfectly_calibrated_at_the_prevalence():
+    labels = np.r_[np.ones(30), np.zeros(70)]
+    assert evaluate(labels, np.full(100, 0.3), classes=TWO)["ece"] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_one_class_gives_nan_where_the_metric_needs_two(label):
+    figures = evaluate(np.full(8, label), np.linspace(0, 1, 8), classes=TWO)
+    undefined = {name for name, value in figures.items() if math.isnan(value)}
+    ranking = {"auc", "average_precision", "sensitivity_at_specificity_90", "specificity_at_sensitivity_90", "balanced_accuracy"}
+    assert undefined == ranking | {"specificity" if label else "sensitivity"}
+
+
+def test_no_cases_give_nan_everywhere():
+    assert all(math.isnan(value) for value in evaluate(np.zeros(0), np.zeros((0, 2)), classes=TWO).values())
+    assert all(math.isnan(value) for value in evaluate(np.zeros(0), np.zeros((0, 3)), classes=("a", "b", "c")).values())
+
+
+def test_a_weight_of_two_is_the_same_as_the_case_twice():
+    labels, scores = draw(cases=60)
+    weights = np.random.default_rng(1).integers(0, 3, 60)
+    weighted = make_sample(labels, scores, weights_RN=weights[None].astype(float))
+    repeated = evaluate(np.repeat(labels, weights), np.repeat(scores, weights), classes=TWO)
+    for name, metric in metrics_of(TWO).items():
+        assert metric(weighted)[0] == pytest.approx(repeated[name], abs=1e-12), name
+
+
+def test_every_metric_is_unchanged_by_the_order_of_cases():
+    labels, scores = draw()
+    order = np.random.default_rng(2).permutation(len(labels))
+    assert evaluate(labels[order], scores[order], classes=TWO) == pytest.approx(evaluate(labels, scores, classes=TWO))
+
+
+def test_auc_takes_scores_of_any_range():
+    assert auc(np.array([0, 1, 1]), np.array([-3.0, 7.0, -3.0])) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "words"),
+    [([0, 1], [0.5], "2 labels for 1"), ([0, 2], [0.1, 0.2], "0 to 1"), ([0, 1], [0.1, np.nan], "1 of 2 predictions are NaN")],
+)
+def test_bad_arrays_are_refused(labels, scores, words):
+    with pytest.raises(ValueError, match=words):
+        make_sample(np.array(labels), np.array(scores))
+
+
+def test_the_table_holds_every_metric_of_both_kinds_of_heads():
+    assert set(metrics_of(TWO)) | set(metrics_of(("a", "b", "c"))) == set(METRICS) | {"auc_a", "auc_b", "auc_c"}

@@ -1,0 +1,80 @@
+"""A config is complete, typed, and says clearly what is wrong with a key or a value."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from medimg.errors import UsageError
+from pipeline.config import from_plain, list_configs, load_config, to_plain
+
+
+@pytest.mark.parametrize("name", list_configs())
+def test_a_config_survives_the_way_through_json(name):
+    config = load_config(name)
+    assert from_plain(json.loads(json.dumps(to_plain(config)))) == config
+
+
+@pytest.mark.parametrize("name", list_configs())
+def test_a_config_is_named_like_its_file_in_kebab_case(name):
+    assert load_config(name).name == name.replace("_", "-")
+
+
+def test_an_override_replaces_one_value_and_leaves_the_rest():
+    plain = load_config("cmmd_classification")
+    changed = load_config("cmmd_classification", overrides=["model.image_size=64,52", "training.epochs=2", "model.clinical_inputs=age_years"])
+    assert changed.model.image_size == (64, 52)
+    assert changed.training.epochs == 2
+    assert changed.model.clinical_inputs == ("age_years",)
+    assert changed.evaluation == plain.evaluation
+    gates = load_config("cmmd_classification", overrides=["evaluation.gates.1.lower_bound=0.65"]).evaluation.gates
+    assert [gate.lower_bound for gate in gates] == [plain.evaluation.gates[0].lower_bound, 0.65]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.image_sise=64,52", "did you mean 'model.image_size'?"),
+        ("imagesize=3", "image_size"),
+        ("training.epochs=many", "training.epochs"),
+        ("model.image_size=64", "model.image_size"),
+        ("model.fusion=sum", "model.fusion"),
+        ("training", "expected key=value"),
+        ("training.epochs=-1", "training.epochs"),
+        ("training.seed=-1", "training.seed"),
+        ("model.image_size=0,0", "model.image_size"),
+        ("training.epochs.more=1", "no such config key"),
+        ("evaluation.gates.7.lower_bound=0.5", "no such config key"),
+        (
+            'evaluation.gates=[{"metric": "auc", "head": "malignancy", "lower_bound": 0.5, "slise": "source=D1"}]',
+            "did you mean 'evaluation.gates.0.slice'?",
+        ),
+        ('model.heads=[{"name": "malignancy", "clases": ["Benign", "Malignant"]}]', "did you mean 'model.heads.0.classes'?"),
+        ('training.augmentation={"rotate": 5}', "training.augmentation.rotate_degrees"),
+    ],
+)
+def test_a_wrong_override_is_refused_in_one_line_that_names_the_key(override, words):
+    with pytest.raises(UsageError) as caught:
+        load_config("cmmd_classification", overrides=[override])
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_config_names_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'cmmd_classification'"):
+        load_config("cmmd_clasification")
+
+
+def test_only_the_columns_that_the_config_names_are_written():
+    config = load_config("folder_classification")
+    assert config.columns == ()
+    assert load_config("folder_classification", overrides=["model.clinical_inputs=age", "evaluation.slices=scanner,age"]).columns == (
+        "age",
+        "scanner",
+    )
+
+
+def test_the_command_line_starts_without_tensorflow():
+    code = "import pipeline.cli, sys; print([m for m in ('tensorflow', 'tfx', 'apache_beam', 'pandas', 'numpy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,0 +1,49 @@
+"""The training loop on drawn images, without TFX: mixed precision, one-class refusals, restart with nothing left to do."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from medimg.errors import MedimgError
+from medimg.tasks.classification.fit import fit
+from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
+from medimg.tasks.training import Data, Epoch
+
+MODEL = ModelSettings(heads=(Head("kind", ("dark", "bright")),), roles=("image",), image_size=(32, 32), width=4)
+TRAINING = TrainingSettings(epochs=2, batch_size=8, mixed_precision="on")
+
+
+def make_data(labels: np.ndarray) -> Data:
+    images_NVHWC = np.random.default_rng(0).integers(0, 60, (len(labels), 1, 32, 32, 1)) + 120 * (labels == 1)[:, None, None, None, None]
+    inputs = {"images": images_NVHWC.astype(np.uint8), "view_present": np.ones((len(labels), 1), np.float32)}
+    cases = tf.data.Dataset.from_tensor_slices((inputs, {"kind": labels}))
+    return Data(cases, cases, {"kind": labels}, {"kind": labels})
+
+
+def test_a_model_trained_in_mixed_precision_is_handed_over_in_float32(tmp_path: Path) -> None:
+    fitted = fit(make_data(np.arange(16) % 2), model=MODEL, training=TRAINING, folder=tmp_path, report=lambda _: None)
+    assert fitted.model.get_layer("backbone").compute_dtype == "float32"
+    assert len(fitted.history) == 2
+
+
+def test_a_finished_training_is_not_trained_again_and_gives_the_same_model(tmp_path: Path) -> None:
+    data, reported = make_data(np.arange(16) % 2), list[Epoch]()
+    first = fit(data, model=MODEL, training=TRAINING, folder=tmp_path, report=reported.append)
+    again = fit(data, model=MODEL, training=TRAINING, folder=tmp_path, report=reported.append)
+    assert [epoch.number for epoch in reported] == [0, 1]
+    for one, other in zip(first.model.get_weights(), again.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_no_epoch_and_no_labelled_eval_case_are_refused(tmp_path: Path) -> None:
+    data = make_data(np.arange(16) % 2)
+    with pytest.raises(MedimgError, match=r"training\.epochs is 0"):
+        fit(data, model=MODEL, training=dataclasses.replace(TRAINING, epochs=0), folder=tmp_path, report=lambda _: None)
+    unlabelled = dataclasses.replace(data, eval_targets={"kind": np.full(16, -1)})
+    with pytest.raises(MedimgError, match="no labelled case in eval"):
+        fit(unlabelled, model=MODEL, training=TRAINING, folder=tmp_path, report=lambda _: None)

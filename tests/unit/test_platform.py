@@ -1,0 +1,217 @@
+"""The set-up scripts, the locks and the import rules: each is broken once here and must say so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = ("medimg", "components", "pipeline", "kubeflow")
+CODE_ONLY = shutil.ignore_patterns("__pycache__")
+
+# Stands where uv stands: notes what it was asked for and makes a .venv that passes for one. The real one takes half a minute and a network.
+RECORDING_UV = """#!/bin/sh
+echo "$@" >> "{log}"
+if [ "$1" = venv ]; then
+  mkdir -p .venv/bin && ln -sf "{python}" .venv/bin/python && echo "VIRTUAL_ENV='$PWD/.venv'" > .venv/bin/activate
+fi
+"""
+
+
+def write_program(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def run(*command: str | Path, folder: Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | ({"PATH": path} if path else {})
+    return subprocess.run([str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+# The locks
+
+
+@pytest.fixture
+def check_locks(tmp_path: Path) -> Callable[[], subprocess.CompletedProcess[str]]:
+    """Checks the copy of pyproject.toml and requirements/ that lies in tmp_path."""
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    shutil.copytree(REPOSITORY / "requirements", tmp_path / "requirements")
+    return lambda: run(sys.executable, REPOSITORY / "setup/locks.py", "--root", tmp_path, folder=tmp_path)
+
+
+def test_the_locks_hold_what_the_project_asks_for(check_locks):
+    answer = check_locks()
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("line", ["--extra-index-url https://packages.example/simple", "tfx @ https://packages.example/tfx.whl", "tfx==1.16.0"])
+def test_a_lock_with_an_index_an_address_or_no_hash_is_refused(check_locks, tmp_path, line):
+    lock = tmp_path / "requirements/py310-dev.lock"
+    lock.write_text(f"{line}\n{lock.read_text()}")
+    answer = check_locks()
+    assert answer.returncode == 1
+    assert f"py310-dev.lock, line 1: found '{line}'" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("new", "complaint"),
+    [('"pydicom>=99"', "py310.lock holds pydicom 3.0.2, pyproject.toml asks for >=99"), ('"left-pad"', "py310.lock does not hold left-pad")],
+)
+def test_a_requirement_that_the_lock_does_not_meet_is_named(check_locks, tmp_path, new, complaint):
+    project = tmp_path / "pyproject.toml"
+    project.write_text(project.read_text().replace('"pydicom>=3.0.1,<4"', new))
+    answer = check_locks()
+    assert answer.returncode == 1
+    assert complaint in answer.stderr
+
+
+def test_an_extra_that_disagrees_with_the_core_is_named(check_locks, tmp_path):
+    lock = tmp_path / "requirements/py310-volumes.lock"
+    lock.write_text(lock.read_text().replace("numpy==1.26.4", "numpy==1.26.3"))
+    answer = check_locks()
+    assert answer.returncode == 1
+    assert "py310-volumes.lock holds numpy 1.26.3, py310.lock 1.26.4" in answer.stderr
+
+
+# The set-up
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """A folder, with a space in its name, as a clone leaves it; `uv` on its PATH only notes what it was asked for."""
+    folder = tmp_path / "fresh clone"
+    shutil.copytree(REPOSITORY / "setup", folder / "setup", ignore=CODE_ONLY)
+    platform = f"py{sys.version_info.major}{sys.version_info.minor}"
+    for name in (f"{platform}.lock", f"{platform}-volumes.lock", f"{platform}-dev.lock"):
+        write_program(folder / "requirements" / name, name)
+    (folder / "pyproject.toml").write_text("")
+    (folder / ".python-version").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
+    write_program(folder / "programs/uv", RECORDING_UV.format(log=folder / "asked", python=sys.executable))
+    return folder
+
+
+def install(folder: Path, *names: str) -> list[str]:
+    """Runs the set-up; returns the sets (core, dev, volumes) that uv was asked to install, in the order of their names."""
+    (folder / "asked").unlink(missing_ok=True)
+    answer = run("setup/install.sh", *names, folder=folder, path=f"{folder / 'programs'}:/usr/bin:/bin")
+    assert answer.returncode == 0, answer.stderr
+    asked = (folder / "asked").read_text() if (folder / "asked").exists() else ""
+    locks = [word for line in asked.splitlines() if line.startswith("pip sync") for word in line.split() if word.endswith(".lock")]
+    return sorted(lock.removesuffix(".lock").partition("-")[2] or "core" for lock in locks)
+
+
+def test_the_demo_installs_the_core_only(fresh):
+    assert install(fresh, "core") == ["core"]
+
+
+def test_what_is_installed_is_not_installed_again(fresh):
+    install(fresh, "core")
+    write_program(fresh / "programs/uv", "#!/bin/sh\nexit 1\n")
+    assert install(fresh, "core") == []
+
+
+def test_the_demo_after_the_tests_takes_nothing_away(fresh):
+    assert install(fresh, "core", "volumes", "dev") == ["core", "dev", "volumes"]
+    assert install(fresh, "core") == []
+
+
+def test_a_new_lock_is_installed_together_with_what_was_there(fresh):
+    install(fresh, "core", "dev")
+    lock = next((fresh / "requirements").glob("py???.lock"))
+    lock.write_text("newer")
+    assert install(fresh, "core") == ["core", "dev"]
+
+
+def test_a_moved_folder_gets_a_new_environment(fresh):
+    install(fresh, "core")
+    moved = fresh.rename(fresh.with_name("moved clone"))
+    write_program(moved / "programs/uv", RECORDING_UV.format(log=moved / "asked", python=sys.executable))
+    assert install(moved, "core") == ["core"]
+
+
+def test_an_unknown_set_is_refused_in_one_line(fresh):
+    answer = run("setup/install.sh", "gpu", folder=fresh)
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines() == ["setup: there is no lock for 'gpu': expected core, volumes or dev"]
+
+
+def test_a_uv_that_does_not_run_is_passed_over(fresh):
+    """pyenv's shim of a uv that belongs to another Python exists and ends with 127."""
+    shim = write_program(fresh / "shims/uv", "#!/bin/sh\necho 'pyenv: uv: command not found' >&2\nexit 127\n")
+    private = write_program(fresh / ".uv/bin/uv", "#!/bin/sh\nexit 0\n")
+    answer = run("bash", "-c", '. setup/uv.sh; find_uv; printf %s "$UV"', folder=fresh, path=f"{shim.parent}:/usr/bin:/bin")
+    assert (answer.stdout, answer.stderr) == (str(private), "")
+
+
+def test_make_help_names_every_target():
+    lines = run("make", "help", folder=REPOSITORY).stdout.splitlines()
+    assert {line.split()[1] for line in lines} == {"help", "setup", "demo", "test", "check", "bench", "lock", "clean"}
+
+
+# The import rules
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sources")
+    shutil.copy(REPOSITORY / "pyproject.toml", folder)
+    for package in PACKAGES:
+        shutil.copytree(REPOSITORY / package, folder / package, ignore=CODE_ONLY)
+    for module in ("pipeline/cli.py", "kubeflow/intruder.py", "components/intruder.py"):
+        (folder / module).touch()
+    return folder
+
+
+def check_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    return run(sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c(['--no-cache', '--no-logo'])", folder=folder)
+
+
+def test_the_sources_keep_the_import_rules(sources):
+    answer = check_imports(sources)
+    assert answer.returncode == 0, answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "rule"),
+    [
+        ("medimg/intruder.py", "import apache_beam", "medimg knows no orchestrator"),
+        ("medimg/intruder.py", "def late():\n    import components", "medimg knows no orchestrator"),
+        ("medimg/datasets/intruder.py", "import keras", "data sets, DICOM and catalogue import no TensorFlow"),
+        ("medimg/dicom/intruder.py", "import medimg.tasks.classification.intruder", "data sets, DICOM and catalogue import no TensorFlow"),
+        ("medimg/datasets/intruder.py", "import medimg.tasks", "data sets and tasks do not know each other"),
+        ("medimg/tasks/intruder.py", "import medimg.datasets", "data sets and tasks do not know each other"),
+        ("components/intruder.py", "import pipeline.config", "kubeflow -> pipeline -> components -> medimg"),
+        ("pipeline/intruder.py", "import kubeflow.intruder", "kubeflow -> pipeline -> components -> medimg"),
+        ("kubeflow/intruder.py", "import pipeline.cli", "nothing imports the command line"),
+    ],
+)
+def test_an_import_against_the_arrows_is_found(sources, module, line, rule):
+    task = sources / "medimg/tasks/classification/intruder.py"
+    task.write_text("import tensorflow")
+    before = (sources / module).read_text() if (sources / module).exists() else None
+    (sources / module).write_text(line)
+    answer = check_imports(sources)
+    task.unlink()
+    if before is None:
+        (sources / module).unlink()
+    else:
+        (sources / module).write_text(before)
+    assert answer.returncode == 1
+    assert f"{rule} BROKEN" in answer.stdout
+
+
+@pytest.mark.parametrize("package", ["medimg.archive", "medimg.catalogue", "medimg.datasets", "medimg.dicom"])
+def test_every_package_that_must_do_without_tensorflow_is_under_the_rule(package):
+    if not (REPOSITORY / package.replace(".", "/")).is_dir():
+        pytest.skip(f"{package} is not there yet")
+    contracts = (REPOSITORY / "pyproject.toml").read_text()
+    rule = contracts[contracts.index('id = "data-without-tensorflow"') :].partition("forbidden_modules")[0]
+    assert f'"{package}"' in rule
