@@ -10,7 +10,7 @@ help: ## what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
 
 setup: ## everything for developing, into .venv
-	@setup/install.sh core volumes dev
+	@setup/install.sh core volumes idc dev
 
 demo: ## phantom mammograms in, a report out: five minutes, no account, no GPU
 	@setup/install.sh core
@@ -21,7 +21,7 @@ test: setup ## all tests; a part of them: make test TESTS=tests/unit
 ifdef TESTS
 	@$(BIN)/python -m pytest $(TESTS)
 else
-	@$(BIN)/python -m pytest -n 2 tests/unit tests/contract
+	@$(BIN)/python -m pytest -n 2 tests/unit tests/contract tests/faults
 	@$(BIN)/python -m pytest tests/components tests/e2e
 endif
 

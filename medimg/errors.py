@@ -17,6 +17,10 @@ class UsageError(MedimgError):
     """The command was asked for something it cannot do (a wrong path, key or option); exit code 2."""
 
 
+class DiskFull(MedimgError):
+    """There is no room left; nothing else can go on either."""
+
+
 class UnreadableFile(MedimgError):
     """One file cannot be used: it is quarantined with this reason and the work goes on."""
 

@@ -2,30 +2,48 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from medimg.errors import MedimgError
+from medimg.errors import DiskFull, MedimgError
+
+WORK_FOLDER = ".medimg"
+"""Below a data root: what `medimg fetch` keeps for itself (unfinished files, quarantine, lock). No input of anything."""
 
 
 def replace_file(path: Path, *, write: Callable[[Path], object]) -> None:
     """Calls `write` with a temporary name beside `path`, brings the bytes to disk, then renames.
 
     Raises:
-        MedimgError: the disk is full or the folder cannot be written; `path` is then as it was.
+        MedimgError: the folder cannot be written, DiskFull where that is why; `path` is then as it was.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        bring_to_disk(temporary)
         temporary.replace(path)
     except OSError as error:
-        raise MedimgError(f"{path}: cannot be written ({error.strerror or error})") from None
+        raise cannot_write(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def bring_to_disk(path: Path) -> None:
+    """Returns once the file's bytes would survive a power cut. Raises OSError."""
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def cannot_write(path: Path, error: OSError) -> MedimgError:
+    """The error of a write that failed, for raising; DiskFull where there is no room."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return MedimgError(f"{path}: cannot be written ({error.strerror or error})")
+    folder = next(part for part in path.absolute().parents if part.is_dir())
+    return DiskFull(f"{path}: the disk is full ({shutil.disk_usage(folder).free / 1e6:,.0f} MB free); free some space and start again, it continues")
 
 
 def hash_file(path: Path) -> str:

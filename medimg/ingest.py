@@ -19,10 +19,11 @@ from PIL import Image
 from medimg.cases import Header
 from medimg.dicom.crop import Box, breast_box, stride_of
 from medimg.dicom.orientation import Flips, mammogram_flips
-from medimg.dicom.read import DicomFile, frame_of, frames_of, looks_like_dicom, open_dicom, refusing, tags_of
+from medimg.dicom.parse import DicomFile, looks_like_dicom, open_dicom, refusing, tags_of
+from medimg.dicom.read import frame_of, frames_of
 from medimg.dicom.safety import LIMITS
 from medimg.dicom.windowing import Display, linear_display, make_display
-from medimg.files import hash_file
+from medimg.files import WORK_FOLDER, hash_file
 from medimg.raster import raster_tags, read_raster
 
 cv2.setNumThreads(1)  # Beam scales over files; threads of OpenCV's own would only compete with it.
@@ -70,11 +71,14 @@ class Prepared:
 def list_files(root: str | os.PathLike[str]) -> list[str]:
     """All files below root as sorted POSIX paths relative to it.
 
-    A link to a folder is not followed, and a link that leads out of root is listed but refused by `scan_file`.
+    A link to a folder is not followed, and a link that leads out of root is listed but refused by `scan_file`. What `medimg fetch` keeps for itself,
+    the WORK_FOLDER in root, is left out: unfinished and condemned files are no data.
     """
     top = Path(root)
     found: list[str] = []
     for folder, folders, names in os.walk(top, followlinks=False):
+        if Path(folder) == top and WORK_FOLDER in folders:
+            folders.remove(WORK_FOLDER)
         links = [name for name in folders if Path(folder, name).is_symlink() and _leaves(Path(folder, name), top)]
         found.extend(Path(folder, name).relative_to(top).as_posix() for name in (*names, *links))
     return sorted(found)

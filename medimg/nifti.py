@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from medimg.cases import Stack
-from medimg.dicom.read import refusing
+from medimg.dicom.parse import refusing
 from medimg.errors import UsageError
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from medimg.dicom.read import refusing
+from medimg.dicom.parse import refusing
 from medimg.dicom.safety import LIMITS, Limits
 
 BIT_DEPTH_AT, COLOUR_TYPE_AT = 24, 25

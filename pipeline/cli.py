@@ -74,6 +74,50 @@ def phantom(
 
 
 @app.command()
+def fetch(
+    data_set: Annotated[str, typer.Argument(help="cmmd, cbis_ddsm, ham10000, upenn_gbm, folder, or a collection id of IDC.", metavar="DATASET")],
+    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="The data root; the same one continues or adds.")],
+    patients: Annotated[int | None, typer.Option("--patients", min=1, help="So many patients, sampled over label and source.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample; more patients with the same seed add to the same ones.")] = 0,
+    patient: Annotated[list[str] | None, typer.Option("--patient", help="Id of a patient; may be repeated.")] = None,
+    series: Annotated[list[str] | None, typer.Option("--series", help="SeriesInstanceUID; may be repeated.")] = None,
+    manifest: Annotated[Path | None, typer.Option("--manifest", help="A .tcia manifest, or a list of SeriesInstanceUIDs.")] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", help="SQL condition over the list of series: \"Modality = 'MG' AND label = 'Benign'\".")
+    ] = None,
+    source: Annotated[str, typer.Option("--source", help="idc, nbia, dicomweb, folder, dataverse; several in order of preference.")] = "",
+    from_folder: Annotated[Path | None, typer.Option("--from", help="Folder for the source folder.")] = None,
+    url: Annotated[str, typer.Option("--url", help="Address of a PACS for the source dicomweb.")] = "",
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Series at a time.")] = 8,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would come: counts, bytes, licence, disk.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Only compare what is there with its receipts; no network.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="Another host that an archive may redirect to; may be repeated.")
+    ] = None,
+) -> None:
+    """Downloads a collection or a part of it: verified, resumable, each file with a receipt.
+
+    Example: medimg fetch cmmd --to data --patients 40 --seed 1
+    Example: medimg fetch folder --to data --source dicomweb --url https://pacs.example.org/dicom-web --patient 4711
+    """
+    from medimg.archive.collections import find_collection
+    from medimg.archive.plan import Selection
+    from medimg.archive.sources import read_addresses
+    from pipeline.fetching import Request, run_fetch, run_verify
+
+    if verify:
+        run_verify(to, workers=workers)
+        return
+    to.mkdir(parents=True, exist_ok=True)
+    selection = Selection(
+        patients=patients, seed=seed, patient_ids=tuple(patient or ()), series_uids=tuple(series or ()), where=where or "", manifest=manifest
+    )
+    addresses = read_addresses(os.environ, dicomweb=url, folder=str(from_folder or ""), allowed_hosts=allow_host or ())
+    names = [name.strip() for name in source.split(",") if name.strip()]
+    run_fetch(Request(find_collection(data_set), selection, to, addresses, names, workers), dry_run=dry_run)
+
+
+@app.command()
 def catalogue(
     data_set: DataSetName,
     data: DataRoot,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from medimg.errors import UsageError
+from medimg.catalogue.provenance import PROVENANCE
+from medimg.errors import UsageError, one_line
 from medimg.evaluation.figures import Figure, compare_reports, format_figure, read_metrics
 from medimg.evaluation.gates import OVERALL
 from pipeline.run_local import RUN_FILE, Outcome, read_run_file, run_lock
@@ -130,9 +131,11 @@ def print_lineage(run: Path, *, console: Console | None = None) -> None:
         for name, value in {**hash_values(values), **hashes}.items():
             console.print(f"  {name}: {value}", highlight=False, soft_wrap=True)
         for artifact in made:
-            shown = {name: value for name, value in properties_of(artifact).items() if shown_property(name)}
-            counts = ", ".join(f"{name} {value}" for name, value in sorted(shown.items()))
-            console.print(f"  -> {artifact.type} #{artifact.id} {counts}", highlight=False, soft_wrap=True, markup=False)
+            console.print(
+                f"  -> {artifact.type} #{artifact.id} {list_counts(properties_of(artifact))}", highlight=False, soft_wrap=True, markup=False
+            )
+            if origin := name_origin(properties_of(artifact)):
+                console.print(f"     data: {origin}", highlight=False, soft_wrap=True, markup=False)
 
 
 def hash_values(values: dict[str, Any]) -> dict[str, str]:
@@ -144,9 +147,21 @@ def hash_values(values: dict[str, Any]) -> dict[str, str]:
     return {"code": config["code"]} if isinstance(config, dict) and "code" in config else {}
 
 
+def list_counts(values: Mapping[str, Any]) -> str:
+    """Counts and hashes of an artifact on one line."""
+    return ", ".join(f"{name} {value}" for name, value in sorted(values.items()) if shown_property(name))
+
+
 def shown_property(name: str) -> bool:
     """Counts and hashes of an artifact; not TFX's own bookkeeping."""
     return name.startswith(("images_", "cases_", "content_hash", "data_set", "blessed", "pushed", "pushed_version", "split_names"))
+
+
+def name_origin(values: Mapping[str, Any]) -> str:
+    """Where a catalogue's data come from, as their receipts say: "collection cmmd, source idc, ..."; empty for other artifacts."""
+    if "images_with_receipt" not in values:
+        return ""
+    return ", ".join(f"{name} {one_line(str(values[name]))}" for name in PROVENANCE if name in values)
 
 
 def print_patient(patient: str, within: Path, *, console: Console | None = None) -> None:

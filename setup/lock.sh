@@ -19,7 +19,9 @@ find_uv
 [ -x .venv/bin/python ] || setup/install.sh core
 say "resolving $CORE"
 compile "$@" pyproject.toml "requirements/$PLATFORM.in" --output-file "$CORE"
-for extra in volumes dev; do
+for extra in volumes idc dev; do
   say "resolving requirements/$PLATFORM-$extra.lock"
   .venv/bin/python setup/locks.py --list "$extra" | compile "$@" - --constraints "$CORE" --output-file "requirements/$PLATFORM-$extra.lock"
 done
+say "resolving requirements/$PLATFORM-fetch.lock"
+compile "$@" requirements/fetch.in --constraints "$CORE" --output-file "requirements/$PLATFORM-fetch.lock"

@@ -1,7 +1,8 @@
 """Checks the locks in requirements/ against pyproject.toml, without a network.
 
 A lock has a hash for every package and names no index host; it holds a version of everything that pyproject.toml asks for; the lock of an extra
-and the core's name the same version of a package that both hold. The PyPI package `kubeflow`, which would hide ours, is not installed.
+and the core's name the same version of a package that both hold. The lock of the small image that only fetches holds a part of the core's.
+The PyPI package `kubeflow`, which would hide ours, is not installed.
 """
 
 from __future__ import annotations
@@ -56,15 +57,30 @@ def list_problems(root: Path) -> Iterator[str]:
     try:
         core = read_lock(root / f"requirements/{CORE}.lock")
         extras = {name: read_lock(root / f"requirements/{CORE}-{name}.lock") for name in project["optional-dependencies"]}
+        fetch, wanted = read_lock(root / f"requirements/{CORE}-fetch.lock"), read_names(root / "requirements/fetch.in")
     except (OSError, ValueError) as error:
         yield str(error)
         return
     yield from list_unmet(project["dependencies"], pins=core, lock=f"{CORE}.lock")
     for name, pins in extras.items():
         yield from list_unmet(project["optional-dependencies"][name], pins=core | pins, lock=f"{CORE}-{name}.lock")
-        for package in sorted(pins.keys() & core.keys()):
-            if pins[package] != core[package]:
-                yield f"{CORE}-{name}.lock holds {package} {pins[package]}, {CORE}.lock {core[package]}: run `make lock`"
+        yield from list_differing(pins, core=core, lock=f"{CORE}-{name}.lock")
+    yield from (f"{CORE}-fetch.lock does not hold {name}, which fetch.in asks for: run `make lock`" for name in wanted if name not in fetch)
+    yield from (f"{CORE}-fetch.lock holds {name}, {CORE}.lock does not: run `make lock`" for name in sorted(fetch.keys() - core.keys()))
+    yield from list_differing(fetch, core=core, lock=f"{CORE}-fetch.lock")
+
+
+def list_differing(pins: dict[str, str], *, core: dict[str, str], lock: str) -> Iterator[str]:
+    """Yields one line for each package that the lock and the core's hold in different versions."""
+    for package in sorted(pins.keys() & core.keys()):
+        if pins[package] != core[package]:
+            yield f"{lock} holds {package} {pins[package]}, {CORE}.lock {core[package]}: run `make lock`"
+
+
+def read_names(path: Path) -> list[str]:
+    """Returns the canonical names in a file with one requirement a line."""
+    lines = (line.partition("#")[0].strip() for line in path.read_text().splitlines())
+    return [canonicalize_name(Requirement(line).name) for line in lines if line]
 
 
 def read_project(root: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Executor of CatalogueGen."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
 
 from medimg.catalogue.build import build_catalogue
+from medimg.catalogue.provenance import PROVENANCE
 from medimg.catalogue.split import SplitSettings
 from medimg.datasets import find_data_set
 
 
 class Executor(BaseExecutor):
-    """Builds the catalogue and notes its counts and content hash on the artifact, where lineage finds them."""
+    """Builds the catalogue and notes its counts, its content hash and where its data come from on the artifact, where lineage finds them."""
 
     def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
         artifact = artifact_utils.get_single_instance(output_dict["catalogue"])
@@ -31,3 +33,15 @@ class Executor(BaseExecutor):
         for what in ("images", "cases"):
             for status, count in catalogue.summary[what].items():
                 artifact.set_int_custom_property(f"{what}_{status}", int(count))
+        note_provenance(artifact, catalogue.summary)
+
+
+def note_provenance(artifact: Any, summary: Mapping[str, Any]) -> None:
+    """Puts what the receipts say into ML Metadata, several values as "idc; nbia"; nothing for data that no fetch brought."""
+    if not summary["provenance"]:
+        return
+    artifact.set_int_custom_property("images_with_receipt", summary["receipts"]["with"])
+    for name in PROVENANCE:
+        values = dict.fromkeys(row[name] for row in summary["provenance"] if row[name])
+        if values:
+            artifact.set_string_custom_property(name, "; ".join(values))

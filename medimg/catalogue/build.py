@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from medimg.archive.receipts import Receipts
 from medimg.cases import PHANTOM_FILE, Case, DataSet, Header, Listing, Reject
 from medimg.catalogue.constant import find_constant
 from medimg.catalogue.duplicates import ACTIVE, TwinFindings, find_copies, find_uid_clashes, settle_twins
-from medimg.catalogue.index import Scan, scan
+from medimg.catalogue.index import Scan, Unreadable, scan
+from medimg.catalogue.provenance import describe_receipts, find_changed, list_changed_tables
 from medimg.catalogue.quality import find_unusable, flag_headers
 from medimg.catalogue.split import SPLITS, Assignment, SplitSettings, assign_splits
 from medimg.catalogue.summary import (
@@ -48,7 +50,8 @@ def build_catalogue(
 ) -> Catalogue:
     """Reads what is new below `data_root`, and writes cases.parquet, images.parquet and summary.json to `to`.
 
-    The same data and settings give the same bytes, wherever the data lie and however many workers read them.
+    The same data and settings give the same bytes, wherever the data lie and however many workers read them. Images that differ from the receipt
+    that `medimg fetch` wrote of them are quarantined; without receipts nothing is compared.
 
     Args:
         previous: folder of an earlier catalogue of this data set; its groups keep their split.
@@ -56,11 +59,13 @@ def build_catalogue(
 
     Raises:
         UsageError: no such folder, no image in it, a missing table, a previous catalogue of another data set, too few groups.
-        MedimgError: the data set's listing loses or doubles a file.
+        MedimgError: the data set's listing loses or doubles a file; the receipts are damaged.
     """
+    receipts = Receipts(data_root)
     tables = data_set.list_tables(data_root)
     earlier = read_previous(previous, data_set=data_set, settings=split) if previous else {}
     found = scan(data_root, index_path=index_path, workers=workers, skip=[to / name for name in (CASES, IMAGES, SUMMARY)])
+    found = quarantine_changed(found, receipts)
     check_any_image(found, data_root)
     usable, listing, rejects = list_checked(data_set, data_root=data_root, headers=found.headers)
     headers = {header.path: header for header in found.headers}
@@ -74,7 +79,8 @@ def build_catalogue(
     summary: dict[str, Any] = {
         **describe_data_set(data_set),
         "synthetic": (data_root / PHANTOM_FILE).is_file(),
-        "content_hash": hash_content(found.content, tables=tables, root=data_root),
+        "content_hash": hash_content(found.content, tables=tables, root=data_root, receipts=receipts),
+        **describe_receipts(found.content, receipts),
         "split_settings": asdict(split),
         **count_statuses(twins.cases, rejects=rejected, files=files),
         "before_exclusions": count_before_exclusions(listing.cases, head=head, files=files),
@@ -83,7 +89,12 @@ def build_catalogue(
         **{status: list_reasons(twins.cases, rejects=rejected, status=status) for status in ("excluded", "quarantined", "unlabelled")},
         "duplicates": list_twins(twins.twins),
         "quality_flags": dict(sorted(Counter(flag.partition(":")[0] for path in flags for flag in flags[path]).items())),
-        "anomalies": [*listing.anomalies, *twins.anomalies, *division.anomalies],
+        "anomalies": [
+            *list_changed_tables(tables, receipts=receipts, root=data_root),
+            *listing.anomalies,
+            *twins.anomalies,
+            *division.anomalies,
+        ],
         "other_files": found.other_files,
     }
     return write_catalogue(
@@ -96,10 +107,24 @@ def build_catalogue(
 
 def data_fingerprint(data_set: DataSet, *, data_root: Path, index_path: Path | None = None, workers: int | None = None) -> str:
     """The `content_hash` that a catalogue of these data would have, without building it."""
+    receipts = Receipts(data_root)
     tables = data_set.list_tables(data_root)
-    found = scan(data_root, index_path=index_path, workers=workers)
+    found = quarantine_changed(scan(data_root, index_path=index_path, workers=workers), receipts)
     check_any_image(found, data_root)
-    return hash_content(found.content, tables=tables, root=data_root)
+    return hash_content(found.content, tables=tables, root=data_root, receipts=receipts)
+
+
+def quarantine_changed(found: Scan, receipts: Receipts) -> Scan:
+    """The scan with every image that differs from its receipt among the quarantined: whatever it is now, it is not what was fetched."""
+    changed = find_changed(found.content, receipts)
+    images: list[Header | Unreadable] = [*found.headers, *found.quarantined]
+    condemned = [Unreadable(one.path, "quarantined", changed[one.path], one.size, one.sha256) for one in images if one.path in changed]
+    unreadable = [one for one in found.quarantined if one.path not in changed]
+    return replace(
+        found,
+        headers=[header for header in found.headers if header.path not in changed],
+        quarantined=sorted([*unreadable, *condemned], key=lambda one: one.path),
+    )
 
 
 def check_any_image(found: Scan, root: Path) -> None:

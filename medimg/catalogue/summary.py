@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from medimg.archive.receipts import Receipt
 from medimg.cases import Case, DataSet, Reject, Status
 from medimg.catalogue.duplicates import Twins
+from medimg.catalogue.provenance import PROVENANCE, name_provenance
 from medimg.catalogue.split import Assignment
 from medimg.errors import MedimgError, one_line
 from medimg.files import hash_file
@@ -23,14 +25,17 @@ NAMES_SHOWN = 10
 REASONS_SHOWN = 200
 
 
-def hash_content(images: Iterable[tuple[str, str]], *, tables: Sequence[Path], root: Path) -> str:
-    """One sha256 for all data: paths and contents of images and clinical tables; times and the place of the root are not in it.
+def hash_content(images: Iterable[tuple[str, str]], *, tables: Sequence[Path], root: Path, receipts: Iterable[Receipt] = ()) -> str:
+    """One sha256 for all data: paths and contents of images and clinical tables, and what their receipts say of them and of where they come from.
+
+    Times, the order of the receipts and the place of the root are not in it.
 
     Args:
         images: (path, sha256) of every image, unreadable ones included.
     """
     lines = sorted(f"{path}\0{sha256}\n" for path, sha256 in images)
     lines += sorted(f"table {path.relative_to(root) if path.is_relative_to(root) else path.name}\0{hash_file(path)}\n" for path in tables)
+    lines += sorted("receipt " + "\0".join(getattr(one, name) for name in ("path", "sha256", *PROVENANCE)) + "\n" for one in receipts)
     return hashlib.sha256("".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
 
 
@@ -112,6 +117,12 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     """Counts, exclusions with reasons and anomalies for people; long lists are cut, and say so."""
     licence = ", ".join(part for part in (summary["licence"], summary["doi"] and f"doi {summary['doi']}") if part)
     console.print(f"[bold]{escape(summary['title'] or summary['data_set'])}[/bold]{f' ({escape(licence)})' if licence else ''}")
+    for row in summary["provenance"]:
+        console.print(f"data: {escape(one_line(name_provenance(row)))}", highlight=False, soft_wrap=True)
+    if summary["provenance"]:
+        counts = summary["receipts"]
+        told = f"{counts['with']:,} as their receipt says, {counts['without']:,} without one, {counts['changed']:,} changed since they were fetched"
+        console.print(f"images: {told}", highlight=False, soft_wrap=True)
     table = Table("", *STATUSES, "total")
     for what in ("cases", "images"):
         table.add_row(what, *(f"{summary[what][status]:,}" for status in STATUSES), f"{summary['input'][what]:,}")

@@ -11,7 +11,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from medimg.cases import Stack
-from medimg.dicom.read import DicomFile, frame_of, open_dicom
+from medimg.dicom.parse import DicomFile, open_dicom
+from medimg.dicom.read import frame_of
 from medimg.dicom.volume import DIRECTION_TOLERANCE, Volume, frame_attribute, functional_groups
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"

@@ -15,7 +15,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from medimg.cases import Stack
-from medimg.dicom.read import DicomFile, open_dicom, read_frame
+from medimg.dicom.parse import DicomFile, open_dicom
+from medimg.dicom.read import read_frame
 from medimg.errors import UnreadableFile
 
 SPACING_TOLERANCE = 0.01

@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from medimg.catalogue.provenance import name_provenance
 from medimg.evaluation import charts
 from medimg.evaluation.figures import Figure, format_figure
 from medimg.evaluation.gallery import Mistake, choose_mistakes, embed_images
@@ -199,6 +200,7 @@ def describe_flow(summary: Mapping[str, Any]) -> dict[str, Any]:
         "reasons": reasons,
         "anomalies": list(summary.get("anomalies", ())),
         "duplicates": list(summary.get("duplicates", ())),
+        "provenance": [name_provenance(row) for row in summary.get("provenance", ())],
     }
 
 

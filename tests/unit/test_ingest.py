@@ -13,6 +13,7 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from medimg.cases import Header
 from medimg.dicom.crop import breast_box, stride_of
 from medimg.errors import UnreadableFile
+from medimg.files import WORK_FOLDER
 from medimg.ingest import Ingest, list_files, prepare_image, scan_file, sniff
 from medimg.png import encode_png
 from tests.unit.dicom.test_read import LOSSLESS, some_pixels
@@ -46,6 +47,13 @@ def test_files_are_listed_sorted_and_links_out_of_the_root_are_refused(tmp_path)
     for link in ("folder", "file.dcm"):
         with pytest.raises(UnreadableFile, match=f"^{link}: is a link that leads out of the data root"):
             scan_file(link, root=str(root))
+
+
+def test_the_work_folder_of_a_fetch_is_no_input_and_only_at_the_top(tmp_path):
+    for name in (f"{WORK_FOLDER}/parts/1.dcm", f"a/{WORK_FOLDER}/2.dcm", f"{WORK_FOLDER}-2/3.dcm", "4.dcm"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert list_files(tmp_path) == [f"{WORK_FOLDER}-2/3.dcm", "4.dcm", f"a/{WORK_FOLDER}/2.dcm"]
 
 
 def test_the_kind_of_a_file_is_told_by_its_content(tmp_path):

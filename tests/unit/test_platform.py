@@ -73,12 +73,29 @@ def test_a_requirement_that_the_lock_does_not_meet_is_named(check_locks, tmp_pat
     assert complaint in answer.stderr
 
 
-def test_an_extra_that_disagrees_with_the_core_is_named(check_locks, tmp_path):
-    lock = tmp_path / "requirements/py310-volumes.lock"
-    lock.write_text(lock.read_text().replace("numpy==1.26.4", "numpy==1.26.3"))
+@pytest.mark.parametrize("name", ["volumes", "fetch"])
+def test_a_lock_that_disagrees_with_the_core_is_named(check_locks, tmp_path, name):
+    lock = tmp_path / f"requirements/py310-{name}.lock"
+    lock.write_text(lock.read_text().replace("pydicom==3.0.2", "pydicom==3.0.1"))
     answer = check_locks()
     assert answer.returncode == 1
-    assert "py310-volumes.lock holds numpy 1.26.3, py310.lock 1.26.4" in answer.stderr
+    assert f"py310-{name}.lock holds pydicom 3.0.1, py310.lock 3.0.2" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("tenacity==", "tenacious==", "py310-fetch.lock does not hold tenacity, which fetch.in asks for"),
+        ("mdurl==0.1.2", "left-pad==1.0", "py310-fetch.lock holds left-pad, py310.lock does not"),
+    ],
+)
+def test_a_fetch_lock_that_lacks_or_adds_a_package_is_named(check_locks, tmp_path, old, new, complaint):
+    lock = tmp_path / "requirements/py310-fetch.lock"
+    assert old in lock.read_text()
+    lock.write_text(lock.read_text().replace(old, new))
+    answer = check_locks()
+    assert answer.returncode == 1
+    assert complaint in answer.stderr
 
 
 # The set-up
@@ -140,7 +157,7 @@ def test_a_moved_folder_gets_a_new_environment(fresh):
 def test_an_unknown_set_is_refused_in_one_line(fresh):
     answer = run("setup/install.sh", "gpu", folder=fresh)
     assert answer.returncode == 1
-    assert answer.stderr.splitlines() == ["setup: there is no lock for 'gpu': expected core, volumes or dev"]
+    assert answer.stderr.splitlines() == ["setup: there is no lock for 'gpu': expected core, volumes, idc or dev"]
 
 
 def test_a_uv_that_does_not_run_is_passed_over(fresh):

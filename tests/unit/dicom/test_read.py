@@ -14,7 +14,8 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.sequence import Sequence as DicomSequence
 
 from medimg.dicom.codecs import CODECS
-from medimg.dicom.read import NATIVE, iterate_frames, read_frame, read_tags
+from medimg.dicom.parse import NATIVE, read_tags
+from medimg.dicom.read import iterate_frames, read_frame
 from medimg.dicom.safety import Limits
 from medimg.errors import UnreadableFile
 from tests.unit.dicom.written import EXPLICIT, JPEG_2000, JPEG_BASELINE, JPEG_LOSSLESS, JPEG_LS, RLE, make_dataset, write_dicom

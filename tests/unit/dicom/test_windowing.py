@@ -8,7 +8,8 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence as DicomSequence
 
-from medimg.dicom.read import open_dicom, read_frame
+from medimg.dicom.parse import open_dicom
+from medimg.dicom.read import read_frame
 from medimg.dicom.windowing import to_display
 from medimg.errors import UnreadableFile
 from tests.unit.dicom.test_read import some_pixels

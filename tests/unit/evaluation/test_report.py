@@ -52,6 +52,14 @@ def render(tmp_path, figures, predictions, *, gallery=None, **changes):
     return write_report(tmp_path / "report.html", figures=figures, predictions=predictions, facts=make_facts(**changes), gallery=gallery).read_text()
 
 
+def test_the_data_of_a_fetch_are_named_with_source_version_licence_and_doi(tmp_path, figures, predictions):
+    row = {"collection": "cmmd", "source": "idc", "version": "24", "licence": "CC BY 4.0", "doi": "10.7937/tcia.eqde-4b16", "files": 5203}
+    page = render(tmp_path, figures, predictions, summary={**SUMMARY, "provenance": [row, {**row, "source": "a <PACS>", "doi": "", "version": ""}]})
+    assert "data: cmmd from idc, version 24, CC BY 4.0, doi 10.7937/tcia.eqde-4b16, 5,203 files with a receipt" in page
+    assert "data: cmmd from a &lt;PACS&gt;, CC BY 4.0, 5,203 files with a receipt" in page
+    assert "with a receipt" not in render(tmp_path, figures, predictions)
+
+
 def test_the_first_screen_says_how_good_on_whom_and_which_gate_failed(tmp_path, figures, predictions):
     page = render(tmp_path, figures, predictions, blessed=False, gates=[("auc at least 0.99", False), ("auc at least 0.5", True)])
     first = page[: page.index("</section>")]

@@ -1,0 +1,135 @@
+"""The sources by name, made from addresses and credentials. To add a source is to add a line to MAKERS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from medimg.archive import idc_index
+from medimg.archive.collections import Collection, Table
+from medimg.archive.dataverse import DataverseSource
+from medimg.archive.dicomweb import DicomwebSource
+from medimg.archive.folder import FolderSource
+from medimg.archive.idc import BUCKETS, IdcSource, list_published
+from medimg.archive.nbia import NbiaSource
+from medimg.archive.source import Addresses, Arrived, Series, Source
+from medimg.archive.tables import fetch_tables
+from medimg.archive.transfer import Transfer
+from medimg.errors import UsageError, nearest
+
+VARIABLES = {name: f"MEDIMG_{name.upper()}_URL" for name in ("idc", "nbia", "tcia", "dataverse", "dicomweb")}
+"""Environment variables that replace an address."""
+
+PRIVATE = ("dicomweb", "folder")
+"""Sources that hold what their owner put there, not a collection as it was published."""
+
+STORAGE_HOSTS = {
+    "idc": tuple(f"{bucket}.s3.amazonaws.com" for bucket in BUCKETS),
+    "dataverse": (".s3.amazonaws.com",),
+    "tcia": ("cancerimagingarchive.net", "www.cancerimagingarchive.net"),
+}
+"""Where an archive may send us beside its own address."""
+
+
+def read_addresses(environment: Mapping[str, str], *, dicomweb: str = "", folder: str = "", allowed_hosts: Sequence[str] = ()) -> Addresses:
+    """The addresses: the command line's before the environment's before the public ones."""
+    given: dict[str, Any] = {name: environment[variable] for name, variable in VARIABLES.items() if environment.get(variable)}
+    addresses = replace(Addresses(), **given)
+    return replace(addresses, dicomweb=dicomweb or addresses.dicomweb, folder=folder, allowed_hosts=tuple(allowed_hosts))
+
+
+def origin_of(address: str) -> str:
+    """scheme://host[:port] of an address, as it was written."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"address {address!r}: expected one that begins with https:// (or http:// inside a trusted network)")
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def list_origins(addresses: Addresses) -> tuple[str, ...]:
+    """The origins that may be asked: those of the addresses, and of IDC's address with each of its buckets."""
+    known = [addresses.nbia, addresses.tcia, addresses.dataverse, addresses.dicomweb, *(addresses.idc.format(bucket=bucket) for bucket in BUCKETS)]
+    return tuple(dict.fromkeys(origin_of(address) for address in known if address))
+
+
+def list_hosts(addresses: Addresses) -> tuple[str, ...]:
+    """Further hosts that an archive may redirect to."""
+    return (*addresses.allowed_hosts, *(host for hosts in STORAGE_HOSTS.values() for host in hosts))
+
+
+def choose_names(names: Sequence[str], *, collection: Collection, addresses: Addresses) -> tuple[str, ...]:
+    """The names of sources to use, in order: as asked for, else what was named by an address, else the collection's own.
+
+    Raises:
+        UsageError: an unknown name, or a source that needs an address or a folder and has none.
+    """
+    chosen = tuple(names) or tuple(
+        name for name in ("folder", "dicomweb") if getattr(addresses, name) and (name == "folder" or collection.name == "folder")
+    )
+    chosen = chosen or tuple(name for name in collection.sources if name not in NEEDS or getattr(addresses, name))
+    for name in chosen:
+        if name not in MAKERS:
+            raise UsageError(f"--source {name}: no such source; {nearest(name, MAKERS)}")
+        if name in NEEDS and not getattr(addresses, name):
+            raise UsageError(f"--source {name}: {NEEDS[name]}")
+    if not chosen:
+        raise UsageError(f"{collection.name} is in no public archive: give a PACS with --url or a folder with --from")
+    return chosen
+
+
+def make_sources(names: Sequence[str], *, addresses: Addresses, transfer: Transfer, staging: Path, say: Callable[[str], None]) -> list[Source]:
+    """The sources of those names."""
+    return [MAKERS[name](addresses, transfer, staging, say) for name in names]
+
+
+def list_known(collection: Collection) -> list[Series] | None:
+    """The collection's series as published, without a network: of the bundled list or the installed index; None where neither has them."""
+    if collection.series_list or (collection.idc and idc_index.is_installed()):
+        return list_published(collection)
+    return None
+
+
+def bring_tables(
+    collection: Collection,
+    wanted: Sequence[Table],
+    *,
+    sources: Sequence[Source],
+    transfer: Transfer,
+    addresses: Addresses,
+    say: Callable[[str], None],
+) -> Iterator[tuple[str, Arrived]]:
+    """Hands over the wanted tables with the name of their source: of the folder if it is one of the sources and has them, else of TCIA.
+
+    Raises:
+        MedimgError: a table cannot be had; the message names it.
+    """
+    missing = list(wanted)
+    for source in sources:
+        if isinstance(source, FolderSource):
+            for table in wanted:
+                if arrived := source.fetch_table(table.name):
+                    missing.remove(table)
+                    yield source.name, arrived
+    if missing and all(source.name in PRIVATE for source in sources):
+        say(f"{', '.join(table.name for table in missing)}: not in the folder or PACS; add what is needed to the data root yourself")
+        return
+    if missing:
+        rest = replace(collection, tables=tuple(missing))
+        yield from (("tcia", arrived) for arrived in fetch_tables(rest, transfer=transfer, address=addresses.tcia, on_message=say))
+
+
+NEEDS = {
+    "dicomweb": f"needs the address of the PACS, --url https://host/dicom-web or {VARIABLES['dicomweb']}",
+    "folder": "needs a folder, --from DIR",
+}
+
+MAKERS: Mapping[str, Callable[[Addresses, Transfer, Path, Callable[[str], None]], Source]] = {
+    "idc": lambda addresses, transfer, staging, say: IdcSource(transfer, address=addresses.idc),
+    "nbia": lambda addresses, transfer, staging, say: NbiaSource(transfer, address=addresses.nbia, staging=staging),
+    "dicomweb": lambda addresses, transfer, staging, say: DicomwebSource(transfer, address=addresses.dicomweb, on_message=say),
+    "folder": lambda addresses, transfer, staging, say: FolderSource(Path(addresses.folder), staging=staging, on_message=say),
+    "dataverse": lambda addresses, transfer, staging, say: DataverseSource(transfer, address=addresses.dataverse, staging=staging),
+}

@@ -1,0 +1,112 @@
+"""Progress of long work: a bar on a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from medimg.errors import one_line
+
+Item = TypeVar("Item")
+LINE_EVERY_SECONDS = 15.0
+
+
+def show_progress(items: Iterable[Item], *, total: int, title: str, shown: bool = True) -> Iterator[Item]:
+    """Passes items on and tells on stderr how far it is; nothing for loops that end within 15 s in a log."""
+    if not shown or not total:
+        yield from items
+    elif sys.stderr.isatty():
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            yield from bar.track(items, total=total, description=title)
+    else:
+        told = time.monotonic()
+        for count, item in enumerate(items, start=1):
+            if time.monotonic() - told > LINE_EVERY_SECONDS:
+                print(f"{title}: {count} of {total}", file=sys.stderr, flush=True)
+                told = time.monotonic()
+            yield item
+
+
+class Meter(Protocol):
+    """Takes note of bytes that arrived and says things; called from any thread."""
+
+    def expect(self, count: int | None) -> None:
+        """So many bytes are to come; None where nobody knows. Progress shows from here on."""
+
+    def advance(self, count: int) -> None:
+        """`count` more bytes are there."""
+
+    def say(self, line: str) -> None:
+        """One line for the person who waits."""
+
+
+@contextmanager
+def metering(title: str) -> Iterator[Meter]:
+    """Shows bytes, speed and the time left on stderr: a bar on a terminal, a line every 15 s in a log."""
+    if not sys.stderr.isatty():
+        yield _Lines(title)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    try:
+        yield _Bar(bar, title)
+    finally:
+        bar.stop()
+
+
+class _Bar:
+    def __init__(self, bar: Progress, title: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task(title, total=None)
+
+    def expect(self, count: int | None) -> None:
+        self._bar.reset(self._task, total=count)
+        self._bar.start()
+
+    def advance(self, count: int) -> None:
+        self._bar.advance(self._task, count)
+
+    def say(self, line: str) -> None:
+        self._bar.console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+
+
+class _Lines:
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._total = ""
+        self._lock = threading.Lock()
+        self._count = self._counted = 0
+        self._told = time.monotonic()
+
+    def expect(self, count: int | None) -> None:
+        self._total = "" if count is None else f" of {decimal(count)}"
+
+    def advance(self, count: int) -> None:
+        with self._lock:
+            self._count += count
+            now = time.monotonic()
+            if now - self._told <= LINE_EVERY_SECONDS:
+                return
+            line = f"{self._title}: {decimal(self._count)}{self._total}, {decimal(int((self._count - self._counted) / (now - self._told)))}/s"
+            self._told, self._counted = now, self._count
+        self.say(line)
+
+    def say(self, line: str) -> None:
+        print(one_line(line), file=sys.stderr, flush=True)

@@ -1,0 +1,229 @@
+"""`medimg fetch`: plan, room, transfer, tables, terms; and what a person reads of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from medimg.archive.collections import Collection
+from medimg.archive.dicomweb import login_from
+from medimg.archive.fetch import Outcome, fetch_all, fetch_tables, hold_root, is_there, verify, work_folder
+from medimg.archive.plan import Selection, select, summarise
+from medimg.archive.receipts import RECEIPTS_FILE, Receipts
+from medimg.archive.source import Addresses, NotHere, Series, Source
+from medimg.archive.sources import PRIVATE, bring_tables, choose_names, list_hosts, list_known, list_origins, make_sources
+from medimg.archive.terms import write_terms
+from medimg.archive.transfer import Interrupted, Transfer
+from medimg.errors import DiskFull, MedimgError, UsageError, one_line
+from medimg.files import WORK_FOLDER
+from medimg.progress import Meter, metering
+
+SHOWN_FAILURES = 10
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for.
+
+    Attributes:
+        source_names: in order of preference; empty for the collection's own.
+        workers: series at a time.
+    """
+
+    collection: Collection
+    selection: Selection
+    to: Path
+    addresses: Addresses
+    source_names: Sequence[str] = ()
+    workers: int = 8
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open fetch: connections, sources, how it shows, and how to stop it."""
+
+    transfer: Transfer
+    sources: Sequence[Source]
+    meter: Meter
+    stop: threading.Event
+
+
+def run_fetch(request: Request, *, dry_run: bool = False, console: Console | None = None) -> None:
+    """Fetches, or with `dry_run` says what would come.
+
+    Raises:
+        UsageError: an unknown source, patient or series.
+        MedimgError: something could not be had; what came is kept, and the same command goes on from there.
+    """
+    console = console or Console()
+    with hold_root(request.to, lambda line: print_line(console, line)) as receipts, open_session(request) as session:
+        held = list_held(request.collection, session.sources)
+        chosen = select(held, request.selection, patient_pattern=request.collection.patient_pattern)
+        missing = [one for one in chosen if not is_there(one, root=request.to, receipts=receipts)]
+        print_plan(chosen, missing, request=request, console=console)
+        if dry_run:
+            return
+        session.meter.expect(sum(one.bytes or 0 for one in missing) if all(one.bytes is not None for one in missing) else None)
+        outcome = bring(request, chosen, session=session, receipts=receipts)
+    finish(outcome, root=request.to, console=console)
+
+
+@contextmanager
+def open_session(request: Request) -> Iterator[Session]:
+    """Connections and sources for the length of the block, and the progress of what they bring."""
+    addresses = request.addresses
+    names = choose_names(request.source_names, collection=request.collection, addresses=addresses)
+    # Parts are continued by the next call; what was being unpacked or copied when a process was killed is of no use to anyone.
+    parts = work_folder(request.to, "parts")
+    shutil.rmtree(work_folder(request.to, "staging"))
+    staging = work_folder(request.to, "staging")
+    stop = threading.Event()
+    login = login_from(os.environ, addresses.dicomweb) if addresses.dicomweb else None
+    with metering("fetching") as meter:
+        transfer = Transfer(
+            origins=list_origins(addresses),
+            allowed_hosts=list_hosts(addresses),
+            parts=parts,
+            logins=(login,) if login else (),
+            on_bytes=meter.advance,
+            on_retry=meter.say,
+            stop=stop,
+            workers=request.workers,
+        )
+        yield Session(transfer, make_sources(names, addresses=addresses, transfer=transfer, staging=staging, say=meter.say), meter, stop)
+
+
+def list_held(collection: Collection, sources: Sequence[Source]) -> list[Series]:
+    """The collection's series: of the bundled list or the index where there is one, else of the first source that lists them.
+
+    A folder or a PACS alone is asked for what it holds, of which the list then says what belongs to the collection.
+    """
+    listed = list_known(collection)
+    if listed is not None and not all(source.name in PRIVATE for source in sources):
+        return listed
+    reasons = []
+    for source in sources:
+        try:
+            held = source.list_series(collection)
+        except MedimgError as error:
+            reasons.append(f"{source.name}: {error}")
+            continue
+        if listed is None:
+            return held
+        known = {one.uid: one for one in listed}
+        return [known[one.uid] for one in held if one.uid in known]
+    raise NotHere(f"no list of {collection.name}'s series; {'; '.join(reasons)}")
+
+
+def bring(request: Request, chosen: Sequence[Series], *, session: Session, receipts: Receipts) -> Outcome:
+    """Terms first, then tables, then series. A table that cannot be had is a failure like any other; the images come nevertheless."""
+    collection = request.collection
+    write_terms(collection, chosen, root=request.to)
+    failures = []
+    try:
+        tables = fetch_tables(
+            collection,
+            root=request.to,
+            receipts=receipts,
+            arriving=lambda missing: bring_tables(
+                collection, missing, sources=session.sources, transfer=session.transfer, addresses=request.addresses, say=session.meter.say
+            ),
+        )
+    except (DiskFull, Interrupted):
+        raise
+    except MedimgError as error:
+        tables, failures = Outcome(), [str(error)]
+    outcome = fetch_all(
+        chosen,
+        collection=collection,
+        root=request.to,
+        receipts=receipts,
+        sources=session.sources,
+        workers=request.workers,
+        say=session.meter.say,
+        stop=session.stop,
+    )
+    return replace(outcome, files=outcome.files + tables.files, bytes=outcome.bytes + tables.bytes, failures=[*failures, *outcome.failures])
+
+
+def run_verify(root: Path, *, workers: int = 4, console: Console | None = None) -> None:
+    """Compares all files with their receipts; no network.
+
+    Raises:
+        UsageError: nothing was fetched there.
+        MedimgError: files are missing or differ; the next fetch brings them again.
+    """
+    console = console or Console()
+    if not (root / RECEIPTS_FILE).is_file():
+        raise UsageError(f"{root}: no {RECEIPTS_FILE}, expected a folder that medimg fetch has written")
+    with hold_root(root, lambda line: print_line(console, line)) as receipts:
+        total, size = len(receipts), sum(receipt.bytes for receipt in receipts)
+        with metering("verifying") as meter:
+            meter.expect(size)
+            found = verify(root, receipts, workers=workers, advance=meter.advance)
+    for problem in found.edited:
+        print_line(console, f"edited: {problem}")
+    for problem in found.bad[:SHOWN_FAILURES]:
+        print_line(console, problem)
+    if found.bad:
+        raise MedimgError(
+            f"{len(found.bad):,} of {total:,} files in {root} are missing or differ from their receipts; what differs is now in "
+            f"{WORK_FOLDER}/quarantine, and the same fetch again brings all of them"
+        )
+    print_line(console, f"all {total - len(found.edited):,} files in {root} ({decimal(size)}) are as they were fetched")
+
+
+def print_plan(chosen: Sequence[Series], missing: Sequence[Series], *, request: Request, console: Console) -> None:
+    """Patients, series, files and bytes by label and source, what is missing of them, the terms, and the room on the disk."""
+    strata: dict[tuple[str, str], list[Series]] = defaultdict(list)
+    for one in chosen:
+        strata[one.label, one.origin].append(one)
+    wanted = {one.uid for one in missing}
+    table = Table(title=request.collection.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("label", "source", "patients", "series", "files", "size", "to fetch"):
+        table.add_column(name, justify="left" if name in ("label", "source") else "right", no_wrap=True)
+    for (label, origin), some in [*sorted(strata.items()), *([(("all", ""), list(chosen))] if len(strata) > 1 else [])]:
+        rest = [one for one in some if one.uid in wanted]
+        table.add_row(
+            label or "-", origin or "-", *count_columns(some, request.collection), decimal(sum(one.bytes or 0 for one in rest)) if rest else "nothing"
+        )
+    console.print(table)
+    licences = sorted({one.licence for one in chosen if one.licence} or {request.collection.licence} - {""})
+    dois = sorted({one.doi for one in chosen if one.doi} or {request.collection.doi} - {""})
+    if licences:
+        print_line(console, f"licence: {', '.join(licences)}; cite: {', '.join(f'https://doi.org/{doi}' for doi in dois)}")
+    need, free = sum(one.bytes or 0 for one in missing), shutil.disk_usage(request.to).free
+    print_line(console, f"disk: {decimal(need)} to come, {decimal(free)} free in {request.to}")
+
+
+def count_columns(series: Sequence[Series], collection: Collection) -> tuple[str, str, str, str]:
+    """Patients, series, files, bytes; with a plus sign where the list does not say all."""
+    plan = summarise(series, patient_pattern=collection.patient_pattern)
+    more = "+" if plan.unknown else ""
+    return f"{plan.patients:,}", f"{len(series):,}", f"{plan.files:,}{more}", f"{decimal(plan.bytes)}{more}"
+
+
+def finish(outcome: Outcome, *, root: Path, console: Console) -> None:
+    """Says what came. Raises MedimgError if something is missing."""
+    for failure in outcome.failures[:SHOWN_FAILURES]:
+        print_line(console, f"failed: {failure}")
+    came = f"{outcome.files:,} files, {decimal(outcome.bytes)} fetched; {outcome.kept:,} of {outcome.series:,} series were there already"
+    if outcome.failures:
+        raise MedimgError(f"{len(outcome.failures):,} of {outcome.series:,} series or tables could not be had; {came}; the same command tries again")
+    print_line(console, f"{came}. All are verified, see {root / RECEIPTS_FILE}")
+
+
+def print_line(console: Console, line: str) -> None:
+    """One line, however long, with nothing in it taken for markup."""
+    console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,173 @@
+"""The images: what the Dockerfile promises, and that the small one's lock is enough to fetch.
+
+No container is run here. What the target `fetch` installs is installed into a fresh environment instead, and works there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pydicom
+import pytest
+
+from tests.unit.catalogue.phantom import Picture, write_picture
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "medimg", "components", "pipeline", "kubeflow")
+PYTHON = (REPOSITORY / ".python-version").read_text().strip()
+SERIES = "2.25.99"
+
+INSTALL = """
+set -euo pipefail
+. setup/uv.sh
+find_uv
+"$UV" venv --quiet --python "$1" "$2"
+"$UV" pip sync --quiet --python "$2" --require-hashes requirements/py310-fetch.lock
+"$UV" pip install --quiet --python "$2" --no-deps --no-build-isolation "$3"
+"$UV" pip uninstall --quiet --python "$2" setuptools
+"""
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+import medimg.archive
+names = [module.name for module in pkgutil.walk_packages(medimg.archive.__path__, "medimg.archive.")]
+for name in [*names, "pipeline.fetching"]:
+    importlib.import_module(name)
+print(len(names), *sorted({name.partition(".")[0] for name in sys.modules} & {"numpy", "pandas", "tensorflow", "tfx", "setuptools"}))
+"""
+
+
+@dataclass
+class Stage:
+    """One stage of the Dockerfile: its name ("" for none), and its instructions as (keyword, rest) in order."""
+
+    name: str
+    instructions: list[tuple[str, str]] = field(default_factory=list)
+
+    def all(self, keyword: str) -> list[str]:
+        return [rest for found, rest in self.instructions if found == keyword]
+
+    def last(self, keyword: str) -> str:
+        return self.all(keyword)[-1]
+
+
+def read_instructions() -> Iterator[tuple[str, str]]:
+    text = "\n".join(line for line in (REPOSITORY / "Dockerfile").read_text().splitlines() if not line.lstrip().startswith("#"))
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.strip():
+            keyword, _, rest = line.strip().partition(" ")
+            yield keyword.upper(), rest.strip()
+
+
+def read_stages() -> list[Stage]:
+    stages: list[Stage] = []
+    for keyword, rest in read_instructions():
+        if keyword == "FROM":
+            stages.append(Stage(rest.partition(" AS ")[2]))
+        elif stages:
+            stages[-1].instructions.append((keyword, rest))
+    return stages
+
+
+STAGES = {stage.name: stage for stage in read_stages()}
+FETCH, PIPELINE = STAGES["fetch"], read_stages()[-1]
+
+
+def test_without_a_target_the_image_of_the_pipeline_is_built():
+    assert PIPELINE.name == ""
+    assert "--from=build /opt/medimg /opt/medimg" in PIPELINE.all("COPY")
+
+
+@pytest.mark.parametrize("stage", [FETCH, PIPELINE], ids=["fetch", "pipeline"])
+def test_an_image_runs_the_command_and_not_as_root(stage):
+    assert json.loads(stage.last("ENTRYPOINT")) == ["medimg"]
+    assert stage.last("USER").partition(":")[0] not in ("", "root", "0")
+
+
+def test_the_fetch_image_runs_under_any_user_and_keeps_data_in_a_volume():
+    # A number, because a cluster that refuses root cannot know who a name is.
+    assert FETCH.last("USER") == "1000:1000"
+    assert FETCH.last("VOLUME") == "/data"
+    assert any("mkdir --mode 1777 /data" in command for command in FETCH.all("RUN"))
+    assert "HOME=/tmp" in FETCH.last("ENV")
+
+
+def test_the_fetch_image_holds_what_its_lock_names_and_nothing_else():
+    commands = [command for command in STAGES["fetch-build"].all("RUN") if "install" in command]
+    assert ["--require-hashes" in command or ("--no-deps" in command and "--no-build-isolation" in command) for command in commands] == [True, True]
+    assert "py310-fetch.lock" in commands[0]
+    assert FETCH.all("COPY") == ["--from=fetch-build /opt/medimg /opt/medimg"]
+    assert not [command for command in FETCH.all("RUN") if "install" in command or "apt-get" in command]
+
+
+def test_no_layer_names_an_index_or_a_secret():
+    for keyword, rest in read_instructions():
+        assert not re.search(r"://|index|token|password|secret|credential|netrc|pip\.conf|_proxy", rest, re.IGNORECASE), f"{keyword} {rest}"
+
+
+def test_what_the_images_copy_is_in_the_repository_and_in_the_build_context():
+    context = {line.removeprefix("!") for line in (REPOSITORY / ".dockerignore").read_text().split() if line.startswith("!")}
+    for stage in STAGES.values():
+        for copied in stage.all("COPY"):
+            for source in copied.split()[:-1] if not copied.startswith("--from") else ():
+                assert (REPOSITORY / source).exists()
+                assert source == "." or source.partition("/")[0] in context
+
+
+# The fetch lock, installed as the image installs it
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the programs of an environment that holds what the image holds."""
+    if sys.version_info[:2] != tuple(map(int, PYTHON.split("."))):
+        pytest.skip(f"the lock is for Python {PYTHON}, this is {sys.version.partition(' ')[0]}")
+    folder = tmp_path_factory.mktemp("image")
+    (folder / "src").mkdir()
+    for name in SOURCES:
+        source = REPOSITORY / name
+        shutil.copytree(source, folder / "src" / name, ignore=shutil.ignore_patterns("__pycache__")) if source.is_dir() else shutil.copy(
+            source, folder / "src" / name
+        )
+    arguments = [sys.executable, str(folder / "venv"), str(folder / "src")]
+    answer = subprocess.run(["bash", "-c", INSTALL, "install", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    return folder / "venv" / "bin"
+
+
+def run(*command: str | Path, folder: Path) -> str:
+    """What a program prints on stdout; it sees neither this repository nor this environment."""
+    environment = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ} | {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
+    answer = subprocess.run([str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+@pytest.mark.slow
+def test_the_fetch_lock_is_enough_for_everything_that_fetches(programs, tmp_path):
+    assert "--dry-run" in run(programs / "medimg", "fetch", "--help", folder=tmp_path)
+    count, *needless = run(programs / "python", "-c", IMPORT_ALL, folder=tmp_path).split()
+    assert int(count) == len([path for path in (REPOSITORY / "medimg/archive").glob("*.py") if path.name != "__init__.py"])
+    assert needless == []
+
+
+@pytest.mark.slow
+def test_the_fetch_lock_is_enough_to_plan_fetch_and_verify(programs, tmp_path):
+    for number in (1, 2):
+        path = tmp_path / "stick" / f"{number}.dcm"
+        write_picture(path, Picture("P1", "CC", look=number, uid=f"2.25.{number}"))
+        dataset = pydicom.dcmread(path)
+        dataset.SeriesInstanceUID, dataset.StudyInstanceUID = SERIES, "2.25.98"
+        dataset.save_as(path)
+    run(programs / "medimg", "fetch", "folder", "--from", "stick", "--to", "data", folder=tmp_path)
+    assert sorted(path.name for path in (tmp_path / "data" / SERIES).iterdir()) == ["2.25.1.dcm", "2.25.2.dcm"]
+    run(programs / "medimg", "fetch", "folder", "--to", "data", "--verify", folder=tmp_path)
+    assert "CC BY 4.0" in run(programs / "medimg", "fetch", "cmmd", "--to", "plan", "--patients", "40", "--dry-run", folder=tmp_path)
