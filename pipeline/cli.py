@@ -98,6 +98,7 @@ def fetch(
     """Downloads a collection or a part of it: verified, resumable, each file with a receipt.
 
     Example: medimg fetch cmmd --to data --patients 40 --seed 1
+
     Example: medimg fetch folder --to data --source dicomweb --url https://pacs.example.org/dicom-web --patient 4711
     """
     from medimg.archive.collections import find_collection
@@ -224,6 +225,7 @@ def lineage(
     """What made a run's model, or which runs and models saw a patient.
 
     Example: medimg lineage runs/first
+
     Example: medimg lineage --patient D1-0001 --in runs
     """
     from pipeline.results import print_lineage, print_patient

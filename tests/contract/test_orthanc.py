@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from tests.fakes.fault_proxy import Fault, FaultProxy
 from tests.fakes.orthanc import Orthanc
 from tests.unit.dicom.written import EXPLICIT, JPEG_2000, JPEG_LOSSLESS, JPEG_LS, RLE, make_dataset, write_dicom
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 SYNTAXES = (EXPLICIT, "1.2.840.10008.1.2", RLE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000)
 STUDY, SERIES = "1.2.826.0.1.3680043.8.498.1", "1.2.826.0.1.3680043.8.498.1.1"
 OWN = Collection(name="folder", title="own data")
@@ -201,3 +205,30 @@ def test_paging_over_251_studies_is_complete(tmp_path):
             listed = connect(pacs, tmp_path, page=page).list_series(OWN)
             assert len(listed) == STUDIES
             assert {(one.patient_id, one.study_uid, one.uid, one.instances) for one in listed} == expected
+
+
+HOSTILE_IDS = ("../../outside", "/etc/passwd", "CON", "-rf", "x" * 60, "\u202egnp.exe")
+
+
+def test_the_command_writes_nothing_outside_its_folder_and_the_password_nowhere(tmp_path):
+    files = []
+    for number, patient in enumerate(HOSTILE_IDS, start=1):
+        names = identity(number, study=f"{STUDY}.9{number}", series=f"{SERIES}.9{number}", patient=patient)
+        image_HW = np.full((16, 12), number, np.uint8)
+        files.append(write_dicom(tmp_path / f"{number}.dcm", image_HW, SpecificCharacterSet="ISO_IR 192", **names))
+    root = tmp_path / "outer" / "inner" / "data"
+    root.mkdir(parents=True)
+    with Orthanc() as pacs:
+        for file in files:
+            pacs.post(file.read_bytes())
+        environment = {**os.environ, "MEDIMG_DICOMWEB_URL": pacs.url, USER: pacs.user, PASSWORD: pacs.password, "PYTHONPATH": str(REPOSITORY)}
+        command = [sys.executable, "-m", "pipeline.cli", "fetch", "folder", "--to", str(root), "--source", "dicomweb"]
+        done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    written = [path for path in (tmp_path / "outer").rglob("*") if path.is_file()]
+    assert all(path.is_relative_to(root) for path in written)
+    assert {path.relative_to(root).as_posix() for path in written if path.suffix == ".dcm"} == {
+        f"{SERIES}.9{number}/{SERIES}.9{number}.{number}.dcm" for number in range(1, len(HOSTILE_IDS) + 1)
+    }
+    assert pacs.password not in done.stdout + done.stderr
+    assert not any(pacs.password.encode() in path.read_bytes() for path in written)
