@@ -18,13 +18,14 @@ from rich.table import Table
 
 from medimg.archive.collections import Collection
 from medimg.archive.dicomweb import login_from
+from medimg.archive.failures import Interrupted
 from medimg.archive.fetch import Outcome, fetch_all, fetch_tables, hold_root, is_there, verify, work_folder
 from medimg.archive.plan import Selection, select, summarise
 from medimg.archive.receipts import RECEIPTS_FILE, Receipts
 from medimg.archive.source import Addresses, NotHere, Series, Source
 from medimg.archive.sources import PRIVATE, bring_tables, choose_names, list_hosts, list_known, list_origins, make_sources
 from medimg.archive.terms import write_terms
-from medimg.archive.transfer import Interrupted, Transfer
+from medimg.archive.transfer import Transfer
 from medimg.errors import DiskFull, MedimgError, UsageError, one_line
 from medimg.files import WORK_FOLDER
 from medimg.progress import Meter, metering

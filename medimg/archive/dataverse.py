@@ -18,8 +18,10 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from medimg.archive.collections import Collection
+from medimg.archive.failures import Missing, TransferError, Unreachable
+from medimg.archive.parts import Downloaded
 from medimg.archive.source import Arrived, NotHere, Series, SourceFailed
-from medimg.archive.transfer import Downloaded, Missing, Transfer, TransferError, Unreachable
+from medimg.archive.transfer import Transfer
 from medimg.archive.unzip import LIMITS, BadZip, Limits, open_zip
 from medimg.errors import MedimgError
 

@@ -21,8 +21,10 @@ from defusedxml import ElementTree
 
 from medimg.archive import idc_index
 from medimg.archive.collections import Collection
+from medimg.archive.failures import Denied, Missing, Unreachable
 from medimg.archive.source import Addresses, Arrived, NotHere, Series, SourceFailed
-from medimg.archive.transfer import Answer, Denied, Missing, Transfer, Unreachable, shown_url
+from medimg.archive.transfer import Answer, Transfer
+from medimg.archive.urls import shown_url
 from medimg.errors import MedimgError, one_line
 
 BUCKETS = ("idc-open-data", "idc-open-data-two", "idc-open-data-cr")

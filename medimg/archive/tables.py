@@ -18,8 +18,10 @@ from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
 
 from medimg.archive.collections import Collection, Table
+from medimg.archive.failures import Interrupted, TransferError
+from medimg.archive.parts import Downloaded
 from medimg.archive.source import Arrived, SourceFailed
-from medimg.archive.transfer import Downloaded, Interrupted, Transfer, TransferError
+from medimg.archive.transfer import Transfer
 from medimg.archive.unzip import BadZip, open_zip
 from medimg.errors import DiskFull, MedimgError
 

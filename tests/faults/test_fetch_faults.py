@@ -12,7 +12,8 @@ from medimg.archive.collections import find_collection
 from medimg.archive.fetch import Outcome, fetch_all, hold_root, work_folder
 from medimg.archive.idc import IdcSource
 from medimg.archive.receipts import Receipts
-from medimg.archive.transfer import Patience, Transfer
+from medimg.archive.retries import Patience
+from medimg.archive.transfer import Transfer
 from tests.fakes.archive import CmmdArchive, choose_series, publish
 from tests.fakes.fault_proxy import Fault, FaultProxy
 

@@ -7,8 +7,10 @@ import pytest
 
 from medimg.archive.collections import Collection
 from medimg.archive.dataverse import DataverseSource, parse_version
+from medimg.archive.failures import Denied
+from medimg.archive.retries import Patience
 from medimg.archive.source import NotHere, Series, SourceFailed
-from medimg.archive.transfer import Denied, Patience, Transfer
+from medimg.archive.transfer import Transfer
 from medimg.archive.unzip import BadZip
 from medimg.errors import MedimgError
 from tests.fakes.dataverse import DOI, DataFile, DataverseServer

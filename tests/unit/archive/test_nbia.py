@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from medimg.archive.collections import Collection
+from medimg.archive.failures import TransferError
 from medimg.archive.nbia import NbiaSource, name_licence, parse_md5s, parse_series, read_doi
+from medimg.archive.retries import Patience
 from medimg.archive.source import NotHere, Series, SourceFailed
-from medimg.archive.transfer import Patience, Transfer, TransferError
+from medimg.archive.transfer import Transfer
 from medimg.archive.unzip import BadZip
 from medimg.errors import MedimgError
 from tests.fakes.fault_proxy import Fault, FaultProxy

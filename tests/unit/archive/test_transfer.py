@@ -24,7 +24,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from medimg.archive.transfer import Denied, Interrupted, Login, Missing, Patience, Transfer, TransferError, Unreachable, shown_url
+from medimg.archive.connections import Hosts
+from medimg.archive.failures import Denied, Interrupted, Missing, TransferError, Unreachable
+from medimg.archive.retries import Patience
+from medimg.archive.transfer import Login, Transfer
+from medimg.archive.urls import shown_url
 from medimg.errors import MedimgError, UsageError
 from tests.fakes.fault_proxy import Fault, FaultProxy
 
@@ -609,9 +613,7 @@ def test_only_what_the_user_named_may_be_a_private_address(tmp_path, server, ori
     ],
 )
 def test_the_address_behind_a_name_is_what_counts(peer, named, allowed, connected):
-    from medimg.archive.transfer import _Hosts
-
-    hosts = _Hosts(("http://named.example.org",), (".example.org", *allowed))
+    hosts = Hosts(("http://named.example.org",), (".example.org", *allowed))
     with contextlib.nullcontext() if connected else pytest.raises(Unreachable, match="leads to"):
         hosts.check_peer("named.example.org" if named else "other.example.org", peer)
 
