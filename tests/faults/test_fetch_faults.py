@@ -18,8 +18,8 @@ from tests.fakes.archive import CmmdArchive, choose_series, publish
 from tests.fakes.fault_proxy import Fault, FaultProxy
 
 HURRY = Patience(
-    connect_seconds=2,
-    read_seconds=1,
+    connect_seconds=5,
+    read_seconds=2,
     attempts=3,
     first_wait_seconds=0.01,
     longest_wait_seconds=2,
