@@ -17,6 +17,7 @@ from medimg.errors import UsageError, nearest
 from medimg.evaluation.gates import Gate
 from medimg.ingest import Ingest
 from medimg.tasks.classification.settings import ModelSettings, Positive, TrainingSettings
+from pipeline.deployment import Deployment, ObjectName
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,12 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One experiment, complete. Its file in pipeline/configs/ states time, hardware and expected score."""
+    """One experiment, complete. Its file in pipeline/configs/ states time, hardware and expected score.
 
-    name: str
+    `deployment` says what it gets on a cluster and has no part in the result: two runs that differ in it alone are the same experiment.
+    """
+
+    name: ObjectName
     data_set: str
     ingest: Ingest
     model: ModelSettings
@@ -78,6 +82,7 @@ class RunConfig:
     data_gate: DataGateSettings = field(default_factory=DataGateSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    deployment: Deployment = field(default_factory=Deployment)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -96,7 +101,7 @@ class Places:
         serving: pushed models, one numbered folder each.
         checkpoints: training in progress, kept over restarts.
         index: Parquet file of what was already read of the data root.
-        schema: the curated schema, under a name that holds its hash.
+        schema: the curated schema, under a name that holds its hash; on a cluster the schema itself, as a `data:` URI.
         previous: an earlier catalogue whose groups keep their split, or empty.
         beam_args: passed to Beam as they are.
     """

@@ -37,6 +37,8 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
     code = fingerprints.code
     model = dataclasses.asdict(config.model)
     heads = {head.name: head.classes for head in config.model.heads}
+    # Where it ran is no part of the experiment: the same settings on a laptop and on a cluster are the same cache key.
+    experiment = {name: value for name, value in dataclasses.asdict(config).items() if name != "deployment"}
     hashes = {name: value for name in ("data", "schema", "weights") if (value := getattr(fingerprints, name))}
 
     catalogue_gen = CatalogueGen(
@@ -124,7 +126,7 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
         blessing=evaluator.outputs["blessing"],
         gate=gate.outputs["report"],
         rejects=example_gen.outputs["rejects"],
-        config=json.dumps(dataclasses.asdict(config), sort_keys=True),
+        config=json.dumps(experiment, sort_keys=True),
         facts=json.dumps({**hashes, **dataclasses.asdict(code)}, sort_keys=True),
         code=code.report,
     )

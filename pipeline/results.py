@@ -181,7 +181,7 @@ def print_patient(patient: str, within: Path, *, console: Console | None = None)
             continue
         with run_lock(run, console):
             store = open_store(run / "metadata.sqlite")
-            catalogues = live_artifacts(store, "MedimgCatalogue")
+            catalogues = live_artifacts(store, "components.Catalogue")
             models = {model.id for model in live_artifacts(store, "Model")}
             models_of = {one.id: sorted(walk_down(store, [one.id]) & models) for one in catalogues}
         for artifact in catalogues:

@@ -69,19 +69,23 @@ def local_places(run: Path, *, data_root: Path, schema: Path, previous: Path | N
     )
 
 
-def resolve_config(config: RunConfig, data_root: Path) -> RunConfig:
+def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
     """Fills in the classes that only the data tell (a folder's own labels), and the metric that goes with their number.
+
+    Without a data root the config itself must name such classes.
 
     Raises:
         UsageError: a head that the data set does not label, with fewer than two classes, or without one that the data set has: its cases
             would get no label in training and could not be measured.
     """
     data_set = find_data_set(config.data_set)
-    known = data_set.list_classes(data_root) if data_set.list_classes else data_set.heads
+    known = data_set.list_classes(data_root) if data_set.list_classes and data_root else data_set.heads
     heads = [head if head.classes else dataclasses.replace(head, classes=tuple(known.get(head.name, ()))) for head in config.model.heads]
     for head in heads:
         if head.name not in known:
             raise UsageError(f"head {head.name!r}: {config.data_set} has no such label; {nearest(head.name, known)}")
+        if not head.classes and data_root is None:
+            raise UsageError(f"head {head.name!r}: only the data of {config.data_set} tell its classes; give --data DIR or set model.heads")
         if left_out := sorted(set(known[head.name]) - set(head.classes)):
             raise UsageError(f"head {head.name!r} has classes {list(head.classes)}, but {config.data_set} also has {left_out}; expected all of them")
         if len(head.classes) < 2:

@@ -20,7 +20,16 @@ SCHEMAS = Path(__file__).resolve().parents[1] / "schema"
 
 
 def write_schema(config: RunConfig, *, data_root: Path, to: Path) -> Path:
-    """Writes the run's schema as `<to>/<data set>-<hash>/schema.pbtxt` and returns its path.
+    """Writes the run's schema as `<to>/<data set>-<hash>/schema.pbtxt` and returns its path. Raises what `make_schema` raises."""
+    text = make_schema(config, data_root=data_root)
+    path = to / f"{config.data_set}-{hashlib.sha256(text.encode()).hexdigest()[:16]}" / "schema.pbtxt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def make_schema(config: RunConfig, *, data_root: Path | None) -> str:
+    """The run's schema as text. Without a data root only what the curated file declares can be named.
 
     Raises:
         UsageError: the schema file is missing or does not parse, or the config names a clinical column that the data set does not have.
@@ -37,17 +46,13 @@ def write_schema(config: RunConfig, *, data_root: Path, to: Path) -> Path:
     del schema.feature[:]
     schema.feature.extend(kept)
     add_columns(schema, [column for column in config.columns if f"clinical_{column}" not in declared], config=config, data_root=data_root)
-    text = f"{text_format.MessageToString(schema)}# {source.name}: sha256 {hashlib.sha256(text.encode()).hexdigest()}\n"
-    path = to / f"{config.data_set}-{hashlib.sha256(text.encode()).hexdigest()[:16]}" / "schema.pbtxt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
+    return f"{text_format.MessageToString(schema)}# {source.name}: sha256 {hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
-def add_columns(schema: schema_pb2.Schema, columns: Sequence[str], *, config: RunConfig, data_root: Path) -> None:
+def add_columns(schema: schema_pb2.Schema, columns: Sequence[str], *, config: RunConfig, data_root: Path | None) -> None:
     """Declares optional scalar clinical features for columns that only the data know."""
     data_set = find_data_set(config.data_set)
-    known = data_set.list_columns(data_root) if data_set.list_columns else {}
+    known = data_set.list_columns(data_root) if data_set.list_columns and data_root else {}
     for column in columns:
         if column not in known:
             declared = [feature.name.removeprefix("clinical_") for feature in schema.feature if feature.name.startswith("clinical_")]

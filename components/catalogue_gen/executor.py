@@ -28,7 +28,7 @@ class Executor(BaseExecutor):
             previous=Path(exec_properties["previous"]) if exec_properties["previous"] else None,
             index_path=Path(exec_properties["index"]),
         )
-        artifact.data_set = exec_properties["data_set"]
+        artifact.set_string_custom_property("data_set", exec_properties["data_set"])
         artifact.set_string_custom_property("content_hash", catalogue.summary["content_hash"])
         for what in ("images", "cases"):
             for status, count in catalogue.summary[what].items():

@@ -1,0 +1,280 @@
+"""A config as a pipeline spec for Kubeflow Pipelines or Vertex AI: YAML, version 2.1.
+
+The DAG is the local one. TFX turns it into a spec; what TFX cannot say is added to the result: parameters with defaults, retries, resources, caching,
+the versions, and a second document with volumes, secrets and node selectors, which Kubeflow keeps apart as "platform". Vertex AI takes the same YAML
+as its template; it has no such document, and its buckets are mounted at /gcs.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import yaml
+
+from kubeflow.spec import parse_parameters
+from kubeflow.uris import is_uri, to_local
+from kubeflow.versions import installed_versions
+from medimg.errors import UsageError, nearest
+from medimg.files import replace_file
+from pipeline.config import Places, RunConfig
+from pipeline.deployment import Deployment, Resources
+from pipeline.run_local import LOCAL_BEAM, resolve_config
+
+Target = Literal["kfp", "vertex"]
+COMMAND = ("python", "-m", "kubeflow.entrypoint")
+# What a run is given; every component with an exec property of that name takes its value from it.
+PARAMETERS: Mapping[str, str | None] = {"data_root": None, "previous": ""}
+# Their cache key would need the content of the data root and of the pushed models, which nobody knows when the spec is compiled.
+NEVER_CACHED = ("CatalogueGen", "BaselineModel")
+SCHEMES = {"kfp": ("minio", "s3", "gs"), "vertex": ("gs",)}
+IMAGE = re.compile(r"(?P<host>[a-zA-Z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?")
+ROOT = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<bucket>[a-z0-9][a-z0-9._-]{1,61}[a-z0-9])(/[A-Za-z0-9._=+-]+)*/?")
+GPU_TYPES = {"kfp": re.compile(r"[a-z0-9.-]+/[A-Za-z0-9._-]+"), "vertex": re.compile(r"[A-Z][A-Z0-9_]+")}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is compiled, for where.
+
+    Attributes:
+        images: `IMAGE` for all components and, as `Component=IMAGE`, for some.
+        root: URI under which the platform keeps the artifacts.
+        parameters: `name=value`, the defaults of the pipeline's parameters.
+        data: a copy of the data, or a part of it, for data sets whose classes and columns only the data tell.
+        beam_args: passed to Beam as they are, in place of the local runner.
+    """
+
+    images: tuple[str, ...]
+    root: str
+    target: Target = "kfp"
+    parameters: tuple[str, ...] = ()
+    data: Path | None = None
+    beam_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The two documents of a spec; `platform` is empty for Vertex AI."""
+
+    pipeline: dict[str, Any]
+    platform: dict[str, Any] = field(default_factory=dict)
+
+
+class PlainDumper(yaml.SafeDumper):
+    """Writes a value out wherever it stands: not every reader of YAML knows anchors."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def compile_config(config: RunConfig, request: Request) -> Documents:
+    """The spec of a config.
+
+    Raises:
+        UsageError: a name, a parameter, a path or the deployment is not what the target takes, or only the data tell what the config needs.
+    """
+    expect_compiler()
+    default, images = parse_images(request.images)
+    check_root(request.root, request.target)
+    defaults = {**PARAMETERS, **parse_parameters(list(request.parameters), known=sorted(PARAMETERS))}
+    state = find_state(config, request)
+    config = resolve_config(config, request.data)
+    from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+
+    dag = make_dag(config, request, state=state)
+    components = [component.id for component in dag.components]
+    expect_components("--image", images, components)
+    expect_components("deployment.components", config.deployment.components, components)
+    runner = KubeflowV2DagRunnerConfig(
+        default_image={**images, "default_image_path": default} if images else default, default_commands=list(COMMAND), use_pipeline_spec_2_1=True
+    )
+    pipeline = KubeflowV2DagRunner(runner).run(dag, write_out=False)["pipelineSpec"]
+    for name in components:
+        complete_task(pipeline, name, resources=config.deployment.of(name), target=request.target)
+    pipeline["root"]["inputDefinitions"] = {"parameters": {name: define_parameter(value) for name, value in defaults.items()}}
+    pipeline["defaultPipelineRoot"] = request.root
+    return Documents(pipeline, make_platform(config.deployment, components) if request.target == "kfp" else {})
+
+
+def write_spec(documents: Documents, to: Path, *, config: RunConfig) -> None:
+    """Writes the documents as one YAML file, whole or not at all. Raises UsageError for another suffix."""
+    if to.suffix not in (".yaml", ".yml"):
+        raise UsageError(f"--to {to}: expected a name that ends in .yaml")
+    header = (
+        f"# {config.name}, compiled with {installed_versions()}.\n"
+        f"# A spec cannot name them: run it as service account {config.deployment.service_account}, "
+        f"and give Kubeflow the pipeline root {documents.pipeline['defaultPipelineRoot']}.\n"
+    )
+    text = header + yaml.dump_all(
+        [document for document in (documents.pipeline, documents.platform) if document], Dumper=PlainDumper, sort_keys=True, width=150
+    )
+    to.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(to, write=lambda temporary: temporary.write_text(text))
+
+
+def find_target(name: str) -> Target:
+    """The target of that name. Raises UsageError for another one."""
+    for target in get_args(Target):
+        if target == name:
+            return cast(Target, target)
+    raise UsageError(f"--target {name}: expected {' or '.join(get_args(Target))}")
+
+
+def expect_compiler() -> None:
+    """Raises UsageError where the definition of the spec, which TFX does not bring along, is not installed."""
+    try:
+        there = find_spec("kfp.pipeline_spec")
+    except ModuleNotFoundError:
+        there = None
+    if there is None:
+        raise UsageError("medimg compile needs the package kfp-pipeline-spec, which is not installed here: docker run IMAGE compile ... has it")
+
+
+def parse_images(texts: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """The image of all components and those of single ones."""
+    default, images = "", {}
+    for text in texts:
+        component, _, image = text.rpartition("=")
+        if not IMAGE.fullmatch(image):
+            raise UsageError(f"--image {text}: {image!r} is no name of an image; expected HOST/NAME:TAG or NAME@sha256:DIGEST, lower case")
+        if component:
+            images[component] = image
+        else:
+            default = image
+    if not default:
+        raise UsageError("--image: expected one image for all components, beside those that are given as Component=IMAGE")
+    return default, images
+
+
+def check_root(root: str, target: Target) -> None:
+    """Raises UsageError for a root that the target's launcher does not know."""
+    found = ROOT.fullmatch(root)
+    if not found or found["scheme"] not in SCHEMES[target]:
+        expected = " or ".join(f"{scheme}://bucket/folder" for scheme in SCHEMES[target])
+        raise UsageError(f"--root {root}: expected {expected} for {target}")
+
+
+def expect_components(what: str, names: Iterable[str], components: list[str]) -> None:
+    """Raises UsageError for a name that is no component of the pipeline."""
+    for name in names:
+        if name not in components:
+            raise UsageError(f"{what} {name}: no such component; {nearest(name, components)}")
+
+
+def find_state(config: RunConfig, request: Request) -> str:
+    """The folder of what outlives a run, one per config, as the tasks see it.
+
+    Raises:
+        UsageError: it is not on a volume of the deployment (Kubeflow) or no bucket (Vertex AI), and would be gone with the pod.
+    """
+    deployment = config.deployment
+    if request.target == "vertex":
+        state = f"{request.root.rstrip('/')}/state" if deployment.state == Deployment().state else deployment.state
+        if not is_uri(state):
+            raise UsageError(f"deployment.state {state}: expected gs://bucket/folder, Vertex AI mounts no volumes")
+        return f"{to_local(state).rstrip('/')}/{config.name}"
+    paths = [volume.path for volume in deployment.volumes]
+    if len(set(paths)) < len(paths):
+        raise UsageError(f"deployment.volumes: two volumes at one path in {', '.join(sorted(paths))}")
+    if not any(Path(deployment.state).is_relative_to(path) for path in paths):
+        raise UsageError(
+            f"deployment.state {deployment.state}: not on a volume of the deployment ({', '.join(paths) or 'none'}), expected a path below one"
+        )
+    return f"{deployment.state.rstrip('/')}/{config.name}"
+
+
+def make_dag(config: RunConfig, request: Request, *, state: str) -> Any:
+    """The pipeline with a cluster's places. `data_root` and `previous` are left open: they become parameters."""
+    from pipeline.fingerprints import Fingerprints, code_fingerprints, weights_fingerprint
+    from pipeline.pipeline import create_pipeline
+    from pipeline.schema import make_schema
+
+    # The schema travels in the spec: no pod has the file that a local run would write, and equal content is an equal cache key.
+    schema = make_schema(config, data_root=request.data).encode()
+    places = Places(
+        data_root="",
+        pipeline_root=request.root,
+        metadata="",  # The platform has its own store.
+        serving=f"{state}/models",
+        checkpoints=f"{state}/checkpoints",
+        index=f"{state}/index.parquet",
+        schema=f"data:text/plain;base64,{base64.b64encode(schema).decode()}",
+        beam_args=request.beam_args or (*LOCAL_BEAM, f"--direct_num_workers={math.ceil(config.deployment.of('CaseExampleGen').cpu)}"),
+    )
+    fingerprints = Fingerprints(
+        data="",
+        previous="",
+        schema=hashlib.sha256(schema).hexdigest(),
+        baseline="",
+        code=code_fingerprints(config),
+        weights=weights_fingerprint(config.model.weights),
+    )
+    return create_pipeline(config, places, fingerprints)
+
+
+def complete_task(pipeline: dict[str, Any], name: str, *, resources: Resources, target: Target) -> None:
+    """Adds to a task what TFX leaves out: parameters, caching, retries, resources, and for our entrypoint name, versions and types of outputs."""
+    task = pipeline["root"]["dag"]["tasks"][name]
+    definitions = pipeline["components"][name]
+    container = pipeline["deploymentSpec"]["executors"][definitions["executorLabel"]]["container"]
+    for parameter in PARAMETERS:
+        # TFX's RuntimeParameter would come to the same, but loses the default.
+        if parameter in task.get("inputs", {}).get("parameters", {}):
+            task["inputs"]["parameters"][parameter] = {"componentInputParameter": parameter}
+    task["cachingOptions"] = {"enableCache": True} if resources.cache and name not in NEVER_CACHED else {}
+    if resources.retries:
+        task["retryPolicy"] = {"maxRetryCount": resources.retries, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "600s"}
+    container["resources"] = make_resources(name, resources, target)
+    outputs = definitions.get("outputDefinitions", {})
+    stamp = ["--component", name, "--compiled-with", installed_versions(), "--json_serialized_outputs_spec_args", json.dumps(outputs, sort_keys=True)]
+    container["args"] = [*stamp, *container["args"]]
+
+
+def make_resources(name: str, resources: Resources, target: Target) -> dict[str, Any]:
+    """The limits of a pod as the spec has them."""
+    limits: dict[str, Any] = {"cpuLimit": resources.cpu, "memoryLimit": resources.memory_gb}
+    if resources.gpus:
+        if not GPU_TYPES[target].fullmatch(resources.gpu_type):
+            expected = {"kfp": "a resource such as nvidia.com/gpu", "vertex": "a type such as NVIDIA_TESLA_T4"}[target]
+            raise UsageError(f"deployment: gpu_type of {name} is {resources.gpu_type!r}, expected {expected} for {target}")
+        limits["accelerator"] = {"type": resources.gpu_type, "count": str(resources.gpus)}
+    if resources.node_selector and target == "vertex":
+        raise UsageError(f"deployment: node_selector of {name}: Vertex AI has none, expected it empty")
+    return limits
+
+
+def define_parameter(default: str | None) -> dict[str, Any]:
+    """A text parameter of the pipeline; without a default every run must give a value."""
+    return {"parameterType": "STRING"} if default is None else {"parameterType": "STRING", "defaultValue": default, "isOptional": True}
+
+
+def make_platform(deployment: Deployment, components: Iterable[str]) -> dict[str, Any]:
+    """Kubeflow's platform document: volumes, secrets and node selectors by executor. Names stand there twice, for older and newer backends."""
+
+    def constant(name: str) -> dict[str, Any]:
+        return {"runtimeValue": {"constant": name}}
+
+    volumes = [{"constant": volume.claim, "pvcNameParameter": constant(volume.claim), "mountPath": volume.path} for volume in deployment.volumes]
+    secrets = [
+        {
+            "secretName": secret.name,
+            "secretNameParameter": constant(secret.name),
+            "keyToEnv": [{"secretKey": secret.key, "envVar": secret.variable}],
+        }
+        for secret in deployment.secrets
+    ]
+    executors = {}
+    for name in components:
+        selector = deployment.of(name).node_selector
+        given = {"pvcMount": volumes, "secretAsEnv": secrets, "nodeSelector": {"labels": dict(selector)} if selector else {}}
+        executors[f"{name}_executor"] = {key: value for key, value in given.items() if value}
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}

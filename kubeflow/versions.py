@@ -1,0 +1,30 @@
+"""The versions that compiled a spec travel in it, and an image of other versions refuses to run it."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from medimg.errors import MedimgError
+
+PACKAGES = {"medimg": "medimg-tfx", "tfx": "tfx"}
+
+
+def installed_versions() -> str:
+    """What is installed here, as it is written into a spec: `medimg=0.1.0,tfx=1.16.0`."""
+    return ",".join(f"{name}={find_version(package)}" for name, package in PACKAGES.items())
+
+
+def find_version(package: str) -> str:
+    """The installed version, or `none`."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def check_versions(compiled_with: str) -> None:
+    """Raises MedimgError if other versions are installed here than those that compiled the spec."""
+    if (here := installed_versions()) != compiled_with:
+        raise MedimgError(
+            f"this image has {here}, the spec was compiled with {compiled_with}: expected the same; compile it with this image, or name the other one"
+        )

@@ -1,0 +1,80 @@
+"""What a run gets on a cluster: resources per component, volumes, secrets. On this machine none of it has a meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from annotated_types import Ge, Gt
+from pydantic import StringConstraints
+
+# Kubernetes' names of objects and the longest that fits everywhere (RFC 1123 label).
+ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+MountPath = Annotated[str, StringConstraints(pattern=r"^/[^:\s]*[^:/\s]$")]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one component gets.
+
+    Attributes:
+        cpu: cores, the limit of the pod.
+        memory_gb: gigabytes (10^9 bytes), the limit of the pod.
+        gpus: number of GPUs.
+        gpu_type: Kubernetes' resource name, or for Vertex AI its own name such as NVIDIA_TESLA_T4.
+        node_selector: labels that the node must have.
+        retries: how often a failed task is tried again.
+        cache: reuse an earlier execution with equal inputs. CatalogueGen and BaselineModel are never cached on a cluster, whatever this says.
+    """
+
+    cpu: Annotated[float, Gt(0)] = 2.0
+    memory_gb: Annotated[float, Gt(0)] = 8.0
+    gpus: Annotated[int, Ge(0)] = 0
+    gpu_type: str = "nvidia.com/gpu"
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    retries: Annotated[int, Ge(0)] = 1
+    cache: bool = True
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A persistent volume claim and where every task sees it."""
+
+    claim: ObjectName
+    path: MountPath
+
+
+@dataclass(frozen=True)
+class Secret:
+    """One key of a Kubernetes secret, as an environment variable of every task."""
+
+    name: ObjectName
+    key: str
+    variable: Variable
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Everything that only a cluster needs to know.
+
+    Attributes:
+        default: what a component gets that `components` does not name.
+        components: resources by component ("Trainer"), each complete.
+        volumes: mounted in every task; one holds `state`, one usually the raw data.
+        secrets: for object stores that our own code reads. The launcher has its own.
+        state: folder on one of the volumes (Vertex AI: on a bucket) for what outlives a run: pushed models, checkpoints, the index of the data.
+        service_account: of the whole run. Neither Kubeflow's nor Vertex AI's spec has a place for it: it is given when the run is created.
+    """
+
+    default: Resources = field(default_factory=Resources)
+    components: Mapping[str, Resources] = field(default_factory=dict)
+    volumes: tuple[Volume, ...] = (Volume("medimg-data", "/data"), Volume("medimg-state", "/state"))
+    secrets: tuple[Secret, ...] = ()
+    state: str = "/state"
+    service_account: ObjectName = "medimg-pipeline"
+
+    def of(self, component: str) -> Resources:
+        """What a component gets."""
+        return self.components.get(component, self.default)
