@@ -78,6 +78,10 @@ def execute(local: LocalInput, executor_class: str, *, inputs_spec: str, beam_ar
         output.artifacts[name].CopyFrom(artifacts)
         for artifact in output.artifacts[name].artifacts:
             artifact.uri = local.uris.get(artifact.uri, artifact.uri)
+            for key, value in artifact.metadata.items():
+                # The blessing says by path which models were compared; that path is gone with the pod.
+                if isinstance(value, str) and value in local.uris:
+                    artifact.metadata[key] = local.uris[value]
     file = Path(message.outputs.output_file)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json_format.MessageToJson(output))

@@ -1,0 +1,231 @@
+"""Every config becomes a spec that kfp's own parser loads; names, parameters and the deployment are checked while compiling."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from medimg.datasets import find_data_set
+from medimg.errors import UsageError
+from pipeline.config import list_configs, load_config
+
+pytest.importorskip("kfp.pipeline_spec", reason="the package kfp-pipeline-spec is not installed")
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+IMAGE = "registry.example/medimg:0.1.0"
+ROOTS = {"kfp": "minio://mlpipeline/v2/artifacts", "vertex": "gs://bucket/artifacts"}
+# Loads a spec as kfp does, and its platform document with every field known to Kubeflow.
+LOAD = """
+import sys, yaml
+from google.protobuf import json_format
+from kfp import components
+from kfp.kubernetes import kubernetes_executor_config_pb2
+for path in sys.argv[1:]:
+    loaded = components.load_component_from_file(path)
+    documents = list(yaml.safe_load_all(open(path)))
+    for document in documents[1:]:
+        for config in document["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+            json_format.ParseDict(config, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
+    print(loaded.pipeline_spec.pipeline_info.name, len(loaded.pipeline_spec.root.dag.tasks))
+"""
+
+
+def compile_spec(name, *overrides, target="kfp", images=(IMAGE,), root="", **more):
+    """Both documents of a config's spec."""
+    from kubeflow.compile import Request, compile_config
+
+    return compile_config(load_config(name, overrides=overrides), Request(tuple(images), root or ROOTS[target], target, **more))
+
+
+def container(documents, component):
+    return documents.pipeline["deploymentSpec"]["executors"][f"{component}_executor"]["container"]
+
+
+def task(documents, component):
+    return documents.pipeline["root"]["dag"]["tasks"][component]
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """The demo's spec for Kubeflow."""
+    return compile_spec("cmmd_demo")
+
+
+@pytest.fixture(scope="session")
+def kfp_python(pytestconfig) -> str:
+    """A Python with kfp's SDK: this one, or one beside it where TFX and the SDK do not go together."""
+    try:
+        if importlib.util.find_spec("kfp.components") and importlib.util.find_spec("kfp.kubernetes"):
+            return sys.executable
+    except ModuleNotFoundError:
+        pass
+    folder = pytestconfig.cache.mkdir("kfp")
+    made = subprocess.run([REPOSITORY / "setup" / "kfp.sh", folder, sys.executable], capture_output=True, text=True, timeout=300)
+    if made.returncode:
+        pytest.skip(f"kfp's SDK could not be installed: {made.stderr.strip().splitlines()[-1]}")
+    return str(folder / "bin" / "python")
+
+
+def test_every_config_loads_in_kfps_own_parser(kfp_python, tmp_path):
+    from kubeflow.compile import write_spec
+
+    paths, expected = [], []
+    for name in list_configs():
+        data_set = find_data_set(load_config(name).data_set)
+        data = tmp_path / data_set.name if data_set.list_classes else None
+        if data and not data.exists():
+            data_set.write_phantom(data, cases=12, seed=0)
+        for target in ROOTS:
+            path = tmp_path / f"{name}_{target}.yaml"
+            write_spec(compile_spec(name, target=target, data=data), path, config=load_config(name))
+            paths.append(path)
+            expected.append(f"{load_config(name).name} 12")
+    loaded = subprocess.run([kfp_python, "-c", LOAD, *paths], capture_output=True, text=True, timeout=120)
+    assert loaded.returncode == 0, loaded.stderr
+    assert loaded.stdout.splitlines() == expected
+
+
+def test_a_spec_read_back_has_its_tasks_parameters_and_volumes(demo, tmp_path):
+    from kubeflow.compile import write_spec
+    from kubeflow.spec import read_spec
+
+    write_spec(demo, tmp_path / "demo.yaml", config=load_config("cmmd_demo"))
+    spec = read_spec(tmp_path / "demo.yaml")
+    assert spec.parameters == {"data_root": None, "previous": ""}
+    assert spec.tasks["Transform"].after == {"CaseExampleGen", "DataGate", "ImportSchemaGen"}
+    assert spec.tasks["Trainer"].mounts == {"/data": "medimg-data", "/state": "medimg-state"}
+    assert "&id" not in (tmp_path / "demo.yaml").read_text()
+
+
+def test_equal_input_gives_an_equal_spec(demo):
+    assert compile_spec("cmmd_demo") == demo
+
+
+def test_what_depends_on_unknown_content_is_never_cached(demo):
+    cached = {name for name, one in demo.pipeline["root"]["dag"]["tasks"].items() if one["cachingOptions"].get("enableCache")}
+    assert set(demo.pipeline["components"]) - cached == {"CatalogueGen", "BaselineModel"}
+
+
+def test_the_data_root_is_a_parameter_of_every_component_that_reads_it():
+    documents = compile_spec("cmmd_demo", parameters=("data_root=/data/cmmd",))
+    for component in ("CatalogueGen", "CaseExampleGen"):
+        assert task(documents, component)["inputs"]["parameters"]["data_root"] == {"componentInputParameter": "data_root"}
+    assert documents.pipeline["root"]["inputDefinitions"]["parameters"] == {
+        "data_root": {"parameterType": "STRING", "defaultValue": "/data/cmmd", "isOptional": True},
+        "previous": {"parameterType": "STRING", "defaultValue": "", "isOptional": True},
+    }
+
+
+def test_every_task_carries_its_name_the_versions_and_the_types_of_its_outputs(demo):
+    from kubeflow.entrypoint import parse_arguments
+    from kubeflow.versions import installed_versions
+
+    for name in demo.pipeline["components"]:
+        arguments, _ = parse_arguments(container(demo, name)["args"])
+        assert (arguments.component, arguments.compiled_with) == (name, installed_versions())
+        assert json.loads(arguments.json_serialized_outputs_spec_args) == demo.pipeline["components"][name].get("outputDefinitions", {})
+
+
+def test_every_artifact_type_of_our_own_is_found_by_its_title(demo):
+    import components
+
+    titles = {
+        yaml.safe_load(artifact["artifactType"]["instanceSchema"])["title"]
+        for component in demo.pipeline["components"].values()
+        for artifact in component.get("outputDefinitions", {}).get("artifacts", {}).values()
+    }
+    ours = {title for title in titles if not title.startswith("tfx.")}
+    assert ours == {f"components.{name}" for name in components.ARTIFACTS}
+    assert {getattr(components, title.partition(".")[2]).TYPE_NAME for title in ours} == ours
+
+
+def test_the_schema_in_the_spec_is_the_one_of_a_local_run(demo, tmp_path):
+    from pipeline.schema import write_schema
+
+    local = write_schema(load_config("cmmd_demo"), data_root=tmp_path, to=tmp_path)
+    uri = task(demo, "ImportSchemaGen")["inputs"]["parameters"]["schema_file"]["runtimeValue"]["constant"]
+    assert base64.b64decode(uri.removeprefix("data:text/plain;base64,")) == local.read_bytes()
+
+
+def test_a_component_gets_what_the_deployment_gives_it():
+    trainer = {"cpu": 8, "memory_gb": 30, "gpus": 1, "node_selector": {"pool": "gpu"}, "retries": 3, "cache": False}
+    documents = compile_spec(
+        "cmmd_demo",
+        f"deployment.components={json.dumps({'Trainer': trainer})}",
+        'deployment.secrets=[{"name": "archive", "key": "token", "variable": "ARCHIVE_TOKEN"}]',
+        images=(IMAGE, "Trainer=registry.example/medimg-gpu:0.1.0"),
+    )
+    assert container(documents, "Trainer")["resources"] == {
+        "cpuLimit": 8.0,
+        "memoryLimit": 30.0,
+        "accelerator": {"type": "nvidia.com/gpu", "count": "1"},
+    }
+    assert container(documents, "Trainer")["image"] == "registry.example/medimg-gpu:0.1.0"
+    assert container(documents, "Pusher")["image"] == IMAGE
+    assert task(documents, "Trainer")["retryPolicy"]["maxRetryCount"] == 3
+    assert task(documents, "Trainer")["cachingOptions"] == {}
+    executors = documents.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert executors["Trainer_executor"]["nodeSelector"] == {"labels": {"pool": "gpu"}}
+    assert "nodeSelector" not in executors["Pusher_executor"]
+    assert executors["Pusher_executor"]["secretAsEnv"][0]["keyToEnv"] == [{"secretKey": "token", "envVar": "ARCHIVE_TOKEN"}]
+
+
+def test_on_vertex_ai_state_lies_in_the_mounted_bucket_and_there_is_no_platform_document():
+    documents = compile_spec("cmmd_demo", target="vertex")
+    serving = task(documents, "BaselineModel")["inputs"]["parameters"]["serving"]["runtimeValue"]["constant"]
+    assert serving == "/gcs/bucket/artifacts/state/cmmd-demo/models"
+    assert documents.platform == {}
+
+
+def test_the_deployment_is_no_part_of_the_experiment(demo):
+    moved = compile_spec("cmmd_demo", "deployment.default.memory_gb=16", "deployment.service_account=other")
+    assert task(moved, "ReportGen")["inputs"] == task(demo, "ReportGen")["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"images": ()}, "--image: expected one image for all"),
+        ({"images": ("Registry/Image Name",)}, "is no name of an image"),
+        ({"images": (IMAGE, f"Trainr={IMAGE}")}, "--image Trainr: no such component; did you mean 'Trainer'"),
+        ({"root": "/data/artifacts"}, "expected minio://bucket/folder or s3://bucket/folder or gs://bucket/folder for kfp"),
+        ({"root": "minio://bucket/a", "target": "vertex"}, "expected gs://bucket/folder for vertex"),
+        ({"parameters": ("data_rot=/data",)}, "--parameter data_rot: no such parameter; did you mean 'data_root'"),
+        ({"parameters": ("data_root",)}, "expected name=value"),
+        ({"overrides": ["deployment.state=/elsewhere"]}, "deployment.state /elsewhere: not on a volume"),
+        ({"overrides": ["deployment.state=/state"], "target": "vertex", "root": "gs://b"}, "--root gs://b: expected"),
+        ({"overrides": ["deployment.state=/mnt"], "target": "vertex"}, "expected gs://bucket/folder, Vertex AI mounts no volumes"),
+        ({"overrides": ['deployment.components={"Trainr": {}}']}, "deployment.components Trainr: no such component; did you mean 'Trainer'"),
+        ({"overrides": ['deployment.components={"Trainer": {"gpus": 1}}'], "target": "vertex"}, "gpu_type of Trainer is 'nvidia.com/gpu'"),
+        ({"overrides": ['deployment.components={"Trainer": {"node_selector": {"a": "b"}}}'], "target": "vertex"}, "Vertex AI has none"),
+        ({"overrides": ['deployment.volumes=[{"claim": "Big_Disk", "path": "/state"}]']}, "deployment.volumes.0.claim: string should match"),
+        ({"overrides": ['deployment.volumes=[{"claim": "a", "path": "state"}]']}, "deployment.volumes.0.path: string should match"),
+        ({"overrides": ['deployment.volumes=[{"claim": "a", "path": "/state"}, {"claim": "b", "path": "/state"}]']}, "two volumes at one path"),
+        ({"overrides": ["name=CMMD_demo"]}, "config key name: string should match"),
+        ({"overrides": ["deployment.default.cpu=0"]}, "deployment.default.cpu: input should be greater than 0"),
+        ({"name": "folder_classification"}, "only the data of folder tell its classes; give --data DIR"),
+        ({"overrides": ["evaluation.slices=no_such"]}, "config names column 'no_such'"),
+    ],
+)
+def test_what_the_target_would_refuse_is_refused_while_compiling(arguments, words):
+    arguments = {"name": "cmmd_demo", "overrides": [], **arguments}
+    with pytest.raises(UsageError) as caught:
+        compile_spec(arguments.pop("name"), *arguments.pop("overrides"), **arguments)
+    assert words in str(caught.value)
+
+
+def test_another_target_or_suffix_is_refused(demo, tmp_path):
+    from kubeflow.compile import find_target, write_spec
+
+    with pytest.raises(UsageError, match="--target airflow: expected kfp or vertex"):
+        find_target("airflow")
+    with pytest.raises(UsageError, match=r"expected a name that ends in \.yaml"):
+        write_spec(dataclasses.replace(demo), tmp_path / "demo.json", config=load_config("cmmd_demo"))

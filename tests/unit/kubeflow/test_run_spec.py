@@ -1,0 +1,203 @@
+"""A spec's tasks run in the order of the DAG, side by side where it allows, and the first failure ends the run and says why.
+
+The tasks here are small Python programs, started as real processes: what they are handed is what a component is handed.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+
+import pytest
+import yaml
+from rich.console import Console
+
+from kubeflow.run_spec import Containers, Home, Subprocesses, build_input, choose_engine, execute_spec
+from kubeflow.run_spec import Execution as SpecExecution
+from kubeflow.spec import parse_parameters, read_spec
+from medimg.errors import MedimgError, UsageError
+
+# Writes its parameter into its output, notes the ExecutorInput, and answers with metadata.
+WRITE = """
+import json, os, pathlib, sys
+message = json.loads(sys.argv[1])
+for entry in message["outputs"]["artifacts"].values():
+    path = pathlib.Path(os.environ["ARTIFACT_LOCAL_PATH"] + entry["artifacts"][0]["uri"].replace("minio:/", "/minio"))
+    path.mkdir(parents=True)
+    (path / "value").write_text(json.dumps(message["inputs"]))
+answer = {"artifacts": {name: {"artifacts": [{"metadata": {"blessed": 1.0}}]} for name in message["outputs"]["artifacts"]}}
+pathlib.Path(message["outputs"]["outputFile"]).write_text(json.dumps(answer))
+"""
+
+
+def write_spec(path, tasks, *, mounts=(), **changes):
+    """A spec in which each task has one output `made`, and takes those of the tasks that it comes after."""
+    executors, components, dag = {}, {}, {}
+    for name, (program, after) in tasks.items():
+        executors[f"{name}_executor"] = {"container": {"image": "registry/medimg:1", "command": ["python", "-c", program], "args": ["{{$}}"]}}
+        components[name] = {
+            "executorLabel": f"{name}_executor",
+            "outputDefinitions": {"artifacts": {"made": {"artifactType": {"instanceSchema": "title: tfx.Model\n"}}}},
+        }
+        dag[name] = {
+            "componentRef": {"name": name},
+            "dependentTasks": list(after),
+            "inputs": {
+                "parameters": {"data_root": {"componentInputParameter": "data_root"}, "seed": {"runtimeValue": {"constant": 7.0}}},
+                "artifacts": {f"from_{one}": {"taskOutputArtifact": {"producerTask": one, "outputArtifactKey": "made"}} for one in after},
+            },
+        }
+    pipeline = {
+        "schemaVersion": "2.1.0",
+        "pipelineInfo": {"name": "tiny"},
+        "defaultPipelineRoot": "minio://bucket/root",
+        "components": components,
+        "deploymentSpec": {"executors": executors},
+        "root": {"dag": {"tasks": dag}, "inputDefinitions": {"parameters": {"data_root": {"parameterType": "STRING"}}}},
+        **changes,
+    }
+    pvc = [{"constant": claim, "mountPath": path} for claim, path in mounts]
+    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {name: {"pvcMount": pvc} for name in executors}}}}}
+    path.write_text(yaml.safe_dump_all([pipeline, platform]))
+    return read_spec(path)
+
+
+def execute(spec, folder, *, workers=2, **more):
+    """Runs in processes; returns the outcome and what was printed."""
+    home, printed = Home(folder / "run"), io.StringIO()
+    parameters = more.pop("parameters", {"data_root": "/data"})
+    outcome = execute_spec(spec, engine=Subprocesses(home), home=home, parameters=parameters, workers=workers, console=Console(file=printed), **more)
+    return outcome, printed.getvalue()
+
+
+def test_a_task_gets_parameters_and_the_artifacts_of_those_before_it(tmp_path):
+    spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ()), "Second": (WRITE, ("First",))})
+    _, printed = execute(spec, tmp_path)
+    made = tmp_path / "run" / "artifacts" / "minio" / "bucket" / "root" / "tiny" / "1" / "Second" / "made" / "value"
+    assert json.loads(made.read_text()) == {
+        "parameterValues": {"data_root": "/data", "seed": 7.0},
+        "artifacts": {
+            "from_First": {"artifacts": [{"uri": "minio://bucket/root/tiny/1/First/made", "metadata": {"blessed": 1.0}, "type": {}}]},
+        },
+    }
+    assert [line.split()[1] for line in printed.splitlines()] == ["First", "Second"]
+
+
+def test_artifacts_come_without_a_type_or_as_system_artifact(tmp_path):
+    spec = write_spec(tmp_path / "spec.yaml", {"A": (WRITE, ()), "B": (WRITE, ()), "C": (WRITE, ("A", "B"))})
+    execution = SpecExecution(spec, Subprocesses(Home(tmp_path)), Home(tmp_path), {"data_root": ""}, "minio://bucket/1")
+    execution.outputs.update({name: {"made": {"uri": f"minio://bucket/1/{name}/made", "metadata": {}}} for name in "AB"})
+    types = [entry["artifacts"][0]["type"] for entry in build_input(spec.tasks["C"], execution)["inputs"]["artifacts"].values()]
+    assert types == [{}, {"schemaTitle": "system.Artifact"}]
+
+
+def test_tasks_that_do_not_need_each_other_run_side_by_side(tmp_path):
+    nap = "import time; time.sleep(1.5)"
+    spec = write_spec(tmp_path / "spec.yaml", {"A": (nap, ()), "B": (nap, ()), "C": ("", ("A", "B"))})
+    started = time.monotonic()
+    execute(spec, tmp_path)
+    assert time.monotonic() - started < 2.8
+
+
+def test_a_second_execution_leaves_the_first_ones_artifacts(tmp_path):
+    spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ())})
+    execute(spec, tmp_path)
+    execute(spec, tmp_path)
+    assert sorted(path.name for path in (tmp_path / "run/artifacts/minio/bucket/root/tiny").iterdir()) == ["1", "2"]
+
+
+def test_blessing_report_and_pushed_model_are_what_the_tasks_wrote(tmp_path):
+    outcome, _ = execute(write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ())}), tmp_path)
+    assert (outcome.blessed, outcome.pushed, outcome.report) == (None, "", None)
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("print('one'); print('two'); raise SystemExit(7)", "Dies: exit code 7; its last lines: one | two (the whole of it is in "),
+        ("import os; os.kill(os.getpid(), 9)", "Dies: killed by SIGKILL; its last lines: none"),
+        ("import sys; sys.exit('error: Dies: a.dcm: no pixels')", "Dies: a.dcm: no pixels (exit code 1)"),
+        ("import runpy; runpy.run_module('kubeflow_absent')", "No module named kubeflow_absent; registry/medimg:1 is no image of medimg-tfx"),
+    ],
+)
+def test_a_task_that_dies_is_named_with_exit_code_and_last_lines(tmp_path, program, words):
+    spec = write_spec(tmp_path / "spec.yaml", {"Dies": (program, ()), "Never": (WRITE, ("Dies",))})
+    with pytest.raises(MedimgError) as caught:
+        execute(spec, tmp_path)
+    assert words in str(caught.value)
+    assert not (tmp_path / "run" / "tasks" / "Never.log").exists()
+
+
+def test_a_failure_ends_the_tasks_that_still_run(tmp_path):
+    spec = write_spec(
+        tmp_path / "spec.yaml", {"Dies": ("import time; time.sleep(0.5); raise SystemExit(1)", ()), "Long": ("import time; time.sleep(60)", ())}
+    )
+    started = time.monotonic()
+    with pytest.raises(MedimgError, match="Dies: exit code 1"):
+        execute(spec, tmp_path)
+    assert time.monotonic() - started < 20
+
+
+def test_a_root_that_no_one_can_write_is_named(tmp_path):
+    spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ())})
+    (tmp_path / "run" / "artifacts").mkdir(parents=True)
+    (tmp_path / "run" / "artifacts" / "minio").write_text("a file where the bucket should be")
+    with pytest.raises(MedimgError, match=r"root minio://bucket/root/tiny cannot be written \(.*: File exists\)"):
+        execute(spec, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"parameters": {}}, "parameter data_root has no default"),
+        ({"root": "/local/folder"}, "expected a URI that starts with one of gs://, minio://, s3://"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_said_before_anything_runs(tmp_path, more, words):
+    spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ())})
+    with pytest.raises(UsageError, match=words):
+        execute(spec, tmp_path, **more)
+
+
+@pytest.mark.parametrize("content", ["", "a: [", "schemaVersion: 2.0.0", "{pipelineSpec: {}}", "- 1"])
+def test_a_file_that_is_no_spec_is_refused(tmp_path, content):
+    (tmp_path / "spec.yaml").write_text(content)
+    with pytest.raises(UsageError, match=r"spec.yaml: .*expected a"):
+        read_spec(tmp_path / "spec.yaml")
+
+
+def test_an_unknown_parameter_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="--parameter data_rot: no such parameter; did you mean 'data_root'"):
+        parse_parameters(["data_rot=/data"], known=["data_root"])
+    with pytest.raises(UsageError, match="expected name=value"):
+        parse_parameters(["data_root"], known=["data_root"])
+
+
+def test_a_container_is_a_stranger_without_network_that_sees_only_its_mounts(tmp_path):
+    spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ())}, mounts=[("medimg-data", "/data")])
+    home = Home(tmp_path / "run")
+    engine = Containers(home, "docker", volumes={"medimg-data": tmp_path / "raw"}, more=("--memory", "8g"))
+    command = engine.command(spec.tasks["First"], ["python", "-m", "kubeflow.entrypoint", "{}"])
+    assert command[:9] == ["docker", "run", "--rm", "--network", "none", "--read-only", "--user", "12345:12345", "--cap-drop"]
+    assert command[-6:] == ["--entrypoint", "python", "registry/medimg:1", "-m", "kubeflow.entrypoint", "{}"]
+    volumes = [command[place + 1] for place, part in enumerate(command) if part == "--volume"]
+    assert f"{tmp_path}/raw:/data" in volumes
+    assert f"{tmp_path}/run/artifacts/minio:/minio" in volumes
+    assert f"{tmp_path}/run/tasks/First:/tmp/kfp_outputs" in volumes
+    assert command[command.index("--memory") + 1] == "8g"
+    assert engine.output_file(spec.tasks["First"]) == "/tmp/kfp_outputs/output_metadata.json"
+
+
+@pytest.mark.parametrize(
+    ("mode", "program", "words"),
+    [
+        ("cluster", "docker", "--mode cluster: expected subprocess or container"),
+        ("container", "no-such-engine", "--engine no-such-engine: not found"),
+        ("container", "true", r"expected --volume medimg-data=DIR"),
+    ],
+)
+def test_a_mode_that_cannot_be_is_refused(tmp_path, mode, program, words):
+    spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ())}, mounts=[("medimg-data", "/data")])
+    with pytest.raises(UsageError, match=words):
+        choose_engine(mode, Home(tmp_path), spec, program=program, volumes=[], more=[])
