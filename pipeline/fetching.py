@@ -19,7 +19,7 @@ from rich.table import Table
 from medimg.archive.collections import Collection
 from medimg.archive.dicomweb import login_from
 from medimg.archive.failures import Interrupted
-from medimg.archive.fetch import Outcome, fetch_all, fetch_tables, hold_root, is_there, verify, work_folder
+from medimg.archive.fetch import Outcome, clear_parts, fetch_all, fetch_tables, hold_root, is_there, verify, work_folder
 from medimg.archive.plan import Selection, select, summarise
 from medimg.archive.receipts import RECEIPTS_FILE, Receipts
 from medimg.archive.source import Addresses, NotHere, Series, Source
@@ -77,6 +77,8 @@ def run_fetch(request: Request, *, dry_run: bool = False, console: Console | Non
             return
         session.meter.expect(sum(one.bytes or 0 for one in missing) if all(one.bytes is not None for one in missing) else None)
         outcome = bring(request, chosen, session=session, receipts=receipts)
+        if not outcome.failures:
+            clear_parts(request.to)
     finish(outcome, root=request.to, console=console)
 
 

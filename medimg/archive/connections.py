@@ -111,10 +111,28 @@ class Connections:
         return manager
 
 
+def read_into(response: BaseHTTPResponse, buffer: memoryview) -> int:
+    """Some of the bytes that come next, 0 at the end of the body, when the connection is free for others.
+
+    By way of urllib3 each byte would be copied thrice. Raises HTTPError, HTTPException or OSError where the body breaks off.
+    """
+    connection = response.connection
+    if not isinstance(connection, _Guarded) or connection.answer.chunked:
+        block = response.read1(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
+    count = connection.answer.take(buffer)
+    if not count:
+        response.release_conn()
+    return count
+
+
 class _Guarded(HTTPConnection):
     """A connection that looks at whom it reached before it says a word, and that does not wait for ever."""
 
     rules: ClassVar[Rules]
+    answer: _TimedResponse
+    """The last one."""
 
     def _new_conn(self) -> socket.socket:
         connected = super()._new_conn()
@@ -128,7 +146,8 @@ class _Guarded(HTTPConnection):
 
     def response_class(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> http.client.HTTPResponse:  # type: ignore[override]
         """What http.client makes of the bytes that come."""
-        return _TimedResponse(sock, method=method, rules=self.rules)
+        self.answer = _TimedResponse(sock, method=method, rules=self.rules)
+        return self.answer
 
 
 class _GuardedTls(_Guarded, HTTPSConnection):
@@ -153,6 +172,21 @@ class _TimedResponse(http.client.HTTPResponse):
         self._wire.begin_step()
         return super().read1(n)
 
+    def take(self, buffer: memoryview) -> int:
+        """The next bytes of a body that is not chunked, without a copy; 0 at its end. Raises IncompleteRead where it ends too early."""
+        self._wire.begin_step()
+        if self.isclosed():
+            return 0
+        room = buffer if self.length is None else buffer[: self.length]
+        count = self.fp.readinto1(room)
+        if self.length is not None:
+            if room and not count:
+                raise http.client.IncompleteRead(b"", self.length)
+            self.length -= count
+        if not count or self.length == 0:
+            self.close()
+        return count
+
 
 class _Wire(io.RawIOBase):
     """The receiving end of a socket, with the limits of Patience, and with an eye on the wish to stop."""
@@ -163,6 +197,8 @@ class _Wire(io.RawIOBase):
         self._rules = rules
         self._waited_seconds = 0.0
         self._bytes = 0
+        # Short waits one after the other instead of one long one, so that a stop is noticed. The next request sets its own limit.
+        sock.settimeout(min(TICK_SECONDS, rules.patience.read_seconds))
         self.begin_step()
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -178,16 +214,11 @@ class _Wire(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        began, before = time.monotonic(), self._sock.gettimeout()
+        began = time.monotonic()
         check_stop(self._rules.stop)
-        # Short waits one after the other instead of one long one, so that a stop is noticed.
-        self._sock.settimeout(min(TICK_SECONDS, self._rules.patience.read_seconds))
-        try:
-            while (count := self._receive(buffer)) is None:
-                check_stop(self._rules.stop)
-                self._check_silence(began)
-        finally:
-            self._sock.settimeout(before)
+        while (count := self._receive(buffer)) is None:
+            check_stop(self._rules.stop)
+            self._check_silence(began)
         self._check_speed(began, count)
         return count
 
@@ -231,12 +262,12 @@ def check_stop(stop: threading.Event) -> None:
         raise Interrupted("stopped as asked")
 
 
-def explain(error: HTTPError, patience: Patience) -> str:
+def explain(error: Exception, patience: Patience) -> str:
     """Why no answer came, or not all of it, in a few words."""
     root = _root(error)
     if isinstance(error, NameResolutionError):
         return "no such host"
-    if isinstance(error, ConnectTimeoutError) and isinstance(root, TimeoutError):
+    if isinstance(error, ConnectTimeoutError) and isinstance(root, TimeoutError) and root.errno is None:
         return f"no connection within {patience.connect_seconds:g} s"
     if isinstance(root, OSError):
         return one_line(root.strerror or str(root))

@@ -27,7 +27,6 @@ from medimg.archive.collections import Collection, Table
 from medimg.archive.failures import Interrupted
 from medimg.archive.receipts import Finished, Receipt, Receipts, repair
 from medimg.archive.source import Arrived, NotHere, Series, Source, SourceFailed, Spoilt, is_uid
-from medimg.dicom.parse import check_whole, open_dicom
 from medimg.errors import DiskFull, MedimgError
 from medimg.files import WORK_FOLDER, bring_to_disk, cannot_write, hash_file
 
@@ -241,6 +240,8 @@ class _Fetcher:
 
     def _judge(self, arrived: Arrived, series: Series, source: Source) -> Receipt:
         """The receipt that a file would get. Raises Spoilt where the file is not what was promised."""
+        from medimg.dicom.parse import check_whole, open_dicom  # A third of a second, in which the other workers' first bytes can come.
+
         sop_uid = patient = ""
         if arrived.name:
             path = safe_name(arrived.name)
@@ -312,6 +313,12 @@ def make_receipt(
         doi=series.doi or collection.doi,
         fetched=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )
+
+
+def clear_parts(root: Path) -> None:
+    """Removes what parts of files are left, after a fetch that brought everything: nobody will continue them."""
+    shutil.rmtree(work_folder(root, "parts"))
+    work_folder(root, "parts")
 
 
 def place(arrived: Arrived, final: Path) -> None:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from medimg.errors import UsageError
 
 
@@ -89,6 +87,8 @@ def _collections_file() -> Path:
 
 
 def _read(sql: str, *, file: Path, **values: str) -> Iterator[dict[str, Any]]:
+    import duckdb  # A tenth of a second, which collections with a bundled list need not spend.
+
     with duckdb.connect(":memory:") as connection:
         cursor = connection.execute(sql, {"file": str(file), **values})
         names = [column[0] for column in cursor.description or ()]

@@ -25,7 +25,7 @@ from urllib3.response import BaseHTTPResponse
 from medimg.archive.failures import TransferError
 from medimg.archive.retries import Again
 from medimg.archive.urls import shown_url
-from medimg.errors import MedimgError, one_line
+from medimg.errors import DiskFull, MedimgError, one_line
 
 BLOCK_BYTES = 1 << 20
 """Read, hashed and written at once: hashlib lets other threads run meanwhile, and with small blocks they would mostly wait for each other."""
@@ -98,6 +98,8 @@ class Part:
         if kind in ("text/html", "application/xhtml+xml"):
             raise self._wrong(f"a web page ({kind})", "a file", response.status)
         etag = headers.get("etag", "")
+        if response.status == 206 and not self.range_headers():
+            raise self._wrong("status 206 although no range was asked for", "200", response.status, anew=True)
         if response.status == 206:
             self._take_rest(headers, response.status)
             if etag and etag != self._etag:
@@ -126,7 +128,7 @@ class Part:
                 check_stop()
                 self._hash(block)
 
-    def count(self, block: bytes) -> None:
+    def count(self, block: bytes | memoryview) -> None:
         """Hashes a block that was just written."""
         self._hash(block)
         self.fetched += len(block)
@@ -145,11 +147,11 @@ class Part:
             raise self._wrong("a web page", "a file", anew=True)
 
     def check_disk(self) -> None:
-        """Raises MedimgError if the rest and a reserve have no room."""
+        """Raises DiskFull if the rest and a reserve have no room."""
         needed = (0 if self.size is None else self.size - self.bytes) + RESERVE_BYTES
         free = shutil.disk_usage(self.path.parent).free
         if free < needed:
-            raise MedimgError(f"{self.path.parent}: {free} bytes free, expected {needed} for {shown_url(self.url)} ({RESERVE_BYTES} in reserve)")
+            raise DiskFull(f"{self.path.parent}: {free} bytes free, expected {needed} for {shown_url(self.url)} ({RESERVE_BYTES} in reserve)")
 
     def begin_anew(self) -> None:
         """Throws away what came so far."""
@@ -175,7 +177,7 @@ class Part:
             raise self._wrong(f"Content-Range {one_line(found) or 'missing'}", f"bytes {self._on_disk()}-{size - 1}/{size}", status, anew=True)
         self.size = size
 
-    def _hash(self, block: bytes) -> None:
+    def _hash(self, block: bytes | memoryview) -> None:
         for digest in self._digests:
             digest.update(block)
         self.bytes += len(block)
@@ -211,7 +213,7 @@ class Part:
 
 @contextlib.contextmanager
 def naming_disk_errors(part: Part) -> Iterator[None]:
-    """Turns OSError within the block into MedimgError."""
+    """Turns OSError within the block into MedimgError, DiskFull where that is why."""
     try:
         yield
     except OSError as error:
@@ -219,7 +221,7 @@ def naming_disk_errors(part: Part) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             needed = (part.size or part.bytes) - part.bytes
             free = shutil.disk_usage(folder).free
-            raise MedimgError(f"{folder}: disk full, {free} bytes free, expected {needed} more for {shown_url(part.url)}") from None
+            raise DiskFull(f"{folder}: disk full, {free} bytes free, expected {needed} more for {shown_url(part.url)}") from None
         raise MedimgError(f"{part.path}: cannot be written ({error.strerror or error})") from None
 
 

@@ -13,11 +13,13 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from medimg.archive.source import Series, is_uid
 from medimg.errors import UsageError, one_line
+
+if TYPE_CHECKING:
+    import duckdb
 
 COLUMNS: Mapping[str, str] = {
     "PatientID": "patient_id",
@@ -144,6 +146,8 @@ def find_uids(series: Sequence[Series], *, where: str) -> set[str]:
     Raises:
         UsageError: not one condition, or what DuckDB says about it, in one line.
     """
+    import duckdb  # A tenth of a second, which a fetch without a condition need not spend.
+
     try:
         where.encode()
     except UnicodeEncodeError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from medimg.errors import MedimgError
-from medimg.files import cannot_write, replace_file
+from medimg.files import bring_to_disk, cannot_write, replace_file
 
 RECEIPTS_FILE = "receipts.jsonl"
 """Lies in the data root."""
@@ -116,12 +115,15 @@ class Receipts:
             try:
                 with self.path.open("ab") as opened:
                     opened.write(_line(entry))
-                    opened.flush()
-                    if isinstance(entry, Finished):
-                        os.fsync(opened.fileno())
             except OSError as error:
                 raise cannot_write(self.path, error) from None
             self._take(entry)
+        if isinstance(entry, Finished):
+            # Without the lock: a disk takes its time, and brings what several threads wait for in one go.
+            try:
+                bring_to_disk(self.path)
+            except OSError as error:
+                raise cannot_write(self.path, error) from None
 
     def drop(self, receipts: Iterable[Receipt]) -> None:
         """Forgets files and that their series was finished, by writing anew what remains: a rare thing, after verification found something."""

@@ -12,7 +12,6 @@ from medimg.archive import idc_index
 from medimg.archive.collections import Collection, Table
 from medimg.archive.dataverse import DataverseSource
 from medimg.archive.dicomweb import DicomwebSource
-from medimg.archive.folder import FolderSource
 from medimg.archive.idc import BUCKETS, IdcSource, list_published
 from medimg.archive.nbia import NbiaSource
 from medimg.archive.source import Addresses, Arrived, Series, Source
@@ -108,9 +107,9 @@ def bring_tables(
     """
     missing = list(wanted)
     for source in sources:
-        if isinstance(source, FolderSource):
+        if fetch_table := getattr(source, "fetch_table", None):
             for table in wanted:
-                if arrived := source.fetch_table(table.name):
+                if arrived := fetch_table(table.name):
                     missing.remove(table)
                     yield source.name, arrived
     if missing and all(source.name in PRIVATE for source in sources):
@@ -126,10 +125,17 @@ NEEDS = {
     "folder": "needs a folder, --from DIR",
 }
 
+
+def _make_folder(addresses: Addresses, staging: Path, say: Callable[[str], None]) -> Source:
+    from medimg.archive.folder import FolderSource  # With it comes pydicom, whose third of a second no other source waits for before its first byte.
+
+    return FolderSource(Path(addresses.folder), staging=staging, on_message=say)
+
+
 MAKERS: Mapping[str, Callable[[Addresses, Transfer, Path, Callable[[str], None]], Source]] = {
     "idc": lambda addresses, transfer, staging, say: IdcSource(transfer, address=addresses.idc),
     "nbia": lambda addresses, transfer, staging, say: NbiaSource(transfer, address=addresses.nbia, staging=staging),
     "dicomweb": lambda addresses, transfer, staging, say: DicomwebSource(transfer, address=addresses.dicomweb, on_message=say),
-    "folder": lambda addresses, transfer, staging, say: FolderSource(Path(addresses.folder), staging=staging, on_message=say),
+    "folder": lambda addresses, transfer, staging, say: _make_folder(addresses, staging, say),
     "dataverse": lambda addresses, transfer, staging, say: DataverseSource(transfer, address=addresses.dataverse, staging=staging),
 }

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import html
 import io
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -137,17 +136,14 @@ def _read_rows(transfer: Transfer, address: str) -> Iterator[Mapping[str, Any]]:
     for page in range(1, MOST_PAGES + 1):
         url = f"{address.rstrip('/')}/downloads/?{urlencode({'per_page': PAGE_ROWS, 'page': page, '_fields': FIELDS}, safe=',')}"
         try:
-            body = transfer.read(url).body
+            answer = transfer.read(url)
         except TransferError as error:
             if page > 1 and error.status == 400:
                 return
             raise
-        try:
-            rows = json.loads(body)
-        except (ValueError, RecursionError):
-            rows = None
+        rows = answer.json()
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise SourceFailed(f"{url}: an answer that begins with {body[:60]!r}, expected a JSON list of downloads")
+            raise SourceFailed(f"{url}: an answer that begins with {answer.body[:60]!r}, expected a JSON list of downloads")
         yield from rows
         if len(rows) < PAGE_ROWS:
             return

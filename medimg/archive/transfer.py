@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http.client import NOT_IMPLEMENTED, HTTPException
 from pathlib import Path
+from typing import Any
 
 from urllib3.exceptions import HTTPError, LocationValueError
 from urllib3.response import BaseHTTPResponse
 
-from medimg.archive.connections import Connections, Hosts, Rules, check_stop, explain, is_bad_certificate
+from medimg.archive.connections import Connections, Hosts, Rules, check_stop, explain, is_bad_certificate, read_into
 from medimg.archive.failures import Denied, Missing, TransferError, Unreachable
 from medimg.archive.parts import BLOCK_BYTES, RESERVE_BYTES, Downloaded, Part, lower_headers, naming_disk_errors
 from medimg.archive.retries import PATIENCE, Again, Patience, Result, read_retry_after, repeat
@@ -44,6 +47,13 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+    def json(self) -> Any:
+        """What the body says in JSON. Raises TransferError where it is none; the message says how it begins."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise TransferError(f"{self.url}: an answer that begins with {self.body[:60]!r}, expected JSON", status=self.status) from None
 
 
 class Transfer:
@@ -114,7 +124,7 @@ class Transfer:
             headers: sent along.
 
         Raises:
-            Missing, Denied, Unreachable, TransferError, Interrupted; MedimgError where the disk is full.
+            Missing, Denied, Unreachable, TransferError, Interrupted; DiskFull; MedimgError where the file cannot be written.
         """
         self._parts.mkdir(parents=True, exist_ok=True)
         part = Part(self._parts / hashlib.sha256(url.encode()).hexdigest(), url, wanted_size=size, wanted_md5=(md5 or "").lower())
@@ -148,24 +158,24 @@ class Transfer:
                     opened.write(block)
                     part.count(block)
 
-    def _blocks(self, url: str, response: BaseHTTPResponse) -> Iterator[bytes]:
-        """The body in blocks of at least 1 MiB, the last one excepted; what came before a failure is handed over, then the failure is raised."""
-        block = bytearray()
+    def _blocks(self, url: str, response: BaseHTTPResponse) -> Iterator[memoryview]:
+        """The body in blocks of 1 MiB, the last one excepted, all in the same memory; what came before a failure is handed over first."""
+        buffer, filled = memoryview(bytearray(BLOCK_BYTES)), 0
         try:
-            while piece := response.read1(BLOCK_BYTES):
-                self._on_bytes(len(piece))
-                block += piece
-                if len(block) >= BLOCK_BYTES:
-                    yield bytes(block)
-                    block.clear()
-        except HTTPError as error:
-            if block:
-                yield bytes(block)
+            while count := read_into(response, buffer[filled:]):
+                self._on_bytes(count)
+                filled += count
+                if filled == BLOCK_BYTES:
+                    yield buffer
+                    filled = 0
+        except (HTTPError, HTTPException, OSError) as error:
+            if filled:
+                yield buffer[:filled]
             raise Again(
                 TransferError(f"{shown_url(url)}: {explain(error, self._patience)}, expected the whole answer", status=response.status)
             ) from None
-        if block:
-            yield bytes(block)
+        if filled:
+            yield buffer[:filled]
 
     @contextlib.contextmanager
     def _request(self, url: str, headers: Mapping[str, str], *, form: Mapping[str, str] | None = None) -> Iterator[tuple[str, BaseHTTPResponse]]:
@@ -221,7 +231,7 @@ class Transfer:
         if status in (401, 403):
             raise Denied(f"{found} (no permission), expected 200; are the credentials for {origin_of(url)} right?", status=status)
         failure = TransferError(f"{found}, expected 200", status=status)
-        if status in (408, 425, 429) or status >= 500:
+        if status in (408, 425, 429) or (status >= 500 and status != NOT_IMPLEMENTED):
             asked = read_retry_after(response.headers.get("Retry-After", ""))
             if asked is not None and asked > self._patience.longest_wait_seconds:
                 longest = self._patience.longest_wait_seconds

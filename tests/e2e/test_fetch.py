@@ -56,6 +56,13 @@ def test_the_same_call_again_moves_no_byte(archive, fetched):
     assert (archive.proxy.bytes_sent, len(archive.proxy.requests), len(archive.tcia.asked)) == before
 
 
+def test_parts_that_nobody_will_continue_are_gone_after_a_fetch_that_brought_everything(archive, fetched):
+    left = fetched / ".medimg" / "parts" / "0.part"
+    left.write_bytes(b"the beginning of a file that the archive has renamed since")
+    assert archive.medimg(*FORTY, "--to", str(fetched)).returncode == 0
+    assert not left.exists()
+
+
 def test_more_patients_add_just_those(archive, fetched):
     known = tree(fetched)
     before = len(archive.proxy.requests)

@@ -1,5 +1,6 @@
 import base64
 import contextlib
+import errno
 import hashlib
 import http.server
 import itertools
@@ -23,11 +24,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from urllib3.exceptions import ConnectTimeoutError
 
-from medimg.archive.connections import Hosts
+from medimg.archive.connections import Hosts, explain
 from medimg.archive.failures import Denied, Interrupted, Missing, TransferError, Unreachable
-from medimg.archive.retries import Patience
-from medimg.archive.transfer import Login, Transfer
+from medimg.archive.retries import PATIENCE, Patience
+from medimg.archive.transfer import Answer, Login, Transfer
 from medimg.archive.urls import shown_url
 from medimg.errors import MedimgError, UsageError
 from tests.fakes.fault_proxy import Fault, FaultProxy
@@ -432,7 +434,8 @@ def test_without_a_strong_etag_it_begins_anew(tmp_path, etag):
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(404, Missing), (410, Missing), (401, Denied), (403, Denied), (400, TransferError), (204, TransferError)]
+    ("status", "error"),
+    [(404, Missing), (410, Missing), (401, Denied), (403, Denied), (400, TransferError), (501, TransferError), (204, TransferError)],
 )
 def test_a_definite_answer_is_not_asked_for_again(tmp_path, proxy, status, error):
     with pytest.raises(error, match=rf"^{proxy.url}/status/{status}: status {status}.*expected 200") as raised:
@@ -461,6 +464,20 @@ def test_a_server_that_asks_for_more_patience_than_there_is_gets_named(tmp_path,
 def test_a_server_that_is_not_there_is_unreachable(tmp_path, address):
     with pytest.raises(Unreachable, match=r"^http://.*/file: (Connection refused|no such host), expected an answer \(4 attempts\)$"):
         transfer(address, tmp_path).download(address)
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"), "Connection refused"),
+        (TimeoutError(errno.ETIMEDOUT, "Connection timed out"), "Connection timed out"),
+        (TimeoutError("timed out"), "no connection within 10 s"),
+    ],
+)
+def test_what_the_system_says_of_a_connection_is_said_and_only_our_own_limit_is_called_one(cause, words):
+    error = ConnectTimeoutError("Failed to establish a new connection")
+    error.__cause__ = cause
+    assert explain(error, PATIENCE) == words
 
 
 def trickle_head(connection):
@@ -534,6 +551,13 @@ def test_a_small_answer_is_read_whole(tmp_path, proxy):
     proxy.script("/file", [Fault("status", status=500), Fault("reset", at=1000)])
     answer = transfer(proxy.url, tmp_path).read(f"{proxy.url}/file")
     assert (answer.status, answer.body, answer.headers["etag"]) == (200, CONTENT, f'"{MD5}"')
+
+
+def test_an_answer_that_is_no_json_is_named():
+    answer = Answer("http://archive/list", 200, {}, b"<html>Scheduled maintenance</html>")
+    with pytest.raises(TransferError, match=r"^http://archive/list: an answer that begins with b'<html>Sched.*', expected JSON$"):
+        answer.json()
+    assert Answer("http://archive/list", 200, {}, b'[{"a": 1}]').json() == [{"a": 1}]
 
 
 def test_a_form_is_posted(tmp_path, server):
