@@ -106,11 +106,11 @@ def fresh(tmp_path: Path) -> Path:
     """A folder, with a space in its name, as a clone leaves it; `uv` on its PATH only notes what it was asked for."""
     folder = tmp_path / "fresh clone"
     shutil.copytree(REPOSITORY / "setup", folder / "setup", ignore=CODE_ONLY)
-    platform = f"py{sys.version_info.major}{sys.version_info.minor}"
-    for name in (f"{platform}.lock", f"{platform}-volumes.lock", f"{platform}-dev.lock"):
-        write_program(folder / "requirements" / name, name)
+    for platform in PLATFORMS:
+        for name in ("", "-volumes", "-idc", "-dev"):
+            write_program(folder / f"requirements/{platform}{name}.lock", f"{platform}{name}")
+        write_program(folder / f"requirements/{platform}.in", f"tfx=={platform}\n")
     (folder / "pyproject.toml").write_text("")
-    (folder / ".python-version").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
     write_program(folder / "programs/uv", RECORDING_UV.format(log=folder / "asked", python=sys.executable))
     return folder
 
