@@ -31,10 +31,7 @@ lock() {
   compile "${target[@]}" "$@" requirements/fetch.in --constraints "$core" --output-file "requirements/$platform-fetch.lock"
 }
 
-only="${PLATFORM:-${PLATFORMS[*]}}"
+if [ -n "${PLATFORM:-}" ]; then check_platform "$PLATFORM" && PLATFORMS=("$PLATFORM"); fi
 find_uv
 [ -x .venv/bin/python ] || setup/install.sh core
-for platform in $only; do
-  is_platform "$platform" || stop "there is no platform '$platform': expected $NEWER or $OLDER"
-  lock "$platform" "$@"
-done
+for platform in "${PLATFORMS[@]}"; do lock "$platform" "$@"; done

@@ -12,7 +12,7 @@ python_of() {
   printf '%s.%s' "${digits:0:1}" "${digits:1}"
 }
 
-is_platform() { [[ " ${PLATFORMS[*]} " == *" $1 "* ]]; }
+check_platform() { [[ " ${PLATFORMS[*]} " == *" $1 "* ]] || stop "there is no platform '$1': expected PLATFORM=$NEWER or PLATFORM=$OLDER"; }
 
 is_at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
@@ -40,7 +40,7 @@ choose_platform() {
   local glibc why platform
   glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null | awk '{print $2}') || true
   if [ -n "${PLATFORM:-}" ]; then
-    is_platform "$PLATFORM" || stop "there is no platform '$PLATFORM': expected PLATFORM=$NEWER or PLATFORM=$OLDER"
+    check_platform "$PLATFORM"
     why="as PLATFORM says"
   elif [ -z "$glibc" ] || ! is_at_least "$NEEDED_GLIBC" "$glibc"; then
     PLATFORM=$OLDER why="$NEWER needs glibc $NEEDED_GLIBC or newer, here is ${glibc:-none}"

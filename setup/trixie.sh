@@ -10,9 +10,9 @@ cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 . setup/uv.sh
 
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}"
-HOME_OF_ALL="$CACHE/medimg"
-ROOT="$HOME_OF_ALL/trixie"
-COPY="$HOME_OF_ALL/trixie-tree"
+OURS="$CACHE/medimg"
+ROOT="$OURS/trixie"
+COPY="$OURS/trixie-tree"
 DEBIAN="${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
 # pyfarmhash is compiled from source (g++, python3-dev).
 PACKAGES=python3,python3-venv,python3-dev,g++,make,git,ca-certificates
@@ -20,10 +20,10 @@ PACKAGES=python3,python3-venv,python3-dev,g++,make,git,ca-certificates
 PASSED='^(PIP_INDEX_URL|PIP_EXTRA_INDEX_URL|PIP_TRUSTED_HOST|PIP_DEFAULT_TIMEOUT|UV_(DEFAULT_)?INDEX.*|UV_NATIVE_TLS|(https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY|PYTEST_.*)='
 
 check_machine() {
-  local missing=()
+  local program missing=()
   [ "$(uname -s)" = Linux ] || stop "the trixie root needs Linux, this is $(uname -s)"
   [ "$(id -u)" -eq 0 ] || missing+=("root's rights")
-  for program in debootstrap unshare flock; do command -v "$program" >/dev/null || missing+=("$program"); done
+  for program in debootstrap unshare flock git; do command -v "$program" >/dev/null || missing+=("$program"); done
   [ ${#missing[@]} -eq 0 ] || stop "the trixie root needs what is missing here: $(printf '%s, ' "${missing[@]}" | sed 's/, $//')"
   unshare --mount true 2>/dev/null || stop "the trixie root needs mount namespaces, which this machine (a container?) refuses"
 }
@@ -33,8 +33,8 @@ make_root() {
   [ "$(cat "$ROOT/.packages" 2>/dev/null)" != "$PACKAGES" ] || return 0
   say "making a Debian trixie root in $ROOT (once, a minute)"
   rm -rf "$ROOT" "$ROOT.partial"
-  debootstrap --variant=minbase --include="$PACKAGES" trixie "$ROOT.partial" "$DEBIAN" >"$HOME_OF_ALL/debootstrap.log" 2>&1 ||
-    stop "debootstrap failed: $(tail -n 1 "$HOME_OF_ALL/debootstrap.log") (all of it: $HOME_OF_ALL/debootstrap.log)"
+  debootstrap --variant=minbase --include="$PACKAGES" trixie "$ROOT.partial" "$DEBIAN" >"$OURS/debootstrap.log" 2>&1 ||
+    stop "debootstrap failed: $(tail -n 1 "$OURS/debootstrap.log") (all of it: $OURS/debootstrap.log)"
   rm -rf "$ROOT.partial/var/cache/apt/archives"
   printf '%s' "$PACKAGES" >"$ROOT.partial/.packages"
   mv "$ROOT.partial" "$ROOT"
@@ -62,7 +62,8 @@ enter() {
   if [ -f "$certificates" ]; then mount --bind "$certificates" "$ROOT/etc/ssl/certs/ca-certificates.crt"; fi
   if [ -d "$shared" ]; then mount --bind -o ro "$shared" "$ROOT/shared"; fi
   mapfile -t passed < <(env | grep -E "$PASSED")
-  exec chroot "$ROOT" /usr/bin/env -i "${passed[@]}" HOME=/root PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LANG=C.UTF-8 TERM="${TERM:-dumb}" \
+  # Not exec: this shell is the first process of the namespace, and takes care of orphans.
+  chroot "$ROOT" /usr/bin/env -i "${passed[@]}" HOME=/root PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LANG=C.UTF-8 TERM="${TERM:-dumb}" \
     UV_CACHE_DIR=/cache/uv PIP_CACHE_DIR=/cache/pip SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt \
     PIP_CERT=/etc/ssl/certs/ca-certificates.crt MEDIMG_SHARED=/shared \
     /bin/sh -c 'cd /cache/medimg/trixie-tree && exec "$@"' sh "$@"
@@ -71,16 +72,16 @@ enter() {
 main() {
   [ $# -gt 0 ] || stop "no command; for example: setup/trixie.sh make test"
   check_machine
-  mkdir -p "$HOME_OF_ALL"
+  mkdir -p "$OURS"
   # One at a time: another one's copy would change under its tests.
-  exec 9>"$HOME_OF_ALL/trixie.lock"
+  exec 9>"$OURS/trixie.lock"
   flock --nonblock 9 || { say "another command uses the trixie root; waiting"; flock 9; }
   make_root
   copy_tree
   rm -rf "${ROOT:?}"/tmp/*
   export -f enter
   export CACHE ROOT PASSED
-  unshare --mount --propagation private --pid --fork --kill-child -- bash -euo pipefail -c 'enter "$@"' bash "$@"
+  exec unshare --mount --propagation private --pid --fork --kill-child -- bash -euo pipefail -c 'enter "$@"' bash "$@"
 }
 
 main "$@"
