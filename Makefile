@@ -1,13 +1,13 @@
 # Everything sets itself up: no target needs another one run before it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test test-py313 check bench lock clean
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 # A command's output, only if it fails.
 quietly = { output=$$($(1) 2>&1) || { printf '%s\n' "$$output"; exit 1; }; }
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: ## everything for developing, into .venv
 	@setup/install.sh core volumes idc dev
@@ -24,6 +24,10 @@ else
 	@$(BIN)/python -m pytest -n 2 tests/unit tests/contract tests/faults
 	@$(BIN)/python -m pytest tests/components tests/e2e
 endif
+
+# Not for a machine that is on that platform by itself: there `make test` does it.
+test-py313: ## the same tests on Python 3.13 and TFX 1.21, in a Debian trixie root (needs root and debootstrap); a part: TESTS=tests/unit
+	@setup/trixie.sh make test $(if $(TESTS),TESTS='$(TESTS)')
 
 check: setup ## style, types, import rules, locks
 	@echo "check: style" && $(call quietly,$(BIN)/ruff check .) && $(call quietly,$(BIN)/ruff format --check .)

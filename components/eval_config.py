@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow_model_analysis as tfma
 from google.protobuf.wrappers_pb2 import DoubleValue
+from tensorflow_model_analysis.proto import config_pb2  # TFMA 0.52 no longer gives these at its top.
 
 from medimg.evaluation.gates import Gate, check_gates, split_slice
 
@@ -17,7 +18,7 @@ METRICS_MODULE = "components.tfma_metrics"
 
 def make_eval_config(
     *, heads: Mapping[str, Sequence[str]], slices: Sequence[str] = (), gates: Sequence[Gate] = (), levels: Sequence[str] = (), code: str = ""
-) -> tfma.EvalConfig:
+) -> config_pb2.EvalConfig:
     """The configuration for models with one output per head and raw Examples; checked here, not when the Evaluator runs.
 
     The model is left without a name: given a baseline, TFX's executor adds it as a second one under that condition only, and without one
@@ -34,7 +35,7 @@ def make_eval_config(
         UsageError: a gate names an unknown head, metric or slice.
     """
     check_gates(gates, heads=heads, slices=slices)
-    model = tfma.ModelSpec(signature_name="serving_default", preprocessing_function_names=["transform_features"])
+    model = config_pb2.ModelSpec(signature_name="serving_default", preprocessing_function_names=["transform_features"])
     if len(heads) == 1:
         # TFMA takes the only output out of its dict, so that neither label nor metrics may name it.
         model.label_key = f"label_{next(iter(heads))}"
@@ -46,32 +47,32 @@ def make_eval_config(
     if len(heads) > 1:
         for spec, head in zip(specs, heads, strict=True):
             spec.output_names.append(head)
-    slicing = [tfma.SlicingSpec(), *(tfma.SlicingSpec(feature_keys=[f"clinical_{column}"]) for column in slices)]
-    config = tfma.EvalConfig(model_specs=[model], slicing_specs=slicing, metrics_specs=specs)
+    slicing = [config_pb2.SlicingSpec(), *(config_pb2.SlicingSpec(feature_keys=[f"clinical_{column}"]) for column in slices)]
+    config = config_pb2.EvalConfig(model_specs=[model], slicing_specs=slicing, metrics_specs=specs)
     tfma.utils.verify_eval_config(config)
     return config
 
 
-def make_metrics_spec(classes: Sequence[str], *, gates: Iterable[Gate], levels: Sequence[str], code: str) -> tfma.MetricsSpec:
+def make_metrics_spec(classes: Sequence[str], *, gates: Iterable[Gate], levels: Sequence[str], code: str) -> config_pb2.MetricsSpec:
     """Our metrics of one head, and its gates; the output is named by the caller."""
     settings = [{"name": CASES}, *({"name": level, "group_key": f"level_{level}", "how": "max" if len(classes) == 2 else "mean"} for level in levels)]
-    metrics = [tfma.MetricConfig(class_name="ExampleCount")]
+    metrics = [config_pb2.MetricConfig(class_name="ExampleCount")]
     for setting in settings:
         config = json.dumps({**setting, "classes": list(classes), "code": code}, sort_keys=True)
-        metrics.append(tfma.MetricConfig(class_name="CaseMetrics", module=METRICS_MODULE, config=config))
-    thresholds: dict[str, list[tfma.PerSliceMetricThreshold]] = defaultdict(list)
+        metrics.append(config_pb2.MetricConfig(class_name="CaseMetrics", module=METRICS_MODULE, config=config))
+    thresholds: dict[str, list[config_pb2.PerSliceMetricThreshold]] = defaultdict(list)
     for gate in gates:
         thresholds[f"{CASES}/{gate.metric}"].append(make_threshold(gate))
-    by_metric = {name: tfma.PerSliceMetricThresholds(thresholds=items) for name, items in thresholds.items()}
-    return tfma.MetricsSpec(metrics=metrics, per_slice_thresholds=by_metric)
+    by_metric = {name: config_pb2.PerSliceMetricThresholds(thresholds=items) for name, items in thresholds.items()}
+    return config_pb2.MetricsSpec(metrics=metrics, per_slice_thresholds=by_metric)
 
 
-def make_threshold(gate: Gate) -> tfma.PerSliceMetricThreshold:
+def make_threshold(gate: Gate) -> config_pb2.PerSliceMetricThreshold:
     """The gate as a threshold of its slice only."""
     wanted = split_slice(gate.slice)
-    slicing = tfma.SlicingSpec(feature_values={f"clinical_{wanted[0]}": wanted[1]}) if wanted else tfma.SlicingSpec()
-    threshold = tfma.MetricThreshold(value_threshold=tfma.GenericValueThreshold(lower_bound=DoubleValue(value=gate.lower_bound)))
+    slicing = config_pb2.SlicingSpec(feature_values={f"clinical_{wanted[0]}": wanted[1]}) if wanted else config_pb2.SlicingSpec()
+    threshold = config_pb2.MetricThreshold(value_threshold=config_pb2.GenericValueThreshold(lower_bound=DoubleValue(value=gate.lower_bound)))
     if gate.change is not None:
-        change = tfma.GenericChangeThreshold(direction=tfma.MetricDirection.HIGHER_IS_BETTER, absolute=DoubleValue(value=gate.change))
+        change = config_pb2.GenericChangeThreshold(direction=config_pb2.MetricDirection.HIGHER_IS_BETTER, absolute=DoubleValue(value=gate.change))
         threshold.change_threshold.CopyFrom(change)
-    return tfma.PerSliceMetricThreshold(slicing_specs=[slicing], threshold=threshold)
+    return config_pb2.PerSliceMetricThreshold(slicing_specs=[slicing], threshold=threshold)

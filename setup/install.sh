@@ -3,13 +3,14 @@
 #
 # What was installed once stays: `make demo` after `make test` takes nothing away. With nothing to do it returns at once, without a network.
 # .venv/.medimg keeps a copy of each installed lock; a lock that differs from its copy is what there is to do.
+# PLATFORM=py310|py313 chooses the platform; without it setup/platform.sh does.
 set -euo pipefail
 cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=setup/uv.sh
 . setup/uv.sh
+# shellcheck source=setup/platform.sh
+. setup/platform.sh
 
-PYTHON_VERSION=$(cat .python-version)
-PLATFORM="py${PYTHON_VERSION//./}"
 INSTALLED=.venv/.medimg
 
 lock_of() {
@@ -19,30 +20,19 @@ lock_of() {
   esac
 }
 
-# A virtual environment breaks when its Python goes away or its folder moves: scripts in it hold absolute paths, and a copy would run the original's code.
-venv_works() {
-  grep -qsF "$PWD/.venv" .venv/bin/activate &&
-    .venv/bin/python -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$PYTHON_VERSION')" 2>/dev/null
-}
-
 is_current() {
   local name
   cmp -s pyproject.toml "$INSTALLED/pyproject.toml" || return 1
   for name in "$@"; do cmp -s "$(lock_of "$name")" "$INSTALLED/$name.lock" || return 1; done
 }
 
-# pyenv's `python3.10` is a shim that depends on the folder; uv is given the interpreter itself.
-find_python() {
-  local newest
-  newest=$(pyenv versions --bare 2>/dev/null | grep -E "^${PYTHON_VERSION//./\\.}\.[0-9]+$" | sort -V | tail -n 1) || true
-  if [ -n "$newest" ]; then printf '%s/bin/python' "$(pyenv prefix "$newest")"; else printf '%s' "$PYTHON_VERSION"; fi
-}
-
 make_venv() {
-  say "creating .venv with Python $PYTHON_VERSION"
+  local version
+  version=$(python_of "$PLATFORM")
+  say "creating .venv with Python $version"
   rm -rf .venv
-  "$UV" venv --quiet --python "$(find_python)" .venv ||
-    stop "no Python $PYTHON_VERSION here, and uv could not download one. Install python$PYTHON_VERSION (with pyenv: pyenv install $PYTHON_VERSION)"
+  "$UV" venv --quiet --python "$(find_python "$version")" .venv ||
+    stop "no Python $version here, and uv could not download one. Install python$version (with pyenv: pyenv install $version)"
 }
 
 install_locks() {
@@ -53,7 +43,7 @@ install_locks() {
   rm -f "$INSTALLED/core.lock"
   # Not --compile-bytecode: it takes 27 s on two cores and saves 14 s, once, at the first import of TFX (the image asks for it by UV_COMPILE_BYTECODE).
   "$UV" pip sync --quiet --python .venv --require-hashes "${locks[@]}" ||
-    stop "the packages could not be installed (see above). pyfarmhash is compiled from source: it needs a C++ compiler (Debian, Ubuntu: apt-get install g++)"
+    stop "the packages could not be installed (see above). pyfarmhash is compiled from source: it needs a C++ compiler and Python's headers (Debian, Ubuntu: apt-get install g++ python3-dev)"
   "$UV" pip install --quiet --python .venv --no-deps --no-build-isolation --offline --editable . || stop "the project itself could not be installed (see above)"
   cp pyproject.toml "$INSTALLED/pyproject.toml"
   # The core last: without its copy nothing counts as installed.
@@ -62,8 +52,10 @@ install_locks() {
 
 main() {
   local name wanted=(core)
-  for name in "$@"; do [[ " core volumes idc dev " == *" $name "* && -f "$(lock_of "$name")" ]] || stop "there is no lock for '$name': expected core, volumes, idc or dev"; done
-  venv_works || { find_uv; make_venv; }
+  for name in "$@"; do [[ " core volumes idc dev " == *" $name "* ]] || stop "there is no lock for '$name': expected core, volumes, idc or dev"; done
+  choose_platform
+  for name in "$@"; do [ -f "$(lock_of "$name")" ] || stop "'$name' is not to be had on platform $PLATFORM (README, Platforms)"; done
+  venv_works "$PLATFORM" || { find_uv; make_venv; }
   for name in volumes idc dev; do
     if [[ " $* " == *" $name "* ]] || [ -f "$INSTALLED/$name.lock" ]; then wanted+=("$name"); fi
   done

@@ -1,7 +1,8 @@
 """Checks the locks in requirements/ against pyproject.toml, without a network.
 
-A lock has a hash for every package and names no index host; it holds a version of everything that pyproject.toml asks for; the lock of an extra
-and the core's name the same version of a package that both hold. The lock of the small image that only fetches holds a part of the core's.
+Each platform, py310 and py313, has its own. A lock has a hash for every package and names no index host; it holds a version of everything that
+pyproject.toml asks for; the lock of an extra and the core's name the same version of a package that both hold. The lock of the small image that only
+fetches holds a part of the core's.
 The PyPI package `kubeflow`, which would hide ours, is not installed.
 """
 
@@ -23,7 +24,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-CORE = "py310"
+PYTHON_VERSIONS = {"py310": "3.10", "py313": "3.13"}
 PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==(\S+)(?: ;[^\\]*)? \\$")
 HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}(?: \\)?$")
 
@@ -39,10 +40,10 @@ def read_lock(path: Path) -> dict[str, str]:
     return pins
 
 
-def list_unmet(requirements: list[str], *, pins: dict[str, str], lock: str) -> Iterator[str]:
-    """Yields one line for each requirement that the pins do not meet."""
+def list_unmet(requirements: list[str], *, pins: dict[str, str], lock: str, python: str) -> Iterator[str]:
+    """Yields one line for each requirement that the pins do not meet on this version of Python."""
     for requirement in map(Requirement, requirements):
-        if requirement.marker and not requirement.marker.evaluate({"python_version": "3.10", "python_full_version": "3.10.0"}):
+        if requirement.marker and not requirement.marker.evaluate({"python_version": python, "python_full_version": f"{python}.0"}):
             continue
         version = pins.get(canonicalize_name(requirement.name))
         if version is None:
@@ -54,27 +55,28 @@ def list_unmet(requirements: list[str], *, pins: dict[str, str], lock: str) -> I
 def list_problems(root: Path) -> Iterator[str]:
     """Yields one line for each thing wrong with the locks below `root`."""
     project = read_project(root)
-    try:
-        core = read_lock(root / f"requirements/{CORE}.lock")
-        extras = {name: read_lock(root / f"requirements/{CORE}-{name}.lock") for name in project["optional-dependencies"]}
-        fetch, wanted = read_lock(root / f"requirements/{CORE}-fetch.lock"), read_names(root / "requirements/fetch.in")
-    except (OSError, ValueError) as error:
-        yield str(error)
-        return
-    yield from list_unmet(project["dependencies"], pins=core, lock=f"{CORE}.lock")
-    for name, pins in extras.items():
-        yield from list_unmet(project["optional-dependencies"][name], pins=core | pins, lock=f"{CORE}-{name}.lock")
-        yield from list_differing(pins, core=core, lock=f"{CORE}-{name}.lock")
-    yield from (f"{CORE}-fetch.lock does not hold {name}, which fetch.in asks for: run `make lock`" for name in wanted if name not in fetch)
-    yield from (f"{CORE}-fetch.lock holds {name}, {CORE}.lock does not: run `make lock`" for name in sorted(fetch.keys() - core.keys()))
-    yield from list_differing(fetch, core=core, lock=f"{CORE}-fetch.lock")
+    for platform, python in PYTHON_VERSIONS.items():
+        try:
+            core = read_lock(root / f"requirements/{platform}.lock")
+            extras = {name: read_lock(root / f"requirements/{platform}-{name}.lock") for name in project["optional-dependencies"]}
+            fetch, wanted = read_lock(root / f"requirements/{platform}-fetch.lock"), read_names(root / "requirements/fetch.in")
+        except (OSError, ValueError) as error:
+            yield str(error)
+            continue
+        yield from list_unmet(project["dependencies"], pins=core, lock=f"{platform}.lock", python=python)
+        for name, pins in extras.items():
+            yield from list_unmet(project["optional-dependencies"][name], pins=core | pins, lock=f"{platform}-{name}.lock", python=python)
+            yield from list_differing(pins, core=core, lock=f"{platform}-{name}.lock", of=f"{platform}.lock")
+        yield from (f"{platform}-fetch.lock does not hold {name}, which fetch.in asks for: run `make lock`" for name in wanted if name not in fetch)
+        yield from (f"{platform}-fetch.lock holds {name}, {platform}.lock does not: run `make lock`" for name in sorted(fetch.keys() - core.keys()))
+        yield from list_differing(fetch, core=core, lock=f"{platform}-fetch.lock", of=f"{platform}.lock")
 
 
-def list_differing(pins: dict[str, str], *, core: dict[str, str], lock: str) -> Iterator[str]:
+def list_differing(pins: dict[str, str], *, core: dict[str, str], lock: str, of: str) -> Iterator[str]:
     """Yields one line for each package that the lock and the core's hold in different versions."""
     for package in sorted(pins.keys() & core.keys()):
         if pins[package] != core[package]:
-            yield f"{lock} holds {package} {pins[package]}, {CORE}.lock {core[package]}: run `make lock`"
+            yield f"{lock} holds {package} {pins[package]}, {of} {core[package]}: run `make lock`"
 
 
 def read_names(path: Path) -> list[str]:

@@ -7,6 +7,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -18,7 +19,7 @@ from medimg.evaluation.calibration import make_reliability_bins
 from medimg.evaluation.figures import Figure
 
 POSITIVE, NEGATIVE, GUIDE = "#9a3412", "#1d4e89", "#6b7280"
-STYLE = {
+STYLE: Any = {  # The keys are literals to the types of newer versions of matplotlib, strings to those of older ones.
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 11,

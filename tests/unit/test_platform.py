@@ -13,11 +13,14 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("medimg", "components", "pipeline", "kubeflow")
+PLATFORMS = ("py310", "py313")
+HERE = f"py{sys.version_info.major}{sys.version_info.minor}"
 CODE_ONLY = shutil.ignore_patterns("__pycache__")
 
 # Stands where uv stands: notes what it was asked for and makes a .venv that passes for one. The real one takes half a minute and a network.
 RECORDING_UV = """#!/bin/sh
 echo "$@" >> "{log}"
+if [ "$1" = python ]; then exit {without_python}; fi
 if [ "$1" = venv ]; then
   mkdir -p .venv/bin && ln -sf "{python}" .venv/bin/python && echo "VIRTUAL_ENV='$PWD/.venv'" > .venv/bin/activate
 fi
@@ -31,8 +34,15 @@ def write_program(path: Path, text: str) -> Path:
     return path
 
 
-def run(*command: str | Path, folder: Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | ({"PATH": path} if path else {})
+def write_uv(folder: Path, *, without_python: bool = False) -> Path:
+    """Puts the recording uv on the folder's PATH; `without_python` makes it find and download none."""
+    text = RECORDING_UV.format(log=folder / "asked", python=sys.executable, without_python=int(without_python))
+    return write_program(folder / "programs/uv", text)
+
+
+def run(*command: str | Path, folder: Path, path: str | None = None, platform: str | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PLATFORM"}
+    environment |= ({"PATH": path} if path else {}) | ({"PLATFORM": platform} if platform else {})
     return subprocess.run([str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -52,13 +62,14 @@ def test_the_locks_hold_what_the_project_asks_for(check_locks):
     assert (answer.returncode, answer.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("line", ["--extra-index-url https://packages.example/simple", "tfx @ https://packages.example/tfx.whl", "tfx==1.16.0"])
-def test_a_lock_with_an_index_an_address_or_no_hash_is_refused(check_locks, tmp_path, line):
-    lock = tmp_path / "requirements/py310-dev.lock"
+def test_a_lock_with_an_index_an_address_or_no_hash_is_refused(check_locks, tmp_path, line, platform):
+    lock = tmp_path / f"requirements/{platform}-dev.lock"
     lock.write_text(f"{line}\n{lock.read_text()}")
     answer = check_locks()
     assert answer.returncode == 1
-    assert f"py310-dev.lock, line 1: found '{line}'" in answer.stderr
+    assert f"{platform}-dev.lock, line 1: found '{line}'" in answer.stderr
 
 
 @pytest.mark.parametrize(
@@ -106,19 +117,19 @@ def fresh(tmp_path: Path) -> Path:
     """A folder, with a space in its name, as a clone leaves it; `uv` on its PATH only notes what it was asked for."""
     folder = tmp_path / "fresh clone"
     shutil.copytree(REPOSITORY / "setup", folder / "setup", ignore=CODE_ONLY)
-    platform = f"py{sys.version_info.major}{sys.version_info.minor}"
-    for name in (f"{platform}.lock", f"{platform}-volumes.lock", f"{platform}-dev.lock"):
-        write_program(folder / "requirements" / name, name)
+    for platform in PLATFORMS:
+        for name in ("", "-volumes", "-idc", "-dev"):
+            write_program(folder / f"requirements/{platform}{name}.lock", f"{platform}{name}")
+        shutil.copy(REPOSITORY / f"requirements/{platform}.in", folder / "requirements")
     (folder / "pyproject.toml").write_text("")
-    (folder / ".python-version").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
-    write_program(folder / "programs/uv", RECORDING_UV.format(log=folder / "asked", python=sys.executable))
+    write_uv(folder)
     return folder
 
 
 def install(folder: Path, *names: str) -> list[str]:
     """Runs the set-up; returns the sets (core, dev, volumes) that uv was asked to install, in the order of their names."""
     (folder / "asked").unlink(missing_ok=True)
-    answer = run("setup/install.sh", *names, folder=folder, path=f"{folder / 'programs'}:/usr/bin:/bin")
+    answer = run("setup/install.sh", *names, folder=folder, path=f"{folder / 'programs'}:/usr/bin:/bin", platform=HERE)
     assert answer.returncode == 0, answer.stderr
     asked = (folder / "asked").read_text() if (folder / "asked").exists() else ""
     locks = [word for line in asked.splitlines() if line.startswith("pip sync") for word in line.split() if word.endswith(".lock")]
@@ -142,15 +153,14 @@ def test_the_demo_after_the_tests_takes_nothing_away(fresh):
 
 def test_a_new_lock_is_installed_together_with_what_was_there(fresh):
     install(fresh, "core", "dev")
-    lock = next((fresh / "requirements").glob("py???.lock"))
-    lock.write_text("newer")
+    (fresh / f"requirements/{HERE}.lock").write_text("newer")
     assert install(fresh, "core") == ["core", "dev"]
 
 
 def test_a_moved_folder_gets_a_new_environment(fresh):
     install(fresh, "core")
     moved = fresh.rename(fresh.with_name("moved clone"))
-    write_program(moved / "programs/uv", RECORDING_UV.format(log=moved / "asked", python=sys.executable))
+    write_uv(moved)
     assert install(moved, "core") == ["core"]
 
 
@@ -158,6 +168,75 @@ def test_an_unknown_set_is_refused_in_one_line(fresh):
     answer = run("setup/install.sh", "gpu", folder=fresh)
     assert answer.returncode == 1
     assert answer.stderr.splitlines() == ["setup: there is no lock for 'gpu': expected core, volumes, idc or dev"]
+
+
+# The platform
+
+
+def choose(folder: Path, *, glibc: str = "2.41", platform: str | None = None) -> str:
+    """Runs the set-up on a machine with this glibc; returns the line that names the platform, without the part before the name."""
+    answer = f"echo 'glibc {glibc}'" if glibc else "exit 1"  # Other C libraries do not know the name.
+    write_program(folder / "programs/getconf", f"#!/bin/sh\n{answer}\n")
+    lines = run("setup/install.sh", "core", folder=folder, path=f"{folder / 'programs'}:/usr/bin:/bin", platform=platform).stderr.splitlines()
+    chosen = [line for line in lines if line.startswith("setup: platform ")]
+    assert len(chosen) == 1, lines
+    return chosen[0].removeprefix("setup: platform ")
+
+
+@pytest.mark.parametrize("glibc", ["2.39", "2.41", "3.0"])
+def test_the_newer_platform_is_taken_where_glibc_is_new_enough(fresh, glibc):
+    assert choose(fresh, glibc=glibc) == f"py313: Python 3.13, TFX 1.21.0 (glibc {glibc})"
+
+
+@pytest.mark.parametrize(("glibc", "found"), [("2.9", "2.9"), ("2.36", "2.36"), ("2.38", "2.38"), ("", "none")])
+def test_the_older_platform_is_taken_where_glibc_is_older_or_none(fresh, glibc, found):
+    assert choose(fresh, glibc=glibc) == f"py310: Python 3.10, TFX 1.16.0 (py313 needs glibc 2.39 or newer, here is {found})"
+
+
+def test_the_older_platform_is_taken_where_no_newer_python_can_be_had(fresh):
+    write_uv(fresh, without_python=True)
+    assert choose(fresh) == "py310: Python 3.10, TFX 1.16.0 (no Python 3.13 here, and uv could not download one)"
+
+
+@pytest.mark.parametrize(("platform", "glibc"), [("py310", "2.41"), ("py313", "2.36")])
+def test_platform_overrides_the_choice(fresh, platform, glibc):
+    assert choose(fresh, glibc=glibc, platform=platform).startswith(f"{platform}: ")
+    assert choose(fresh, glibc=glibc, platform=platform).endswith("(as PLATFORM says)")
+
+
+def test_an_environment_that_works_keeps_its_platform(fresh):
+    write_uv(fresh, without_python=True)
+    choose(fresh, platform=HERE)
+    write_uv(fresh)
+    assert choose(fresh).startswith(f"{HERE}: ")
+    assert choose(fresh).endswith("(as .venv is; `make clean` chooses anew)")
+
+
+def test_the_locks_of_the_chosen_platform_are_installed(fresh):
+    choose(fresh, platform=HERE)
+    assert f"requirements/{HERE}.lock" in (fresh / "asked").read_text()
+    assert all(f"requirements/{other}" not in (fresh / "asked").read_text() for other in PLATFORMS if other != HERE)
+
+
+@pytest.mark.parametrize("script", ["setup/install.sh", "setup/lock.sh"])
+def test_an_unknown_platform_is_refused_in_one_line(fresh, script):
+    answer = run(script, folder=fresh, path=f"{fresh / 'programs'}:/usr/bin:/bin", platform="py39")
+    assert answer.returncode == 1
+    assert answer.stderr.splitlines() == ["setup: there is no platform 'py39': expected PLATFORM=py313 or PLATFORM=py310"]
+
+
+def test_what_the_trixie_root_needs_and_lacks_is_named_in_one_line(fresh):
+    for program in ("bash", "dirname", "uname", "id", "sed"):
+        (fresh / "few" / program).parent.mkdir(exist_ok=True)
+        (fresh / "few" / program).symlink_to(str(shutil.which(program)))
+    answer = run("setup/trixie.sh", "true", folder=fresh, path=str(fresh / "few"))
+    assert answer.returncode == 1
+    assert len(answer.stderr.splitlines()) == 1
+    assert answer.stderr.startswith("setup: the trixie root needs what is missing here: ")
+    assert answer.stderr.endswith("debootstrap, unshare, flock, git\n")
+
+
+# The rest
 
 
 def test_a_uv_that_does_not_run_is_passed_over(fresh):
@@ -170,7 +249,7 @@ def test_a_uv_that_does_not_run_is_passed_over(fresh):
 
 def test_make_help_names_every_target():
     lines = run("make", "help", folder=REPOSITORY).stdout.splitlines()
-    assert {line.split()[1] for line in lines} == {"help", "setup", "demo", "test", "check", "bench", "lock", "clean"}
+    assert {line.split()[1] for line in lines} == {"help", "setup", "demo", "test", "check", "bench", "lock", "clean", "test-py313"}
 
 
 # The import rules
