@@ -172,20 +172,22 @@ def run(
     previous: Previous = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if anything was quarantined.")] = False,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value, checked against the config; may be repeated.")] = None,
-    beam_args: Annotated[
-        list[str] | None, typer.Option("--beam-arg", help="Passed to Beam as it is, in place of the local runner; may be repeated.")
-    ] = None,
+    beam: Annotated[
+        str, typer.Option("--beam", help="local, dataflow, or flink://, spark:// or portable:// with HOST:PORT of Beam's job server.")
+    ] = "local",
+    beam_args: Annotated[list[str] | None, typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated.")] = None,
 ) -> None:
     """Runs the pipeline. Exit 0 blessed, 3 not blessed, 1 failed, 2 wrong use.
 
     Example: medimg run cmmd_classification --data data --to runs/first --set model.image_size=256,208
+    Example: medimg run cmmd_classification --data data --to runs/first --beam flink://flink:8099 --beam-arg=--parallelism=4
     """
+    from pipeline.beam import parse_beam
     from pipeline.config import load_config
     from pipeline.run_local import run_config
 
-    if any("DaskRunner" in argument for argument in beam_args or []):
-        raise UsageError("Beam's DaskRunner gives wrong results without saying so and is refused; use Flink, Spark or Dataflow")
-    outcome = run_config(load_config(config, overrides=overrides or []), data_root=data, to=to, previous=previous, beam_args=tuple(beam_args or ()))
+    flags = parse_beam(beam, beam_args or ())
+    outcome = run_config(load_config(config, overrides=overrides or []), data_root=data, to=to, previous=previous, beam_args=flags)
     finish((to, outcome), strict=strict)
 
 

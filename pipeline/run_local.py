@@ -7,7 +7,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from medimg.catalogue.build import read_previous
 from medimg.datasets import find_data_set
 from medimg.errors import MedimgError, UsageError, nearest
 from medimg.files import replace_file
+from pipeline.beam import explain_engine, parse_beam, read_flag
 from pipeline.config import Places, RunConfig, to_plain
 from pipeline.schema import write_schema
 
@@ -27,12 +28,6 @@ RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 # As the C library and SQLite say it, where the error has no errno.
 DISK_FULL = ("No space left on device", "database or disk is full")
-# Named in full: what Beam's DirectRunner stands for differs between versions. The image name keeps TFX from building an sdist of itself.
-LOCAL_BEAM = (
-    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    "--direct_running_mode=multi_threading",
-    "--sdk_container_image=unused",
-)
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ def local_places(run: Path, *, data_root: Path, schema: Path, previous: Path | N
         index=str(run / "index.parquet"),
         schema=str(schema),
         previous=str(previous.resolve()) if previous else "",
-        beam_args=beam_args or (*LOCAL_BEAM, f"--direct_num_workers={os.cpu_count() or 1}"),
+        beam_args=beam_args or parse_beam(),
     )
 
 
@@ -124,6 +119,8 @@ def run_config(
         claim_directory(run, config)
         schema = write_schema(config, data_root=data_root, to=run / "schema")
         places = local_places(run, data_root=data_root, schema=schema, previous=previous, beam_args=beam_args)
+        if read_flag(places.beam_args, "job_endpoint"):
+            ask_engine(places, run=run, console=console)
         execute(config, places, run=run, console=console)
         outcome = collect_outcome(config, places, run)
         write_run_file(run, config, data_root=data_root, previous=previous, outcome=outcome)
@@ -157,6 +154,17 @@ def run_lock(run: Path, console: Console) -> Iterator[None]:
         lock.release()
 
 
+def ask_engine(places: Places, *, run: Path, console: Console) -> None:
+    """Raises MedimgError before any work is done, if the engine cannot do it."""
+    console.print("asking Beam's workers for their versions", highlight=False)
+    # Beam takes seconds to import, which the local runner need not pay here.
+    from pipeline.engine import check_engine
+    from pipeline.progress import following
+
+    with following(console, count=0, log=run / "run.log"):
+        check_engine(places.beam_args, run=run, data_root=Path(places.data_root))
+
+
 def execute(config: RunConfig, places: Places, *, run: Path, console: Console) -> None:
     """Builds and runs the DAG; the first failing component's message becomes the one line that the user reads."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -175,10 +183,10 @@ def execute(config: RunConfig, places: Places, *, run: Path, console: Console) -
         try:
             LocalDagRunner().run(dag)
         except Exception as error:
-            raise MedimgError(explain(error, component=progress.current, run=run)) from error
+            raise MedimgError(explain(error, component=progress.current, run=run, flags=places.beam_args)) from error
 
 
-def explain(error: BaseException, *, component: str, run: Path) -> str:
+def explain(error: BaseException, *, component: str, run: Path, flags: Sequence[str] = ()) -> str:
     """One line for a failure inside the pipeline: which component, what happened."""
     cause: BaseException | None = error
     while cause is not None:
@@ -188,6 +196,8 @@ def explain(error: BaseException, *, component: str, run: Path) -> str:
             free = shutil.disk_usage(run).free
             return f"{component}: the disk of {run} is full ({free / 1e6:.0f} MB free); free some space and run again, it continues where it stopped"
         cause = cause.__cause__ or cause.__context__
+    if read_flag(flags, "job_endpoint") and "failed in state" in str(error):
+        return f"{component}: {explain_engine(str(error), flags)} (the whole of it is in {run / 'run.log'}); run again, it continues where it stopped"
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()] or [""]
     # Beam puts the worker's whole traceback into the message; what went wrong is its last line.
     told = lines[-1] if lines[0].startswith("Traceback") else lines[0]
