@@ -79,6 +79,8 @@ def explain_engine(text: str, flags: Sequence[str]) -> str:
     if "No module named" in text or "Can't get attribute" in text:
         missing = re.findall(r"No module named '[^']+'|Can't get attribute '[^']+'", text)
         return f"a worker lacks our package or has another version of it ({missing[-1]}); expected the medimg-tfx that is installed here"
+    if "failed in state" not in text and (details := re.search(r'details = "([^"]*)"', text)):
+        return f"the job server did not take the job: {details[1]}"
     if "finishConnect" in text or "UNAVAILABLE" in text:
         return f"a worker or its pool does not answer (each of the engine's hosts looks for a pool at {pool}); is one running on every host?"
     if "NoResourceAvailable" in text:

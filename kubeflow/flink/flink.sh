@@ -10,7 +10,8 @@
 #   flink.sh worker-pool              on each working host, beside its TaskManager, with our package and its Python first on the PATH
 #
 # MEDIMG_FLINK is the folder of the jars (default ~/.cache/medimg/flink); MEDIMG_FLINK_WORK is for logs and staged files (default a temporary one);
-# PORT is the job server's (8099) or the worker pool's (50000); JOB_HOST the address that the job server listens on (localhost).
+# PORT is the job server's (8099) or the worker pool's (50000); JOB_HOST the address that the job server listens on (localhost), there with
+# ARTIFACT_PORT (8098) for what a job brings with it.
 set -euo pipefail
 
 HERE=$(cd -P "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -77,7 +78,7 @@ write_conf() {
 flink() {
   local class=$1 heap=$2 conf=$3 jars
   jars=$(class_path "$(cluster_jars)" cluster)
-  exec java "${OPENS[@]}" "-Xmx$heap" -cp "$jars" "org.apache.flink.runtime.$class" --configDir "$conf"
+  exec java "${OPENS[@]}" "-Xmx$heap" "-Dlog4j.configurationFile=file:$HERE/conf/log4j2.properties" -cp "$jars" "org.apache.flink.runtime.$class" --configDir "$conf"
 }
 
 main() {
@@ -96,7 +97,7 @@ main() {
       # Embedded there is no other host on which work could be done again.
       if [ "$master" = "[local]" ]; then conf=$(write_conf job-server "restart-strategy.type: none"); else conf=$(write_conf job-server); fi
       exec java "${OPENS[@]}" -Xmx1g -cp "$jars" org.apache.beam.runners.flink.FlinkJobServerDriver "--flink-master=$master" "--flink-conf-dir=$conf" \
-        "--job-host=${JOB_HOST:-localhost}" "--job-port=$port" "--artifact-port=0" "--expansion-port=0" "--artifacts-dir=$WORK/staged"
+        "--job-host=${JOB_HOST:-localhost}" "--job-port=$port" "--artifact-port=${ARTIFACT_PORT:-8098}" "--expansion-port=0" "--artifacts-dir=$WORK/staged"
       ;;
     jobmanager)
       [ $# -eq 2 ] || stop "expected: jobmanager ADDRESS"

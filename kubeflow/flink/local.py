@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from kubeflow.flink.hosts import address_of, hosts, inside
 from medimg.errors import MedimgError
 
 SCRIPT = Path(__file__).with_name("flink.sh")
@@ -23,10 +28,15 @@ START_SECONDS = 90
 
 @dataclass(frozen=True)
 class Flink:
-    """A running engine: the value of --beam, and the flags that go with it."""
+    """A running engine: the value of --beam, the flags that go with it, and its processes by name (`taskmanager-1`, `worker-pool-1` ...)."""
 
     beam: str
     arguments: tuple[str, ...]
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def kill(self, name: str) -> None:
+        """Ends a process and its children at once, as a power cut does."""
+        os.killpg(self.processes[name].pid, signal.SIGKILL)
 
 
 def environment(work: Path, **more: str) -> dict[str, str]:
@@ -96,8 +106,71 @@ def embedded(work: Path, *, parallelism: int = 2) -> Iterator[Flink]:
     """Beam's job server with Flink inside, and one worker pool, on ports of their own."""
     job_port, pool_port = free_port(), free_port()
     with ExitStack() as stack:
-        server = stack.enter_context(running("job-server", "job-server", work=work, PORT=str(job_port)))
+        server = stack.enter_context(running("job-server", "job-server", work=work, PORT=str(job_port), ARTIFACT_PORT=str(free_port())))
         pool = stack.enter_context(running("worker-pool", "worker-pool", work=work, PORT=str(pool_port)))
         wait_for("localhost", pool_port, pool, log=work / "worker-pool.log")
         wait_for("localhost", job_port, server, log=work / "job-server.log")
         yield Flink(f"flink://localhost:{job_port}", (f"--environment_config=localhost:{pool_port}", f"--parallelism={parallelism}"))
+
+
+@contextmanager
+def session_cluster(work: Path, *, workers: int = 2) -> Iterator[Flink]:
+    """A session cluster: JobManager and job server on one host, and on each of the others a TaskManager with its worker pool.
+
+    Raises:
+        MedimgError: not root, no network namespaces, or a process that does not start.
+    """
+    head = address_of(2)
+    with ExitStack() as stack:
+        stack.enter_context(hosts(2, *range(11, 11 + workers)))
+        processes: dict[str, subprocess.Popen[bytes]] = {}
+
+        def start(name: str, host: int, *words: str, **variables: str) -> None:
+            processes[name] = stack.enter_context(running(name, *words, work=work, prefix=inside(host), **variables))
+
+        start("jobmanager", 2, "jobmanager", head)
+        start("job-server", 2, "job-server", f"{head}:8081", JOB_HOST=head)
+        for number in range(1, workers + 1):
+            start(f"taskmanager-{number}", 10 + number, "taskmanager", address_of(10 + number), head)
+            start(f"worker-pool-{number}", 10 + number, "worker-pool")
+        wait_for(head, 8081, processes["jobmanager"], log=work / "jobmanager.log")
+        wait_for(head, 8099, processes["job-server"], log=work / "job-server.log")
+        for number in range(1, workers + 1):
+            wait_for(address_of(10 + number), 50000, processes[f"worker-pool-{number}"], log=work / f"worker-pool-{number}.log")
+        wait_for_workers(head, workers)
+        yield Flink(f"flink://{head}:8099", (f"--parallelism={workers}",), processes)
+
+
+def wait_for_workers(head: str, count: int) -> None:
+    """Waits until the JobManager counts so many TaskManagers; raises MedimgError with the number found."""
+    deadline, found = time.monotonic() + START_SECONDS, 0
+    while time.monotonic() < deadline:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"http://{head}:8081/overview", timeout=10) as answer:
+            found = json.load(answer)["taskmanagers"]
+        if found >= count:
+            return
+        time.sleep(0.5)
+    raise MedimgError(f"{found} of {count} TaskManagers have registered within {START_SECONDS} s; their logs say why")
+
+
+def main() -> None:
+    """A session cluster until Ctrl-C."""
+    parser = argparse.ArgumentParser(description="A Flink session cluster on this machine, each host a network namespace. Needs root.")
+    parser.add_argument("--hosts", type=int, default=2, help="working hosts: a TaskManager and a worker pool each")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "medimg-flink", help="folder for logs")
+    options = parser.parse_args()
+    options.work.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Else it would end without taking the hosts away.
+    try:
+        fetch_jars("job-server", "cluster")
+        with session_cluster(options.work, workers=options.hosts) as flink:
+            print(f"logs in {options.work}; hand to medimg run: --beam {flink.beam} " + " ".join(f"--beam-arg={one}" for one in flink.arguments))
+            signal.pause()
+    except KeyboardInterrupt:
+        print("stopped")
+    except MedimgError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
