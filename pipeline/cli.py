@@ -38,6 +38,13 @@ def expect_folder(path: Path) -> Path:
 DataSetName = Annotated[str, typer.Argument(help="Name of a data set: cmmd, folder.", metavar="DATASET")]
 DataRoot = Annotated[Path, typer.Option("--data", help="Folder of images and clinical tables; only read.")]
 Previous = Annotated[Path | None, typer.Option("--previous", help="An earlier catalogue: its groups keep their split.")]
+Metadata = Annotated[
+    str | None,
+    typer.Option(
+        "--metadata",
+        help="Store that runs share: a SQLite file, mysql:// or postgresql://USER@HOST:PORT/DATABASE with its password in MEDIMG_METADATA_PASSWORD.",
+    ),
+]
 
 
 @app.command()
@@ -176,6 +183,7 @@ def run(
         str, typer.Option("--beam", help="local, dataflow, or flink://, spark:// or portable:// with HOST:PORT of Beam's job server.")
     ] = "local",
     beam_args: Annotated[list[str] | None, typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated.")] = None,
+    metadata: Metadata = None,
 ) -> None:
     """Runs the pipeline. Exit 0 blessed, 3 not blessed, 1 failed, 2 wrong use.
 
@@ -187,7 +195,7 @@ def run(
     from pipeline.run_local import run_config
 
     flags = parse_beam(beam, beam_args or ())
-    outcome = run_config(load_config(config, overrides=overrides or []), data_root=data, to=to, previous=previous, beam_args=flags)
+    outcome = run_config(load_config(config, overrides=overrides or []), data_root=data, to=to, previous=previous, beam_args=flags, metadata=metadata)
     finish((to, outcome), strict=strict)
 
 
@@ -223,6 +231,7 @@ def lineage(
     directory: Annotated[Path | None, typer.Argument(help="A run's directory.", metavar="RUN")] = None,
     patient: Annotated[str | None, typer.Option("--patient", help="Id of a patient (or other group).")] = None,
     within: Annotated[Path | None, typer.Option("--in", help="Folder of runs to search for the patient.")] = None,
+    metadata: Metadata = None,
 ) -> None:
     """What made a run's model, or which runs and models saw a patient.
 
@@ -233,9 +242,9 @@ def lineage(
     from pipeline.results import print_lineage, print_patient
 
     if patient and within:
-        print_patient(patient, within)
+        print_patient(patient, within, metadata=metadata)
     elif directory and not patient:
-        print_lineage(directory)
+        print_lineage(directory, metadata=metadata)
     else:
         raise UsageError("give a run's directory, or --patient ID together with --in DIR")
 
