@@ -25,9 +25,10 @@ from kubeflow.uris import is_uri, to_local
 from kubeflow.versions import installed_versions
 from medimg.errors import UsageError, nearest
 from medimg.files import replace_file
+from pipeline.beam import parse_beam
 from pipeline.config import Places, RunConfig
 from pipeline.deployment import Deployment, Resources
-from pipeline.run_local import LOCAL_BEAM, resolve_config
+from pipeline.run_local import resolve_config
 
 Target = Literal["kfp", "vertex"]
 COMMAND = ("python", "-m", "kubeflow.entrypoint")
@@ -50,7 +51,8 @@ class Request:
         root: URI under which the platform keeps the artifacts.
         parameters: `name=value`, the defaults of the pipeline's parameters.
         data: a copy of the data, or a part of it, for data sets whose classes and columns only the data tell.
-        beam_args: passed to Beam as they are, in place of the local runner.
+        beam: where Beam's work is done, see `pipeline.beam.parse_beam`.
+        beam_args: further flags for Beam, which win.
     """
 
     images: tuple[str, ...]
@@ -58,6 +60,7 @@ class Request:
     target: Target = "kfp"
     parameters: tuple[str, ...] = ()
     data: Path | None = None
+    beam: str = "local"
     beam_args: tuple[str, ...] = ()
 
 
@@ -208,7 +211,7 @@ def make_dag(config: RunConfig, request: Request, *, state: str) -> Any:
         checkpoints=f"{state}/checkpoints",
         index=f"{state}/index.parquet",
         schema=f"data:text/plain;base64,{base64.b64encode(schema).decode()}",
-        beam_args=request.beam_args or (*LOCAL_BEAM, f"--direct_num_workers={math.ceil(config.deployment.of('CaseExampleGen').cpu)}"),
+        beam_args=make_beam_flags(config, request),
     )
     fingerprints = Fingerprints(
         data="",
@@ -219,6 +222,13 @@ def make_dag(config: RunConfig, request: Request, *, state: str) -> Any:
         weights=weights_fingerprint(config.model.weights),
     )
     return create_pipeline(config, places, fingerprints)
+
+
+def make_beam_flags(config: RunConfig, request: Request) -> tuple[str, ...]:
+    """Beam's flags; in the pod itself as many workers as it has cores."""
+    cores = math.ceil(config.deployment.of("CaseExampleGen").cpu)
+    own = (f"--direct_num_workers={cores}",) if request.beam == "local" else ()
+    return parse_beam(request.beam, (*own, *request.beam_args))
 
 
 def complete_task(pipeline: dict[str, Any], name: str, *, resources: Resources, target: Target) -> None:

@@ -38,6 +38,13 @@ def expect_folder(path: Path) -> Path:
 DataSetName = Annotated[str, typer.Argument(help="Name of a data set: cmmd, folder.", metavar="DATASET")]
 DataRoot = Annotated[Path, typer.Option("--data", help="Folder of images and clinical tables; only read.")]
 Previous = Annotated[Path | None, typer.Option("--previous", help="An earlier catalogue: its groups keep their split.")]
+Metadata = Annotated[
+    str | None,
+    typer.Option(
+        "--metadata",
+        help="Store that runs share: a SQLite file, mysql:// or postgresql://USER@HOST:PORT/DATABASE with its password in MEDIMG_METADATA_PASSWORD.",
+    ),
+]
 
 
 @app.command()
@@ -172,20 +179,24 @@ def run(
     previous: Previous = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if anything was quarantined.")] = False,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value, checked against the config; may be repeated.")] = None,
-    beam_args: Annotated[
-        list[str] | None, typer.Option("--beam-arg", help="Passed to Beam as it is, in place of the local runner; may be repeated.")
-    ] = None,
+    beam: Annotated[
+        str, typer.Option("--beam", help="local, dataflow, or flink://, spark:// or portable:// with HOST:PORT of Beam's job server.")
+    ] = "local",
+    beam_args: Annotated[list[str] | None, typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated.")] = None,
+    metadata: Metadata = None,
 ) -> None:
     """Runs the pipeline. Exit 0 blessed, 3 not blessed, 1 failed, 2 wrong use.
 
     Example: medimg run cmmd_classification --data data --to runs/first --set model.image_size=256,208
+
+    Example: medimg run cmmd_classification --data data --to runs/first --beam flink://flink:8099 --beam-arg=--parallelism=4
     """
+    from pipeline.beam import parse_beam
     from pipeline.config import load_config
     from pipeline.run_local import run_config
 
-    if any("DaskRunner" in argument for argument in beam_args or []):
-        raise UsageError("Beam's DaskRunner gives wrong results without saying so and is refused; use Flink, Spark or Dataflow")
-    outcome = run_config(load_config(config, overrides=overrides or []), data_root=data, to=to, previous=previous, beam_args=tuple(beam_args or ()))
+    flags = parse_beam(beam, beam_args or ())
+    outcome = run_config(load_config(config, overrides=overrides or []), data_root=data, to=to, previous=previous, beam_args=flags, metadata=metadata)
     finish((to, outcome), strict=strict)
 
 
@@ -221,6 +232,7 @@ def lineage(
     directory: Annotated[Path | None, typer.Argument(help="A run's directory.", metavar="RUN")] = None,
     patient: Annotated[str | None, typer.Option("--patient", help="Id of a patient (or other group).")] = None,
     within: Annotated[Path | None, typer.Option("--in", help="Folder of runs to search for the patient.")] = None,
+    metadata: Metadata = None,
 ) -> None:
     """What made a run's model, or which runs and models saw a patient.
 
@@ -231,9 +243,9 @@ def lineage(
     from pipeline.results import print_lineage, print_patient
 
     if patient and within:
-        print_patient(patient, within)
+        print_patient(patient, within, metadata=metadata)
     elif directory and not patient:
-        print_lineage(directory)
+        print_lineage(directory, metadata=metadata)
     else:
         raise UsageError("give a run's directory, or --patient ID together with --in DIR")
 
@@ -248,7 +260,8 @@ def compile_spec(
     parameters: Annotated[list[str] | None, typer.Option("--parameter", help="Default of data_root or previous, name=value.")] = None,
     data: Annotated[Path | None, typer.Option("--data", help="The data or a part, if only they tell the classes and columns.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value, checked against the config; may be repeated.")] = None,
-    beam_args: Annotated[list[str] | None, typer.Option("--beam-arg", help="Passed to Beam as it is, in place of the local runner.")] = None,
+    beam: Annotated[str, typer.Option("--beam", help="As for medimg run.")] = "local",
+    beam_args: Annotated[list[str] | None, typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated.")] = None,
 ) -> None:
     """Writes the pipeline as a spec for Kubeflow Pipelines or Vertex AI.
 
@@ -258,7 +271,7 @@ def compile_spec(
     from pipeline.config import load_config
 
     loaded = load_config(config, overrides=overrides or [])
-    request = Request(tuple(images), root, find_target(target), tuple(parameters or ()), data, tuple(beam_args or ()))
+    request = Request(tuple(images), root, find_target(target), tuple(parameters or ()), data, beam, tuple(beam_args or ()))
     write_spec(compile_config(loaded, request), to, config=loaded)
     typer.echo(f"{loaded.name} for {target} in {to}")
 

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from pipeline.store import open_store as open_store
+
 DONE = (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED)
 OUTPUT_EVENTS = (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
 INPUT_EVENTS = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
-
-
-def open_store(path: Path) -> MetadataStore:
-    """The SQLite store of a run, opened for reading and writing; hold the run's lock while a pipeline may write."""
-    config = mlmd.ConnectionConfig()
-    config.sqlite.filename_uri = str(path)
-    return MetadataStore(config)
 
 
 @dataclass(frozen=True)
@@ -55,9 +49,11 @@ def outputs_of(store: MetadataStore, execution: int) -> dict[str, list[mlmd.Arti
     return outputs
 
 
-def live_artifacts(store: MetadataStore, kind: str) -> list[mlmd.Artifact]:
-    """Artifacts of a type whose execution ended well; one that was killed leaves others behind."""
-    return [one for one in store.get_artifacts_by_type(kind) if one.state == mlmd.Artifact.LIVE]
+def live_artifacts(store: MetadataStore, kind: str, *, pipeline: str) -> list[mlmd.Artifact]:
+    """A pipeline's artifacts of a type whose execution ended well; one that was killed leaves others behind."""
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    artifacts = store.get_artifacts_by_context(context.id) if context else []
+    return [one for one in artifacts if one.type == kind and one.state == mlmd.Artifact.LIVE]
 
 
 def walk_up(store: MetadataStore, artifact: int) -> Iterator[tuple[mlmd.Execution, list[mlmd.Artifact]]]:

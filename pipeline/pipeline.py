@@ -16,7 +16,6 @@ from tfx.components import (
     Transform,
 )
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
-from tfx.orchestration import metadata
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 
@@ -28,6 +27,7 @@ from components.eval_config import make_eval_config
 from components.report_gen.component import ReportGen
 from pipeline.config import Places, RunConfig
 from pipeline.fingerprints import Fingerprints
+from pipeline.store import make_connection
 
 SPLITS = ("train", "eval", "test")
 
@@ -131,7 +131,7 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
         code=code.report,
     )
     return Pipeline(
-        pipeline_name=config.name,
+        pipeline_name=places.pipeline or config.name,
         pipeline_root=places.pipeline_root,
         components=[
             catalogue_gen,
@@ -148,7 +148,7 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
             report_gen,
         ],
         enable_cache=True,
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(places.metadata),
+        metadata_connection_config=make_connection(places.metadata, password=places.metadata_password),
         beam_pipeline_args=list(places.beam_args),
     )
 

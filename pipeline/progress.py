@@ -83,9 +83,21 @@ class Progress(logging.Handler):
         return self.steps[-1].name if self.steps else "start"
 
 
+class Discreet(logging.Formatter):
+    """Leaves out a password: TFX logs the whole connection to its store."""
+
+    def __init__(self, form: str, *, secret: str) -> None:
+        super().__init__(form)
+        self._secret = secret
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text.replace(self._secret, "***") if self._secret else text
+
+
 @contextmanager
-def following(console: Console, *, count: int, log: Path) -> Iterator[Progress]:
-    """Sends all logging to `log` and the progress of `count` components to the console, and puts logging back at the end."""
+def following(console: Console, *, count: int, log: Path, secret: str = "") -> Iterator[Progress]:
+    """Sends all logging to `log`, without `secret`, and the progress of `count` components to the console; puts logging back at the end."""
     root = logging.getLogger()
     # These two carry handlers of their own that write to stderr.
     talkers = [logging.getLogger(name) for name in ("absl", "tensorflow")]
@@ -93,7 +105,7 @@ def following(console: Console, *, count: int, log: Path) -> Iterator[Progress]:
     verbosity = absl_logging.get_verbosity()
     progress = Progress(console, count)
     file = logging.FileHandler(log)
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    file.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s", secret=secret))
     root.handlers[:] = [file, progress]
     root.setLevel(logging.INFO)
     for logger in talkers:

@@ -16,7 +16,7 @@ from medimg.catalogue.provenance import PROVENANCE
 from medimg.errors import UsageError, one_line
 from medimg.evaluation.figures import Figure, compare_reports, format_figure, read_metrics
 from medimg.evaluation.gates import OVERALL
-from pipeline.run_local import RUN_FILE, Outcome, read_run_file, run_lock
+from pipeline.run_local import RUN_FILE, Outcome, locate_store, read_run_file, run_lock, store_lock
 
 
 def print_outcome(run: Path, outcome: Outcome, *, console: Console | None = None) -> tuple[bool, int]:
@@ -110,17 +110,25 @@ def rewrite_report(run: Path) -> None:
     render_bundle(run / "report")
 
 
-def print_lineage(run: Path, *, console: Console | None = None) -> None:
-    """From the pushed model (or, not blessed, the trained one) back to the catalogue: who made what, with counts and hashes."""
-    from pipeline.lineage import latest_nodes, open_store, properties_of, walk_up
+def print_lineage(run: Path, *, metadata: str | None = None, console: Console | None = None) -> None:
+    """From the pushed model (or, not blessed, the trained one) back to the catalogue: who made what, with counts and hashes.
+
+    `metadata` is where the run's store is now, if not where `run.json` says.
+    """
+    from pipeline.lineage import latest_nodes, properties_of, walk_up
+    from pipeline.store import open_store, resolve_store
 
     console = console or Console()
     facts = read_run_file(run)
     if facts["state"] != "finished":
         raise UsageError(f"{run}: the run has not finished")
-    with run_lock(run, console):
-        store = open_store(run / facts["store"])
-        pushed = latest_nodes(store, facts["config"]["name"])["Pusher"].outputs["pushed_model"][0]
+    where = resolve_store(metadata) if metadata else facts["store"]
+    with run_lock(run, console), store_lock(run, where, console):
+        store = open_store(locate_store(run, where))
+        nodes = latest_nodes(store, facts["pipeline"])
+        if "Pusher" not in nodes:
+            raise UsageError(f"{locate_store(run, where)} knows nothing of {run}; expected the store that it was run with")
+        pushed = nodes["Pusher"].outputs["pushed_model"][0]
         steps = list(walk_up(store, pushed.id))
         names = {kind.id: kind.name.rsplit(".", 1)[-1] for kind in store.get_execution_types()}
     console.print(f"pushed model: {facts['pushed'] or 'none, the model was not blessed'}", highlight=False)
@@ -164,10 +172,14 @@ def name_origin(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {one_line(str(values[name]))}" for name in PROVENANCE if name in values)
 
 
-def print_patient(patient: str, within: Path, *, console: Console | None = None) -> None:
-    """Every run below a folder whose catalogue holds the patient: the split, and the models that came of it."""
+def print_patient(patient: str, within: Path, *, metadata: str | None = None, console: Console | None = None) -> None:
+    """Every run below a folder whose catalogue holds the patient: the split, and the models that came of it.
+
+    `metadata` is the store that the runs share now, if not where each `run.json` says.
+    """
     from medimg.catalogue.tables import read_catalogue
-    from pipeline.lineage import live_artifacts, open_store, walk_down
+    from pipeline.lineage import live_artifacts, walk_down
+    from pipeline.store import open_store, parse_database, resolve_store
 
     console = console or Console()
     runs = sorted(path.parent for path in within.rglob(RUN_FILE)) if within.is_dir() else []
@@ -177,12 +189,14 @@ def print_patient(patient: str, within: Path, *, console: Console | None = None)
     for column in ("run", "catalogue", "split", "status", "cases", "models made from it"):
         table.add_column(column, overflow="fold")
     for run in runs:
-        if not (run / "metadata.sqlite").exists():
+        facts = read_run_file(run)
+        where = resolve_store(metadata) if metadata else facts["store"]
+        if not (parse_database(where) or Path(locate_store(run, where)).exists()):
             continue
-        with run_lock(run, console):
-            store = open_store(run / "metadata.sqlite")
-            catalogues = live_artifacts(store, "components.Catalogue")
-            models = {model.id for model in live_artifacts(store, "Model")}
+        with run_lock(run, console), store_lock(run, where, console):
+            store = open_store(locate_store(run, where))
+            catalogues = live_artifacts(store, "components.Catalogue", pipeline=facts["pipeline"])
+            models = {model.id for model in live_artifacts(store, "Model", pipeline=facts["pipeline"])}
             models_of = {one.id: sorted(walk_down(store, [one.id]) & models) for one in catalogues}
         for artifact in catalogues:
             # By component, channel and execution below the run as it lies now: the store has the path that it was written to.

@@ -7,8 +7,9 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,16 @@ from medimg.catalogue.build import read_previous
 from medimg.datasets import find_data_set
 from medimg.errors import MedimgError, UsageError, nearest
 from medimg.files import replace_file
+from pipeline.beam import explain_engine, parse_beam, read_flag
 from pipeline.config import Places, RunConfig, to_plain
 from pipeline.schema import write_schema
+from pipeline.store import PASSWORD, open_store, parse_database, resolve_store
 
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
+STORE_FILE = "metadata.sqlite"
 # As the C library and SQLite say it, where the error has no errno.
 DISK_FULL = ("No space left on device", "database or disk is full")
-# Named in full: what Beam's DirectRunner stands for differs between versions. The image name keeps TFX from building an sdist of itself.
-LOCAL_BEAM = (
-    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    "--direct_running_mode=multi_threading",
-    "--sdk_container_image=unused",
-)
 
 
 @dataclass(frozen=True)
@@ -54,18 +52,22 @@ class Outcome:
     report: str
 
 
-def local_places(run: Path, *, data_root: Path, schema: Path, previous: Path | None, beam_args: tuple[str, ...] = ()) -> Places:
-    """Everything of a run under one directory."""
+def local_places(
+    run: Path, *, data_root: Path, schema: Path, previous: Path | None, beam_args: tuple[str, ...] = (), store: str = STORE_FILE, pipeline: str = ""
+) -> Places:
+    """Everything of a run under one directory, save a store that runs share."""
     return Places(
         data_root=str(data_root.resolve()),
         pipeline_root=str(run / "artifacts"),
-        metadata=str(run / "metadata.sqlite"),
+        metadata=locate_store(run, store),
+        metadata_password=os.environ.get(PASSWORD, ""),
+        pipeline=pipeline,
         serving=str(run / "models"),
         checkpoints=str(run / "checkpoints"),
         index=str(run / "index.parquet"),
         schema=str(schema),
         previous=str(previous.resolve()) if previous else "",
-        beam_args=beam_args or (*LOCAL_BEAM, f"--direct_num_workers={os.cpu_count() or 1}"),
+        beam_args=beam_args or parse_beam(),
     )
 
 
@@ -102,12 +104,21 @@ def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
 
 
 def run_config(
-    config: RunConfig, *, data_root: Path, to: Path, previous: Path | None = None, beam_args: tuple[str, ...] = (), console: Console | None = None
+    config: RunConfig,
+    *,
+    data_root: Path,
+    to: Path,
+    previous: Path | None = None,
+    beam_args: tuple[str, ...] = (),
+    metadata: str | None = None,
+    console: Console | None = None,
 ) -> Outcome:
     """Runs the pipeline under `to` and writes `run.json` there.
 
+    `metadata` is the URI of a store that runs share (pipeline.store); without it a run has its own, or keeps the one it was started with.
+
     Raises:
-        UsageError: the data root is missing, or `to` belongs to another config.
+        UsageError: the data root is missing, or `to` belongs to another config or keeps its metadata elsewhere.
         MedimgError: a component failed; the message names it.
     """
     console = console or Console()
@@ -124,41 +135,89 @@ def run_config(
     if run.is_dir() and any(run.iterdir()) and not any((run / name).exists() for name in (RUN_FILE, LOCK_FILE)):
         raise UsageError(f"{run} is not empty and holds no {RUN_FILE}; choose another --to")
     run.mkdir(parents=True, exist_ok=True)
-    with run_lock(run, console):
-        claim_directory(run, config)
+    with run_lock(run, console), ExitStack() as stack:
+        facts = claim_directory(run, config, metadata)
+        stack.enter_context(store_lock(run, facts["store"], console))
         schema = write_schema(config, data_root=data_root, to=run / "schema")
-        places = local_places(run, data_root=data_root, schema=schema, previous=previous, beam_args=beam_args)
+        places = local_places(
+            run, data_root=data_root, schema=schema, previous=previous, beam_args=beam_args, store=facts["store"], pipeline=facts["pipeline"]
+        )
+        if parse_database(places.metadata):
+            open_store(places.metadata)  # Before any work is done.
+        if read_flag(places.beam_args, "job_endpoint"):
+            ask_engine(places, run=run, console=console)
         execute(config, places, run=run, console=console)
         outcome = collect_outcome(config, places, run)
-        write_run_file(run, config, data_root=data_root, previous=previous, outcome=outcome)
+        write_run_file(run, config, data_root=data_root, previous=previous, outcome=outcome, facts=facts)
     return outcome
 
 
-def claim_directory(run: Path, config: RunConfig) -> None:
-    """Makes the directory this config's, or checks that it is."""
+def claim_directory(run: Path, config: RunConfig, metadata: str | None = None) -> dict[str, Any]:
+    """Makes the directory this config's, or checks that it is. Returns its `run.json`."""
+    metadata = metadata and resolve_store(metadata)
     if not (run / RUN_FILE).exists():
-        write_json(run / RUN_FILE, {"config": to_plain(config), "state": "started"})
-        return
+        # In a store that runs share each needs a name of its own, which stays when its directory is moved.
+        name = config.name if not metadata else f"{config.name}-{uuid.uuid4().hex[:8]}"
+        write_json(run / RUN_FILE, {"config": to_plain(config), "state": "started", "store": metadata or STORE_FILE, "pipeline": name})
     known = read_run_file(run)
     if (known["config"]["name"], known["config"]["data_set"]) != (config.name, config.data_set):
         raise UsageError(
             f"{run} belongs to config {known['config']['name']} ({known['config']['data_set']}), not to {config.name}; choose another --to"
         )
+    if metadata and metadata != known["store"]:
+        raise UsageError(f"{run} keeps its metadata in {known['store']}, not in {metadata}; choose another --to, or leave --metadata out")
+    return known
+
+
+def locate_store(run: Path, store: str) -> str:
+    """The URI of the store that `run.json` names: a file, from the run's directory, or a database."""
+    return store if parse_database(store) else str(run / store)
 
 
 @contextmanager
 def run_lock(run: Path, console: Console) -> Iterator[None]:
-    """One run at a time per SQLite store, which two writers at once can break; a second one says so and waits."""
-    lock = FileLock(run / LOCK_FILE)
+    """One run at a time per directory and its SQLite store, which two writers at once can break; a second one says so and waits."""
+    with file_lock(run / LOCK_FILE, console, what=run):
+        yield
+
+
+@contextmanager
+def store_lock(run: Path, store: str, console: Console) -> Iterator[None]:
+    """The same for a SQLite store that runs share; a database takes several writers."""
+    if parse_database(store) or store == STORE_FILE:
+        yield
+        return
+    path = Path(locate_store(run, store))
+    if not path.parent.is_dir():
+        raise UsageError(f"--metadata {path}: no folder {path.parent}, expected one for the SQLite file")
+    with file_lock(path.with_name(f"{path.name}.lock"), console, what=path):
+        yield
+
+
+@contextmanager
+def file_lock(path: Path, console: Console, *, what: Path) -> Iterator[None]:
+    """Holds a lock file; says what it waits for, if another holds it."""
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        console.print(f"another run is using {run}; waiting for it to end", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"another run is using {what}; waiting for it to end", highlight=False, markup=False, soft_wrap=True)
         lock.acquire()
     try:
         yield
     finally:
         lock.release()
+
+
+def ask_engine(places: Places, *, run: Path, console: Console) -> None:
+    """Raises MedimgError before any work is done, if the engine cannot do it."""
+    console.print("asking Beam's workers for their versions", highlight=False)
+    # Beam takes seconds to import, which the local runner need not pay here.
+    from pipeline.engine import check_engine
+    from pipeline.progress import following
+
+    with following(console, count=0, log=run / "run.log"):
+        check_engine(places.beam_args, run=run, data_root=Path(places.data_root))
 
 
 def execute(config: RunConfig, places: Places, *, run: Path, console: Console) -> None:
@@ -175,14 +234,14 @@ def execute(config: RunConfig, places: Places, *, run: Path, console: Console) -
     from pipeline.progress import following
 
     dag = create_pipeline(config, places, fingerprints)
-    with following(console, count=len(dag.components), log=run / "run.log") as progress:
+    with following(console, count=len(dag.components), log=run / "run.log", secret=places.metadata_password) as progress:
         try:
             LocalDagRunner().run(dag)
         except Exception as error:
-            raise MedimgError(explain(error, component=progress.current, run=run)) from error
+            raise MedimgError(explain(error, component=progress.current, run=run, flags=places.beam_args)) from error
 
 
-def explain(error: BaseException, *, component: str, run: Path) -> str:
+def explain(error: BaseException, *, component: str, run: Path, flags: Sequence[str] = ()) -> str:
     """One line for a failure inside the pipeline: which component, what happened."""
     cause: BaseException | None = error
     while cause is not None:
@@ -192,6 +251,8 @@ def explain(error: BaseException, *, component: str, run: Path) -> str:
             free = shutil.disk_usage(run).free
             return f"{component}: the disk of {run} is full ({free / 1e6:.0f} MB free); free some space and run again, it continues where it stopped"
         cause = cause.__cause__ or cause.__context__
+    if read_flag(flags, "job_endpoint") and "failed in state" in str(error):
+        return f"{component}: {explain_engine(str(error), flags)} (the whole of it is in {run / 'run.log'}); run again, it continues where it stopped"
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()] or [""]
     # Beam puts the worker's whole traceback into the message; what went wrong is its last line.
     told = lines[-1] if lines[0].startswith("Traceback") else lines[0]
@@ -201,9 +262,9 @@ def explain(error: BaseException, *, component: str, run: Path) -> str:
 def collect_outcome(config: RunConfig, places: Places, run: Path) -> Outcome:
     """Reads blessing, gates and paths back from the store and puts the report where people look for it."""
     from medimg.evaluation.bundle import read_facts
-    from pipeline.lineage import latest_nodes, open_store, properties_of
+    from pipeline.lineage import latest_nodes, properties_of
 
-    nodes = latest_nodes(open_store(Path(places.metadata)), config.name)
+    nodes = latest_nodes(open_store(places.metadata), places.pipeline or config.name)
     report = Path(nodes["ReportGen"].outputs["report"][0].uri)
     shutil.rmtree(run / "report", ignore_errors=True)
     shutil.copytree(report, run / "report")
@@ -227,7 +288,7 @@ def relative(uri: str, run: Path) -> str:
     return os.path.relpath(uri, run)
 
 
-def write_run_file(run: Path, config: RunConfig, *, data_root: Path, previous: Path | None, outcome: Outcome) -> None:
+def write_run_file(run: Path, config: RunConfig, *, data_root: Path, previous: Path | None, outcome: Outcome, facts: Mapping[str, Any]) -> None:
     """Names config, store, catalogue, model and report of a finished run."""
     write_json(
         run / RUN_FILE,
@@ -236,7 +297,8 @@ def write_run_file(run: Path, config: RunConfig, *, data_root: Path, previous: P
             "state": "finished",
             "data_root": os.path.relpath(data_root.resolve(), run),
             "previous": os.path.relpath(previous.resolve(), run) if previous else "",
-            "store": "metadata.sqlite",
+            "store": facts["store"],
+            "pipeline": facts["pipeline"],
             "log": "run.log",
             **dataclasses.asdict(outcome),
         },
@@ -249,7 +311,8 @@ def read_run_file(run: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((run / RUN_FILE).read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise UsageError(f"{run} is not a run: {RUN_FILE} cannot be read ({error.__class__.__name__})") from None
-    return content
+    # A run of before the two were written has its own store.
+    return {"store": STORE_FILE, "pipeline": content["config"]["name"], **content}
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

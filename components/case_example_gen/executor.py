@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from medimg.errors import MedimgError, UnreadableFile
 from medimg.examples import record_to_examples
 from medimg.ingest import Ingest
 from medimg.records import read_record
+
+PART = ".part-"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +49,11 @@ class WriteShard(beam.DoFn):
 
         rejects: list[dict[str, Any]] = []
         written = 0
-        # A name outside the split's folder: whatever reads the folder takes every file in it.
-        temporary = os.path.join(os.path.dirname(os.path.dirname(shard.path)), f".{shard.split}-{os.path.basename(shard.path)}-{os.getpid()}")
+        # A name outside the split's folder, of which whatever reads it takes every file; its own in every attempt: an engine that has given up
+        # a host starts the shard on another one, where the process ids may be the same.
+        temporary = os.path.join(
+            os.path.dirname(os.path.dirname(shard.path)), f"{PART}{shard.split}-{os.path.basename(shard.path)}-{uuid.uuid4().hex}"
+        )
         with tf.io.TFRecordWriter(temporary) as writer:
             for case in shard.cases:
                 try:
@@ -88,6 +94,9 @@ class Executor(BaseBeamExecutor):
                 | "Gather" >> beam.combiners.ToList()
                 | "Note" >> beam.Map(write_rejects, os.path.join(rejects_uri, Rejects.FILE))
             )
+        # What a worker had begun when it was killed, and another one has written since.
+        for left in Path(examples.uri).glob(f"{PART}*"):
+            left.unlink(missing_ok=True)
         # file_format stays unset: the readers then take the compression from the name, and PNG gains nothing from gzip.
         examples.split_names = artifact_utils.encode_split_names(sorted(splits))
         examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")

@@ -1,0 +1,88 @@
+"""Where Beam's work is done: `--beam ENGINE` and `--beam-arg` as Beam's own flags."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Sequence
+
+from medimg.errors import UsageError
+
+# The image name, here and below, keeps TFX from building an sdist of itself for the workers to install.
+NO_SDIST = "--sdk_container_image=unused"
+# Named in full: what Beam's DirectRunner stands for differs between versions.
+LOCAL = ("--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner", "--direct_running_mode=multi_threading", NO_SDIST)
+WORKER_POOL = "localhost:50000"
+PORTABLE = (
+    "--runner=PortableRunner",
+    # One worker pool beside each of the engine's workers (kubeflow/flink/README.md), so that the same words mean another pool on each host.
+    "--environment_type=EXTERNAL",
+    f"--environment_config={WORKER_POOL}",
+    # Beam takes it for the deadline of a whole job too, and its default is a minute: a week.
+    "--job_server_timeout=604800",
+    # Else each stage of a job starts a Python process of its own, which imports TensorFlow.
+    "--environment_cache_millis=30000",
+    # Else each job calls `pip freeze`, for a list that nobody reads.
+    "--experiments=disable_logging_submission_environment",
+    NO_SDIST,
+)
+ENGINES = ("flink", "spark", "portable")
+NEEDED_BY_DATAFLOW = ("project", "region", "temp_location", "sdk_container_image")
+# How an exception of ours reads in the text of a failed job.
+OWN_ERROR = re.compile(r"^medimg\.errors\.\w+: (.+?)(?: \[while running '.*'\])?$", re.MULTILINE)
+EXPECTED = "expected local, dataflow, or flink://, spark:// or portable:// with HOST:PORT of Beam's job server"
+
+
+def parse_beam(engine: str = "local", arguments: Sequence[str] = ()) -> tuple[str, ...]:
+    """Beam's flags for an engine, followed by `arguments`, of which each wins over a flag of the same name.
+
+    Raises:
+        UsageError: an engine or an address that cannot be read, Dataflow without the flags that it needs, or Beam's DaskRunner.
+    """
+    if "dask" in engine.lower() or any("DaskRunner" in argument for argument in arguments):
+        raise UsageError("Beam's DaskRunner gives wrong results without saying so and is refused; use Flink, Spark or Dataflow")
+    for argument in arguments:
+        if not argument.startswith("--"):
+            raise UsageError(f"--beam-arg {argument}: expected a flag of Beam with its value, such as --beam-arg=--parallelism=4")
+    if engine == "local":
+        return (*LOCAL, f"--direct_num_workers={os.cpu_count() or 1}", *arguments)
+    if engine == "dataflow":
+        missing = [f"--{name}" for name in NEEDED_BY_DATAFLOW if not any(argument.startswith(f"--{name}=") for argument in arguments)]
+        if missing:
+            raise UsageError(f"--beam dataflow also needs {', '.join(missing)}; give each as --beam-arg=--NAME=VALUE")
+        return ("--runner=DataflowRunner", *arguments)
+    name, separator, address = engine.partition("://")
+    if not separator or name not in ENGINES:
+        raise UsageError(f"--beam {engine}: {EXPECTED}")
+    if not (found := re.fullmatch(r"[^\s/:@]+:(\d+)", address)) or not 0 < int(found[1]) < 65536:
+        raise UsageError(f"--beam {engine}: {address!r} is no HOST:PORT; {EXPECTED}")
+    flags = (*PORTABLE, f"--job_endpoint={address}", *arguments)
+    if not re.fullmatch("[1-9][0-9]*", parallelism := read_flag(flags, "parallelism", "1")):
+        raise UsageError(f"--beam-arg --parallelism={parallelism}: expected the number of workers that work at the same time")
+    return flags
+
+
+def read_flag(flags: Sequence[str], name: str, default: str = "") -> str:
+    """The value of one of Beam's flags; of several, the last."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(f"--{name}", default=default)
+    value: str = getattr(parser.parse_known_args(list(flags))[0], name)
+    return value
+
+
+def explain_engine(text: str, flags: Sequence[str]) -> str:
+    """One line for what an engine says of a failed job, which often holds the whole traceback of a worker and of the engine."""
+    pool = read_flag(flags, "environment_config", WORKER_POOL)
+    if own := OWN_ERROR.findall(text):
+        return str(own[-1])
+    if "No module named" in text or "Can't get attribute" in text:
+        missing = re.findall(r"No module named '[^']+'|Can't get attribute '[^']+'", text)
+        return f"a worker lacks our package or has another version of it ({missing[-1]}); expected the medimg-tfx that is installed here"
+    if "failed in state" not in text and (details := re.search(r'details = "([^"]*)"', text)):
+        return f"the job server did not take the job: {details[1]}"
+    if "finishConnect" in text or "UNAVAILABLE" in text:
+        return f"a worker or its pool does not answer (each of the engine's hosts looks for a pool at {pool}); is one running on every host?"
+    if "NoResourceAvailable" in text:
+        return "the engine has too few free slots; expected as many as --parallelism says"
+    return next((line.strip() for line in text.partition("failed in state FAILED: ")[2].splitlines() if line.strip()), text.strip())[:300]
