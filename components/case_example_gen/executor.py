@@ -19,6 +19,7 @@ from medimg.cases import Case
 from medimg.catalogue.tables import Catalogue, catalogue_cases, read_catalogue
 from medimg.errors import MedimgError, UnreadableFile
 from medimg.examples import record_to_examples
+from medimg.files import replace_file
 from medimg.ingest import Ingest
 from medimg.records import read_record
 
@@ -151,4 +152,5 @@ def write_rejects(outcomes: list[str], path: str) -> None:
         written[outcome["split"]] = written.get(outcome["split"], 0) + outcome["written"]
     rejects = sorted((reject for outcome in parsed for reject in outcome["rejects"]), key=lambda reject: (reject["case_id"], reject["reason"]))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps({"written": dict(sorted(written.items())), "rejects": rejects}, indent=1))
+    text = json.dumps({"written": dict(sorted(written.items())), "rejects": rejects}, indent=1)
+    replace_file(Path(path), write=lambda temporary: temporary.write_text(text))

@@ -21,9 +21,14 @@ def address_of(number: int) -> str:
     return f"{NETWORK}.{number}"
 
 
+def name_of(number: int) -> str:
+    """The namespace of a host."""
+    return f"{PREFIX}{number}"
+
+
 def inside(number: int) -> tuple[str, ...]:
     """What a command begins with to run on a host."""
-    return "ip", "netns", "exec", f"{PREFIX}{number}"
+    return "ip", "netns", "exec", name_of(number)
 
 
 @contextmanager
@@ -50,7 +55,7 @@ def hosts(*numbers: int) -> Iterator[None]:
 
 def add_host(number: int) -> None:
     """One namespace with a cable to the bridge."""
-    name, cable = f"{PREFIX}{number}", f"medimg-v{number}"
+    name, cable = name_of(number), f"medimg-v{number}"
     ip("netns", "add", name)
     ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
     ip("link", "set", cable, "master", BRIDGE, "up")

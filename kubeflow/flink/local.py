@@ -28,11 +28,18 @@ START_SECONDS = 90
 
 @dataclass(frozen=True)
 class Flink:
-    """A running engine: the value of --beam, the flags that go with it, and its processes by name (`taskmanager-1`, `worker-pool-1` ...)."""
+    """A running engine.
+
+    Attributes:
+        beam, arguments: the value of --beam, and the flags that go with it.
+        processes: by name: `taskmanager-1`, `worker-pool-1` ...
+        hosts: numbers of the working hosts, where each is a network namespace.
+    """
 
     beam: str
     arguments: tuple[str, ...]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    hosts: tuple[int, ...] = ()
 
     def kill(self, name: str) -> None:
         """Ends a process and its children at once, as a power cut does."""
@@ -122,7 +129,8 @@ def session_cluster(work: Path, *, workers: int = 2) -> Iterator[Flink]:
     """
     head = address_of(2)
     with ExitStack() as stack:
-        stack.enter_context(hosts(2, *range(11, 11 + workers)))
+        working = tuple(range(11, 11 + workers))
+        stack.enter_context(hosts(2, *working))
         processes: dict[str, subprocess.Popen[bytes]] = {}
 
         def start(name: str, host: int, *words: str, **variables: str) -> None:
@@ -130,15 +138,15 @@ def session_cluster(work: Path, *, workers: int = 2) -> Iterator[Flink]:
 
         start("jobmanager", 2, "jobmanager", head)
         start("job-server", 2, "job-server", f"{head}:8081", JOB_HOST=head)
-        for number in range(1, workers + 1):
-            start(f"taskmanager-{number}", 10 + number, "taskmanager", address_of(10 + number), head)
-            start(f"worker-pool-{number}", 10 + number, "worker-pool")
+        for number, host in enumerate(working, start=1):
+            start(f"taskmanager-{number}", host, "taskmanager", address_of(host), head)
+            start(f"worker-pool-{number}", host, "worker-pool")
         wait_for(head, 8081, processes["jobmanager"], log=work / "jobmanager.log")
         wait_for(head, 8099, processes["job-server"], log=work / "job-server.log")
-        for number in range(1, workers + 1):
-            wait_for(address_of(10 + number), 50000, processes[f"worker-pool-{number}"], log=work / f"worker-pool-{number}.log")
+        for number, host in enumerate(working, start=1):
+            wait_for(address_of(host), 50000, processes[f"worker-pool-{number}"], log=work / f"worker-pool-{number}.log")
         wait_for_workers(head, workers)
-        yield Flink(f"flink://{head}:8099", (f"--parallelism={workers}",), processes)
+        yield Flink(f"flink://{head}:8099", (f"--parallelism={workers}",), processes, working)
 
 
 def wait_for_workers(head: str, count: int) -> None:

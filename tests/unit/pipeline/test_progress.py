@@ -60,3 +60,9 @@ def test_a_failure_takes_the_status_line_away(tmp_path):
     with pytest.raises(RuntimeError) as caught:
         fail_in_a_component(tmp_path, Console(file=io.StringIO(), force_terminal=True))
     assert caught.value.args[0].spinner is None
+
+
+def test_the_log_leaves_out_the_password_of_the_store(tmp_path):
+    with following(Console(file=io.StringIO()), count=0, log=tmp_path / "run.log", secret="word-of-the-store"):
+        logging.getLogger("absl").info("Using connection config: password: %r", "word-of-the-store")
+    assert "password: '***'" in (tmp_path / "run.log").read_text()
