@@ -1,22 +1,26 @@
 """`medimg fetch` against `s5cmd cp` and `curl` from one loopback S3 server, same files; its memory; and how long 10,000 series take to plan.
 
-    python benchmarks/bench_fetch.py [--patients 60] [--rounds 3]
+    python benchmarks/bench_fetch.py [--patients 60] [--most-patients 150] [--rounds 3] [--write]
 
 s5cmd and curl write what comes and check nothing; medimg compares size and MD5, hashes with SHA-256, parses every file, syncs it to disk and writes
-a receipt. The three take turns in every round. All figures are of whole commands, start-up included.
+a receipt. "s5cmd cp, md5sum, sha256sum" is what the same two hashes cost a shell script. All take turns in every round. All figures are of whole
+commands, start-up included. Seconds of CPU are the command's own, without the server's.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import json
 import os
-import resource
-import shutil
+import platform
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -29,101 +33,162 @@ from tests.fakes.archive import CmmdArchive, choose_series, publish
 
 WORKERS = 8
 ROWS, COLUMNS = 2294, 1914
+LARGE = 4
+"""Times the rows and the columns of an image of CMMD: files of 70 MB."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Wall time and peak memory of one command."""
+    """Wall time, time on the processors, and peak memory of one command."""
 
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
 
 
-def measure(command: list[str], environment: dict[str, str]) -> Measured:
-    began = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    _, status, usage = os.wait4(process.pid, 0)
-    took = time.perf_counter() - began
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise SystemExit(f"{command[:4]}: {process.stderr.read().decode() if process.stderr else ''}")
-    return Measured(took, usage.ru_maxrss * 1024)
+# In a small process of its own: after a fork from this one, which draws images, a command would be said to have had this one's memory.
+MEASURE = """
+import json, resource, subprocess, sys, time
+began = time.perf_counter()
+code = subprocess.call(sys.argv[1:], stdout=subprocess.DEVNULL)
+seconds, used = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([seconds, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024]))
+sys.exit(code)
+"""
 
 
-def medimg_command(archive: CmmdArchive, to: Path, patients: int) -> list[str]:
+def measure(command: list[str], environment: Mapping[str, str]) -> Measured:
+    done = subprocess.run([sys.executable, "-c", MEASURE, *command], env=environment, text=True, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{command[:4]}: {done.stderr}")
+    return Measured(*json.loads(done.stdout))
+
+
+def environment_of(archive: CmmdArchive) -> dict[str, str]:
+    """Without the proxy that counts: it would be the slowest part."""
+    return {**archive.environment, "MEDIMG_IDC_URL": archive.s3.url}
+
+
+def medimg_command(to: Path, patients: int) -> list[str]:
     command = [sys.executable, "-m", "pipeline.cli", "fetch", "cmmd", "--to", str(to), "--source", "idc"]
     return [*command, "--patients", str(patients), "--seed", "1", "--workers", str(WORKERS)]
 
 
-def s5cmd_command(archive: CmmdArchive, to: Path, folder: Path) -> list[str]:
+def s5cmd_command(archive: CmmdArchive, series: list[Series], to: Path) -> list[str]:
     """One copy per series, as idc-index's manifests have it."""
     to.mkdir(parents=True)
-    manifest = folder / "s5cmd.txt"
-    manifest.write_text("".join(f"cp s3://{one.bucket}/{one.key}/* {to}/{one.uid}/\n" for one in archive.series))
+    manifest = to.with_suffix(".s5cmd")
+    manifest.write_text("".join(f"cp s3://{one.bucket}/{one.key}/* {to}/{one.uid}/\n" for one in series))
     program = str(Path(sys.executable).with_name("s5cmd"))
     return [program, "--no-sign-request", "--endpoint-url", archive.s3.url, "--numworkers", str(WORKERS), "run", str(manifest)]
 
 
-def curl_command(archive: CmmdArchive, to: Path, folder: Path) -> list[str]:
+def hashing_command(archive: CmmdArchive, series: list[Series], to: Path) -> list[str]:
+    """The same, then both hashes of each file, on all cores."""
+    copy = shlex.join(s5cmd_command(archive, series, to))
+    return [
+        "bash",
+        "-c",
+        f"set -e; {copy}; for sum in md5sum sha256sum; do find {to} -name '*.dcm' -print0 | xargs -0 -n 8 -P {os.cpu_count()} $sum; done",
+    ]
+
+
+def curl_command(archive: CmmdArchive, series: list[Series], to: Path) -> list[str]:
     to.mkdir(parents=True)
-    wanted = folder / "curl.txt"
-    urls = (f"{archive.s3.url}/{bucket}/{key}" for bucket in sorted({one.bucket for one in archive.series}) for key in archive.s3.keys(bucket))
+    wanted = to.with_suffix(".curl")
+    urls = [f"{archive.s3.url}/{one.bucket}/{key}" for one in series for key in archive.s3.keys(one.bucket, prefix=f"{one.key}/")]
     wanted.write_text("".join(f'url = "{url}"\noutput = "{to}/{url.rsplit("/", 1)[1]}"\n' for url in urls))
-    return ["curl", "-sS", "--fail", "--parallel", "--parallel-max", str(WORKERS), "-K", str(wanted)]
+    return ["curl", "--silent", "--no-progress-meter", "--fail", "--parallel", "--parallel-max", str(WORKERS), "-K", str(wanted)]
 
 
-def compare(archive: CmmdArchive, *, patients: int, rounds: int) -> None:
-    size = sum(path.stat().st_size for path in archive.tree.rglob("*.dcm"))
-    environment = {**archive.environment, "MEDIMG_IDC_URL": archive.s3.url}
-    makers: dict[str, Callable[[Path, Path], list[str]]] = {
-        "medimg fetch": lambda to, folder: medimg_command(archive, to, patients),
-        "s5cmd cp": lambda to, folder: s5cmd_command(archive, to, folder),
-        "curl": lambda to, folder: curl_command(archive, to, folder),
+def compare(archive: CmmdArchive, *, patients: int, rounds: int) -> Iterator[str]:
+    """Throughput of the four, in lines for a person."""
+    series = choose_series(patients, 1)
+    sizes = [path.stat().st_size for one in series for path in (archive.tree / one.uid).glob("*.dcm")]
+    makers: dict[str, Callable[[Path], list[str]]] = {
+        "medimg fetch": lambda to: medimg_command(to, patients),
+        "s5cmd cp": lambda to: s5cmd_command(archive, series, to),
+        "s5cmd cp, md5sum, sha256sum": lambda to: hashing_command(archive, series, to),
+        "curl": lambda to: curl_command(archive, series, to),
     }
-    results: dict[str, list[float]] = {name: [] for name in makers}
+    results: dict[str, list[Measured]] = {name: [] for name in makers}
+    again = []
     for number in range(rounds):
-        names = list(makers)[number % 3 :] + list(makers)[: number % 3]
-        for name in names:
+        for name in list(makers)[number % 4 :] + list(makers)[: number % 4]:
             with tempfile.TemporaryDirectory() as folder:
                 to = Path(folder) / "data"
-                results[name].append(measure(makers[name](to, Path(folder)), environment).seconds)
+                results[name].append(measure(makers[name](to), environment_of(archive)))
                 came = sum(path.stat().st_size for path in to.rglob("*.dcm"))
-                assert came == size, (name, came, size)
-    print(f"{size / 1e6:,.0f} MB in {sum(1 for _ in archive.tree.rglob('*.dcm'))} files, {WORKERS} at a time, {rounds} rounds")
-    for name, seconds in results.items():
-        print(f"  {name:<14} median {median(seconds):6.2f} s  {size / 1e6 / median(seconds):7.1f} MB/s   ({min(seconds):.2f} to {max(seconds):.2f})")
-    for other in ("s5cmd cp", "curl"):
-        ratios = [b / a for a, b in zip(results["medimg fetch"], results[other], strict=True)]
-        print(f"  throughput against {other}: {median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})")
+                assert came == sum(sizes), (name, came, sum(sizes))
+                if name == "medimg fetch":
+                    again.append(measure(makers[name](to), environment_of(archive)))
+    yield f"{sum(sizes) / 1e6:,.0f} MB in {len(sizes)} files, {WORKERS} at a time, {rounds} interleaved rounds, medians (least to most):"
+    yield ""
+    for name, found in results.items():
+        seconds, cpu = [one.seconds for one in found], median(one.cpu_seconds for one in found)
+        rate = sum(sizes) / 1e6 / median(seconds)
+        yield f"- {name}: {median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f}), {rate:.0f} MB/s; {cpu:.2f} s of CPU"
+    idle, cpu = (median(getattr(one, name) for one in again) for name in ("seconds", "cpu_seconds"))
+    yield f"- the same medimg fetch again, nothing to come: {idle:.2f} s; {cpu:.2f} s of CPU"
+    for other in list(makers)[1:]:
+        ratios = [b.seconds / a.seconds for a, b in zip(results["medimg fetch"], results[other], strict=True)]
+        yield f"- throughput against {other}: {median(ratios):.2f}x ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
-def compare_memory(archive: CmmdArchive, *, patients: int) -> None:
-    environment = {**archive.environment, "MEDIMG_IDC_URL": archive.s3.url}
-    for count in (max(1, patients // 10), patients):
-        with tempfile.TemporaryDirectory() as folder:
-            peak = measure(medimg_command(archive, Path(folder) / "data", count), environment).peak_bytes
-            print(f"  peak memory of {count} patients: {peak / 1e6:.0f} MB")
+def measure_peak(archive: CmmdArchive, patients: int) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        peak = measure(medimg_command(Path(folder) / "data", patients), environment_of(archive)).peak_bytes
+        return f"- peak memory of {patients} patients: {peak / 1e6:.0f} MB"
 
 
-def time_planning() -> None:
+def time_planning() -> str:
     some = choose_series(1775, 0)
     many = [replace(some[index % len(some)], uid=f"1.2.{index}", patient_id=f"P{index // 2:05d}") for index in range(10_000)]
     began = time.perf_counter()
     chosen: list[Series] = select(many, Selection(patients=2500, seed=3, where="label <> 'Benign'"))
-    print(f"  10,000 series planned in {time.perf_counter() - began:.2f} s ({len(chosen):,} chosen)")
+    return f"- 10,000 series planned in {time.perf_counter() - began:.2f} s (goal < 5 s; {len(chosen):,} chosen)"
+
+
+def show_load() -> str:
+    return f"load of the last minute {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+
+
+@contextmanager
+def published(patients: int, *, scale: int) -> Iterator[CmmdArchive]:
+    """An archive of so many patients, with images `scale` times as high and wide as CMMD's."""
+    size = {"rows": scale * ROWS, "columns": scale * COLUMNS}
+    with tempfile.TemporaryDirectory() as folder, publish(choose_series(patients, 1), Path(folder), page=1000, **size) as archive:
+        yield archive
+
+
+def run(patients: int, most_patients: int, rounds: int) -> Iterator[str]:
+    """The whole report, line by line."""
+    yield f"Python {platform.python_version()}, {show_load()} before"
+    with published(most_patients, scale=1) as archive:
+        yield from compare(archive, patients=patients, rounds=rounds)
+        yield measure_peak(archive, most_patients // 10)
+        yield measure_peak(archive, most_patients)
+    with published(1, scale=LARGE) as archive:
+        yield f"{measure_peak(archive, 1)} with files of {LARGE * LARGE * ROWS * COLUMNS / 1e6:.0f} MB"
+    yield time_planning()
+    yield f"- {show_load()} after"
 
 
 def main() -> None:
+    """Measures and prints, and writes if asked to."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--patients", type=int, default=60)
+    parser.add_argument("--most-patients", type=int, default=150)
     parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    time_planning()
-    with tempfile.TemporaryDirectory() as folder:
-        with publish(choose_series(arguments.patients, 1), Path(folder), rows=ROWS, columns=COLUMNS, page=1000) as archive:
-            compare(archive, patients=arguments.patients, rounds=arguments.rounds)
-            compare_memory(archive, patients=arguments.patients)
-        shutil.rmtree(folder, ignore_errors=True)
-    print(f"  (this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB)")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    today = datetime.date.today()
+    lines = [f"# Fetch, {today}", ""]
+    for line in run(options.patients, options.most_patients, options.rounds):
+        print(line, flush=True)
+        lines.append(line)
+    if options.write:
+        Path(__file__).with_name(f"fetch_{today:%Y%m%d}.md").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
