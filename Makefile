@@ -1,6 +1,6 @@
 # Everything sets itself up: no target needs another one run before it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-py313 check bench lock clean
+.PHONY: help setup demo test test-py313 test-image check bench lock clean
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 # A command's output, only if it fails.
@@ -28,6 +28,9 @@ endif
 # Not for a machine that is on that platform by itself: there `make test` does it.
 test-py313: ## the same tests on Python 3.13 and TFX 1.21, in a Debian trixie root (needs root and debootstrap); a part: TESTS=tests/unit
 	@setup/trixie.sh make test $(if $(TESTS),TESTS='$(TESTS)')
+
+test-image: setup ## the images, built and run as strangers would (needs docker, 20 GB, half an hour)
+	@MEDIMG_TEST_IMAGE=1 $(BIN)/python -m pytest tests/e2e/test_image.py
 
 check: setup ## style, types, import rules, locks
 	@echo "check: style" && $(call quietly,$(BIN)/ruff check .) && $(call quietly,$(BIN)/ruff format --check .)

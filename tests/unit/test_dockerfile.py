@@ -78,48 +78,82 @@ def read_stages() -> list[Stage]:
 
 
 STAGES = {stage.name: stage for stage in read_stages()}
-FETCH, PIPELINE = STAGES["fetch"], read_stages()[-1]
+# What is handed on; the other stages are left behind with all that they know.
+IMAGES = ("fetch", "run", "gpu")
+PARENTS = {name: rest.partition(" AS ")[0] for keyword, rest in read_instructions() if keyword == "FROM" for name in [rest.partition(" AS ")[2]]}
+PLATFORMS = ("py310", "py313")
+
+
+def lineage(name: str) -> list[Stage]:
+    """The stages that an image is made of, the base first."""
+    return [*lineage(PARENTS[name]), STAGES[name]] if name in STAGES else []
+
+
+def all_of(name: str, keyword: str) -> list[str]:
+    return [rest for stage in lineage(name) for rest in stage.all(keyword)]
 
 
 def test_without_a_target_the_image_of_the_pipeline_is_built():
-    assert PIPELINE.name == ""
-    assert "--from=build /opt/medimg /opt/medimg" in PIPELINE.all("COPY")
+    assert read_stages()[-1] == Stage("")
+    assert PARENTS[""] == "run"
 
 
-@pytest.mark.parametrize("stage", [FETCH, PIPELINE], ids=["fetch", "pipeline"])
-def test_an_image_runs_the_command_and_not_as_root(stage):
-    assert json.loads(stage.last("ENTRYPOINT")) == ["medimg"]
-    assert stage.last("USER").partition(":")[0] not in ("", "root", "0")
-
-
-def test_the_fetch_image_runs_under_any_user_and_keeps_data_in_a_volume():
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_runs_the_command_under_any_user_but_not_as_root_by_default(name):
+    assert [json.loads(entry) for entry in all_of(name, "ENTRYPOINT")] == [["medimg"]]
     # A number, because a cluster that refuses root cannot know who a name is.
-    assert FETCH.last("USER") == "1000:1000"
-    assert FETCH.last("VOLUME") == "/data"
-    assert any("mkdir --mode 1777 /data" in command for command in FETCH.all("RUN"))
-    assert "HOME=/tmp" in FETCH.last("ENV")
+    assert all_of(name, "USER") == ["1000:1000"]
+    assert any("HOME=/tmp" in line for line in all_of(name, "ENV"))
+    (folder,) = all_of(name, "WORKDIR")
+    assert any(re.search(rf"mkdir --mode 1777 .*{folder}\b", command) for command in all_of(name, "RUN"))
 
 
-def test_the_fetch_image_holds_what_its_lock_names_and_nothing_else():
-    commands = [command for command in STAGES["fetch-build"].all("RUN") if "install" in command]
-    assert ["--require-hashes" in command or ("--no-deps" in command and "--no-build-isolation" in command) for command in commands] == [True, True]
-    assert "py310-fetch.lock" in commands[0]
-    assert FETCH.all("COPY") == ["--from=fetch-build /opt/medimg /opt/medimg"]
-    assert not [command for command in FETCH.all("RUN") if "install" in command or "apt-get" in command]
+def test_the_fetch_image_keeps_data_in_a_volume():
+    assert STAGES["fetch"].last("VOLUME") == STAGES["fetch"].last("WORKDIR") == "/data"
 
 
-def test_no_layer_names_an_index_or_a_secret():
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_tries_its_command_while_it_is_built(name):
+    assert STAGES[name].last("RUN").startswith("medimg ")
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_takes_packages_and_sources_from_the_build_and_installs_nothing_itself(name):
+    packages = {"fetch": "fetch-packages", "run": "packages", "gpu": "gpu-packages"}[name]
+    assert all_of(name, "COPY") == [f"--from={packages} /opt/venv /opt/venv", "--from=sources /opt/medimg /opt/medimg"]
+    assert not [command for command in all_of(name, "RUN") if "install" in command or "apt-get" in command]
+    assert all_of(name, "ARG") == []
+
+
+def test_every_package_comes_from_a_lock_with_hashes():
+    installs = [command for stage in STAGES.values() for command in stage.all("RUN") if "$INSTALL" in command or "pip install" in command]
+    assert len(installs) == 4
+    assert [command for command in installs if "--require-hashes" not in command] == ["$INSTALL --target /opt/medimg ."]
+    assert any("--no-deps --no-build-isolation" in line for line in STAGES["tools"].all("ENV"))
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_build_for_each_platform_finds_its_locks(platform):
+    text = "\n".join(rest for _, rest in read_instructions()).replace("${PLATFORM}", platform).replace("$PLATFORM", platform)
+    locks = set(re.findall(r"requirements/[\w-]+\.lock", text.replace("$extra", "volumes")))
+    assert locks == {f"requirements/{platform}{part}.lock" for part in ("", "-fetch", "-volumes", "-gpu")}
+    assert all((REPOSITORY / lock).is_file() for lock in locks)
+
+
+def test_no_instruction_names_a_host_or_a_secret():
     for keyword, rest in read_instructions():
-        assert not re.search(r"://|index|token|password|secret|credential|netrc|pip\.conf|_proxy", rest, re.IGNORECASE), f"{keyword} {rest}"
+        if (keyword, rest) != ("ARG", "PIP_INDEX_URL"):  # Known to build stages only, and without a value of ours.
+            assert not re.search(r"://|index|token|password|secret|credential|netrc|pip\.conf|_proxy", rest, re.IGNORECASE), f"{keyword} {rest}"
 
 
-def test_what_the_images_copy_is_in_the_repository_and_in_the_build_context():
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_what_the_images_copy_is_in_the_repository_and_in_the_build_context(platform):
     context = {line.removeprefix("!") for line in (REPOSITORY / ".dockerignore").read_text().split() if line.startswith("!")}
     for stage in STAGES.values():
         for copied in stage.all("COPY"):
-            for source in copied.split()[:-1] if not copied.startswith("--from") else ():
-                assert (REPOSITORY / source).exists()
-                assert source == "." or source.partition("/")[0] in context
+            for source in copied.replace("${PLATFORM}", platform).split()[:-1] if not copied.startswith("--from") else ():
+                assert list(REPOSITORY.glob(source))
+                assert {source, source.partition("/")[0]} & context
 
 
 # The fetch lock, installed as the image installs it

@@ -1,0 +1,145 @@
+"""The images of the Dockerfile, built here by a container engine and run as strangers would: no network, a read-only root, a user nobody knows.
+
+Not part of `make test`: the build takes minutes and 10 GB. `make test-image` runs it. Where no registry can be reached the base is made on the spot.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BASE = "python:3.13-slim-trixie"
+HARDENED = ("--read-only", "--tmpfs", "/tmp", "--user", "12345", "--network", "none", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+# Where Debian and Ubuntu keep the certificates that a machine trusts beside the public ones: its proxy's.
+CERTIFICATES = Path("/usr/local/share/ca-certificates")
+LIST_UNCOMPILED = """
+import importlib.util, pathlib
+folders = ["/opt/medimg", *importlib.util.find_spec("tfx").submodule_search_locations]
+modules = [module for folder in folders for module in pathlib.Path(folder).rglob("*.py")]
+print(*[module for module in modules if not pathlib.Path(importlib.util.cache_from_source(module)).exists()])
+"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),
+    pytest.mark.skipif("MEDIMG_TEST_IMAGE" not in os.environ, reason="the images are built for minutes: `make test-image` does it"),
+]
+
+
+def call(*command: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    answer = subprocess.run([str(part) for part in command], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert not check or answer.returncode == 0, f"{' '.join(answer.args[:4])} ...: {answer.stdout[-2000:]}{answer.stderr[-2000:]}"
+    return answer
+
+
+def run_image(image: str, *words: str, options: tuple[str, ...] = HARDENED, entrypoint: str = "medimg") -> str:
+    """What a container of the image prints, both streams; it must end with 0."""
+    answer = call("docker", "run", "--rm", *options, "--entrypoint", entrypoint, image, *words)
+    return answer.stdout + answer.stderr
+
+
+def find_base() -> str:
+    """The Dockerfile's own base where a registry can be reached, else one made here."""
+    if call("docker", "pull", "--quiet", BASE, check=False).returncode == 0:
+        return BASE
+    answer = call("setup/base_image.sh", "py313", check=False)
+    if answer.returncode:
+        pytest.skip(f"no registry answers, and {answer.stderr.splitlines()[-1].removeprefix('setup: ')}")
+    return answer.stdout.strip()
+
+
+def read_certificates() -> str:
+    return "".join(path.read_text() for path in sorted(CERTIFICATES.glob("*.crt")))
+
+
+@pytest.fixture(scope="module")
+def build():
+    """Builds a target and returns the image's name. The way to the packages is this machine's, and only the build gets to know it."""
+    if call("docker", "version", check=False).returncode:
+        pytest.skip("no container engine answers `docker version`")
+    base = find_base()
+    given = {"BASE_PY313": base, "BASE_PY310": base, "CA_CERTIFICATE": read_certificates(), "PIP_INDEX_URL": os.environ.get("PIP_INDEX_URL", "")}
+    arguments = [part for name, value in given.items() if value for part in ("--build-arg", f"{name}={value}")]
+
+    def build(target: str) -> str:
+        name = f"medimg-test:{target}"
+        call("docker", "build", "--network", "host", "--target", target, *arguments, "--tag", name, ".")
+        return name
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def image(build) -> str:
+    return build("run")
+
+
+@pytest.fixture(scope="module")
+def fetch_image(build) -> str:
+    return build("fetch")
+
+
+def test_the_image_shows_its_commands(image):
+    assert "Usage: medimg" in call("docker", "run", "--rm", *HARDENED, image).stdout
+
+
+def test_the_demo_ends_blessed_without_a_network_a_writable_root_or_a_known_user(image, tmp_path):
+    tmp_path.chmod(0o777)
+    lines = run_image(image, "demo", "--to", "/runs/demo", options=(*HARDENED, "--volume", f"{tmp_path}:/runs")).splitlines()
+    assert "BLESSED" in lines
+    assert (tmp_path / "demo/run/report/report.html").is_file()
+
+
+def test_both_images_plan_a_fetch_without_a_network(image, fetch_image):
+    for one in (image, fetch_image):
+        assert "CC BY 4.0" in run_image(one, "fetch", "cmmd", "--to", "/tmp/cmmd", "--patients", "40", "--dry-run")
+
+
+def test_the_image_holds_what_a_worker_of_beam_and_a_task_on_kubeflow_start(image):
+    for module in ("apache_beam.runners.worker.worker_pool_main", "kubeflow.entrypoint"):
+        assert "usage" in run_image(image, "-m", module, "--help", entrypoint="python").lower()
+
+
+def test_an_image_is_not_root_by_default(image, fetch_image):
+    for one in (image, fetch_image):
+        assert call("docker", "image", "inspect", "--format", "{{.Config.User}}", one).stdout.strip() == "1000:1000"
+
+
+def test_the_image_holds_no_tools_of_the_build(image):
+    assert run_image(image, "-c", "command -v gcc g++ cc make pip pip3 || true", entrypoint="sh") == ""
+
+
+def test_the_image_holds_no_pip_no_cache_no_tests_and_no_program_that_becomes_root(image):
+    unwanted = "-perm /6000 -o -path '*/pip/__main__.py' -o -path '*/tests/test_*.py' -o -path '/root/.cache/*'"
+    assert run_image(image, "-c", f"find / -xdev -type f '(' {unwanted} ')' 2>/dev/null || true", entrypoint="sh") == ""
+
+
+def test_every_module_of_ours_and_of_tfx_is_compiled(image):
+    assert run_image(image, "-c", LIST_UNCOMPILED, entrypoint="python") == "\n"
+
+
+def test_no_layer_tells_of_the_way_that_the_build_took(image, fetch_image):
+    for one in (image, fetch_image):
+        told = call("docker", "history", "--no-trunc", one).stdout + call("docker", "image", "inspect", one).stdout
+        assert not re.search(r"CERTIFICATE|PIP_|INDEX|_proxy", told, re.IGNORECASE)
+        assert run_image(one, "-c", "ls /usr/local/share/ca-certificates /etc/pip.conf /root/.netrc 2>/dev/null || true", entrypoint="sh").split()[1:] == []
+
+
+@pytest.mark.skipif(not read_certificates(), reason="this machine has no certificate of its own")
+def test_no_file_holds_the_certificate_of_the_proxy(image, fetch_image):
+    line = read_certificates().splitlines()[5]
+    for one in (image, fetch_image):
+        assert run_image(one, "-c", f"grep -rlsF '{line}' /etc /opt /root /usr /var || true", entrypoint="sh") == ""
+
+
+@pytest.mark.parametrize("target", ["run", "fetch"])
+def test_an_image_is_no_larger_than_the_readme_says(build, target):
+    size = int(call("docker", "image", "inspect", "--format", "{{.Size}}", build(target)).stdout)
+    said = re.search(rf"^\| `{target}` \|.*\| ([\d.]+) GB \|$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    assert said
+    assert size / 1e9 <= float(said[1]) + 0.005
