@@ -127,7 +127,10 @@ def test_no_layer_tells_of_the_way_that_the_build_took(image, fetch_image):
     for one in (image, fetch_image):
         told = call("docker", "history", "--no-trunc", one).stdout + call("docker", "image", "inspect", one).stdout
         assert not re.search(r"CERTIFICATE|PIP_|INDEX|_proxy", told, re.IGNORECASE)
-        assert run_image(one, "-c", "ls /usr/local/share/ca-certificates /etc/pip.conf /root/.netrc 2>/dev/null || true", entrypoint="sh").split()[1:] == []
+        assert (
+            run_image(one, "-c", "ls /usr/local/share/ca-certificates /etc/pip.conf /root/.netrc 2>/dev/null || true", entrypoint="sh").split()[1:]
+            == []
+        )
 
 
 @pytest.mark.skipif(not read_certificates(), reason="this machine has no certificate of its own")
