@@ -249,7 +249,7 @@ def test_a_uv_that_does_not_run_is_passed_over(fresh):
 
 def test_make_help_names_every_target():
     lines = run("make", "help", folder=REPOSITORY).stdout.splitlines()
-    assert {line.split()[1] for line in lines} == {"help", "setup", "demo", "test", "check", "bench", "lock", "clean", "test-py313"}
+    assert {line.split()[1] for line in lines} == {"help", "setup", "demo", "test", "check", "bench", "lock", "clean", "test-py313", "test-image"}
 
 
 # The import rules
