@@ -115,7 +115,7 @@ def test_the_image_holds_no_tools_of_the_build(image):
 
 
 def test_the_image_holds_no_pip_no_cache_no_tests_and_no_program_that_becomes_root(image):
-    unwanted = "-perm /6000 -o -path '*/pip/__main__.py' -o -path '*/tests/test_*.py' -o -path '/root/.cache/*'"
+    unwanted = r"-perm /6000 -o -path '*/pip/__main__.py' -o -regex '.*/tests/test_[^/]*[.]py' -o -path '/root/.cache/*'"
     assert run_image(image, "-c", f"find / -xdev -type f '(' {unwanted} ')' 2>/dev/null || true", entrypoint="sh") == ""
 
 
@@ -127,10 +127,7 @@ def test_no_layer_tells_of_the_way_that_the_build_took(image, fetch_image):
     for one in (image, fetch_image):
         told = call("docker", "history", "--no-trunc", one).stdout + call("docker", "image", "inspect", one).stdout
         assert not re.search(r"CERTIFICATE|PIP_|INDEX|_proxy", told, re.IGNORECASE)
-        assert (
-            run_image(one, "-c", "ls /usr/local/share/ca-certificates /etc/pip.conf /root/.netrc 2>/dev/null || true", entrypoint="sh").split()[1:]
-            == []
-        )
+        assert run_image(one, "-c", "find /usr/local/share/ca-certificates /etc/pip.conf -type f 2>/dev/null || true", entrypoint="sh") == ""
 
 
 @pytest.mark.skipif(not read_certificates(), reason="this machine has no certificate of its own")
