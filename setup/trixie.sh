@@ -81,7 +81,10 @@ main() {
   rm -rf "${ROOT:?}"/tmp/*
   export -f enter
   export CACHE ROOT PASSED
-  exec unshare --mount --propagation private --pid --fork --kill-child -- bash -euo pipefail -c 'enter "$@"' bash "$@"
+  # unshare itself ignores a polite end; with it killed, the kernel ends all in the namespaces.
+  unshare --mount --propagation private --pid --fork --kill-child -- bash -euo pipefail -c 'enter "$@"' bash "$@" <&0 &
+  trap 'kill -KILL $!' INT TERM HUP
+  wait $!
 }
 
 main "$@"
