@@ -452,10 +452,11 @@ def test_retry_after_is_honoured(tmp_path, proxy):
     assert lines == [f"{proxy.url}/file: status 429, expected 200; again in 1.0 s"]
 
 
+# The date is made when the tests are collected, minutes before on a busy machine.
 @pytest.mark.parametrize("retry_after", ["3600", formatdate(time.time() + 3600, usegmt=True)], ids=["seconds", "date"])
 def test_a_server_that_asks_for_more_patience_than_there_is_gets_named(tmp_path, proxy, retry_after):
     proxy.script("/file", [Fault("status", status=503, retry_after=retry_after)])
-    with pytest.raises(TransferError, match=r"status 503, the server asks to come again in 3[56]\d\d s, expected at most 1.5 s$"):
+    with pytest.raises(TransferError, match=r"status 503, the server asks to come again in 3\d\d\d s, expected at most 1.5 s$"):
         transfer(proxy.url, tmp_path).download(f"{proxy.url}/file")
     assert len(proxy.requests) == 1
 
