@@ -19,8 +19,8 @@ PORTABLE = (
     # One worker pool beside each of the engine's workers (kubeflow/flink/README.md), so that the same words mean another pool on each host.
     "--environment_type=EXTERNAL",
     f"--environment_config={WORKER_POOL}",
-    # Beam takes it for the deadline of a whole job too, and its default is a minute: a week.
-    "--job_server_timeout=604800",
+    # The deadline of a whole job, by default a minute; but also how long Beam waits for a job server that is gone: a day.
+    "--job_server_timeout=86400",
     # Else each stage of a job starts a Python process of its own, which imports TensorFlow.
     "--environment_cache_millis=30000",
     # Else each job calls `pip freeze`, for a list that nobody reads.
