@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,20 +19,19 @@ from components.artifacts import GateReport, Rejects
 from components.eval_config import CASES
 from components.scoring import list_records, read_images, score_examples
 from medimg.catalogue.tables import Catalogue, read_catalogue
-from medimg.evaluation.bundle import METRICS_FILE, write_bundle
-from medimg.evaluation.figures import Figure, measure, value_text
+from medimg.evaluation.bundle import METRICS_FILE, derive, write_bundle
+from medimg.evaluation.facts import RunFacts
+from medimg.evaluation.figures import Figure, value_text
 from medimg.evaluation.gates import OVERALL, Gate, split_slice
-from medimg.evaluation.protocols import Protocol, find_protocols
-from medimg.evaluation.report import RunFacts, mistakes_of
+from medimg.evaluation.sections.mistakes import mistakes_of
 from medimg.fingerprints import hash_tree
 
 SPLIT = "test"
 PACKAGES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-model-analysis", "tensorflow-data-validation", "ml-metadata", "pydicom", "numpy")
-AGREEMENT = 1e-6
 
 
 class Executor(BaseExecutor):
-    """Scores the test split, measures it, holds it against the Evaluator's figures, and writes the report's folder."""
+    """Scores the test split, gathers what is known of the run, and writes the report's folder."""
 
     def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
         config = json.loads(exec_properties["config"])
@@ -43,22 +41,12 @@ class Executor(BaseExecutor):
         files = list_records(artifact_utils.get_single_uri(input_dict["examples"]), SPLIT)
         model = Path(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"])))
         predictions = complete(score_examples(model, files, heads=heads), catalogue, heads=heads, columns=config["evaluation"]["slices"])
-        protocols = find_protocols(config["evaluation"]["protocols"])
-        figures = measure(
-            predictions,
-            heads=heads,
-            protocols=protocols,
-            slices=config["evaluation"]["slices"],
-            split=SPLIT,
-            resamples=config["evaluation"]["resamples"],
-        )
         evaluated = read_evaluation(artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads))
-        differences = list(find_differences(figures, evaluated, protocols=protocols))
         facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
-        facts = dataclasses.replace(facts, warnings=[*facts.warnings, *differences])
         images = read_images(files, {mistake.case_id for mistake in mistakes_of(predictions, facts)})
-        write_bundle(Path(artifact.uri), figures=figures, predictions=predictions, facts=facts, gallery=images)
-        note_figures(artifact, figures)
+        folder = Path(artifact.uri)
+        write_bundle(folder, predictions=predictions, facts=facts, gallery=images)
+        note_figures(artifact, derive(folder))
 
 
 def complete(predictions: pd.DataFrame, catalogue: Catalogue, *, heads: Mapping[str, Sequence[str]], columns: Sequence[str]) -> pd.DataFrame:
@@ -100,22 +88,6 @@ def show(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else value_text(value)
 
 
-def find_differences(figures: Sequence[Figure], evaluated: Mapping[tuple[str, str, str], float], *, protocols: Sequence[Protocol]) -> Iterator[str]:
-    """Lines for the reader where the report and the Evaluator differ on the same figure.
-
-    They run the same code on the same cases. What is left is the last bit of a score, which depends on the size of a batch: where two cases are
-    as good as tied it can swap them. Not worth a trained model, but the reader must know.
-    The Evaluator counts every labelled case once, so only protocols that leave none out and roll none up have the same figure.
-    """
-    native = {protocol.name for protocol in protocols if protocol.aggregate == "none" and not protocol.where}
-    for figure in figures:
-        other = evaluated.get((figure.head, f"{CASES}/{figure.name}", figure.slice))
-        if figure.protocol not in native or other is None or (math.isnan(other) and math.isnan(figure.value)):
-            continue
-        if not abs(other - figure.value) <= AGREEMENT:
-            yield f"{figure.head} {figure.name} on {figure.slice}: the report has {figure.value:.6f}, the Evaluator {other:.6f}"
-
-
 def gather_facts(
     input_dict: Mapping[str, list[Any]],
     exec_properties: Mapping[str, Any],
@@ -148,7 +120,18 @@ def gather_facts(
         warnings=[f"{reject['case_id']} could not be read while writing Examples: {reject['reason']}" for reject in rejects] + gate["warnings"],
         synthetic=bool(summary.get("synthetic")),
         split=SPLIT,
+        protocols=config["evaluation"]["protocols"],
+        slices=config["evaluation"]["slices"],
+        resamples=config["evaluation"]["resamples"],
+        evaluated=list(list_evaluated(evaluated)),
     )
+
+
+def list_evaluated(evaluated: Mapping[tuple[str, str, str], float]) -> Iterator[dict[str, Any]]:
+    """Those of the Evaluator's figures that count cases, to hold the report's against them."""
+    for (head, metric, slice_name), value in evaluated.items():
+        if metric.startswith(f"{CASES}/"):
+            yield {"head": head, "metric": metric.removeprefix(f"{CASES}/"), "slice": slice_name, "value": None if math.isnan(value) else value}
 
 
 def passes(gate: Gate, validation: Any, *, heads: Mapping[str, Sequence[str]]) -> bool:
