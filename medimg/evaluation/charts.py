@@ -18,6 +18,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from medimg.evaluation.calibration import make_reliability_bins
 from medimg.evaluation.figures import Figure
+from medimg.evaluation.words import name_metric
 
 POSITIVE, NEGATIVE, GUIDE = "#9a3412", "#1d4e89", "#6b7280"
 STYLE: Any = {  # The keys are literals to the types of newer versions of matplotlib, strings to those of older ones.
@@ -144,7 +145,7 @@ def draw_scores(name: str, labels: np.ndarray, scores: np.ndarray, *, classes: S
 
 def draw_forest(name: str, figures: Sequence[Figure]) -> Chart:
     """Value and interval of one metric per slice; the first figure is the whole and gives the guide."""
-    metric = figures[0].name if figures else ""
+    metric = name_metric(figures[0].name) if figures else ""
     rows = [(f"{figure.slice} (n={figure.n})", figure.value, figure.low, figure.high) for figure in figures]
     return draw_intervals(name, rows, title=f"{metric} per slice", unit=f"{metric} with 95 % interval")
 

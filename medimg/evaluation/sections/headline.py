@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from medimg.evaluation.evidence import Evidence, Section
-from medimg.evaluation.figures import Figure, format_figure
+from medimg.evaluation.figures import Figure
 from medimg.evaluation.sections.literature import list_comparable
 from medimg.evaluation.sections.slices import judge_slices
-from medimg.evaluation.words import describe_units, name_metric
 
 CERTAINTY = ("ece", "brier")
 """What says, beside the interval, how far a single probability can be trusted."""
@@ -49,12 +48,4 @@ def compare_headline(evidence: Evidence) -> list[dict[str, Any]]:
     if headline is None:
         return []
     rows = [row for row in list_comparable(evidence) if (row.head, row.metric, row.protocol) == (headline.head, headline.name, headline.protocol)]
-    return [{"what": f"{row.what} ({row.source})", "value": f"{row.value:.3f}"} for row in sorted(rows, key=lambda row: -row.value)]
-
-
-def summarise(evidence: Evidence) -> str:
-    """The first screen in one sentence, for the papers."""
-    headline = evidence.headline
-    if headline is None:
-        return "Nothing was measured."
-    return f"{name_metric(headline.name)} {format_figure(headline)}, protocol {headline.protocol}: {describe_units(headline)}, {headline.split} split"
+    return [{"what": row.what, "source": row.source, "value": f"{row.value:.3f}"} for row in sorted(rows, key=lambda row: -row.value)]

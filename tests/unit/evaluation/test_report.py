@@ -1,10 +1,12 @@
 import io
+import itertools
 import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from medimg.evaluation import charts
 from medimg.evaluation.gallery import choose_mistakes, embed_images
 from medimg.evaluation.sections.slices import judge_slices
 from tests.unit.evaluation.evidence import SUMMARY, drawn_figures, drawn_predictions, make_evidence, plain_page, render
@@ -152,3 +154,48 @@ def test_published_figures_of_an_equal_protocol_stand_beside_the_run_and_others_
 def test_drawn_images_are_compared_with_nothing_published():
     assert "No published figure was measured like this run" in render(synthetic=True)
     assert "source and age (trivial" not in render_first(synthetic=True)
+
+
+def luminance(colour):
+    """Relative luminance of WCAG 2.2."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one, other):
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_text_has_the_contrast_of_wcag_aa_on_every_background_and_charts_that_of_graphics():
+    page = plain_page()
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", page))
+    backgrounds = ["#ffffff", colours["pale"]]
+    for name in ("ink", "soft", "good", "bad", "accent"):
+        assert min(contrast(colours[name], background) for background in backgrounds) >= 4.5, name
+    notice = re.search(r"\.notice \{ background: (#\w+).*?color: (#\w+)", page)
+    assert contrast(*notice.groups()) >= 4.5
+    for colour in (charts.POSITIVE, charts.NEGATIVE, charts.GUIDE):
+        assert contrast(colour, "#ffffff") >= 3
+
+
+def test_every_colour_of_the_style_is_one_that_the_contrast_was_checked_of():
+    style = re.search(r"<style>(.*?)</style>", plain_page(), re.DOTALL)[1]
+    rules = style.replace(re.search(r":root \{.*?\}", style)[0], "").replace(re.search(r"\.notice \{.*?\}", style)[0], "")
+    assert set(re.findall(r"#[0-9a-f]{3,6}\b", rules)) <= {"#fff", "#000"}
+
+
+def test_headings_are_in_order_and_every_table_and_image_can_be_reached_without_a_mouse():
+    page = plain_page()
+    levels = [int(level) for level in re.findall(r"<h([1-6])", page)]
+    assert levels[0] == 1
+    assert all(later <= earlier + 1 for earlier, later in itertools.pairwise(levels))
+    assert all('tabindex="0"' in one and "aria-label" in one for one in re.findall(r'<div class="scroll"[^>]*>', page))
+    assert '<html lang="en">' in page
+
+
+def test_the_page_can_be_read_without_its_script():
+    without, _ = plain_page().split("<script>")
+    assert "<button" not in without
+    assert "AUC" in without

@@ -1,0 +1,86 @@
+"""How long a report of many cases takes from its sources, and how large its page is.
+
+    python benchmarks/bench_report.py [--cases 5000] [--write]
+
+The cases are drawn: two breasts a patient, two heads, the four slices and three protocols of CMMD's config, 2,000 resamples, and images of the
+size of Examples for every mistake that is shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import platform
+import resource
+import tempfile
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from medimg.evaluation.bundle import derive, write_bundle
+from medimg.evaluation.facts import RunFacts
+from medimg.evaluation.sections.mistakes import mistakes_of
+from tests.unit.evaluation.evidence import SUMMARY
+from tests.unit.evaluation.predictions import HEADS, draw_predictions
+
+IMAGE_SHAPE = (512, 416)
+GOAL_SECONDS, GOAL_MEGABYTES = 60, 15
+
+
+def draw_image(seed: int) -> bytes:
+    """Noise, which compresses worse than any mammogram."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, IMAGE_SHAPE, dtype=np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_sources(to: Path, *, cases: int) -> None:
+    """A report's folder with its sources alone."""
+    predictions = draw_predictions(patients=cases // 2)
+    facts = RunFacts(
+        title="drawn",
+        config_name="bench",
+        data_set="cmmd",
+        heads=HEADS,
+        summary=SUMMARY,
+        protocols=["P1", "P2", "P4"],
+        slices=["source", "laterality", "age_band"],
+    )
+    gallery = {one.case_id: {role: draw_image(number) for role in ("CC", "MLO")} for number, one in enumerate(mistakes_of(predictions, facts))}
+    write_bundle(to, predictions=predictions, facts=facts, gallery=gallery)
+
+
+def main() -> None:
+    """Prints the figures, and writes them to a dated file when asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=5000)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_sources(folder, cases=options.cases)
+        started, spent = time.perf_counter(), time.process_time()
+        figures = derive(folder)
+        seconds, spent = time.perf_counter() - started, time.process_time() - spent
+        page = (folder / "report.html").stat().st_size / 1e6
+        whole = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    lines = [
+        f"from sources to page and papers: {seconds:.1f} s, {spent:.1f} s of them on one core (goal < {GOAL_SECONDS} s)",
+        f"report.html: {page:.1f} MB (goal < {GOAL_MEGABYTES} MB), the folder {whole:.1f} MB",
+        f"figures with intervals of 2,000 resamples: {len(figures)}",
+        f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB",
+    ]
+    print("\n".join(lines))
+    if options.write:
+        today = datetime.now(timezone.utc)
+        machine = f"{os.cpu_count()} CPU cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.0f}"
+        text = f"# Report of {options.cases:,} cases, {today:%Y-%m-%d}\n\n{machine}.\n\n" + "".join(f"- {line}\n" for line in lines)
+        (Path(__file__).parent / f"report_{today:%Y%m%d}.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()
