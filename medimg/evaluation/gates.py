@@ -34,7 +34,9 @@ class Gate:
         return f"{self.head}: {self.metric} at least {self.lower_bound:g}{change} on {split_name(self.slice)}"
 
 
-LOWER_IS_BETTER = frozenset({"brier", "ece"})
+LOWER_IS_BETTER = frozenset({"brier", "brier_reliability", "ece"})
+OF_THE_CASES = frozenset({"brier_uncertainty"})
+"""Figures that say something of the cases alone, whatever the model."""
 
 
 def split_name(slice_name: str) -> str:
@@ -70,9 +72,11 @@ def check_gates(gates: Iterable[Gate], *, heads: Mapping[str, Sequence[str]], sl
     for gate in gates:
         if gate.head not in heads:
             raise UsageError(f"gate on head {gate.head!r}: no such head, {nearest(gate.head, heads)}")
-        known = [name for name in metrics_of(heads[gate.head]) if name not in LOWER_IS_BETTER]
+        known = [name for name in metrics_of(heads[gate.head]) if name not in LOWER_IS_BETTER | OF_THE_CASES]
         if gate.metric in LOWER_IS_BETTER:
             raise UsageError(f"gate on {gate.metric!r}: smaller is better there, a gate is a lower bound; expected one of {', '.join(known)}")
+        if gate.metric in OF_THE_CASES:
+            raise UsageError(f"gate on {gate.metric!r}: it does not depend on the model; expected one of {', '.join(known)}")
         if gate.metric not in known:
             raise UsageError(f"gate on metric {gate.metric!r}: head {gate.head!r} has no such metric, {nearest(gate.metric, known)}")
         wanted = split_slice(gate.slice)

@@ -6,12 +6,13 @@ Two breasts of one woman are no two independent observations; resampling cases w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from medimg.evaluation.metrics import Metric, make_sample
+from medimg.evaluation.metrics import Metric
+from medimg.evaluation.samples import make_sample
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -64,13 +65,17 @@ def bootstrap_intervals(
     return {name: take_percentiles(np.concatenate(parts)) for name, parts in values.items()}
 
 
-def draw_weights(groups: np.ndarray, *, resamples: int, seed: int) -> list[np.ndarray]:
+def draw_weights(groups: np.ndarray, *, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each case counts, [R, N] in blocks of bounded size; each group is drawn with all its cases."""
     names_G, group_N = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    count = len(names_G)
     generator = np.random.default_rng(seed)
-    counts_RG = generator.multinomial(len(names_G), np.full(len(names_G), 1 / len(names_G)), size=resamples)
     block = max(1, WEIGHTS_AT_ONCE // max(1, len(group_N)))
-    return [counts_RG[start : start + block][:, group_N].astype(np.float64) for start in range(0, resamples, block)]
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        drawn_RG = generator.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
+        counts_RG = np.bincount(drawn_RG.ravel(), minlength=rows * count).reshape(rows, count)
+        yield counts_RG.astype(np.float64)[:, group_N]
 
 
 def find_obstacle(labels: np.ndarray, probabilities: np.ndarray, *, groups: np.ndarray) -> str:

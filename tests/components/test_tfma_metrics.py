@@ -15,6 +15,7 @@ from components.report_gen.executor import passes
 from medimg.errors import UsageError
 from medimg.evaluation.figures import measure
 from medimg.evaluation.gates import Gate
+from medimg.evaluation.metrics import metrics_of
 from medimg.evaluation.protocols import find_protocols
 
 GATES = [
@@ -146,7 +147,8 @@ def test_evaluator_and_report_agree_on_every_figure(gated, table):
         name = f"{'patient' if figure.protocol == 'P4' else 'cases'}/{figure.name}"
         assert value_of(gated[0][figure.head][key], name) == pytest.approx(figure.value, abs=1e-6, nan_ok=True), figure
         compared += 1
-    assert compared == 4 * (10 + 10 + 6)
+    # Four slices; the two-class head per case and per patient, the other per case.
+    assert compared == 4 * (2 * len(metrics_of(HEADS["malignancy"])) + len(metrics_of(HEADS["kind"])))
 
 
 def test_cases_without_a_label_do_not_count(gated, table):
@@ -189,6 +191,7 @@ def test_a_model_above_its_gates_is_valid_and_the_same_model_is_no_worse_than_it
         (Gate(metric="auc", head="malignancy", lower_bound=0.5, slice="D1"), "column=value"),
         (Gate(metric="auc", head="malignant", lower_bound=0.5), "did you mean 'malignancy'"),
         (Gate(metric="brier", head="malignancy", lower_bound=0.5), "smaller is better"),
+        (Gate(metric="brier_uncertainty", head="malignancy", lower_bound=0.5), "does not depend on the model"),
         (Gate(metric="auc", head="kind", lower_bound=0.5), "auc_"),
     ],
 )
