@@ -19,7 +19,7 @@ from tfx.utils import path_utils
 from components.artifacts import GateReport, Rejects
 from components.eval_config import CASES
 from components.scoring import list_records, read_images, score_examples
-from medimg.catalogue.tables import Catalogue, read_catalogue
+from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
 from medimg.evaluation.bundle import METRICS_FILE, write_bundle
 from medimg.evaluation.figures import Figure, measure, value_text
 from medimg.evaluation.gates import OVERALL, Gate, split_slice
@@ -27,22 +27,22 @@ from medimg.evaluation.protocols import Protocol, find_protocols
 from medimg.evaluation.report import RunFacts, mistakes_of
 from medimg.fingerprints import hash_tree
 
-SPLIT = "test"
+SCORED, SPLIT = ("eval", "test"), "test"
 PACKAGES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-model-analysis", "tensorflow-data-validation", "ml-metadata", "pydicom", "numpy")
 AGREEMENT = 1e-6
 
 
 class Executor(BaseExecutor):
-    """Scores the test split, measures it, holds it against the Evaluator's figures, and writes the report's folder."""
+    """Scores the eval and test splits, measures the latter, holds it against the Evaluator's figures, and writes the report's folder."""
 
     def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
         config = json.loads(exec_properties["config"])
         artifact = artifact_utils.get_single_instance(output_dict["report"])
         catalogue = read_catalogue(Path(artifact_utils.get_single_uri(input_dict["catalogue"])))
         heads = {head["name"]: tuple(head["classes"]) for head in config["model"]["heads"]}
-        files = list_records(artifact_utils.get_single_uri(input_dict["examples"]), SPLIT)
+        examples = artifact_utils.get_single_uri(input_dict["examples"])
         model = Path(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"])))
-        predictions = complete(score_examples(model, files, heads=heads), catalogue, heads=heads, columns=config["evaluation"]["slices"])
+        predictions = complete(score_splits(model, examples, heads=heads), catalogue, heads=heads, columns=config["evaluation"]["slices"])
         protocols = find_protocols(config["evaluation"]["protocols"])
         figures = measure(
             predictions,
@@ -56,15 +56,29 @@ class Executor(BaseExecutor):
         differences = list(find_differences(figures, evaluated, protocols=protocols))
         facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
         facts = dataclasses.replace(facts, warnings=[*facts.warnings, *differences])
-        images = read_images(files, {mistake.case_id for mistake in mistakes_of(predictions, facts)})
+        images = read_images(list_records(examples, SPLIT), {mistake.case_id for mistake in mistakes_of(predictions, facts)})
         write_bundle(Path(artifact.uri), figures=figures, predictions=predictions, facts=facts, gallery=images)
         note_figures(artifact, figures)
 
 
+def score_splits(model: Path, examples: str, *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """The predictions of the eval and test splits, and of their unlabelled cases where these were written."""
+    tables = []
+    for split in SCORED:
+        for name in (split, f"unlabelled_{split}"):
+            if files := list_records(examples, name):
+                tables.append(score_examples(model, files, heads=heads).assign(split=split))
+    return pd.concat(tables, ignore_index=True)
+
+
 def complete(predictions: pd.DataFrame, catalogue: Catalogue, *, heads: Mapping[str, Sequence[str]], columns: Sequence[str]) -> pd.DataFrame:
-    """Adds split, fold and the columns that no Example of this split happens to carry."""
-    folds = catalogue.cases.set_index("case_id")["fold"]
-    predictions = predictions.assign(split=SPLIT, fold=predictions.case_id.map(folds).astype("Int64"))
+    """Adds fold, number of images, cluster and the columns that no Example of these splits happens to carry."""
+    cases = catalogue.cases.set_index("case_id")
+    predictions = predictions.assign(
+        fold=predictions.case_id.map(cases["fold"]).astype("Int64"),
+        image_count=predictions.case_id.map(cases["image_count"]).astype("Int64"),
+        cluster_id=predictions.group_id.map(find_clusters(catalogue)),
+    )
     for column in (*(f"label_{head}" for head in heads), *(f"clinical_{column}" for column in columns)):
         if column not in predictions:
             predictions[column] = None
@@ -105,9 +119,9 @@ def find_differences(figures: Sequence[Figure], evaluated: Mapping[tuple[str, st
 
     They run the same code on the same cases. What is left is the last bit of a score, which depends on the size of a batch: where two cases are
     as good as tied it can swap them. Not worth a trained model, but the reader must know.
-    The Evaluator counts every labelled case once, so only protocols that leave none out and roll none up have the same figure.
+    The Evaluator counts every labelled case once, so only protocols that do the same have the same figure.
     """
-    native = {protocol.name for protocol in protocols if protocol.aggregate == "none" and not protocol.where}
+    native = {protocol.name for protocol in protocols if protocol.takes_every_case}
     for figure in figures:
         other = evaluated.get((figure.head, f"{CASES}/{figure.name}", figure.slice))
         if figure.protocol not in native or other is None or (math.isnan(other) and math.isnan(figure.value)):

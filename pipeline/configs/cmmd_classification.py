@@ -7,7 +7,7 @@ where the source does not give the label away.
 from medimg.evaluation.gates import Gate
 from medimg.ingest import Ingest
 from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
-from pipeline.config import EvaluationSettings, RunConfig
+from pipeline.config import EvaluationSettings, ExampleSettings, RunConfig
 
 MALIGNANCY = Head("malignancy", ("Benign", "Malignant"))
 ABNORMALITY = Head("abnormality", ("calcification", "mass", "both"), weight=0.3)
@@ -21,6 +21,8 @@ def get_config() -> RunConfig:
         data_set="cmmd",
         ingest=Ingest(image_size=(512, 416), bits=8, orientation="mammogram", crop="breast"),
         model=ModelSettings(heads=(MALIGNANCY, ABNORMALITY, SUBTYPE), roles=("CC", "MLO"), image_size=(256, 208), width=8),
+        # The unlabelled opposite breasts are P3's negatives; nothing is learned from them.
+        examples=ExampleSettings(unlabelled=True),
         training=TrainingSettings(epochs=24, batch_size=16),
         evaluation=EvaluationSettings(
             slices=("source", "laterality", "age_band", "abnormality"),
@@ -28,6 +30,6 @@ def get_config() -> RunConfig:
                 Gate(metric="auc", head="malignancy", lower_bound=0.70),
                 Gate(metric="auc", head="malignancy", lower_bound=0.60, slice="source=D1"),
             ),
-            protocols=("P1", "P4"),
+            protocols=("P1", "P2", "P3", "P4", "image"),
         ),
     )

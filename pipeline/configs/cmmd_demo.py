@@ -8,7 +8,7 @@ import dataclasses
 from medimg.evaluation.gates import Gate
 from medimg.ingest import Ingest
 from medimg.tasks.classification.settings import TrainingSettings
-from pipeline.config import RunConfig
+from pipeline.config import ExampleSettings, RunConfig
 from pipeline.configs import cmmd_classification
 
 
@@ -20,6 +20,7 @@ def get_config() -> RunConfig:
         name="cmmd-demo",
         ingest=Ingest(image_size=(256, 208), bits=8, orientation="mammogram", crop="breast"),
         model=dataclasses.replace(config.model, heads=(cmmd_classification.MALIGNANCY,), image_size=(128, 104)),
+        examples=ExampleSettings(),
         training=TrainingSettings(epochs=30, batch_size=16),
         evaluation=dataclasses.replace(
             config.evaluation,
@@ -27,5 +28,6 @@ def get_config() -> RunConfig:
                 Gate(metric="auc", head="malignancy", lower_bound=0.80),
                 Gate(metric="auc", head="malignancy", lower_bound=0.60, slice="source=D1"),
             ),
+            protocols=("P1", "P4"),
         ),
     )

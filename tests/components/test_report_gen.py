@@ -47,7 +47,7 @@ def test_a_gate_is_shown_as_failed_on_a_low_an_undefined_and_an_absent_slice_and
 
 def test_only_protocols_that_count_each_case_once_are_held_against_the_evaluator():
     evaluated = {("malignancy", "cases/auc", "overall"): 0.7}
-    for name in ("P2", "P4"):
+    for name in ("P2", "P3", "P4", "image"):
         assert not list(executor.find_differences([replace(FIGURE, protocol=name)], evaluated, protocols=find_protocols([name])))
     lines = list(executor.find_differences([FIGURE], evaluated, protocols=find_protocols(["P1"])))
     assert lines == ["malignancy auc on overall: the report has 0.800000, the Evaluator 0.700000"]
