@@ -102,10 +102,12 @@ def compare_predictions(
     for head, classes in heads.items():
         check_labels(one, two, head=head)
         for protocol in protocols:
-            if find_gap(one, protocol=protocol, head=head, classes=classes) or find_gap(two, protocol=protocol, head=head, classes=classes):
+            place = (head, protocol, split)
+            if gap := next(filter(None, (find_gap(table, protocol=protocol, head=head, classes=classes) for table in (one, two))), ""):
+                differences.append(undefined_difference(place, classes=classes, note=gap))
                 continue
-            pair = [roll_up(table, protocol=protocol, head=head, classes=classes) for table in (one, two)]
-            differences += compare_units(pair[0], pair[1], where=(head, protocol, split), classes=classes, resamples=resamples, seed=seed, note=note)
+            pair = align(*(roll_up(table, protocol=protocol, head=head, classes=classes) for table in (one, two)))
+            differences += compare_units(*pair, where=place, classes=classes, resamples=resamples, seed=seed, note=note)
     adjusted = adjust_holm([difference.p_value for difference in differences])
     return [dataclasses.replace(difference, adjusted=value) for difference, value in zip(differences, adjusted, strict=True)]
 
@@ -116,6 +118,20 @@ def check_labels(first: pd.DataFrame, second: pd.DataFrame, *, head: str) -> Non
     for case_id, one, two in zip(first["case_id"], *labels, strict=True):
         if one != two:
             raise UsageError(f"predictions: {head} of case {case_id} is {one} in the first table and {two} in the second, expected the same")
+
+
+def undefined_difference(where: tuple[str, Protocol, str], *, classes: Sequence[str], note: str) -> Difference:
+    """Says why a protocol compares nothing for a head, so that it is not just absent."""
+    head, protocol, split = where
+    name = next(iter(metrics_of(classes)))
+    undefined = dict.fromkeys(("first", "second", "low", "high", "p_value"), math.nan)
+    return Difference(name, head, protocol.name, protocol.level, split, 0, 0, **undefined, test="", note=note)
+
+
+def align(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The units that both tables hold, in one order: a view may have been readable for one model only."""
+    shared = sorted(set(first["case_id"]) & set(second["case_id"]))
+    return first.set_index("case_id").loc[shared], second.set_index("case_id").loc[shared]
 
 
 def compare_units(
@@ -189,11 +205,11 @@ def bootstrap_differences(
         samples = [make_sample(labels, probabilities, weights_RN=weights_RN) for probabilities in (first, second)]
         for name, metric in metrics.items():
             parts[name].append(metric(samples[1]) - metric(samples[0]))
-    drawn = {name: np.concatenate(values) for name, values in parts.items()}
-    return {
-        name: PairedTest(interval := take_percentiles(values_R), bootstrap_p_value(values_R, interval), name_of_test)
-        for name, values_R in drawn.items()
-    }
+    tests = {}
+    for name, values in parts.items():
+        interval = take_percentiles(values_R := np.concatenate(values))
+        tests[name] = PairedTest(interval, bootstrap_p_value(values_R, interval), name_of_test)
+    return tests
 
 
 def bootstrap_p_value(differences_R: np.ndarray, interval: Interval) -> float:

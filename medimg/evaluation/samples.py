@@ -1,6 +1,7 @@
 """Labelled cases with probabilities and weights: what every metric is computed from, for one set of cases or thousands of resamples at once.
 
-Axes: N cases, C classes, R resamples, U different scores (in falling order), B bins of equal mass. The positive class is the last one. Everything is float64.
+Axes: N cases, C classes, R resamples, U different scores (in falling order), B bins of equal mass. The positive class is the last one.
+Everything is float64.
 """
 
 from __future__ import annotations

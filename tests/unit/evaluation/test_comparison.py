@@ -86,6 +86,20 @@ def test_only_cases_of_both_tables_count_and_the_others_are_named(predictions):
     assert "30 cases are in one table only" in row.note
 
 
+def test_a_view_that_only_one_model_scored_is_left_out(predictions):
+    views = {f"v_malignancy_{name}_CC": predictions[f"p_malignancy_{name}"] for name in HEADS["malignancy"]}
+    both = predictions.assign(**views)
+    fewer = both.assign(v_malignancy_Malignant_CC=both.v_malignancy_Malignant_CC.mask(both.index < 40))
+    row = compare(both, fewer, ["image"])["auc", "image"]
+    assert (row.n, row.value) == (260, 0)
+
+
+def test_a_protocol_that_compares_nothing_says_why(predictions):
+    row = compare(predictions, predictions, ["image"])["auc", "image"]
+    assert (row.n, math.isnan(row.p_value)) == (0, True)
+    assert "no probability from one view" in row.note
+
+
 def test_other_cases_or_other_labels_are_refused(predictions):
     flipped = predictions.assign(label_malignancy=predictions.label_malignancy.where(predictions.index != 3, None))
     with pytest.raises(UsageError, match=f"case {predictions.case_id[3]} is .* and no label"):

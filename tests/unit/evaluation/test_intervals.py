@@ -6,6 +6,7 @@ import pytest
 from medimg.evaluation.delong import auc_interval
 from medimg.evaluation.intervals import bootstrap_intervals
 from medimg.evaluation.metrics import BINARY_METRICS, metrics_of
+from tests.unit.evaluation.cohorts import draw_cohort, true_auc
 
 AUC = {"auc": BINARY_METRICS["auc"]}
 
@@ -77,3 +78,17 @@ def test_every_metric_of_several_classes_has_an_interval():
         generator.integers(0, 3, 90), generator.dirichlet((1, 1, 1), 90), groups=np.arange(90), metrics=metrics, resamples=100
     )
     assert all(interval.low < interval.high for interval in intervals.values())
+
+
+def test_drawing_patients_covers_the_true_auc_and_drawing_images_does_not():
+    # benchmarks/bench_coverage.py does the same with 2,000 cohorts.
+    cohorts, patients = 150, 60
+    held = {"patients": 0, "images": 0}
+    for seed in range(cohorts):
+        cohort = draw_cohort(patients, seed=seed)
+        for unit, groups in (("patients", cohort.patients), ("images", np.arange(len(cohort.labels)))):
+            interval = bootstrap_intervals(cohort.labels, cohort.scores, groups=groups, metrics=AUC, resamples=300, seed=seed)["auc"]
+            held[unit] += interval.low <= true_auc(views=1) <= interval.high
+    # Of 150 cohorts 95 % is 142.5, with a standard deviation of 2.7.
+    assert held["patients"] >= 134
+    assert held["images"] <= 130
