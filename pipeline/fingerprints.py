@@ -16,7 +16,8 @@ from medimg.files import hash_file
 from medimg.fingerprints import hash_code, hash_tree, newest_version, submodules
 from pipeline.config import Places, RunConfig
 
-TEMPLATES = Path(medimg.__file__).parent / "evaluation" / "templates"
+EVALUATION = Path(medimg.__file__).parent / "evaluation"
+TEXTS = [EVALUATION / name for name in ("templates", "data_sets", "checklists")]
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def code_fingerprints(config: RunConfig) -> CodeFingerprints:
             alone=["components.entry_points"],
         ),
         evaluator=hash_code(["components.tfma_metrics"]),
-        # The page's template is no module, but as much of the report as its code.
-        report=hash_code(["components.report_gen.executor"], folders=[TEMPLATES]),
+        # What page and papers are made of is no module, but as much of the report as its code.
+        report=hash_code(["components.report_gen.executor"], folders=TEXTS),
         baseline=hash_code(["components.baseline_model.executor"]),
     )

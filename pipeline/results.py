@@ -112,11 +112,11 @@ def print_comparison(first: Path, second: Path, *, console: Console | None = Non
 
 
 def rewrite_report(run: Path) -> None:
-    """Renders report.html again from the run's own predictions and facts."""
-    from medimg.evaluation.bundle import render_bundle
+    """Measures the run's own predictions again and writes report and papers anew."""
+    from medimg.evaluation.bundle import derive
 
     read_run_file(run)
-    render_bundle(run / "report")
+    derive(run / "report")
 
 
 def print_lineage(run: Path, *, metadata: str | None = None, console: Console | None = None) -> None:

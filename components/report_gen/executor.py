@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,22 +19,21 @@ from components.artifacts import GateReport, Rejects
 from components.eval_config import CASES
 from components.scoring import list_records, read_images, score_examples
 from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
-from medimg.evaluation.baselines import measure_above_shortcut
-from medimg.evaluation.bundle import METRICS_FILE, SHORTCUTS_FILE, write_bundle
-from medimg.evaluation.figures import Figure, measure, value_text
+from medimg.evaluation.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write_bundle
+from medimg.evaluation.facts import RunFacts
+from medimg.evaluation.figures import Figure, value_text
 from medimg.evaluation.gates import OVERALL, Gate, split_slice
-from medimg.evaluation.protocols import Protocol, find_protocols
-from medimg.evaluation.report import RunFacts, mistakes_of
+from medimg.evaluation.protocols import find_protocols
+from medimg.evaluation.sections.mistakes import mistakes_of
 from medimg.evaluation.shortcuts import tabulate_shortcuts
 from medimg.fingerprints import hash_tree
 
 SCORED, SPLIT = ("eval", "test"), "test"
 PACKAGES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-model-analysis", "tensorflow-data-validation", "ml-metadata", "pydicom", "numpy")
-AGREEMENT = 1e-6
 
 
 class Executor(BaseExecutor):
-    """Scores the eval and test splits, measures the latter, holds it against the Evaluator's figures, and writes the report's folder."""
+    """Scores the eval and test splits, gathers what is known of the run, and writes the report's folder."""
 
     def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
         config = json.loads(exec_properties["config"])
@@ -45,31 +43,13 @@ class Executor(BaseExecutor):
         examples = artifact_utils.get_single_uri(input_dict["examples"])
         model = Path(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"])))
         predictions = complete(score_splits(model, examples, heads=heads), catalogue, heads=heads, columns=config["evaluation"]["slices"])
-        protocols = find_protocols(config["evaluation"]["protocols"])
-        figures = measure(
-            predictions,
-            heads=heads,
-            protocols=protocols,
-            slices=config["evaluation"]["slices"],
-            split=SPLIT,
-            resamples=config["evaluation"]["resamples"],
-        )
-        figures += measure_above_shortcut(
-            predictions,
-            heads=heads,
-            protocols=protocols,
-            slices=config["evaluation"]["slices"],
-            split=SPLIT,
-            resamples=config["evaluation"]["resamples"],
-        )
         evaluated = read_evaluation(artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads))
-        differences = list(find_differences(figures, evaluated, protocols=protocols))
         facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
-        facts = dataclasses.replace(facts, warnings=[*facts.warnings, *differences])
         images = read_images(list_records(examples, SPLIT), {mistake.case_id for mistake in mistakes_of(predictions, facts)})
-        write_bundle(Path(artifact.uri), figures=figures, predictions=predictions, facts=facts, gallery=images)
-        write_shortcuts(Path(artifact.uri), catalogue, config=config, heads=heads, protocols=protocols)
-        note_figures(artifact, figures)
+        folder = Path(artifact.uri)
+        write_bundle(folder, predictions=predictions, facts=facts, gallery=images)
+        write_shortcuts(folder, catalogue, evaluation=config["evaluation"], heads=heads)
+        note_figures(artifact, derive(folder))
 
 
 def score_splits(model: Path, examples: str, *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -82,13 +62,10 @@ def score_splits(model: Path, examples: str, *, heads: Mapping[str, Sequence[str
     return pd.concat(tables, ignore_index=True)
 
 
-def write_shortcuts(
-    to: Path, catalogue: Catalogue, *, config: Mapping[str, Any], heads: Mapping[str, Sequence[str]], protocols: Sequence[Protocol]
-) -> None:
+def write_shortcuts(to: Path, catalogue: Catalogue, *, evaluation: Mapping[str, Any], heads: Mapping[str, Sequence[str]]) -> None:
     """Writes the table of shortcuts with the columns that protocols and slices select by, if the config names any shortcut."""
-    evaluation = config["evaluation"]
     if evaluation["shortcuts"]:
-        selecting = [*evaluation["slices"], *(column for protocol in protocols for column in protocol.where)]
+        selecting = [*evaluation["slices"], *(column for protocol in find_protocols(evaluation["protocols"]) for column in protocol.where)]
         table = tabulate_shortcuts(catalogue, evaluation["shortcuts"], heads=heads, clinical=selecting)
         table.to_parquet(to / SHORTCUTS_FILE, index=False)
 
@@ -136,22 +113,6 @@ def show(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else value_text(value)
 
 
-def find_differences(figures: Sequence[Figure], evaluated: Mapping[tuple[str, str, str], float], *, protocols: Sequence[Protocol]) -> Iterator[str]:
-    """Lines for the reader where the report and the Evaluator differ on the same figure.
-
-    They run the same code on the same cases. What is left is the last bit of a score, which depends on the size of a batch: where two cases are
-    as good as tied it can swap them. Not worth a trained model, but the reader must know.
-    The Evaluator counts every labelled case once, so only protocols that do the same have the same figure.
-    """
-    native = {protocol.name for protocol in protocols if protocol.takes_every_case}
-    for figure in figures:
-        other = evaluated.get((figure.head, f"{CASES}/{figure.name}", figure.slice))
-        if figure.protocol not in native or other is None or (math.isnan(other) and math.isnan(figure.value)):
-            continue
-        if not abs(other - figure.value) <= AGREEMENT:
-            yield f"{figure.head} {figure.name} on {figure.slice}: the report has {figure.value:.6f}, the Evaluator {other:.6f}"
-
-
 def gather_facts(
     input_dict: Mapping[str, list[Any]],
     exec_properties: Mapping[str, Any],
@@ -184,7 +145,18 @@ def gather_facts(
         warnings=[f"{reject['case_id']} could not be read while writing Examples: {reject['reason']}" for reject in rejects] + gate["warnings"],
         synthetic=bool(summary.get("synthetic")),
         split=SPLIT,
+        protocols=config["evaluation"]["protocols"],
+        slices=config["evaluation"]["slices"],
+        resamples=config["evaluation"]["resamples"],
+        evaluated=list(list_evaluated(evaluated)),
     )
+
+
+def list_evaluated(evaluated: Mapping[tuple[str, str, str], float]) -> Iterator[dict[str, Any]]:
+    """Those of the Evaluator's figures that count cases, to hold the report's against them."""
+    for (head, metric, slice_name), value in evaluated.items():
+        if metric.startswith(f"{CASES}/"):
+            yield {"head": head, "metric": metric.removeprefix(f"{CASES}/"), "slice": slice_name, "value": None if math.isnan(value) else value}
 
 
 def passes(gate: Gate, validation: Any, *, heads: Mapping[str, Sequence[str]]) -> bool:

@@ -1,71 +1,130 @@
-"""A report's folder: everything that report.html is made of, so that it can be rendered again without model or images.
+"""A report's folder: sources, and what is derived from them by pure functions, so that any machine can do it again without model or images.
 
-report.html  metrics.json  predictions.parquet  shortcuts.parquet  facts.json  gallery.json  gallery/*.png
+Sources:  facts.json  predictions.parquet  gallery.json  gallery/*.png  and, if asked for, shortcuts.parquet  explanations/
+Derived:  metrics.json  tables/*.csv  figures/*.svg, *.png  report.html  model_card.md  data_sheet.md  checklist.md
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from medimg.errors import UsageError
-from medimg.evaluation.figures import Figure, read_metrics, write_metrics
-from medimg.evaluation.report import RunFacts, write_report
+from medimg.evaluation.agreement import find_differences
+from medimg.evaluation.documents import DOCUMENTS
+from medimg.evaluation.evidence import Evidence, Section
+from medimg.evaluation.facts import RunFacts, read_facts, write_facts
+from medimg.evaluation.figures import Figure, measure, write_metrics
+from medimg.evaluation.protocols import find_protocols
+from medimg.evaluation.report import list_sections, render_page
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.parquet"
-FACTS_FILE = "facts.json"
 GALLERY_FILE = "gallery.json"
-SHORTCUTS_FILE = "shortcuts.parquet"
 REPORT_FILE = "report.html"
+SHORTCUTS_FILE = "shortcuts.parquet"
+EXPLANATIONS_FILE = "explanations/index.json"
+TABLES, CHARTS = "tables", "figures"
 
 
-def write_bundle(
-    to: Path, *, figures: Sequence[Figure], predictions: pd.DataFrame, facts: RunFacts, gallery: Mapping[str, Mapping[str, bytes]]
-) -> None:
-    """Writes the parts and renders the page from them.
+def write_bundle(to: Path, *, predictions: pd.DataFrame, facts: RunFacts, gallery: Mapping[str, Mapping[str, bytes]]) -> None:
+    """Writes the sources.
 
     Args:
         gallery: PNGs by role of the cases that `mistakes_of` names, by case_id.
     """
     (to / "gallery").mkdir(parents=True, exist_ok=True)
-    write_metrics(to / METRICS_FILE, figures)
     predictions.to_parquet(to / PREDICTIONS_FILE, index=False)
-    (to / FACTS_FILE).write_text(json.dumps(dataclasses.asdict(facts), indent=1), encoding="utf-8")
+    write_facts(to, facts)
     names: dict[str, dict[str, str]] = {}
     for number, (case_id, images) in enumerate(sorted(gallery.items())):
         names[case_id] = {role: f"gallery/{number}-{role}.png" for role in images}
         for role, image in images.items():
             (to / names[case_id][role]).write_bytes(image)
     (to / GALLERY_FILE).write_text(json.dumps(names, indent=1), encoding="utf-8")
-    render_bundle(to)
 
 
-def render_bundle(folder: Path) -> Path:
-    """Writes report.html anew from the folder's parts.
+def derive(folder: Path) -> list[Figure]:
+    """Writes anew all that is derived, from the folder's sources alone; the same sources give the same figures.
+
+    Returns:
+        The figures of metrics.json.
 
     Raises:
-        UsageError: a part is missing or cannot be read.
+        UsageError: a source is missing or cannot be read.
+    """
+    evidence = read_evidence(folder)
+    sections = list_sections(evidence)
+    write_metrics(folder / METRICS_FILE, evidence.figures)
+    write_drawings(folder, evidence, sections)
+    (folder / REPORT_FILE).write_text(render_page(evidence, sections), encoding="utf-8")
+    for name, render in DOCUMENTS.items():
+        (folder / name).write_text(render(evidence), encoding="utf-8")
+    return list(evidence.figures)
+
+
+def read_evidence(folder: Path) -> Evidence:
+    """The sources of a report's folder, measured.
+
+    Raises:
+        UsageError: one is missing or cannot be read.
     """
     facts = read_facts(folder)
     try:
         predictions = pd.read_parquet(folder / PREDICTIONS_FILE)
-        names = json.loads((folder / GALLERY_FILE).read_text(encoding="utf-8"))
-        gallery = {case_id: {role: (folder / name).read_bytes() for role, name in roles.items()} for case_id, roles in names.items()}
+        gallery = read_json(folder / GALLERY_FILE, absent={})
+        explanations = read_json(folder / EXPLANATIONS_FILE, absent=[])
+        shortcuts = pd.read_parquet(folder / SHORTCUTS_FILE) if (folder / SHORTCUTS_FILE).exists() else None
     except (OSError, ValueError) as error:
-        raise UsageError(f"{folder}: {error}, expected the parts of a report") from None
-    return write_report(folder / REPORT_FILE, figures=read_metrics(folder / METRICS_FILE), predictions=predictions, facts=facts, gallery=gallery)
+        raise UsageError(f"{folder}: {error}, expected the sources of a report") from None
+    protocols = find_protocols(facts.protocols)
+    figures = measure(
+        predictions, heads=facts.heads, protocols=protocols, slices=facts.slices, split=facts.split, resamples=facts.resamples, seed=facts.seed
+    )
+    differences = find_differences(figures, facts.evaluated, protocols=protocols)
+    return Evidence(
+        dataclasses.replace(facts, warnings=[*facts.warnings, *differences]),
+        predictions,
+        figures,
+        gallery={case_id: {role: path for role, name in roles.items() if (path := find_image(folder, name))} for case_id, roles in gallery.items()},
+        shortcuts=shortcuts,
+        explanations=[{**row, "file": path} for row in explanations if (path := find_image(folder, row["file"]))],
+    )
 
 
-def read_facts(folder: Path) -> RunFacts:
-    """The run's facts; UsageError where there are none."""
-    try:
-        values = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
-        values["gates"] = [(text, bool(passed)) for text, passed in values["gates"]]
-        return RunFacts(**values)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"{folder}: {error}, expected the report of a finished run") from None
+def read_json(path: Path, *, absent: Any) -> Any:
+    """A JSON file's value, or `absent` where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else absent
+
+
+def find_image(folder: Path, name: str) -> Path | None:
+    """An image of the folder; None if it is not there, as in a bundle that was shared without images.
+
+    Raises:
+        UsageError: the name leads out of the folder.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"{folder}: image {name!r} leads out of the folder")
+    return path if path.exists() else None
+
+
+def write_drawings(folder: Path, evidence: Evidence, sections: Sequence[Section]) -> None:
+    """Every chart as SVG and PNG and every table as CSV, beside all figures in one; older ones go."""
+    for name in (TABLES, CHARTS):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir()
+    tables: dict[str, Any] = {"figures": pd.DataFrame([dataclasses.asdict(figure) for figure in evidence.figures])}
+    for section in sections:
+        tables |= section.tables
+        for name, chart in section.charts.items():
+            (folder / CHARTS / f"{name}.svg").write_text(chart.svg, encoding="utf-8")
+            (folder / CHARTS / f"{name}.png").write_bytes(chart.make_png())
+    for name, table in tables.items():
+        table.to_csv(folder / TABLES / f"{name}.csv", index=False, lineterminator="\n")

@@ -7,6 +7,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -30,8 +31,34 @@ STYLE: Any = {  # The keys are literals to the types of newer versions of matplo
 }
 
 
-def draw(name: str, *, title: str, size: tuple[float, float], paint: Callable[[Axes], None]) -> str:
-    """One chart as an `<svg>` element, the same bytes for the same data.
+@dataclass(frozen=True)
+class Chart:
+    """A drawing, on the page as it is: `{{ chart }}` embeds the SVG.
+
+    Attributes:
+        title: what it shows, in words.
+        svg: an `<svg>` element, the same bytes for the same data.
+        canvas: for other formats.
+    """
+
+    title: str
+    svg: str
+    canvas: Canvas
+
+    def __html__(self) -> str:
+        """Markup for templates that escape everything else."""
+        return self.svg
+
+    def make_png(self) -> bytes:
+        """The chart on white, 150 dots per inch."""
+        buffer = io.BytesIO()
+        with mpl.rc_context(STYLE):
+            self.canvas.savefig(buffer, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+        return buffer.getvalue()
+
+
+def draw(name: str, *, title: str, size: tuple[float, float], paint: Callable[[Axes], None]) -> Chart:
+    """One chart.
 
     Args:
         name: unique on the page; makes the element ids unique.
@@ -48,7 +75,8 @@ def draw(name: str, *, title: str, size: tuple[float, float], paint: Callable[[A
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'(id="|"#|\(#)', rf"\g<1>{name}-", text)
     label = html.escape(title, quote=True)
-    return re.sub(r"<svg([^>]*)>", rf'<svg role="img" aria-label="{escape_group(label)}"\1><title>{escape_group(label)}</title>', text, count=1)
+    svg = re.sub(r"<svg([^>]*)>", rf'<svg role="img" aria-label="{escape_group(label)}"\1><title>{escape_group(label)}</title>', text, count=1)
+    return Chart(title, svg, canvas)
 
 
 def escape_group(text: str) -> str:
@@ -56,7 +84,7 @@ def escape_group(text: str) -> str:
     return text.replace("\\", "\\\\")
 
 
-def draw_roc(name: str, labels: np.ndarray, scores: np.ndarray) -> str:
+def draw_roc(name: str, labels: np.ndarray, scores: np.ndarray) -> Chart:
     """ROC curve; 0/1 labels."""
     false_positive_rate, sensitivity, _ = roc_curve(labels, scores)
 
@@ -68,7 +96,7 @@ def draw_roc(name: str, labels: np.ndarray, scores: np.ndarray) -> str:
     return draw(name, title=f"ROC curve of {len(labels)} cases", size=(4.2, 4.2), paint=paint)
 
 
-def draw_precision_recall(name: str, labels: np.ndarray, scores: np.ndarray) -> str:
+def draw_precision_recall(name: str, labels: np.ndarray, scores: np.ndarray) -> Chart:
     """Precision against recall, with the prevalence as the guide."""
     precision, recall, _ = precision_recall_curve(labels, scores)
     prevalence = float(np.mean(labels))
@@ -82,7 +110,7 @@ def draw_precision_recall(name: str, labels: np.ndarray, scores: np.ndarray) -> 
     return draw(name, title=f"Precision against recall of {len(labels)} cases, prevalence {prevalence:.2f}", size=(4.2, 4.2), paint=paint)
 
 
-def draw_calibration(name: str, labels: np.ndarray, scores: np.ndarray) -> str:
+def draw_calibration(name: str, labels: np.ndarray, scores: np.ndarray) -> Chart:
     """Observed against predicted share of positives, in the bins of the expected calibration error."""
     bins = make_reliability_bins(labels, scores)
 
@@ -96,7 +124,7 @@ def draw_calibration(name: str, labels: np.ndarray, scores: np.ndarray) -> str:
     return draw(name, title=f"Calibration in {len(bins)} bins of equal mass: {points}", size=(4.2, 4.2), paint=paint)
 
 
-def draw_scores(name: str, labels: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> str:
+def draw_scores(name: str, labels: np.ndarray, scores: np.ndarray, *, classes: Sequence[str]) -> Chart:
     """Histogram of the positive class's probability, by true class."""
 
     def paint(axes: Axes) -> None:
@@ -114,24 +142,29 @@ def draw_scores(name: str, labels: np.ndarray, scores: np.ndarray, *, classes: S
     return draw(name, title=title, size=(4.2, 4.2), paint=paint)
 
 
-def draw_forest(name: str, figures: Sequence[Figure]) -> str:
+def draw_forest(name: str, figures: Sequence[Figure]) -> Chart:
     """Value and interval of one metric per slice; the first figure is the whole and gives the guide."""
-    shown = [figure for figure in figures if not math.isnan(figure.value)]
+    metric = figures[0].name if figures else ""
+    rows = [(f"{figure.slice} (n={figure.n})", figure.value, figure.low, figure.high) for figure in figures]
+    return draw_intervals(name, rows, title=f"{metric} per slice", unit=f"{metric} with 95 % interval")
+
+
+def draw_intervals(name: str, rows: Sequence[tuple[str, float, float, float]], *, title: str, unit: str) -> Chart:
+    """Label, value and interval of one row each; rows without a value are left out. The first row is set apart and gives the guide."""
+    shown = [row for row in rows if not math.isnan(row[1])]
 
     def paint(axes: Axes) -> None:
-        for row, figure in enumerate(shown):
-            colour = POSITIVE if row == 0 else NEGATIVE
-            if not math.isnan(figure.low):
-                axes.hlines(row, figure.low, figure.high, color=colour, linewidth=2)
-            axes.plot(figure.value, row, "D" if row == 0 else "o", color=colour, markersize=6, fillstyle="none" if math.isnan(figure.low) else "full")
+        for place, (_, value, low, high) in enumerate(shown):
+            colour = POSITIVE if place == 0 else NEGATIVE
+            if not math.isnan(low):
+                axes.hlines(place, low, high, color=colour, linewidth=2)
+            axes.plot(value, place, "D" if place == 0 else "o", color=colour, markersize=6, fillstyle="none" if math.isnan(low) else "full")
         if shown:
-            axes.axvline(shown[0].value, color=GUIDE, linestyle=":", linewidth=1)
-        axes.set_yticks(range(len(shown)), [f"{figure.slice} (n={figure.n})" for figure in shown])
-        axes.set(ylim=(len(shown) - 0.5, -0.5), xlabel=f"{shown[0].name if shown else ''} with 95 % interval")
+            axes.axvline(shown[0][1], color=GUIDE, linestyle=":", linewidth=1)
+        axes.set_yticks(range(len(shown)), [label for label, *_ in shown])
+        axes.set(ylim=(len(shown) - 0.5, -0.5), xlabel=unit)
         axes.grid(axis="x", color="#e5e7eb")
         axes.set_axisbelow(True)
 
-    words = "; ".join(f"{figure.slice} {figure.value:.3f}" for figure in shown)
-    return draw(
-        name, title=f"{figures[0].name} per slice: {words}" if figures else "no slices", size=(5.2, 0.9 + 0.34 * max(1, len(shown))), paint=paint
-    )
+    words = "; ".join(f"{label} {value:.3f}" for label, value, *_ in shown)
+    return draw(name, title=f"{title}: {words}", size=(6.4, 0.9 + 0.34 * max(1, len(shown))), paint=paint)

@@ -84,7 +84,7 @@ def test_the_evaluator_has_the_same_figures_to_one_in_a_million(tiny_run):
             assert overall[name] == pytest.approx(figure["value"], abs=1e-6)
             compared += 1
     assert compared >= 4
-    assert "the Evaluator" not in (tiny_run.run / "report" / "facts.json").read_text()
+    assert "the Evaluator" not in (tiny_run.run / "report" / "report.html").read_text()
 
 
 def test_the_report_is_one_file_that_needs_no_network(tiny_run):

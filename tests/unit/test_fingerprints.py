@@ -21,6 +21,7 @@ CHANGED = {
     "components/tfma_metrics.py": {"evaluator"},
     "medimg/evaluation/report.py": {"report"},
     "medimg/evaluation/templates/report.html.j2": {"report"},
+    "medimg/evaluation/data_sets/cmmd.yaml": {"report"},
     "components/entry_points.py": {"transform", "trainer"},
     "pipeline/cli.py": set(),
 }

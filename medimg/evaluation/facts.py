@@ -1,0 +1,78 @@
+"""Facts of a run: what its report says and needs beside the predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medimg.errors import UsageError
+from medimg.evaluation.intervals import RESAMPLES
+
+FACTS_FILE = "facts.json"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a report says of its run, and what its figures are measured with.
+
+    Attributes:
+        title, config_name: for people, and the config's name.
+        data_set, licence, doi: of the data.
+        blessed: whether every gate passed; None where none was asked for.
+        gates: each gate in words and whether it passed.
+        summary: the catalogue's summary.json: input, cases, images, splits, groups, excluded, quarantined, anomalies.
+        heads: head to classes, the positive one last; the first head is the headline.
+        config: dotted key to value, as shown.
+        versions, hashes: of packages, and of data, code and model.
+        warnings: lines that a reader must see: drift, what was quarantined while writing Examples.
+        synthetic: the images are drawn, so the figures say nothing about medicine.
+        split: the split that is measured.
+        protocols, slices, resamples, seed: as for `medimg.evaluation.figures.measure`.
+        evaluated: the Evaluator's figures, each with head, metric, slice and value (None where undefined).
+    """
+
+    title: str
+    config_name: str
+    data_set: str
+    heads: Mapping[str, Sequence[str]]
+    licence: str = ""
+    doi: str = ""
+    blessed: bool | None = None
+    gates: Sequence[tuple[str, bool]] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    synthetic: bool = False
+    split: str = "test"
+    protocols: Sequence[str] = ("cases",)
+    slices: Sequence[str] = ()
+    resamples: int = RESAMPLES
+    seed: int = 0
+    evaluated: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def headline(self) -> str:
+        """The first head, which the first screen is about."""
+        return next(iter(self.heads))
+
+
+def write_facts(folder: Path, facts: RunFacts) -> None:
+    """Writes facts.json."""
+    text = json.dumps(dataclasses.asdict(facts), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / FACTS_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_facts(folder: Path) -> RunFacts:
+    """The run's facts; UsageError where there are none."""
+    try:
+        values = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        values["gates"] = [(text, bool(passed)) for text, passed in values["gates"]]
+        return RunFacts(**values)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{folder}: {error}, expected the report of a finished run") from None

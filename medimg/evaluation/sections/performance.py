@@ -1,0 +1,75 @@
+"""How good, by protocol: every metric in a column per protocol, and the curves of the first one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medimg.evaluation import charts
+from medimg.evaluation.charts import Chart
+from medimg.evaluation.evidence import Evidence, Section, make_id
+from medimg.evaluation.figures import Figure
+from medimg.evaluation.metrics import THRESHOLD
+from medimg.evaluation.protocols import find_protocols
+
+
+def describe_performance(evidence: Evidence, head: str) -> Section:
+    """All metrics of one head on the whole split, and its confusion matrix and curves under the first protocol that is defined for it."""
+    overall = evidence.overall(head)
+    protocols = [find_protocols([name])[0] for name in dict.fromkeys(figure.protocol for figure in overall)]
+    classes = list(evidence.facts.heads[head])
+    values: dict[str, Any] = {
+        "head": head,
+        "classes": classes,
+        "protocols": [(protocol, next(figure for figure in overall if figure.protocol == protocol.name)) for protocol in protocols],
+        "rows": pivot(overall),
+        "notes": list(dict.fromkeys(figure.note for figure in overall if figure.note and not figure.n)),
+        "curves": None,
+    }
+    protocol = evidence.protocol_of(head)
+    if protocol is None:
+        return Section(f"{head}: {' · '.join(classes)}", "performance", values)
+    labels_N, probabilities_NC = evidence.units(head, protocol)
+    confusion_CC = count_confusion(labels_N, probabilities_NC)
+    values |= {"curves": protocol, "confusion": confusion_CC.tolist(), "units": len(labels_N)}
+    return Section(
+        f"{head}: {' · '.join(classes)}",
+        "performance",
+        values,
+        draw_curves(head, classes, labels_N=labels_N, probabilities_NC=probabilities_NC),
+        {make_id("confusion", head): pd.DataFrame(confusion_CC, index=pd.Index(classes, name="true"), columns=classes).reset_index()},
+    )
+
+
+def pivot(figures: Sequence[Figure]) -> dict[str, dict[str, Figure]]:
+    """Metric to protocol to figure."""
+    rows: dict[str, dict[str, Figure]] = {}
+    for figure in figures:
+        rows.setdefault(figure.name, {})[figure.protocol] = figure
+    return rows
+
+
+def count_confusion(labels_N: np.ndarray, probabilities_NC: np.ndarray) -> np.ndarray:
+    """Counts [C, C] by true (rows) and predicted class: the likeliest, of two the positive one at 0.5 and more."""
+    classes = probabilities_NC.shape[1]
+    predicted_N = (probabilities_NC[:, -1] >= THRESHOLD).astype(int) if classes == 2 else probabilities_NC.argmax(axis=1)
+    confusion_CC = np.zeros((classes, classes), dtype=int)
+    np.add.at(confusion_CC, (labels_N, predicted_N), 1)
+    return confusion_CC
+
+
+def draw_curves(head: str, classes: Sequence[str], *, labels_N: np.ndarray, probabilities_NC: np.ndarray) -> dict[str, Chart]:
+    """The four charts of two classes that both occur; none otherwise."""
+    if len(classes) != 2 or not 0 < labels_N.sum() < len(labels_N):
+        return {}
+    scores_N = probabilities_NC[:, 1]
+    names = {kind: make_id(kind, head) for kind in ("roc", "precision", "calibration", "scores")}
+    return {
+        names["roc"]: charts.draw_roc(names["roc"], labels_N, scores_N),
+        names["precision"]: charts.draw_precision_recall(names["precision"], labels_N, scores_N),
+        names["calibration"]: charts.draw_calibration(names["calibration"], labels_N, scores_N),
+        names["scores"]: charts.draw_scores(names["scores"], labels_N, scores_N, classes=classes),
+    }

@@ -1,0 +1,54 @@
+"""Words for people: metrics by name, figures with their intervals, what a figure is of."""
+
+from __future__ import annotations
+
+import math
+
+from medimg.evaluation.figures import Figure
+
+WORDS = {
+    "auc": "AUC",
+    "macro_auc": "AUC, mean over classes",
+    "average_precision": "average precision",
+    "sensitivity_at_specificity_90": "sensitivity at 90 % specificity",
+    "specificity_at_sensitivity_90": "specificity at 90 % sensitivity",
+    "specificity_at_sensitivity_85_9": "specificity at 85.9 % sensitivity, that of DREAM's radiologists",
+    "partial_auc_sensitivity_80": "partial AUC, sensitivity at least 80 %",
+    "sensitivity": "sensitivity at 0.5",
+    "specificity": "specificity at 0.5",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "f1": "F1 at 0.5",
+    "probabilistic_f1": "probabilistic F1",
+    "net_benefit_2": "net benefit at 2 % (BI-RADS 4A)",
+    "net_benefit_10": "net benefit at 10 % (BI-RADS 4B)",
+    "net_benefit_50": "net benefit at 50 % (BI-RADS 4C)",
+    "brier": "Brier score (lower is better)",
+    "brier_reliability": "Brier: reliability (lower is better)",
+    "brier_resolution": "Brier: resolution",
+    "brier_uncertainty": "Brier: uncertainty of the cases",
+    "ece": "calibration error (lower is better)",
+}
+
+
+def name_metric(name: str) -> str:
+    """A metric's name for people."""
+    if name.startswith("auc_"):
+        return WORDS.get(name, f"AUC, {name.removeprefix('auc_')} against the rest")
+    return WORDS.get(name, name.replace("_", " "))
+
+
+def format_number(value: float) -> str:
+    """Three decimals, or a dash where there is none."""
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 breast`, `25 breasts`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def describe_units(figure: Figure) -> str:
+    """`25 breasts, 17 positive, of 24 patients`: what a figure was measured on."""
+    positives = "" if figure.positives is None else f", {figure.positives} positive"
+    return f"{count(figure.n, figure.level)}{positives}, of {count(figure.groups, 'group')} (patients)"
