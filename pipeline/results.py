@@ -14,7 +14,7 @@ from rich.table import Column, Table
 
 from medimg.catalogue.provenance import PROVENANCE
 from medimg.errors import UsageError, one_line
-from medimg.evaluation.figures import Figure, compare_reports, format_figure, read_metrics
+from medimg.evaluation.figures import Figure, compare_reports, describe_multiplicity, format_figure, read_metrics
 from medimg.evaluation.gates import OVERALL
 from pipeline.run_local import RUN_FILE, Outcome, locate_store, read_run_file, run_lock, store_lock
 
@@ -72,7 +72,7 @@ def make_metrics_table(head: str, figures: Sequence[Figure]) -> Table:
     for protocol in dict.fromkeys(figure.protocol for figure in figures):
         one = by_protocol[protocol]
         positive = "" if one.positives is None else f"{one.positives} positive\n"
-        table.add_column(f"{protocol}: {one.n} {one.level}s\n{positive}{one.groups} patients", no_wrap=True)
+        table.add_column(f"{protocol}: {one.n} {one.level}s\n{positive}{one.groups} patients")
     cells = {(figure.name, figure.protocol): figure for figure in figures}
     for name in dict.fromkeys(figure.name for figure in figures):
         table.add_row(name, *(format_figure(cells[name, protocol]) if (name, protocol) in cells else "" for protocol in reversed(by_protocol)))
@@ -83,7 +83,16 @@ def make_slices_table(figures: Sequence[Figure]) -> Table:
     """One metric of one protocol on every slice."""
     first = figures[0]
     heads = (Column("slice", no_wrap=True), "n", "positive", "patients", Column(f"{first.name} ({first.protocol})", no_wrap=True))
-    table = Table(*heads, title=f"{first.head}, {first.level}s", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(
+        *heads,
+        title=f"{first.head}, {first.level}s",
+        title_justify="left",
+        caption=describe_multiplicity(figures) or None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for figure in figures:
         positive = "" if figure.positives is None else str(figure.positives)
         table.add_row(figure.slice, str(figure.n), positive, str(figure.groups), format_figure(figure))

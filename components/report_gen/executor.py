@@ -18,41 +18,66 @@ from tfx.utils import path_utils
 from components.artifacts import GateReport, Rejects
 from components.eval_config import CASES
 from components.scoring import list_records, read_images, score_examples
-from medimg.catalogue.tables import Catalogue, read_catalogue
-from medimg.evaluation.bundle import METRICS_FILE, derive, write_bundle
+from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
+from medimg.evaluation.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write_bundle
 from medimg.evaluation.facts import RunFacts
 from medimg.evaluation.figures import Figure, value_text
 from medimg.evaluation.gates import OVERALL, Gate, split_slice
+from medimg.evaluation.protocols import find_protocols
 from medimg.evaluation.sections.mistakes import mistakes_of
+from medimg.evaluation.shortcuts import tabulate_shortcuts
 from medimg.fingerprints import hash_tree
 
-SPLIT = "test"
+SCORED, SPLIT = ("eval", "test"), "test"
 PACKAGES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-model-analysis", "tensorflow-data-validation", "ml-metadata", "pydicom", "numpy")
 
 
 class Executor(BaseExecutor):
-    """Scores the test split, gathers what is known of the run, and writes the report's folder."""
+    """Scores the eval and test splits, gathers what is known of the run, and writes the report's folder."""
 
     def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
         config = json.loads(exec_properties["config"])
         artifact = artifact_utils.get_single_instance(output_dict["report"])
         catalogue = read_catalogue(Path(artifact_utils.get_single_uri(input_dict["catalogue"])))
         heads = {head["name"]: tuple(head["classes"]) for head in config["model"]["heads"]}
-        files = list_records(artifact_utils.get_single_uri(input_dict["examples"]), SPLIT)
+        examples = artifact_utils.get_single_uri(input_dict["examples"])
         model = Path(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"])))
-        predictions = complete(score_examples(model, files, heads=heads), catalogue, heads=heads, columns=config["evaluation"]["slices"])
+        predictions = complete(score_splits(model, examples, heads=heads), catalogue, heads=heads, columns=config["evaluation"]["slices"])
         evaluated = read_evaluation(artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads))
         facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
-        images = read_images(files, {mistake.case_id for mistake in mistakes_of(predictions, facts)})
+        images = read_images(list_records(examples, SPLIT), {mistake.case_id for mistake in mistakes_of(predictions, facts)})
         folder = Path(artifact.uri)
         write_bundle(folder, predictions=predictions, facts=facts, gallery=images)
+        write_shortcuts(folder, catalogue, evaluation=config["evaluation"], heads=heads)
         note_figures(artifact, derive(folder))
 
 
+def score_splits(model: Path, examples: str, *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """The predictions of the eval and test splits, and of their unlabelled cases where these were written."""
+    tables = []
+    for split in SCORED:
+        for name in (split, f"unlabelled_{split}"):
+            if files := list_records(examples, name):
+                tables.append(score_examples(model, files, heads=heads).assign(split=split))
+    return pd.concat(tables, ignore_index=True)
+
+
+def write_shortcuts(to: Path, catalogue: Catalogue, *, evaluation: Mapping[str, Any], heads: Mapping[str, Sequence[str]]) -> None:
+    """Writes the table of shortcuts with the columns that protocols and slices select by, if the config names any shortcut."""
+    if evaluation["shortcuts"]:
+        selecting = [*evaluation["slices"], *(column for protocol in find_protocols(evaluation["protocols"]) for column in protocol.where)]
+        table = tabulate_shortcuts(catalogue, evaluation["shortcuts"], heads=heads, clinical=selecting)
+        table.to_parquet(to / SHORTCUTS_FILE, index=False)
+
+
 def complete(predictions: pd.DataFrame, catalogue: Catalogue, *, heads: Mapping[str, Sequence[str]], columns: Sequence[str]) -> pd.DataFrame:
-    """Adds split, fold and the columns that no Example of this split happens to carry."""
-    folds = catalogue.cases.set_index("case_id")["fold"]
-    predictions = predictions.assign(split=SPLIT, fold=predictions.case_id.map(folds).astype("Int64"))
+    """Adds fold, number of images, cluster and the columns that no Example of these splits happens to carry."""
+    cases = catalogue.cases.set_index("case_id")
+    predictions = predictions.assign(
+        fold=predictions.case_id.map(cases["fold"]).astype("Int64"),
+        image_count=predictions.case_id.map(cases["image_count"]).astype("Int64"),
+        cluster_id=predictions.group_id.map(find_clusters(catalogue)),
+    )
     for column in (*(f"label_{head}" for head in heads), *(f"clinical_{column}" for column in columns)):
         if column not in predictions:
             predictions[column] = None

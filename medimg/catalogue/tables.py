@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medimg.cases import Annotation, Case, Header, ImageRef, Reject, Value
-from medimg.catalogue.split import Assignment
+from medimg.catalogue.split import Assignment, gather_clusters
 from medimg.errors import MedimgError, UsageError
 from medimg.files import hash_file, replace_file
 
@@ -212,6 +212,14 @@ def catalogue_cases(catalogue: Catalogue, *, statuses: Collection[str] = ("used"
         by_case.setdefault((row["case_id"], bool(row["is_mask"])), []).append(image)
     for row in chosen.to_dict("records"):
         yield row_to_case(row, images=tuple(by_case.get((row["case_id"], False), ())), masks=tuple(by_case.get((row["case_id"], True), ())))
+
+
+def find_clusters(catalogue: Catalogue) -> dict[str, str]:
+    """Group to the first of the groups that it is joined with, because they share pixels: those that the split kept together."""
+    group_by_case = dict(zip(catalogue.cases["case_id"], catalogue.cases["group_id"], strict=True))
+    links = [tuple(group_by_case[case_id] for case_id in pair["cases"]) for pair in catalogue.summary["duplicates"]]
+    clusters = gather_clusters(dict.fromkeys(group_by_case.values(), ""), links=links)
+    return {group: cluster[0] for cluster in clusters for group in cluster}
 
 
 def row_to_case(row: Mapping[Any, Any], *, images: tuple[ImageRef, ...], masks: tuple[ImageRef, ...]) -> Case:

@@ -1,4 +1,4 @@
-"""What the probabilities mean: predicted against observed, in the same bins as the expected calibration error."""
+"""What the probabilities mean: predicted against observed, in bins of equal mass. The axes are those of medimg.evaluation.samples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medimg.evaluation.metrics import CALIBRATION_BINS, bin_by_mass, make_tally
+from medimg.evaluation.samples import CALIBRATION_BINS, Tally, bin_by_mass, divide, make_tally
 
 Z_95 = 1.959963984540054
 
@@ -56,3 +56,43 @@ def wilson_interval(positives: float, cases: float) -> tuple[float, float]:
     centre = (share + Z_95**2 / (2 * cases)) / (1 + Z_95**2 / cases)
     half = Z_95 / (1 + Z_95**2 / cases) * np.sqrt(share * (1 - share) / cases + Z_95**2 / (4 * cases**2))
     return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+
+
+def tally_brier(tally: Tally) -> np.ndarray:
+    """Mean squared difference between the positive class's probability and 0 or 1 (Brier 1950). Defined on one class too."""
+    squares_RU = tally.positives * (1 - tally.scores) ** 2 + tally.negatives * tally.scores**2
+    return divide(squares_RU.sum(axis=1), tally.positive_mass + tally.negative_mass)
+
+
+def tally_reliability(tally: Tally) -> np.ndarray:
+    """Murphy's reliability (1973): mean over the bins of (mean probability - share of positives) squared, by mass. 0 is best."""
+    bins = tally.bins
+    return divide(np.nansum(divide((bins.scores - bins.positives) ** 2, bins.mass), axis=1), bins.mass.sum(axis=1))
+
+
+def tally_resolution(tally: Tally) -> np.ndarray:
+    """How much the share of positives differs from bin to bin, at most the uncertainty.
+
+    Murphy's resolution (1973) with what the probabilities tell within the bins added, the generalised one of Stephenson, Coelho and Jolliffe
+    (2008), so that Brier score = reliability - resolution + uncertainty holds exactly.
+    """
+    bins, mass_RU = tally.bins, tally.positives + tally.negatives
+    total_R = bins.mass.sum(axis=1)
+    between_R = np.nansum(divide(bins.positives**2, bins.mass), axis=1) - divide(tally.positive_mass**2, total_R)
+    variance_R = mass_RU @ tally.scores**2 - np.nansum(divide(bins.scores**2, bins.mass), axis=1)
+    covariance_R = tally.positives @ tally.scores - np.nansum(divide(bins.positives * bins.scores, bins.mass), axis=1)
+    return divide(between_R - variance_R + 2 * covariance_R, total_R)
+
+
+def tally_uncertainty(tally: Tally) -> np.ndarray:
+    """Prevalence times its complement: the Brier score of always saying the prevalence. A property of the cases, not of the model."""
+    share_R = divide(tally.positive_mass, tally.positive_mass + tally.negative_mass)
+    return share_R * (1 - share_R)
+
+
+def tally_ece(tally: Tally) -> np.ndarray:
+    """Expected calibration error: mean over 10 bins of equal mass of |mean probability - share of positives|, weighted by mass.
+
+    The adaptive binning of Nguyen and O'Connor (2015). Equal scores share a bin: that of their middle rank.
+    """
+    return divide(np.abs(tally.bins.positives - tally.bins.scores).sum(axis=1), tally.bins.mass.sum(axis=1))

@@ -14,7 +14,7 @@ from medimg.evaluation.charts import Chart
 from medimg.evaluation.facts import RunFacts
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import OVERALL
-from medimg.evaluation.protocols import Protocol, applies_to, find_protocols, roll_up
+from medimg.evaluation.protocols import Protocol, find_gap, find_protocols, roll_up
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ class Evidence:
 
     def protocol_of(self, head: str) -> Protocol | None:
         """The first protocol that is defined for a head: its curves and confusion matrix are under this one."""
-        return next((protocol for protocol in find_protocols(self.facts.protocols) if applies_to(protocol, self.facts.heads[head])), None)
+        rows = self.predictions[self.predictions["split"] == self.facts.split]
+        rules = find_protocols(self.facts.protocols)
+        return next((rule for rule in rules if not find_gap(rows, protocol=rule, head=head, classes=self.facts.heads[head])), None)
 
     def units(self, head: str, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
         """Class indices [N] and probabilities [N, C] of the measured split's units under a protocol."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ import pandas as pd
 
 from medimg.errors import UsageError
 from medimg.evaluation.gates import OVERALL
-from medimg.evaluation.intervals import RESAMPLES, Interval, bootstrap_intervals
+from medimg.evaluation.intervals import CONFIDENCE, RESAMPLES, Interval, bootstrap_intervals
 from medimg.evaluation.metrics import evaluate, metrics_of
-from medimg.evaluation.protocols import Protocol, applies_to, find_protocols, require, roll_up
+from medimg.evaluation.protocols import Protocol, clusters_of, find_gap, find_protocols, require, roll_up
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Figure:
         protocol, level, split: the rule, what carries one prediction, and the data.
         n: units (breasts, patients) with a label; `positives` of them positive, None for more than two classes.
         groups: patients among them.
-        value, low, high: the figure and its 95 % patient-clustered bootstrap interval; NaN where undefined.
+        value, low, high: the figure and its 95 % patient-clustered bootstrap interval; NaN where undefined. Groups that share images are
+            drawn as one.
         note: why something is missing, or what to be careful about.
     """
 
@@ -61,6 +62,7 @@ def measure(
     heads: Mapping[str, Sequence[str]],
     protocols: Sequence[Protocol | str],
     slices: Sequence[str] = (),
+    metrics: Collection[str] | None = None,
     split: str = "test",
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -72,6 +74,8 @@ def measure(
         heads: head to classes, the positive one last. Cases without a label for a head do not count for it.
         protocols: rules or their names in `medimg.evaluation.protocols.PROTOCOLS`.
         slices: clinical columns; each value is a slice. Cases without a value are in none.
+        metrics: names of the metrics that are wanted; all if None.
+        resamples: of the bootstrap; 0 for figures without an interval.
 
     Raises:
         UsageError: a column is missing, or a protocol is unknown.
@@ -82,21 +86,19 @@ def measure(
     figures: list[Figure] = []
     for head, classes in heads.items():
         for protocol in rules:
-            if not applies_to(protocol, classes):
-                figures.append(undefined_figure(head, classes, protocol=protocol, split=split))
+            if gap := find_gap(rows, protocol=protocol, head=head, classes=classes):
+                figures.append(undefined_figure(head, classes, protocol=protocol, split=split, note=gap))
                 continue
             units = roll_up(rows, protocol=protocol, head=head, classes=classes)
             for name, part in list_slices(units, slices):
-                figures += measure_slice(part, where=(head, name, protocol, split), classes=classes, resamples=resamples, seed=seed)
+                figures += measure_slice(part, where=(head, name, protocol, split), classes=classes, metrics=metrics, resamples=resamples, seed=seed)
     return figures
 
 
-def undefined_figure(head: str, classes: Sequence[str], *, protocol: Protocol, split: str) -> Figure:
-    """Says that a protocol has no meaning for a head, so that it is not just absent."""
-    note = f"{protocol.name} takes the largest probability, which is defined for two classes; this head has {len(classes)}"
-    return Figure(
-        next(iter(metrics_of(classes))), head, OVERALL, protocol.name, protocol.level, split, 0, None, 0, math.nan, math.nan, math.nan, note
-    )
+def undefined_figure(head: str, classes: Sequence[str], *, protocol: Protocol, split: str, note: str) -> Figure:
+    """Says why a protocol has no figures for a head, so that they are not just absent."""
+    name = next(iter(metrics_of(classes)))
+    return Figure(name, head, OVERALL, protocol.name, protocol.level, split, 0, None, 0, math.nan, math.nan, math.nan, note)
 
 
 def list_slices(units: pd.DataFrame, slices: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -115,16 +117,24 @@ def value_text(value: object) -> str:
     return f"{value:.0f}" if value.is_integer() else str(np.float32(value))
 
 
-def measure_slice(units: pd.DataFrame, *, where: tuple[str, str, Protocol, str], classes: Sequence[str], resamples: int, seed: int) -> list[Figure]:
-    """All metrics of one head on one slice; `where` is (head, slice, protocol, split)."""
+def measure_slice(
+    units: pd.DataFrame,
+    *,
+    where: tuple[str, str, Protocol, str],
+    classes: Sequence[str],
+    metrics: Collection[str] | None,
+    resamples: int,
+    seed: int,
+) -> list[Figure]:
+    """The wanted metrics of one head on one slice; `where` is (head, slice, protocol, split)."""
     head, slice_name, protocol, split = where
     labels_N = units[f"label_{head}"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.int64)
     probabilities_NC = units[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
-    groups_N = units["group_id"].astype(str).to_numpy()
-    values = evaluate(labels_N, probabilities_NC, classes=classes)
-    intervals = bootstrap_intervals(labels_N, probabilities_NC, groups=groups_N, metrics=metrics_of(classes), resamples=resamples, seed=seed)
+    wanted = {name: metric for name, metric in metrics_of(classes).items() if metrics is None or name in metrics}
+    values = {name: value for name, value in evaluate(labels_N, probabilities_NC, classes=classes).items() if name in wanted}
+    intervals = bootstrap_intervals(labels_N, probabilities_NC, groups=clusters_of(units), metrics=wanted, resamples=resamples, seed=seed)
     positives = int((labels_N == 1).sum()) if len(classes) == 2 else None
-    place = (head, slice_name, protocol.name, protocol.level, split, len(units), positives, len(np.unique(groups_N)))
+    place = (head, slice_name, protocol.name, protocol.level, split, len(units), positives, units["group_id"].nunique())
     return [
         Figure(name, *place, value, intervals[name].low, intervals[name].high, describe(value, intervals[name])) for name, value in values.items()
     ]
@@ -140,6 +150,15 @@ def describe(value: float, interval: Interval) -> str:
             filter(None, ["the value lies outside of its interval: with so few cases this metric is biased under resampling", interval.note])
         )
     return interval.note
+
+
+def describe_multiplicity(figures: Iterable[Figure]) -> str:
+    """What a reader of many intervals at once must know, by Bonferroni; empty for fewer than two intervals."""
+    count = sum(not math.isnan(figure.low) for figure in figures)
+    if count < 2:
+        return ""
+    missed, level = count * (1 - CONFIDENCE), 100 * (1 - (1 - CONFIDENCE) / count)
+    return f"{count} intervals at 95 %: {missed:.1f} can be expected to miss by chance; to hold all together each would need {level:.2f} %"
 
 
 def write_metrics(to: Path, figures: Iterable[Figure]) -> Path:

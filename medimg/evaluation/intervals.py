@@ -6,12 +6,13 @@ Two breasts of one woman are no two independent observations; resampling cases w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from medimg.evaluation.metrics import Metric, make_sample
+from medimg.evaluation.metrics import Metric
+from medimg.evaluation.samples import make_sample
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -19,8 +20,8 @@ FEWEST_GROUPS = 10
 FEWEST_OF_A_CLASS = 5
 LARGEST_DROPPED_SHARE = 0.1
 DROPPED_SHARE_TO_TELL = 0.01
-WEIGHTS_AT_ONCE = 1_000_000
-"""Resamples times cases in one block: 8 MB per array."""
+WEIGHTS_AT_ONCE = 125_000
+"""Resamples times cases in one block: 1 MB per array, so that a metric's arrays stay in the processor's cache (twice as fast as 8 MB)."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def bootstrap_intervals(
         An interval per metric; without bounds, and with the rule in `note`, where `find_obstacle` sees one or where more than a tenth
         of the resamples miss a class.
     """
-    obstacle = find_obstacle(labels, probabilities, groups=groups)
+    obstacle = find_obstacle(labels, probabilities, groups=groups) if resamples else "none is asked for"
     if obstacle:
         return {name: Interval(math.nan, math.nan, note=f"no interval: {obstacle}") for name in metrics}
     values: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
@@ -64,13 +65,17 @@ def bootstrap_intervals(
     return {name: take_percentiles(np.concatenate(parts)) for name, parts in values.items()}
 
 
-def draw_weights(groups: np.ndarray, *, resamples: int, seed: int) -> list[np.ndarray]:
+def draw_weights(groups: np.ndarray, *, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each case counts, [R, N] in blocks of bounded size; each group is drawn with all its cases."""
     names_G, group_N = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    count = len(names_G)
     generator = np.random.default_rng(seed)
-    counts_RG = generator.multinomial(len(names_G), np.full(len(names_G), 1 / len(names_G)), size=resamples)
     block = max(1, WEIGHTS_AT_ONCE // max(1, len(group_N)))
-    return [counts_RG[start : start + block][:, group_N].astype(np.float64) for start in range(0, resamples, block)]
+    for start in range(0, resamples, block):
+        rows = min(block, resamples - start)
+        drawn_RG = generator.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
+        counts_RG = np.bincount(drawn_RG.ravel(), minlength=rows * count).reshape(rows, count)
+        yield counts_RG.astype(np.float64)[:, group_N]
 
 
 def find_obstacle(labels: np.ndarray, probabilities: np.ndarray, *, groups: np.ndarray) -> str:
@@ -103,19 +108,3 @@ def take_percentiles(values_R: np.ndarray) -> Interval:
     if low == high:
         notes.append("all resamples agree: the bootstrap cannot show the uncertainty here")
     return Interval(float(low), float(high), dropped, "; ".join(notes))
-
-
-def delong_variance(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Variance of the AUC of independent cases (DeLong, DeLong and Clarke-Pearson 1988); NaN with fewer than two of a class.
-
-    Args:
-        labels: 0 or 1, [N].
-        scores: [N], any range; ties count half.
-    """
-    positive_P, negative_M = np.asarray(scores, float)[np.asarray(labels) == 1], np.asarray(scores, float)[np.asarray(labels) == 0]
-    if min(len(positive_P), len(negative_M)) < 2:
-        return math.nan
-    ordered_M, ordered_P = np.sort(negative_M), np.sort(positive_P)
-    below_P = (np.searchsorted(ordered_M, positive_P, "left") + np.searchsorted(ordered_M, positive_P, "right")) / (2 * len(negative_M))
-    above_M = 1 - (np.searchsorted(ordered_P, negative_M, "left") + np.searchsorted(ordered_P, negative_M, "right")) / (2 * len(positive_P))
-    return float(below_P.var(ddof=1) / len(positive_P) + above_M.var(ddof=1) / len(negative_M))

@@ -1,136 +1,26 @@
 """Exact metrics over all thresholds, for one set of cases or for thousands of weighted resamples of it at once.
 
-Axes: N cases, C classes, R resamples, U different scores (in falling order). The positive class is the last one. Everything is float64.
-The report, its intervals and the Evaluator call the same functions, listed in METRICS. Undefined is NaN, never 0.
+Axes as in medimg.evaluation.samples. The report, its intervals and the Evaluator call the same functions, listed in METRICS. Undefined is NaN,
+never 0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 
-CALIBRATION_BINS = 10
-OPERATING_POINT = 0.9
-THRESHOLD = 0.5
-ROUNDING = 1e-9
-"""A rate that misses an operating point by less than this has reached it: 9 of 10 must count as 90 %."""
+from medimg.evaluation.calibration import tally_brier, tally_ece, tally_reliability, tally_resolution, tally_uncertainty
+from medimg.evaluation.decisions import tally_net_benefit
+from medimg.evaluation.samples import ROUNDING, Sample, Tally, defined, divide, make_sample, make_tally
 
-
-@dataclass(frozen=True)
-class Tally:
-    """Weights of positives and negatives at each different score.
-
-    Attributes:
-        scores: [U], the different scores, falling.
-        positives, negatives: [R, U], sums of weights.
-    """
-
-    scores: np.ndarray
-    positives: np.ndarray
-    negatives: np.ndarray
-
-    @cached_property
-    def positive_mass(self) -> np.ndarray:
-        """Weight of all positives, [R]."""
-        return self.positives.sum(axis=1)
-
-    @cached_property
-    def negative_mass(self) -> np.ndarray:
-        """Weight of all negatives, [R]."""
-        return self.negatives.sum(axis=1)
-
-    @cached_property
-    def true_positives(self) -> np.ndarray:
-        """Positives at or above each score, [R, U]."""
-        return self.positives.cumsum(axis=1)
-
-    @cached_property
-    def false_positives(self) -> np.ndarray:
-        """Negatives at or above each score, [R, U]."""
-        return self.negatives.cumsum(axis=1)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Labelled cases and how often each counts in each resample.
-
-    Attributes:
-        labels: [N], class index, 0 to C-1.
-        probabilities: [N, C], in [0, 1].
-        weights: [R, N], weight of each case, one row per resample.
-    """
-
-    labels: np.ndarray
-    probabilities: np.ndarray
-    weights: np.ndarray
-
-    @cached_property
-    def tallies(self) -> tuple[Tally, ...]:
-        """One tally per class, that class against the rest."""
-        classes = range(self.probabilities.shape[1])
-        return tuple(make_tally(self.labels == index, self.probabilities[:, index], weights_RN=self.weights) for index in classes)
-
-    @cached_property
-    def positive(self) -> Tally:
-        """The tally of the last class."""
-        return make_tally(self.labels == self.probabilities.shape[1] - 1, self.probabilities[:, -1], weights_RN=self.weights)
-
-    @cached_property
-    def confusion(self) -> np.ndarray:
-        """Weights [R, C, C] by true class (rows) and predicted class (columns): the likeliest class, of two the positive one at 0.5 or more."""
-        classes = self.probabilities.shape[1]
-        predicted_N = (self.probabilities[:, 1] >= THRESHOLD).astype(int) if classes == 2 else self.probabilities.argmax(axis=1)
-        cell_NK = np.eye(classes * classes)[self.labels * classes + predicted_N]
-        return (self.weights @ cell_NK).reshape(-1, classes, classes)
-
+RADIOLOGISTS = 0.859
+"""Sensitivity of the radiologists in the DREAM challenge, at which its models are compared (Schaffter et al., JAMA Netw Open 2020;3:e200265)."""
+LEAST_SENSITIVITY = 0.8
+"""Of the partial AUC: a screening test that finds less is of no use, however specific it is."""
 
 Metric = Callable[[Sample], np.ndarray]
-
-
-def make_sample(labels: np.ndarray, probabilities: np.ndarray, *, weights_RN: np.ndarray | None = None) -> Sample:
-    """A checked sample; without weights every case counts once.
-
-    Args:
-        labels: int [N], class index.
-        probabilities: [N, C], or [N] scores of the positive class of two.
-
-    Raises:
-        ValueError: lengths differ, a label is no class index, a probability is NaN.
-    """
-    labels_N = np.asarray(labels).astype(np.int64).reshape(-1)
-    probabilities_NC = np.asarray(probabilities, dtype=np.float64)
-    if probabilities_NC.ndim == 1:
-        probabilities_NC = np.stack([1.0 - probabilities_NC, probabilities_NC], axis=1)
-    if len(labels_N) != len(probabilities_NC):
-        raise ValueError(f"{len(labels_N)} labels for {len(probabilities_NC)} predictions")
-    if len(labels_N) and not 0 <= labels_N.min() <= labels_N.max() < probabilities_NC.shape[1]:
-        raise ValueError(f"labels from {labels_N.min()} to {labels_N.max()}, expected 0 to {probabilities_NC.shape[1] - 1}")
-    if np.isnan(probabilities_NC).any():
-        raise ValueError(f"{int(np.isnan(probabilities_NC).any(axis=1).sum())} of {len(labels_N)} predictions are NaN")
-    weights_RN = np.ones((1, len(labels_N))) if weights_RN is None else weights_RN
-    return Sample(labels_N, probabilities_NC, weights_RN)
-
-
-def make_tally(is_positive_N: np.ndarray, scores_N: np.ndarray, *, weights_RN: np.ndarray) -> Tally:
-    """Sums weights over equal scores, so that ties are handled once for all metrics."""
-    if not len(scores_N):
-        empty_RU = np.zeros((len(weights_RN), 0))
-        return Tally(np.zeros(0), empty_RU, empty_RU)
-    order_N = np.argsort(-scores_N, kind="stable")
-    sorted_N = scores_N[order_N]
-    starts_U = np.flatnonzero(np.r_[True, np.diff(sorted_N) != 0])
-    weights_RN = weights_RN[:, order_N]
-    positives_RN = weights_RN * is_positive_N[order_N]
-    return Tally(sorted_N[starts_U], np.add.reduceat(positives_RN, starts_U, axis=1), np.add.reduceat(weights_RN - positives_RN, starts_U, axis=1))
-
-
-def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """The quotient, NaN where the denominator is 0."""
-    shape = np.broadcast_shapes(numerator.shape, denominator.shape)
-    return np.divide(numerator, denominator, out=np.full(shape, np.nan), where=np.broadcast_to(denominator > 0, shape))
 
 
 def tally_auc(tally: Tally) -> np.ndarray:
@@ -147,52 +37,50 @@ def tally_average_precision(tally: Tally) -> np.ndarray:
     return np.where(tally.negative_mass > 0, average_R, np.nan)
 
 
-def sensitivity_at_specificity(tally: Tally) -> np.ndarray:
-    """Largest sensitivity of any threshold with a specificity of 90 % or more. NaN on one class."""
-    sensitivity_RU = divide(tally.true_positives, tally.positive_mass[:, None])
-    false_positive_rate_RU = divide(tally.false_positives, tally.negative_mass[:, None])
-    reached_RU = np.where(false_positive_rate_RU <= 1 - OPERATING_POINT + ROUNDING, sensitivity_RU, 0.0)
-    return defined(tally, reached_RU.max(axis=1, initial=0.0))
+def tally_partial_auc(tally: Tally) -> np.ndarray:
+    """Area under the part of the ROC curve with a sensitivity of 80 % or more, 0.5 for chance and 1 for a perfect ranking. NaN on one class.
 
-
-def specificity_at_sensitivity(tally: Tally) -> np.ndarray:
-    """Largest specificity of any threshold with a sensitivity of 90 % or more. NaN on one class."""
-    sensitivity_RU = divide(tally.true_positives, tally.positive_mass[:, None])
-    specificity_RU = 1 - divide(tally.false_positives, tally.negative_mass[:, None])
-    reached_RU = np.where(sensitivity_RU >= OPERATING_POINT - ROUNDING, specificity_RU, 0.0)
-    return defined(tally, reached_RU.max(axis=1, initial=0.0))
-
-
-def defined(tally: Tally, values_R: np.ndarray) -> np.ndarray:
-    """The values where both classes occur, else NaN."""
-    return np.where((tally.positive_mass > 0) & (tally.negative_mass > 0), values_R, np.nan)
-
-
-def tally_brier(tally: Tally) -> np.ndarray:
-    """Mean squared difference between the positive class's probability and 0 or 1 (Brier 1950). Defined on one class too."""
-    squares_RU = tally.positives * (1 - tally.scores) ** 2 + tally.negatives * tally.scores**2
-    return divide(squares_RU.sum(axis=1), tally.positive_mass + tally.negative_mass)
-
-
-def tally_ece(tally: Tally) -> np.ndarray:
-    """Expected calibration error: mean over 10 bins of equal mass of |mean probability - share of positives|, weighted by mass.
-
-    The adaptive binning of Nguyen and O'Connor (2015). Equal scores share a bin: that of their middle rank.
+    Specificity is integrated over sensitivity and scaled by McClish's correction (1989): (1 + (area - chance) / (perfect - chance)) / 2.
     """
-    mass_RU = tally.positives + tally.negatives
-    bins_RU = bin_by_mass(mass_RU)
-    resamples = len(mass_RU)
-    cell_RU = bins_RU + CALIBRATION_BINS * np.arange(resamples)[:, None]
-    gap_RU = tally.positives - mass_RU * tally.scores
-    gap_RB = np.bincount(cell_RU.ravel(), weights=gap_RU.ravel(), minlength=resamples * CALIBRATION_BINS).reshape(resamples, -1)
-    return divide(np.abs(gap_RB).sum(axis=1), mass_RU.sum(axis=1))
+    origin_R1 = np.zeros((len(tally.positives), 1))
+    end_RU, false_RU = tally.sensitivity, tally.false_positive_rate
+    start_RU, false_start_RU = np.hstack([origin_R1, end_RU])[:, :-1], np.hstack([origin_R1, false_RU])[:, :-1]
+    low_RU = np.maximum(start_RU, LEAST_SENSITIVITY)
+    rise_RU = np.maximum(end_RU - low_RU, 0.0)
+    # Where a piece of the curve begins below the bound, its false positive rate at the bound lies on the line between its ends.
+    share_RU = np.divide(rise_RU, end_RU - start_RU, out=np.zeros_like(rise_RU), where=rise_RU > 0)
+    false_middle_RU = false_RU - (false_RU - false_start_RU) * share_RU / 2
+    area_R = (rise_RU * (1 - false_middle_RU)).sum(axis=1)
+    perfect, chance = 1 - LEAST_SENSITIVITY, (1 - LEAST_SENSITIVITY) ** 2 / 2
+    return defined(tally, (1 + (area_R - chance) / (perfect - chance)) / 2)
 
 
-def bin_by_mass(mass_RU: np.ndarray) -> np.ndarray:
-    """Index of the equal-mass bin, 0 to 9, that the middle of each score's mass falls into."""
-    middle_RU = mass_RU.cumsum(axis=1) - mass_RU / 2
-    share_RU = np.nan_to_num(divide(middle_RU, mass_RU.sum(axis=1, keepdims=True)))
-    return np.minimum((share_RU * CALIBRATION_BINS + ROUNDING).astype(int), CALIBRATION_BINS - 1)
+def sensitivity_at_specificity(tally: Tally, *, specificity: float) -> np.ndarray:
+    """Largest sensitivity of any threshold with at least this specificity. NaN on one class."""
+    reached_RU = np.where(tally.false_positive_rate <= 1 - specificity + ROUNDING, tally.sensitivity, 0.0)
+    return defined(tally, reached_RU.max(axis=1, initial=0.0))
+
+
+def specificity_at_sensitivity(tally: Tally, *, sensitivity: float) -> np.ndarray:
+    """Largest specificity of any threshold with at least this sensitivity. NaN on one class."""
+    reached_RU = np.where(tally.sensitivity >= sensitivity - ROUNDING, 1 - tally.false_positive_rate, 0.0)
+    return defined(tally, reached_RU.max(axis=1, initial=0.0))
+
+
+def tally_probabilistic_f1(tally: Tally) -> np.ndarray:
+    """F1 with probabilities in place of decisions (Yacouby and Axman 2020), the score of RSNA's 2022 mammography challenge. NaN without positives.
+
+    Precision is sum(p of positives) / sum(p), recall sum(p of positives) / positives; their harmonic mean needs no threshold.
+    """
+    found_R = tally.positives @ tally.scores
+    f1_R = divide(2 * found_R, tally.positive_mass + found_R + tally.negatives @ tally.scores)
+    return np.where(tally.positive_mass > 0, f1_R, np.nan)
+
+
+def f1(sample: Sample) -> np.ndarray:
+    """Harmonic mean of precision and sensitivity of the positive class of two, at 0.5. NaN without positives."""
+    missed_R, found_R, false_R = sample.confusion[:, 1, 0], sample.confusion[:, 1, 1], sample.confusion[:, 0, 1]
+    return np.where(found_R + missed_R > 0, divide(2 * found_R, 2 * found_R + missed_R + false_R), np.nan)
 
 
 def recalls(sample: Sample) -> np.ndarray:
@@ -225,13 +113,24 @@ def mean_of_defined(values_RC: np.ndarray) -> np.ndarray:
 BINARY_METRICS: Mapping[str, Metric] = {
     "auc": lambda sample: tally_auc(sample.positive),
     "average_precision": lambda sample: tally_average_precision(sample.positive),
-    "sensitivity_at_specificity_90": lambda sample: sensitivity_at_specificity(sample.positive),
-    "specificity_at_sensitivity_90": lambda sample: specificity_at_sensitivity(sample.positive),
+    "partial_auc_sensitivity_80": lambda sample: tally_partial_auc(sample.positive),
+    "sensitivity_at_specificity_90": lambda sample: sensitivity_at_specificity(sample.positive, specificity=0.9),
+    "specificity_at_sensitivity_90": lambda sample: specificity_at_sensitivity(sample.positive, sensitivity=0.9),
+    "specificity_at_sensitivity_85_9": lambda sample: specificity_at_sensitivity(sample.positive, sensitivity=RADIOLOGISTS),
     "sensitivity": lambda sample: recalls(sample)[:, 1],
     "specificity": lambda sample: recalls(sample)[:, 0],
     "balanced_accuracy": balanced_accuracy,
     "accuracy": accuracy,
+    "f1": f1,
+    "probabilistic_f1": lambda sample: tally_probabilistic_f1(sample.positive),
+    # Where BI-RADS 4A (2 %), 4B (10 %) and 4C (50 %) begin: the probabilities of cancer at which a biopsy is discussed.
+    "net_benefit_2": lambda sample: tally_net_benefit(sample.positive, threshold=0.02),
+    "net_benefit_10": lambda sample: tally_net_benefit(sample.positive, threshold=0.1),
+    "net_benefit_50": lambda sample: tally_net_benefit(sample.positive, threshold=0.5),
     "brier": lambda sample: tally_brier(sample.positive),
+    "brier_reliability": lambda sample: tally_reliability(sample.positive),
+    "brier_resolution": lambda sample: tally_resolution(sample.positive),
+    "brier_uncertainty": lambda sample: tally_uncertainty(sample.positive),
     "ece": lambda sample: tally_ece(sample.positive),
 }
 MULTI_CLASS_METRICS: Mapping[str, Metric] = {"macro_auc": macro_auc, "balanced_accuracy": balanced_accuracy, "accuracy": accuracy}
@@ -239,15 +138,27 @@ METRICS: Mapping[str, Metric] = {**BINARY_METRICS, **MULTI_CLASS_METRICS}
 
 
 def metrics_of(classes: Sequence[str]) -> dict[str, Metric]:
-    """The metrics of a head by name: those of two classes, or those of more with `auc_<class>` for each."""
+    """The metrics of a head by name: those of two classes, or those of more with `<metric>_<class>` of each class against the rest."""
     if len(classes) == 2:
         return dict(BINARY_METRICS)
-    return {**MULTI_CLASS_METRICS, **{f"auc_{name}": partial(class_auc, index=index) for index, name in enumerate(classes)}}
+    rest = {"auc": class_auc, "average_precision": class_average_precision, "sensitivity": class_sensitivity}
+    one_against_rest = {f"{metric}_{name}": partial(function, index=index) for metric, function in rest.items() for index, name in enumerate(classes)}
+    return {**MULTI_CLASS_METRICS, **one_against_rest}
 
 
 def class_auc(sample: Sample, *, index: int) -> np.ndarray:
     """AUC of one class against the rest; NaN if it does not occur or nothing else does."""
     return tally_auc(sample.tallies[index])
+
+
+def class_average_precision(sample: Sample, *, index: int) -> np.ndarray:
+    """Average precision of one class against the rest; NaN if it does not occur or nothing else does."""
+    return tally_average_precision(sample.tallies[index])
+
+
+def class_sensitivity(sample: Sample, *, index: int) -> np.ndarray:
+    """Share of a class that is predicted as such; NaN if it does not occur."""
+    return recalls(sample)[:, index]
 
 
 def evaluate(labels: np.ndarray, probabilities: np.ndarray, *, classes: Sequence[str]) -> dict[str, float]:

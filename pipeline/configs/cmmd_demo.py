@@ -8,24 +8,27 @@ import dataclasses
 from medimg.evaluation.gates import Gate
 from medimg.ingest import Ingest
 from medimg.tasks.classification.settings import TrainingSettings
-from pipeline.config import RunConfig
+from pipeline.config import ExampleSettings, RunConfig
 from pipeline.configs import cmmd_classification
 
 
 def get_config() -> RunConfig:
-    """Small images, few epochs, one gate on the whole and one on D1."""
+    """Small images, few epochs, a gate on the whole and two on D1."""
     config = cmmd_classification.get_config()
     return dataclasses.replace(
         config,
         name="cmmd-demo",
         ingest=Ingest(image_size=(256, 208), bits=8, orientation="mammogram", crop="breast"),
         model=dataclasses.replace(config.model, heads=(cmmd_classification.MALIGNANCY,), image_size=(128, 104)),
+        examples=ExampleSettings(),
         training=TrainingSettings(epochs=30, batch_size=16),
         evaluation=dataclasses.replace(
             config.evaluation,
             gates=(
                 Gate(metric="auc", head="malignancy", lower_bound=0.80),
                 Gate(metric="auc", head="malignancy", lower_bound=0.60, slice="source=D1"),
+                Gate(metric="auc_above_shortcut", head="malignancy", lower_bound=0.0, slice="source=D1"),
             ),
+            protocols=("P1", "P4"),
         ),
     )

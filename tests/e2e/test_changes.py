@@ -6,6 +6,7 @@ import json
 import shutil
 
 import openpyxl
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -75,12 +76,21 @@ def test_a_damaged_image_is_quarantined_and_the_run_goes_on(run_copy):
         CliRunner().invoke(app, again, catch_exceptions=False)
 
 
-def test_unlabelled_cases_are_written_on_request_and_measured_in_no_figure(tiny_run):
-    before = (tiny_run.run / "report" / "metrics.json").read_text()
-    run_tiny(tiny_run.run, tiny_run.data, "examples.unlabelled=true")
+def test_unlabelled_cases_are_written_on_request_and_count_for_p3_alone(tiny_run):
+    before = read_counts(tiny_run.run)
+    run_tiny(tiny_run.run, tiny_run.data, "examples.unlabelled=true", "evaluation.protocols=P1,P3,P4")
     examples = latest_nodes(open_store(tiny_run.run / "metadata.sqlite"), "cmmd-demo")["CaseExampleGen"].outputs["examples"][0]
     assert examples.custom_properties["cases_unlabelled_train"].int_value > 0
-    assert [one["n"] for one in json.loads((tiny_run.run / "report" / "metrics.json").read_text())] == [one["n"] for one in json.loads(before)]
+    after = read_counts(tiny_run.run)
+    assert {key: n for key, n in after.items() if key[0] != "P3"} == before
+    predictions = pd.read_parquet(tiny_run.run / "report" / "predictions.parquet").query("split == 'test'")
+    four_views = predictions[predictions.groupby("group_id").image_count.transform("sum") == 4]
+    assert four_views.label_malignancy.isna().any()
+    assert after["P3", "auc", "overall"] == len(four_views)
+
+
+def read_counts(run):
+    return {(one["protocol"], one["name"], one["slice"]): one["n"] for one in json.loads((run / "report" / "metrics.json").read_text())}
 
 
 def test_a_run_directory_of_another_config_is_refused(tiny_run):

@@ -42,11 +42,13 @@ def test_every_input_image_is_accounted_for(tiny_run):
     assert sum(summary["images"].values()) == len(list(tiny_run.data.rglob("*.dcm")))
 
 
-def test_predictions_hold_each_test_case_once_with_its_label(tiny_run):
-    predictions = pd.read_parquet(tiny_run.run / "report" / "predictions.parquet")
-    cases = pd.read_parquet(tiny_run.run / tiny_run.outcome.catalogue / "cases.parquet")
-    expected = cases[(cases.status == "used") & (cases.split == "test")].set_index("case_id").label_malignancy
-    assert predictions.set_index("case_id").label_malignancy.to_dict() == expected.to_dict()
+def test_predictions_hold_each_case_of_eval_and_test_once_with_its_label_and_cluster(tiny_run):
+    predictions = pd.read_parquet(tiny_run.run / "report" / "predictions.parquet").set_index("case_id")
+    cases = pd.read_parquet(tiny_run.run / tiny_run.outcome.catalogue / "cases.parquet").set_index("case_id")
+    expected = cases[(cases.status == "used") & cases.split.isin(["eval", "test"])]
+    for column in ("split", "label_malignancy", "image_count"):
+        assert predictions[column].to_dict() == expected[column].to_dict()
+    assert set(predictions.cluster_id) <= set(cases.group_id)
     assert predictions[["p_malignancy_Benign", "p_malignancy_Malignant"]].sum(axis=1).between(0.9999, 1.0001).all()
 
 

@@ -17,7 +17,7 @@ from medimg.catalogue.build import build_catalogue, data_fingerprint
 from medimg.catalogue.query import run_query
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.summary import print_summary
-from medimg.catalogue.tables import Catalogue, catalogue_cases, read_catalogue
+from medimg.catalogue.tables import Catalogue, catalogue_cases, find_clusters, read_catalogue
 from medimg.errors import MedimgError, UsageError
 from tests.unit.catalogue.phantom import DATA_SET, Picture, list_cases, write_labels, write_patients, write_picture
 
@@ -120,6 +120,13 @@ def test_identical_pixels_with_opposite_labels_exclude_both_cases(tmp_path):
         {"cases": ["X1-case", "X2-case"], "labels": ["Benign", "Malignant"], "images": 1, "label_conflict": True}
     ]
     assert catalogue.cases.set_index("case_id").loc["X1-case", "split"] is None
+
+
+def test_groups_that_share_pixels_are_one_cluster_and_all_others_their_own(tmp_path):
+    write_six(tmp_path / "data", labels={**SIX, "X1": "Benign", "X2": "Benign"}, pictures={
+        "x1.dcm": Picture("X1", "CC", 7), "x2.dcm": Picture("X2", "CC", 7)})  # fmt: skip
+    build(tmp_path / "data", tmp_path / "to")
+    assert find_clusters(read_catalogue(tmp_path / "to")) == {**{group: group for group in SIX}, "X1": "X1", "X2": "X1"}
 
 
 def test_of_identical_pixels_with_one_label_the_labelled_case_stays(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medimg.errors import UsageError
-from medimg.evaluation.figures import compare_reports, describe, measure, read_metrics, write_metrics
+from medimg.evaluation.figures import compare_reports, describe, describe_multiplicity, measure, read_metrics, write_metrics
 from medimg.evaluation.intervals import Interval
 from medimg.evaluation.protocols import Protocol, find_protocols, roll_up
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
@@ -61,6 +61,76 @@ def test_cases_without_a_label_count_for_no_figure_of_that_head(predictions, fig
 
 def test_a_protocol_without_meaning_for_a_head_says_so(figures):
     assert "two classes" in find(figures, "macro_auc", head="abnormality", protocol="P4").note
+
+
+@pytest.fixture(scope="module")
+def with_unlabelled(predictions):
+    """Of every fifth patient the right breast has no label; every seventh patient lacks a view."""
+    patient = predictions.index // 2
+    unlabelled = (patient % 5 == 0) & (predictions.index % 2 == 1)
+    return predictions.assign(
+        label_malignancy=predictions.label_malignancy.mask(unlabelled, None), image_count=[1 if number % 7 == 0 else 2 for number in patient]
+    )
+
+
+def test_protocol_p3_counts_the_unlabelled_breasts_of_four_view_patients_as_negative(with_unlabelled):
+    four_views = with_unlabelled[with_unlabelled.image_count == 2]
+    figure = find(measure(with_unlabelled, heads=MALIGNANCY, protocols=["P3"], resamples=20), "auc", protocol="P3")
+    positive = four_views.label_malignancy == "Malignant"
+    assert figure.value == pytest.approx(roc_auc_score(positive, four_views.p_malignancy_Malignant))
+    assert (figure.n, figure.positives, figure.groups) == (len(four_views), positive.sum(), four_views.group_id.nunique())
+
+
+def test_unlabelled_cases_count_for_p3_alone(with_unlabelled):
+    labelled = with_unlabelled[with_unlabelled.label_malignancy.notna()]
+    for name in ("P1", "P2", "P4"):
+        both = (measure(table, heads=MALIGNANCY, protocols=[name], resamples=20) for table in (with_unlabelled, labelled))
+        assert [(f.n, f.value) for f in next(both)] == [(f.n, f.value) for f in next(both)]
+
+
+def test_p3_without_unlabelled_cases_has_no_figure_and_says_how_to_get_one(predictions):
+    (figure,) = measure(predictions.assign(image_count=2), heads=MALIGNANCY, protocols=["P3"])
+    assert figure.n == 0
+    assert "examples.unlabelled" in figure.note
+
+
+def test_p3_has_no_meaning_for_a_head_without_its_class(predictions):
+    (figure,) = measure(predictions, heads={"abnormality": HEADS["abnormality"]}, protocols=["P3"])
+    assert "no class of this head" in figure.note
+
+
+def test_the_image_level_takes_each_view_alone_with_the_label_of_its_breast(predictions):
+    views = {"CC": predictions.p_malignancy_Malignant**2, "MLO": predictions.p_malignancy_Malignant.mask(predictions.index % 4 == 0)}
+    table = predictions.assign(**{f"v_malignancy_Malignant_{role}": score for role, score in views.items()})
+    table = table.assign(**{f"v_malignancy_Benign_{role}": 1 - score for role, score in views.items()})
+    figure = find(measure(table, heads=MALIGNANCY, protocols=["image"], resamples=50), "auc", protocol="image")
+    scores = pd.concat(views.values()).dropna()
+    assert figure.value == pytest.approx(roc_auc_score(table.label_malignancy[scores.index] == "Malignant", scores))
+    assert (figure.level, figure.n, figure.groups) == ("image", 300 + 225, 150)
+
+
+def test_without_probabilities_of_single_views_the_image_level_says_so(predictions):
+    (figure,) = measure(predictions, heads=MALIGNANCY, protocols=["image"])
+    assert "no probability from one view" in figure.note
+
+
+def test_patients_who_share_images_are_drawn_as_one(predictions):
+    joined = predictions.assign(cluster_id=[f"{int(name[3:]) // 3}" for name in predictions.group_id])
+    by_hand = predictions.assign(group_id=joined.cluster_id)
+    for protocol in ("P1", "P4"):
+        together, alone, expected = (
+            find(measure(table, heads=MALIGNANCY, protocols=[protocol], resamples=50), "auc", protocol=protocol)
+            for table in (joined, predictions, by_hand)
+        )
+        assert (together.low, together.high) == (expected.low, expected.high) != (alone.low, alone.high)
+        assert (together.groups, together.value) == (150, alone.value)
+
+
+def test_many_intervals_come_with_the_number_that_chance_alone_makes_miss(figures):
+    sliced = [f for f in figures if (f.name, f.protocol, f.head) == ("auc", "P1", "malignancy") and f.slice != "overall"]
+    assert describe_multiplicity(sliced).startswith("4 intervals at 95 %: 0.2 can be expected to miss by chance")
+    assert "98.75 %" in describe_multiplicity(sliced)
+    assert not describe_multiplicity(sliced[:1])
 
 
 def test_mean_rolls_up_several_classes_and_leaves_out_units_that_disagree(predictions):
@@ -119,6 +189,7 @@ def test_only_figures_of_the_same_protocol_and_slice_share_a_row(figures):
         ({"heads": {"malignant": ("Benign", "Malignant")}}, "label_malignancy"),
         ({"heads": {"malignancy": ("benign", "malignant")}}, "p_malignancy_benign"),
         ({"protocols": [Protocol("X", "exam", "max", "")]}, "level_exam"),
+        ({"protocols": [Protocol("X", "breast", "none", "", images_per_group=4)]}, "image_count"),
     ],
 )
 def test_a_missing_column_is_named_with_the_nearest(predictions, change, words):

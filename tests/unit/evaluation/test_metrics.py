@@ -5,7 +5,10 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from medimg.evaluation.calibration import make_reliability_bins
-from medimg.evaluation.metrics import METRICS, auc, evaluate, make_sample, metrics_of
+from medimg.evaluation.decisions import make_decision_curve
+from medimg.evaluation.metrics import METRICS, auc, evaluate, metrics_of
+from medimg.evaluation.samples import make_sample
+from tests.unit.evaluation.readers import FIRST, LABELS, SECOND, TOMOGRAPHY_LABELS, TOMOGRAPHY_RATINGS
 
 TWO = ("Benign", "Malignant")
 
@@ -28,6 +31,7 @@ def test_two_class_figures_are_those_of_scikit_learn_ties_included(decimals):
     assert figures["balanced_accuracy"] == pytest.approx(sklearn_metrics.balanced_accuracy_score(labels, predicted))
     assert figures["sensitivity"] == pytest.approx(sklearn_metrics.recall_score(labels, predicted))
     assert figures["specificity"] == pytest.approx(sklearn_metrics.recall_score(labels, predicted, pos_label=0))
+    assert figures["f1"] == pytest.approx(sklearn_metrics.f1_score(labels, predicted))
 
 
 def test_operating_points_are_the_best_of_all_thresholds():
@@ -36,6 +40,61 @@ def test_operating_points_are_the_best_of_all_thresholds():
     figures = evaluate(labels, scores, classes=TWO)
     assert figures["sensitivity_at_specificity_90"] == pytest.approx(sensitivity[false_positive_rate <= 0.1 + 1e-9].max())
     assert figures["specificity_at_sensitivity_90"] == pytest.approx(1 - false_positive_rate[sensitivity >= 0.9 - 1e-9].min())
+    assert figures["specificity_at_sensitivity_85_9"] == pytest.approx(1 - false_positive_rate[sensitivity >= 0.859 - 1e-9].min())
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "expected"),
+    [(TOMOGRAPHY_LABELS, TOMOGRAPHY_RATINGS, 0.7774585), (LABELS, FIRST, 0.8952064), (LABELS, SECOND, 0.703776)],
+)
+def test_partial_auc_is_the_corrected_one_of_proc(labels, scores, expected):
+    # auc(roc(..., direction="<"), partial.auc=c(1, .8), partial.auc.focus="sensitivity", partial.auc.correct=TRUE)
+    assert evaluate(labels, scores, classes=TWO)["partial_auc_sensitivity_80"] == pytest.approx(expected, abs=5e-7)
+
+
+def test_partial_auc_is_one_half_by_chance_and_one_for_a_perfect_ranking():
+    labels = np.arange(50) % 2
+    assert evaluate(labels, np.full(50, 0.4), classes=TWO)["partial_auc_sensitivity_80"] == pytest.approx(0.5)
+    assert evaluate(labels, labels * 0.5, classes=TWO)["partial_auc_sensitivity_80"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("decimals", [1, 12])
+def test_brier_score_is_reliability_less_resolution_plus_uncertainty(decimals):
+    labels, scores = draw(cases=213, decimals=decimals)
+    figures = evaluate(labels, scores, classes=TWO)
+    assert figures["brier"] == pytest.approx(figures["brier_reliability"] - figures["brier_resolution"] + figures["brier_uncertainty"], abs=1e-12)
+
+
+def test_the_parts_of_the_brier_score_are_murphys_where_each_bin_holds_one_probability():
+    labels, scores = draw(cases=200, decimals=12)[0], np.repeat(np.arange(1, 11) / 11, 20)
+    observed = labels.reshape(10, 20).mean(axis=1)
+    figures = evaluate(labels, scores, classes=TWO)
+    assert figures["brier_reliability"] == pytest.approx(np.mean((np.arange(1, 11) / 11 - observed) ** 2))
+    assert figures["brier_resolution"] == pytest.approx(observed.var())
+    assert figures["brier_uncertainty"] == pytest.approx(labels.mean() * (1 - labels.mean()))
+
+
+def test_probabilistic_f1_is_the_harmonic_mean_of_probabilistic_precision_and_recall():
+    labels, scores = draw()
+    precision, recall = scores[labels == 1].sum() / scores.sum(), scores[labels == 1].mean()
+    assert evaluate(labels, scores, classes=TWO)["probabilistic_f1"] == pytest.approx(2 * precision * recall / (precision + recall))
+
+
+@pytest.mark.parametrize(("name", "threshold"), [("net_benefit_2", 0.02), ("net_benefit_10", 0.1), ("net_benefit_50", 0.5)])
+def test_net_benefit_weighs_false_alarms_by_the_odds_of_the_threshold(name, threshold):
+    labels, scores = draw()
+    true, false = ((scores >= threshold) & (labels == 1)).mean(), ((scores >= threshold) & (labels == 0)).mean()
+    assert evaluate(labels, scores, classes=TWO)[name] == pytest.approx(true - false * threshold / (1 - threshold))
+
+
+def test_a_decision_curve_begins_with_acting_on_everybody_and_a_perfect_model_keeps_the_prevalence():
+    labels, scores = draw()
+    thresholds = np.linspace(0.001, 0.99, 40)
+    prevalence = labels.mean()
+    curve = make_decision_curve(labels, np.maximum(scores, 0.01), thresholds=thresholds)
+    assert curve.model[0] == pytest.approx(curve.everybody[0])
+    assert curve.everybody == pytest.approx(prevalence - (1 - prevalence) * thresholds / (1 - thresholds))
+    assert make_decision_curve(labels, labels, thresholds=thresholds).model == pytest.approx(np.full(40, prevalence))
 
 
 def test_nine_of_ten_negatives_below_count_as_specificity_90():
@@ -49,6 +108,8 @@ def test_more_classes_give_macro_and_one_against_rest_figures_of_scikit_learn():
     figures = evaluate(labels, probabilities, classes=("a", "b", "c"))
     assert figures["macro_auc"] == pytest.approx(sklearn_metrics.roc_auc_score(labels, probabilities, multi_class="ovr"), abs=1e-12)
     assert figures["auc_b"] == pytest.approx(sklearn_metrics.roc_auc_score(labels == 1, probabilities[:, 1]), abs=1e-12)
+    assert figures["average_precision_b"] == pytest.approx(sklearn_metrics.average_precision_score(labels == 1, probabilities[:, 1]), abs=1e-12)
+    assert figures["sensitivity_b"] == pytest.approx(sklearn_metrics.recall_score(labels, probabilities.argmax(1), labels=[1], average=None)[0])
     assert figures["balanced_accuracy"] == pytest.approx(sklearn_metrics.balanced_accuracy_score(labels, probabilities.argmax(1)))
 
 
@@ -69,8 +130,9 @@ def test_one_value_for_all_cases_is_perfectly_calibrated_at_the_prevalence():
 def test_one_class_gives_nan_where_the_metric_needs_two(label):
     figures = evaluate(np.full(8, label), np.linspace(0, 1, 8), classes=TWO)
     undefined = {name for name, value in figures.items() if math.isnan(value)}
-    ranking = {"auc", "average_precision", "sensitivity_at_specificity_90", "specificity_at_sensitivity_90", "balanced_accuracy"}
-    assert undefined == ranking | {"specificity" if label else "sensitivity"}
+    ranking = {"auc", "average_precision", "partial_auc_sensitivity_80", "balanced_accuracy"}
+    points = {"sensitivity_at_specificity_90", "specificity_at_sensitivity_90", "specificity_at_sensitivity_85_9"}
+    assert undefined == ranking | points | ({"specificity"} if label else {"sensitivity", "f1", "probabilistic_f1"})
 
 
 def test_no_cases_give_nan_everywhere():
@@ -107,4 +169,5 @@ def test_bad_arrays_are_refused(labels, scores, words):
 
 
 def test_the_table_holds_every_metric_of_both_kinds_of_heads():
-    assert set(metrics_of(TWO)) | set(metrics_of(("a", "b", "c"))) == set(METRICS) | {"auc_a", "auc_b", "auc_c"}
+    by_class = {f"{metric}_{name}" for metric in ("auc", "average_precision", "sensitivity") for name in "abc"}
+    assert set(metrics_of(TWO)) | set(metrics_of(("a", "b", "c"))) == set(METRICS) | by_class

@@ -1,0 +1,169 @@
+"""Labelled cases with probabilities and weights: what every metric is computed from, for one set of cases or thousands of resamples at once.
+
+Axes: N cases, C classes, R resamples, U different scores (in falling order), B bins of equal mass. The positive class is the last one.
+Everything is float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+CALIBRATION_BINS = 10
+THRESHOLD = 0.5
+ROUNDING = 1e-9
+"""A rate that misses a bound by less than this has reached it: 9 of 10 must count as 90 %."""
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Sums of weights in bins of equal mass, [R, B]: of all cases, of the positives, and of weight times score."""
+
+    mass: np.ndarray
+    positives: np.ndarray
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Weights of positives and negatives at each different score.
+
+    Attributes:
+        scores: [U], the different scores, falling.
+        positives, negatives: [R, U], sums of weights.
+    """
+
+    scores: np.ndarray
+    positives: np.ndarray
+    negatives: np.ndarray
+
+    @cached_property
+    def positive_mass(self) -> np.ndarray:
+        """Weight of all positives, [R]."""
+        return self.positives.sum(axis=1)
+
+    @cached_property
+    def negative_mass(self) -> np.ndarray:
+        """Weight of all negatives, [R]."""
+        return self.negatives.sum(axis=1)
+
+    @cached_property
+    def true_positives(self) -> np.ndarray:
+        """Positives at or above each score, [R, U]."""
+        return self.positives.cumsum(axis=1)
+
+    @cached_property
+    def false_positives(self) -> np.ndarray:
+        """Negatives at or above each score, [R, U]."""
+        return self.negatives.cumsum(axis=1)
+
+    @cached_property
+    def sensitivity(self) -> np.ndarray:
+        """Share of the positives at or above each score, [R, U]; NaN without positives."""
+        return divide(self.true_positives, self.positive_mass[:, None])
+
+    @cached_property
+    def false_positive_rate(self) -> np.ndarray:
+        """Share of the negatives at or above each score, [R, U]; NaN without negatives."""
+        return divide(self.false_positives, self.negative_mass[:, None])
+
+    @cached_property
+    def bins(self) -> Bins:
+        """Sums in bins of equal mass, each resample with bins of its own."""
+        mass_RU = self.positives + self.negatives
+        resamples = len(mass_RU)
+        cell_RU = bin_by_mass(mass_RU) + CALIBRATION_BINS * np.arange(resamples)[:, None]
+        summed = (mass_RU, self.positives, mass_RU * self.scores)
+        size = resamples * CALIBRATION_BINS
+        return Bins(*(np.bincount(cell_RU.ravel(), weights=values_RU.ravel(), minlength=size).reshape(resamples, -1) for values_RU in summed))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Labelled cases and how often each counts in each resample.
+
+    Attributes:
+        labels: [N], class index, 0 to C-1.
+        probabilities: [N, C], in [0, 1].
+        weights: [R, N], weight of each case, one row per resample.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    weights: np.ndarray
+
+    @cached_property
+    def tallies(self) -> tuple[Tally, ...]:
+        """One tally per class, that class against the rest."""
+        classes = range(self.probabilities.shape[1])
+        return tuple(make_tally(self.labels == index, self.probabilities[:, index], weights_RN=self.weights) for index in classes)
+
+    @cached_property
+    def positive(self) -> Tally:
+        """The tally of the last class."""
+        return make_tally(self.labels == self.probabilities.shape[1] - 1, self.probabilities[:, -1], weights_RN=self.weights)
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """Weights [R, C, C] by true class (rows) and predicted class (columns): the likeliest class, of two the positive one at 0.5 or more."""
+        classes = self.probabilities.shape[1]
+        predicted_N = (self.probabilities[:, 1] >= THRESHOLD).astype(int) if classes == 2 else self.probabilities.argmax(axis=1)
+        cell_NK = np.eye(classes * classes)[self.labels * classes + predicted_N]
+        return (self.weights @ cell_NK).reshape(-1, classes, classes)
+
+
+def make_sample(labels: np.ndarray, probabilities: np.ndarray, *, weights_RN: np.ndarray | None = None) -> Sample:
+    """A checked sample; without weights every case counts once.
+
+    Args:
+        labels: int [N], class index.
+        probabilities: [N, C], or [N] scores of the positive class of two.
+
+    Raises:
+        ValueError: lengths differ, a label is no class index, a probability is NaN.
+    """
+    labels_N = np.asarray(labels).astype(np.int64).reshape(-1)
+    probabilities_NC = np.asarray(probabilities, dtype=np.float64)
+    if probabilities_NC.ndim == 1:
+        probabilities_NC = np.stack([1.0 - probabilities_NC, probabilities_NC], axis=1)
+    if len(labels_N) != len(probabilities_NC):
+        raise ValueError(f"{len(labels_N)} labels for {len(probabilities_NC)} predictions")
+    if len(labels_N) and not 0 <= labels_N.min() <= labels_N.max() < probabilities_NC.shape[1]:
+        raise ValueError(f"labels from {labels_N.min()} to {labels_N.max()}, expected 0 to {probabilities_NC.shape[1] - 1}")
+    if np.isnan(probabilities_NC).any():
+        raise ValueError(f"{int(np.isnan(probabilities_NC).any(axis=1).sum())} of {len(labels_N)} predictions are NaN")
+    weights_RN = np.ones((1, len(labels_N))) if weights_RN is None else weights_RN
+    return Sample(labels_N, probabilities_NC, weights_RN)
+
+
+def make_tally(is_positive_N: np.ndarray, scores_N: np.ndarray, *, weights_RN: np.ndarray) -> Tally:
+    """Sums weights over equal scores, so that ties are handled once for all metrics."""
+    if not len(scores_N):
+        empty_RU = np.zeros((len(weights_RN), 0))
+        return Tally(np.zeros(0), empty_RU, empty_RU)
+    order_N = np.argsort(-scores_N, kind="stable")
+    sorted_N = scores_N[order_N]
+    starts_U = np.flatnonzero(np.r_[True, np.diff(sorted_N) != 0])
+    weights_RN = weights_RN[:, order_N]
+    positives_RN = weights_RN * is_positive_N[order_N]
+    return Tally(sorted_N[starts_U], np.add.reduceat(positives_RN, starts_U, axis=1), np.add.reduceat(weights_RN - positives_RN, starts_U, axis=1))
+
+
+def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """The quotient, NaN where the denominator is 0."""
+    shape = np.broadcast_shapes(numerator.shape, denominator.shape)
+    return np.divide(numerator, denominator, out=np.full(shape, np.nan), where=np.broadcast_to(denominator > 0, shape))
+
+
+def defined(tally: Tally, values_R: np.ndarray) -> np.ndarray:
+    """The values where both classes occur, else NaN."""
+    return np.where((tally.positive_mass > 0) & (tally.negative_mass > 0), values_R, np.nan)
+
+
+def bin_by_mass(mass_RU: np.ndarray) -> np.ndarray:
+    """Index of the equal-mass bin, 0 to 9, that the middle of each score's mass falls into."""
+    middle_RU = mass_RU.cumsum(axis=1) - mass_RU / 2
+    share_RU = np.nan_to_num(divide(middle_RU, mass_RU.sum(axis=1, keepdims=True)))
+    return np.minimum((share_RU * CALIBRATION_BINS + ROUNDING).astype(int), CALIBRATION_BINS - 1)
