@@ -148,6 +148,7 @@ def gather_facts(
         protocols=config["evaluation"]["protocols"],
         slices=config["evaluation"]["slices"],
         resamples=config["evaluation"]["resamples"],
+        shortcuts=config["evaluation"]["shortcuts"],
         evaluated=list(list_evaluated(evaluated)),
     )
 

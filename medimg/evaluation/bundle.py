@@ -17,6 +17,7 @@ import pandas as pd
 
 from medimg.errors import UsageError
 from medimg.evaluation.agreement import find_differences
+from medimg.evaluation.baselines import BaselineFigure, measure_above_shortcut, measure_baselines, measure_in_sample
 from medimg.evaluation.documents import DOCUMENTS
 from medimg.evaluation.evidence import Evidence, Section
 from medimg.evaluation.facts import RunFacts, read_facts, write_facts
@@ -83,19 +84,32 @@ def read_evidence(folder: Path) -> Evidence:
         shortcuts = pd.read_parquet(folder / SHORTCUTS_FILE) if (folder / SHORTCUTS_FILE).exists() else None
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: {error}, expected the sources of a report") from None
-    protocols = find_protocols(facts.protocols)
-    figures = measure(
-        predictions, heads=facts.heads, protocols=protocols, slices=facts.slices, split=facts.split, resamples=facts.resamples, seed=facts.seed
-    )
-    differences = find_differences(figures, facts.evaluated, protocols=protocols)
+    figures = measure_model(predictions, facts)
+    differences = find_differences(figures, facts.evaluated, protocols=find_protocols(facts.protocols))
     return Evidence(
         dataclasses.replace(facts, warnings=[*facts.warnings, *differences]),
         predictions,
         figures,
         gallery={case_id: {role: path for role, name in roles.items() if (path := find_image(folder, name))} for case_id, roles in gallery.items()},
-        shortcuts=shortcuts,
         explanations=[{**row, "file": path} for row in explanations if (path := find_image(folder, row["file"]))],
+        **({} if shortcuts is None else measure_shortcuts(predictions, shortcuts, facts)),
     )
+
+
+def measure_model(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
+    """The model's figures with those of what it is above its shortcuts."""
+    resampling: dict[str, Any] = {"split": facts.split, "resamples": facts.resamples, "seed": facts.seed}
+    wanted: dict[str, Any] = {"heads": facts.heads, "protocols": facts.protocols, "slices": facts.slices, **resampling}
+    return [*measure(predictions, **wanted), *measure_above_shortcut(predictions, **wanted)]
+
+
+def measure_shortcuts(predictions: pd.DataFrame, table: pd.DataFrame, facts: RunFacts) -> dict[str, list[BaselineFigure]]:
+    """What shortcuts reach, on the whole split alone: slices are for the model."""
+    wanted: dict[str, Any] = {"shortcuts": facts.shortcuts, "heads": facts.heads, "protocols": facts.protocols}
+    return {
+        "baselines": measure_baselines(predictions, table, split=facts.split, resamples=facts.resamples, seed=facts.seed, **wanted),
+        "in_sample": measure_in_sample(table, **wanted),
+    }
 
 
 def read_json(path: Path, *, absent: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medimg.evaluation.baselines import BaselineFigure
 from medimg.evaluation.charts import Chart
 from medimg.evaluation.facts import RunFacts
 from medimg.evaluation.figures import Figure
@@ -24,9 +25,10 @@ class Evidence:
     Attributes:
         facts: of the run.
         predictions: cases of the splits eval and test; see medimg.evaluation.protocols.
-        figures: of `medimg.evaluation.figures.measure`.
+        figures: of the model, under every protocol and on every slice.
         gallery: image files by role, by case_id.
-        shortcuts: see medimg.evaluation.baselines; None where none were asked for.
+        baselines: what prevalence and shortcuts reach on the measured split, fitted on train; empty where none were asked for.
+        in_sample: the same, fitted and scored on all labelled cases.
         explanations: rows of explanations/index.json, the files as paths.
     """
 
@@ -34,7 +36,8 @@ class Evidence:
     predictions: pd.DataFrame
     figures: Sequence[Figure]
     gallery: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
-    shortcuts: pd.DataFrame | None = None
+    baselines: Sequence[BaselineFigure] = ()
+    in_sample: Sequence[BaselineFigure] = ()
     explanations: Sequence[Mapping[str, Any]] = ()
 
     @property

@@ -32,6 +32,7 @@ class RunFacts:
         synthetic: the images are drawn, so the figures say nothing about medicine.
         split: the split that is measured.
         protocols, slices, resamples, seed: as for `medimg.evaluation.figures.measure`.
+        shortcuts: what the model must not owe its score to; see medimg.evaluation.shortcuts.
         evaluated: the Evaluator's figures, each with head, metric, slice and value (None where undefined).
     """
 
@@ -54,6 +55,7 @@ class RunFacts:
     slices: Sequence[str] = ()
     resamples: int = RESAMPLES
     seed: int = 0
+    shortcuts: Sequence[str] = ()
     evaluated: Sequence[Mapping[str, Any]] = ()
 
     @property

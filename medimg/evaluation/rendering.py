@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from medimg.evaluation.evidence import make_id
 from medimg.evaluation.figures import format_figure
 from medimg.evaluation.sections.literature import name_pair
+from medimg.evaluation.sections.shortcuts import name_chart
 from medimg.evaluation.words import count, describe_units, format_number, name_metric
 
 
@@ -25,6 +26,7 @@ def make_environment(*, autoescape: bool) -> Environment:
         "units": describe_units,
         "id": make_id,
         "pair_id": name_pair,
+        "shortcut_id": name_chart,
         "cell": escape_cell,
         "groupby_in_order": group_in_order,
     }

@@ -19,6 +19,7 @@ from medimg.evaluation.sections.literature import describe_literature
 from medimg.evaluation.sections.mistakes import describe_mistakes
 from medimg.evaluation.sections.performance import describe_performance
 from medimg.evaluation.sections.run import describe_run
+from medimg.evaluation.sections.shortcuts import describe_shortcuts
 from medimg.evaluation.sections.slices import describe_slices
 
 
@@ -28,6 +29,7 @@ def list_sections(evidence: Evidence) -> list[Section]:
     return [
         describe_headline(evidence),
         *(describe_performance(evidence, head) for head in heads),
+        describe_shortcuts(evidence),
         describe_literature(evidence),
         *(describe_slices(evidence, head) for head in heads),
         describe_mistakes(evidence),

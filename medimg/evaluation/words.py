@@ -28,14 +28,20 @@ WORDS = {
     "brier_resolution": "Brier: resolution",
     "brier_uncertainty": "Brier: uncertainty of the cases",
     "ece": "calibration error (lower is better)",
+    "auc_above_shortcut": "AUC above that of the shortcuts",
 }
+AGAINST_THE_REST = ("auc", "average_precision", "sensitivity")
+"""Metrics that a head of more than two classes has for each class."""
 
 
 def name_metric(name: str) -> str:
     """A metric's name for people."""
-    if name.startswith("auc_"):
-        return WORDS.get(name, f"AUC, {name.removeprefix('auc_')} against the rest")
-    return WORDS.get(name, name.replace("_", " "))
+    if name in WORDS:
+        return WORDS[name]
+    for metric in AGAINST_THE_REST:
+        if name.startswith(f"{metric}_"):
+            return f"{WORDS[metric].removesuffix(' at 0.5')}, {name.removeprefix(f'{metric}_')} against the rest"
+    return name.replace("_", " ")
 
 
 def format_number(value: float) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 from medimg.evaluation.evidence import Evidence, Section
-from medimg.evaluation.figures import Figure
+from medimg.evaluation.figures import Figure, format_figure
+from medimg.evaluation.gates import ABOVE_SHORTCUT
 from medimg.evaluation.sections.literature import list_comparable
 from medimg.evaluation.sections.slices import judge_slices
 
@@ -23,7 +24,8 @@ def describe_headline(evidence: Evidence) -> Section:
             "figure": evidence.headline,
             "others": other_protocols(evidence),
             "comparisons": compare_headline(evidence),
-            "certainty": [figure for name in CERTAINTY if (figure := find_certainty(evidence, name))],
+            "above": find_beside(evidence, ABOVE_SHORTCUT),
+            "certainty": [figure for name in CERTAINTY if (figure := find_beside(evidence, name))],
             "slices": judge_slices(evidence),
         },
     )
@@ -37,15 +39,20 @@ def other_protocols(evidence: Evidence) -> list[Figure]:
     return [one for one in evidence.overall(headline.head) if one.name == headline.name and one.protocol != headline.protocol and one.n]
 
 
-def find_certainty(evidence: Evidence, name: str) -> Figure | None:
+def find_beside(evidence: Evidence, name: str) -> Figure | None:
     """Another metric of the headline's units."""
     return evidence.find(evidence.headline, name=name) if evidence.headline else None
 
 
-def compare_headline(evidence: Evidence) -> list[dict[str, Any]]:
-    """What the headline stands against, best first: published figures of an equal protocol."""
+def compare_headline(evidence: Evidence) -> list[dict[str, str]]:
+    """What the headline stands against under its own protocol, best first: shortcuts on the same cases, and published figures."""
     headline = evidence.headline
     if headline is None:
         return []
-    rows = [row for row in list_comparable(evidence) if (row.head, row.metric, row.protocol) == (headline.head, headline.name, headline.protocol)]
-    return [{"what": row.what, "source": row.source, "value": f"{row.value:.3f}"} for row in sorted(rows, key=lambda row: -row.value)]
+    baselines = [one for one in evidence.baselines if one.figure.key == headline.key and not math.isnan(one.figure.value)]
+    published = [
+        row for row in list_comparable(evidence) if (row.head, row.metric, row.protocol) == (headline.head, headline.name, headline.protocol)
+    ]
+    rows = [(one.figure.value, format_figure(one.figure), f"shortcut: {one.baseline}", "fitted on train, same cases") for one in baselines]
+    rows += [(row.value, f"{row.value:.3f}", row.what, row.source) for row in published]
+    return [{"value": text, "what": what, "source": source} for _, text, what, source in sorted(rows, key=lambda row: -row[0])]

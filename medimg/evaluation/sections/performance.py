@@ -12,8 +12,8 @@ from medimg.evaluation import charts
 from medimg.evaluation.charts import Chart
 from medimg.evaluation.evidence import Evidence, Section, make_id
 from medimg.evaluation.figures import Figure
-from medimg.evaluation.metrics import THRESHOLD
 from medimg.evaluation.protocols import find_protocols
+from medimg.evaluation.samples import THRESHOLD
 
 
 def describe_performance(evidence: Evidence, head: str) -> Section:

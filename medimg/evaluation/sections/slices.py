@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from medimg.evaluation import charts
 from medimg.evaluation.evidence import Evidence, Section, make_id
-from medimg.evaluation.figures import Figure
+from medimg.evaluation.figures import Figure, describe_multiplicity
 from medimg.evaluation.gates import LOWER_IS_BETTER, OVERALL
-from medimg.evaluation.intervals import CONFIDENCE
 
 
 def describe_slices(evidence: Evidence, head: str) -> Section:
@@ -29,22 +27,9 @@ def describe_slices(evidence: Evidence, head: str) -> Section:
             "metric": metric,
             "forests": [(figures[0], make_id("forest", head, name)) for name, figures in by_protocol.items()],
             "protocols": {name: [one for one in sliced if one.protocol == name] for name in by_protocol},
-            "multiplicity": note_multiplicity([one for one in sliced if one.name == metric]),
+            "multiplicity": describe_multiplicity([one for one in sliced if one.name == metric]),
         },
         {make_id("forest", head, name): charts.draw_forest(make_id("forest", head, name), figures) for name, figures in by_protocol.items()},
-    )
-
-
-def note_multiplicity(figures: Sequence[Figure]) -> str:
-    """How many intervals are looked at, how many of them miss the truth by chance alone, and what would hold for all of them at once."""
-    intervals = sum(not math.isnan(figure.low) for figure in figures)
-    if intervals < 2:
-        return ""
-    expected = intervals * (1 - CONFIDENCE)
-    together = 1 - (1 - CONFIDENCE) / intervals
-    return (
-        f"{intervals} intervals stand here. Each holds the truth in {CONFIDENCE:.0%} of all samples, so that about {expected:.1f} of them miss it by "
-        f"chance alone; for all at once (Bonferroni) each would have to be one of {together:.1%}, and wider. A weak slice is a question to new data."
     )
 
 

@@ -138,8 +138,8 @@ def test_figures_of_two_protocols_stand_in_two_columns():
 
 def test_many_slices_come_with_a_word_on_chance():
     page = render(predictions=draw_predictions(patients=60), slices=["source", "laterality"])
-    assert re.search(r"\d+ intervals stand here", page)
-    assert "intervals stand here" not in render(slices=[])
+    assert re.search(r"\d+ intervals at 95 %", page)
+    assert "intervals at 95 %" not in render(slices=[])
 
 
 def test_published_figures_of_an_equal_protocol_stand_beside_the_run_and_others_apart_with_the_reason():
