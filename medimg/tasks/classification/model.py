@@ -1,10 +1,12 @@
 """The network: one backbone for all views, fused to one embedding per case, one softmax per head.
 
-Layers that others look up by name: `backbone` (its output is the feature map that Grad-CAM reads) and `embedding` (one vector per case).
+Layers that others look up by name: `backbone` (its output is the feature map that Grad-CAM reads), `fused_views`, and `embedding` (one vector per
+case).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -48,6 +50,29 @@ def build_model(settings: ModelSettings, *, clinical_width: int) -> keras.Model:
     features = layers.Dropout(settings.dropout, name="dropout")(embedding)
     outputs = {head.name: layers.Dense(len(head.classes), activation="softmax", dtype="float32", name=head.name)(features) for head in settings.heads}
     return keras.Model(inputs, outputs, name=settings.backbone.lower())
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A network cut in three, with its own layers: what comes before a cut is computed once for all that is asked behind it.
+
+    Attributes:
+        encode: the network's inputs to one vector per view, [batch, V, D].
+        fuse: [vectors, view_present], with `clinical` as the third where there is one, to the embedding, [batch, E].
+        classify: the embedding to the outputs.
+    """
+
+    encode: keras.Model
+    fuse: keras.Model
+    classify: keras.Model
+
+
+def cut(network: keras.Model) -> Parts:
+    """The parts of a network of `build_model`."""
+    vectors, _ = network.get_layer("fused_views").input
+    embedding = network.get_layer("embedding").output
+    beside = [network.input[name] for name in ("view_present", "clinical") if name in network.input]
+    return Parts(keras.Model(network.input, vectors), keras.Model([vectors, *beside], embedding), keras.Model(embedding, network.output))
 
 
 def pool(maps: Any) -> Any:

@@ -1,0 +1,105 @@
+"""How sure the model is of each case, and the figures that say whether rightly so. Axes: N cases, K members or dropout samples, C classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.special import entr
+
+from medimg.evaluation.conformal import fit_conformal
+from medimg.evaluation.figures import Figure, describe
+from medimg.evaluation.gates import OVERALL
+from medimg.evaluation.intervals import RESAMPLES, bootstrap_intervals
+from medimg.evaluation.metrics import Metric
+from medimg.evaluation.protocols import Protocol, clusters_of, find_gap, find_protocols, roll_up
+from medimg.evaluation.samples import make_sample
+from medimg.evaluation.selective import selective_metrics
+
+
+def add_uncertainty(predictions: pd.DataFrame, *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """The same table with columns per head; entropies in nats.
+
+    `u_<head>_entropy`: of the prediction. With columns of members or dropout samples also `u_<head>_mutual_information`: entropy of their mean less
+    their mean entropy, what they do not agree on (Houlsby et al. 2011, arXiv 1112.5745); and `u_<head>_standard_deviation`: of their
+    probabilities of the class that their mean holds likeliest.
+    """
+    columns: dict[str, np.ndarray] = {}
+    for head, classes in heads.items():
+        columns[f"u_{head}_entropy"] = entropy(predictions[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64))
+        members = count_members(predictions, head, classes)
+        if members:
+            names = [f"m{index}_{head}_{name}" for index in range(members) for name in classes]
+            members_NKC = predictions[names].to_numpy(dtype=np.float64).reshape(-1, members, len(classes))
+            mean_NC = members_NKC.mean(axis=1)
+            columns[f"u_{head}_mutual_information"] = np.maximum(entropy(mean_NC) - entropy(members_NKC).mean(axis=1), 0.0)
+            columns[f"u_{head}_standard_deviation"] = members_NKC.std(axis=1)[np.arange(len(mean_NC)), mean_NC.argmax(axis=1)]
+    return predictions.assign(**columns)
+
+
+def count_members(predictions: pd.DataFrame, head: str, classes: Sequence[str]) -> int:
+    """How many members or dropout samples the table has."""
+    return next(index for index in itertools.count() if f"m{index}_{head}_{classes[0]}" not in predictions)
+
+
+def entropy(probabilities: np.ndarray) -> np.ndarray:
+    """Shannon entropy over the last axis, in nats."""
+    return np.asarray(entr(probabilities).sum(axis=-1))
+
+
+def measure_uncertainty(
+    predictions: pd.DataFrame,
+    *,
+    heads: Mapping[str, Sequence[str]],
+    protocols: Sequence[str],
+    split: str = "test",
+    calibration_split: str = "eval",
+    coverage: float = 0.9,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> list[Figure]:
+    """Selective prediction and conformal sets of all heads under all protocols that apply, overall.
+
+    Args:
+        predictions: see medimg.evaluation.protocols; cases of both splits.
+        coverage: that the conformal sets are to have, calibrated on `calibration_split` under the same protocol. The model was chosen on that
+            split and its temperature fitted there, so they may fall a little short; the figures say what they reach.
+    """
+    figures: list[Figure] = []
+    for head, classes in heads.items():
+        for protocol in find_protocols(protocols):
+            rows = [predictions[predictions["split"] == name] for name in (split, calibration_split)]
+            if any(find_gap(part, protocol=protocol, head=head, classes=classes) for part in rows):
+                continue  # Told by the model's own figures.
+            units, earlier = (roll_up(part, protocol=protocol, head=head, classes=classes) for part in rows)
+            both = [fit_conformal(*read_units(earlier, head, classes), coverage=coverage, by_class=by_class) for by_class in (False, True)]
+            notes = {name: f"sets calibrated on {len(earlier)} units of {calibration_split}" for sets in both for name in sets.metrics(classes)}
+            metrics = {**selective_metrics(classes), **both[0].metrics(classes), **both[1].metrics(classes)}
+            found = measure_units(units, where=(head, protocol, split), classes=classes, metrics=metrics, resamples=resamples, seed=seed)
+            figures += [dataclasses.replace(one, note="; ".join(filter(None, [notes.get(one.name, ""), one.note]))) for one in found]
+    return figures
+
+
+def measure_units(
+    units: pd.DataFrame, *, where: tuple[str, Protocol, str], classes: Sequence[str], metrics: Mapping[str, Metric], resamples: int, seed: int
+) -> list[Figure]:
+    """Those metrics of one head on the units of a protocol; `where` is (head, protocol, split)."""
+    head, protocol, split = where
+    labels_N, probabilities_NC = read_units(units, head, classes)
+    sample = make_sample(labels_N, probabilities_NC)
+    intervals = bootstrap_intervals(labels_N, probabilities_NC, groups=clusters_of(units), metrics=metrics, resamples=resamples, seed=seed)
+    positives = int((labels_N == 1).sum()) if len(classes) == 2 else None
+    place = (head, OVERALL, protocol.name, protocol.level, split, len(units), positives, units["group_id"].nunique())
+    values = {name: float(metric(sample)[0]) for name, metric in metrics.items()}
+    return [
+        Figure(name, *place, value, intervals[name].low, intervals[name].high, describe(value, intervals[name])) for name, value in values.items()
+    ]
+
+
+def read_units(units: pd.DataFrame, head: str, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Class index [N] and probabilities [N, C]."""
+    labels_N = units[f"label_{head}"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+    return labels_N, units[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
