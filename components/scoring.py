@@ -11,6 +11,7 @@ import tensorflow as tf
 
 BATCH = 32
 IMAGE_PREFIX = "image_"
+NO_SCALARS = (IMAGE_PREFIX, "mask_", "box_", "polygon_")
 
 
 def score_examples(model: Path, files: Sequence[str], *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -34,9 +35,9 @@ def score_examples(model: Path, files: Sequence[str], *, heads: Mapping[str, Seq
 
 
 def read_scalars(serialized: bytes) -> Iterator[tuple[str, str | float]]:
-    """An Example's features of one value, images left out."""
+    """An Example's features of one value; images and what is drawn on them are none, though they may have one."""
     for name, feature in tf.train.Example.FromString(serialized).features.feature.items():
-        if name.startswith(IMAGE_PREFIX):
+        if name.startswith(NO_SCALARS):
             continue
         kind = feature.WhichOneof("kind")
         values = getattr(feature, kind).value if kind else []

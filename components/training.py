@@ -69,6 +69,7 @@ def run(fn_args: Any) -> None:
     export(Serving(fitted.model, task=job.task, settings=job.model, transform_output=transform_output), fn_args.serving_model_dir)
     fitted.model.save(Path(fn_args.serving_model_dir) / MODEL_FILE)
     facts = {"task": job.task.name, **job.task.describe(job.model), "code": job.code, "eval": fitted.best.figures}
+    facts["clinical_sizes"] = job.task.clinical_sizes(transform_output, job.model)
     write_json(Path(fn_args.serving_model_dir) / FACTS_FILE, facts)
     shutil.rmtree(folder)
 

@@ -8,9 +8,10 @@ import json
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
+from annotated_types import Ge
 
 from medimg.catalogue.split import SplitSettings
 from medimg.errors import UsageError, nearest
@@ -57,12 +58,16 @@ class EvaluationSettings:
         gates: bounds that every blessed model meets.
         protocols: names of medimg.evaluation.protocols, each a rule of which cases count at which level.
         resamples: of the patient-clustered bootstrap.
+        explained: cases whose explanations are drawn, a third of them right, wrong and uncertain answers each; 0 for none.
+        checked: at most so many positives with an outlined lesion, on which explanations are checked; 0 for no check.
     """
 
     slices: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     protocols: tuple[str, ...] = ("cases",)
     resamples: Positive = 2000
+    explained: Annotated[int, Ge(0)] = 12
+    checked: Annotated[int, Ge(0)] = 32
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from tfx.utils import path_utils
 
 from components.artifacts import GateReport, Rejects
 from components.eval_config import CASES
+from components.explaining import explain_split
 from components.scoring import list_records, read_images, score_examples
 from medimg.catalogue.tables import Catalogue, read_catalogue
 from medimg.evaluation.bundle import METRICS_FILE, write_bundle
@@ -57,6 +58,7 @@ class Executor(BaseExecutor):
         facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
         facts = dataclasses.replace(facts, warnings=[*facts.warnings, *differences])
         images = read_images(files, {mistake.case_id for mistake in mistakes_of(predictions, facts)})
+        explain_split(Path(artifact.uri), config=config, model=model, files=files, predictions=predictions, catalogue=catalogue, split=SPLIT)
         write_bundle(Path(artifact.uri), figures=figures, predictions=predictions, facts=facts, gallery=images)
         note_figures(artifact, figures)
 

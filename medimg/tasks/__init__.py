@@ -31,6 +31,7 @@ class Task:
         fit: (Data, model=, training=, folder=, report=) to Fitted; continues where an earlier call in `folder` was killed.
         case_bytes: (model) to the bytes of one decoded case.
         describe: (model) to JSON-able facts that a reader of the exported model needs.
+        explain: (the exported Keras model, head) to its medimg.explain.network.Network; None where the task has nothing of the kind.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Task:
     fit: Callable[..., Any]
     case_bytes: Callable[[Any], int]
     describe: Callable[[Any], dict[str, Any]]
+    explain: Callable[..., Any] | None = None
 
 
 def list_tasks() -> list[str]:

@@ -1,6 +1,7 @@
 """The network: one backbone for all views, fused to one embedding per case, one softmax per head.
 
-Layers that others look up by name: `backbone` (its output is the feature map that Grad-CAM reads) and `embedding` (one vector per case).
+Layers that others look up by name: `backbone` and `map_mean` (before and behind the feature map that Grad-CAM reads) and `embedding` (one vector
+per case).
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def build_model(settings: ModelSettings, *, clinical_width: int) -> keras.Model:
 
 def pool(maps: Any) -> Any:
     """Mean and maximum over the map, side by side: a lesion of a few pixels vanishes in the mean alone."""
-    return layers.Concatenate(name="pooled")([layers.GlobalAveragePooling2D()(maps), layers.GlobalMaxPooling2D()(maps)])
+    mean, highest = layers.GlobalAveragePooling2D(name="map_mean")(maps), layers.GlobalMaxPooling2D(name="map_maximum")(maps)
+    return layers.Concatenate(name="pooled")([mean, highest])
 
 
 @keras.saving.register_keras_serializable("medimg")

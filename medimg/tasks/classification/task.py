@@ -1,6 +1,7 @@
 """The classification task as a record; see medimg/tasks/__init__.py for what each entry means."""
 
 from medimg.tasks import Task
+from medimg.tasks.classification.explain import cut_network
 from medimg.tasks.classification.fit import fit
 from medimg.tasks.classification.inputs import case_bytes, decode_case, image_spec
 from medimg.tasks.classification.preprocess import clinical_inputs, clinical_sizes, preprocess, targets
@@ -20,4 +21,5 @@ TASK = Task(
     fit=fit,
     case_bytes=case_bytes,
     describe=describe,
+    explain=cut_network,
 )
