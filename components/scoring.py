@@ -16,6 +16,7 @@ from medimg.evaluation.uncertainty import add_uncertainty
 
 BATCH = 32
 IMAGE_PREFIX = "image_"
+NO_SCALARS = (IMAGE_PREFIX, "mask_", "box_", "polygon_")
 
 
 def score_examples(model: Path, files: Sequence[str], *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -65,9 +66,9 @@ def name_outputs(outputs: Mapping[str, np.ndarray], *, heads: Mapping[str, Seque
 
 
 def read_scalars(serialized: bytes) -> Iterator[tuple[str, str | float]]:
-    """An Example's features of one value, images left out."""
+    """An Example's features of one value; images and what is drawn on them are none, though they may have one."""
     for name, feature in tf.train.Example.FromString(serialized).features.feature.items():
-        if name.startswith(IMAGE_PREFIX):
+        if name.startswith(NO_SCALARS):
             continue
         kind = feature.WhichOneof("kind")
         values = getattr(feature, kind).value if kind else []

@@ -70,7 +70,8 @@ def run(fn_args: Any) -> None:
     export(Serving(answer, task=job.task, settings=job.model, transform_output=transform_output), fn_args.serving_model_dir)
     for index, member in enumerate(fitted.members):
         member.network.save(Path(fn_args.serving_model_dir) / model_file(index))
-    write_json(Path(fn_args.serving_model_dir) / FACTS_FILE, describe_export(job, fitted))
+    sizes = job.task.clinical_sizes(transform_output, job.model)
+    write_json(Path(fn_args.serving_model_dir) / FACTS_FILE, describe_export(job, fitted, clinical_sizes=sizes))
     shutil.rmtree(folder)
 
 
@@ -205,7 +206,7 @@ def describe_member(member: Member) -> dict[str, Any]:
     return {"best_epoch": member.best.number, "history": [dataclasses.asdict(epoch) for epoch in member.history]}
 
 
-def describe_export(job: Job, fitted: Fitted) -> dict[str, Any]:
+def describe_export(job: Job, fitted: Fitted, *, clinical_sizes: Mapping[str, int]) -> dict[str, Any]:
     """What a reader of the exported model needs, for `medimg.json`."""
     return {
         "task": job.task.name,
@@ -213,6 +214,7 @@ def describe_export(job: Job, fitted: Fitted) -> dict[str, Any]:
         "code": job.code,
         "eval": dict(fitted.figures),
         "temperatures": dict(fitted.temperatures),
+        "clinical_sizes": dict(clinical_sizes),
         "networks": [model_file(index) for index in range(len(fitted.members))],
     }
 

@@ -21,18 +21,18 @@ def hash_tree(root: Path) -> str:
     return digest.hexdigest()
 
 
-def hash_code(modules: Iterable[str], *, alone: Iterable[str] = (), folders: Iterable[Path] = ()) -> str:
+def hash_code(modules: Iterable[str], *, alone: Iterable[str] = (), without: Iterable[str] = (), folders: Iterable[Path] = ()) -> str:
     """sha256 over the source of the named first-party modules and of everything first-party that they import, directly or not.
 
-    `alone` are modules that count without what they import, `folders` hold what is read beside modules. A changed line in any of them gives
-    another hash; a changed line anywhere else does not.
+    `alone` are modules that count without what they import, `without` modules that do not count though they are imported, `folders` hold what is
+    read beside modules. A changed line in any that counts gives another hash; a changed line anywhere else does not.
     """
     graph = import_graph()
     closure = set(alone)
     for module in modules:
         closure |= {module} | set(graph.find_upstream_modules(module))  # type: ignore[attr-defined]
     digest = hashlib.sha256()
-    for module in sorted(closure):
+    for module in sorted(closure - set(without)):
         spec = importlib.util.find_spec(module)
         if spec and spec.origin:
             digest.update(f"{module}\0{hash_file(Path(spec.origin))}\n".encode())

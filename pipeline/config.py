@@ -8,9 +8,10 @@ import json
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
+from annotated_types import Ge
 
 from medimg.catalogue.split import SplitSettings
 from medimg.errors import UsageError, nearest
@@ -59,6 +60,8 @@ class EvaluationSettings:
         resamples: of the patient-clustered bootstrap.
         shortcuts: what a model must not owe its score to: clinical columns and counts of images (medimg.evaluation.shortcuts), in the order
             in which the report adds them up. No label is one.
+        explained: cases whose explanations are drawn, a third of them right, wrong and uncertain answers each; 0 for none.
+        checked: at most so many positives with an outlined lesion, on which explanations are checked; 0 for no check.
     """
 
     slices: tuple[str, ...] = ()
@@ -66,6 +69,8 @@ class EvaluationSettings:
     protocols: tuple[str, ...] = ("cases",)
     resamples: Positive = 2000
     shortcuts: tuple[str, ...] = ()
+    explained: Annotated[int, Ge(0)] = 12
+    checked: Annotated[int, Ge(0)] = 32
 
 
 @dataclass(frozen=True)

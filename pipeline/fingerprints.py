@@ -80,7 +80,7 @@ def baseline_fingerprint(serving: Path) -> str:
 def code_fingerprints(config: RunConfig) -> CodeFingerprints:
     """Hashes of the code behind each component of this config."""
     task = f"medimg.tasks.{config.task}"
-    preprocess = f"{task}.preprocess"
+    preprocess, explain = f"{task}.preprocess", f"{task}.explain"
     return CodeFingerprints(
         # Without the executor's own imports: the list of data sets would make every one of them count.
         catalogue=hash_code(["medimg.catalogue.build", f"medimg.datasets.{config.data_set}"], alone=["components.catalogue_gen.executor"]),
@@ -90,9 +90,11 @@ def code_fingerprints(config: RunConfig) -> CodeFingerprints:
         trainer=hash_code(
             ["components.training", *(name for name in submodules(task) if name not in (preprocess, f"{task}.figures"))],
             alone=["components.entry_points"],
+            # The task's record names it, but how a model is explained has no part in what it learns.
+            without=[explain, *submodules("medimg.explain")],
         ),
         evaluator=hash_code(["components.tfma_metrics"]),
         # What page and papers are made of is no module, but as much of the report as its code.
-        report=hash_code(["components.report_gen.executor"], folders=TEXTS),
+        report=hash_code(["components.report_gen.executor", *(name for name in submodules(task) if name == explain)], folders=TEXTS),
         baseline=hash_code(["components.baseline_model.executor"]),
     )

@@ -17,6 +17,7 @@ from tfx.utils import path_utils
 
 from components.artifacts import GateReport, Rejects
 from components.eval_config import CASES
+from components.explaining import explain_split
 from components.scoring import list_records, read_images, score_examples
 from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
 from medimg.evaluation.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write_bundle
@@ -45,10 +46,11 @@ class Executor(BaseExecutor):
         predictions = complete(score_splits(model, examples, heads=heads), catalogue, heads=heads, columns=config["evaluation"]["slices"])
         evaluated = read_evaluation(artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads))
         facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
-        images = read_images(list_records(examples, SPLIT), {mistake.case_id for mistake in mistakes_of(predictions, facts)})
-        folder = Path(artifact.uri)
+        files, folder = list_records(examples, SPLIT), Path(artifact.uri)
+        images = read_images(files, {mistake.case_id for mistake in mistakes_of(predictions, facts)})
         write_bundle(folder, predictions=predictions, facts=facts, gallery=images)
         write_shortcuts(folder, catalogue, evaluation=config["evaluation"], heads=heads)
+        explain_split(folder, config=config, model=model, files=files, predictions=predictions, catalogue=catalogue, split=SPLIT)
         note_figures(artifact, derive(folder))
 
 

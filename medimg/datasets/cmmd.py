@@ -2,6 +2,8 @@
 
 On disk:  <root>/CMMD_clinicaldata_revision.xlsx (or .csv)   one row per labelled breast
           <root>/**/*.dcm                                    any depth; keyed by SOPInstanceUID, never by file name
+          <root>/lesions.csv                                 outlines of lesions, optional; see medimg.datasets.lesions
+          <root>/**/*_AnnotationFile.json                    those of TOMPEI-CMMD, optional; see medimg.datasets.tompei
 
 Quirks: 729 patients have a second, unlabelled breast; 30 have one benign and one malignant breast, so labels belong to (patient, side) and splits
 to the patient. The view is only in ViewCodeSequence; D1-1506 is numbered 2, 3 with the MLO first. D1-1343 is 16 bit. StudyDate is made up.
@@ -12,13 +14,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from medimg.cases import Case, DataSet, Header, ImageRef, Listing, Reject, Status, Value
+from medimg.cases import Annotation, Case, DataSet, Header, ImageRef, Listing, Reject, Status, Value
 from medimg.datasets.cmmd_clinical import HEADS, TABLE_NAMES, Breast, BreastRow, ClinicalTable, read_clinical_table
 from medimg.datasets.cmmd_phantom import write_phantom
+from medimg.datasets.lesions import Outlines, annotate, describe_unknown_images, list_lesion_tables, read_lesions
 from medimg.datasets.tables import find_table
+from medimg.datasets.tompei import View, list_outline_files, read_outlines
 
 VIEWS = {"399162004": "CC", "399368009": "MLO"}  # SNOMED CT: cranio-caudal and medio-lateral oblique projection (DICOM PS3.16 CID 4014).
 AGE_BANDS = ((40, "<40"), (50, "40-49"), (60, "50-59"), (70, "60-69"))
@@ -39,8 +44,8 @@ ERRATA: Mapping[str, str] = {
 
 
 def list_tables(root: Path) -> Sequence[Path]:
-    """The clinical table; UsageError where there is none."""
-    return (find_table(root, TABLE_NAMES),)
+    """The clinical table and the outlines of lesions that there are; UsageError without a clinical table."""
+    return (find_table(root, TABLE_NAMES), *list_lesion_tables(root), *list_outline_files(root))
 
 
 def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
@@ -50,17 +55,20 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
     are quarantined. A breast with one of its two views is a case and an anomaly.
 
     Raises:
-        UsageError: no clinical table, an unreadable one, or one without the columns.
+        UsageError: no clinical table, an unreadable one, or one without the columns; outlines that are none.
     """
     table = read_clinical_table(root)
     breasts, rejects = group_by_breast(headers)
-    cases = [make_case(breast, views, table=table) for breast, views in sorted(breasts.items())]
+    lesions, tompei = read_lesions(root), read_outlines(root)
+    cases = [outline_case(make_case(breast, views, table=table), lesions=lesions, tompei=tompei) for breast, views in sorted(breasts.items())]
     anomalies = [
         *table.anomalies,
         *describe_rows_without_images(table, breasts),
         *describe_patients_without_rows(table, breasts),
         *describe_missing_views(breasts),
         *describe_ages(table, breasts),
+        *describe_unknown_images(lesions, (str(header.tags.get("SOPInstanceUID", "")) for header in headers)),
+        *describe_unknown_views(tompei, breasts),
     ]
     return Listing(cases, rejects, anomalies)
 
@@ -80,6 +88,13 @@ def make_case(breast: Breast, views: Mapping[str, Header], *, table: ClinicalTab
         status=status,
         reason=reason,
     )
+
+
+def outline_case(case: Case, *, lesions: Outlines, tompei: Mapping[View, Sequence[Annotation]]) -> Case:
+    """The case with the outlines that lie on its views."""
+    side = str(case.clinical["laterality"])
+    of_views = [item for image in case.images for item in tompei.get((case.group_id, side, image.role), ())]
+    return replace(case, annotations=(*annotate(case.images, lesions), *of_views))
 
 
 def judge(breast: Breast, views: Mapping[str, Header], *, table: ClinicalTable) -> tuple[Status, str]:
@@ -200,6 +215,13 @@ def describe_missing_views(breasts: Mapping[Breast, Mapping[str, Header]]) -> li
     """One line for each breast that lacks a view."""
     wanted = sorted(VIEWS.values())
     return [f"{'-'.join(breast)}: no {view} image" for breast, views in sorted(breasts.items()) for view in wanted if view not in views]
+
+
+def describe_unknown_views(tompei: Iterable[View], breasts: Mapping[Breast, Mapping[str, Header]]) -> list[str]:
+    """One line if outlines of TOMPEI-CMMD lie on views that are not here."""
+    named = list(tompei)
+    unknown = sorted(view for view in named if view[2] not in breasts.get(view[:2], {}))
+    return [f"TOMPEI-CMMD: {len(unknown)} of {len(named)} outlined views are not here, {'-'.join(unknown[0])} for one"] if unknown else []
 
 
 def describe_ages(table: ClinicalTable, breasts: Mapping[Breast, Mapping[str, Header]]) -> list[str]:

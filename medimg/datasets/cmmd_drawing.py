@@ -105,6 +105,14 @@ def lesion_box(mask_HW: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]] |
     return (int(top), int(left)), (int(bottom), int(right))
 
 
+def lesion_outline(mask_HW: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """The convex hull of a lesion as (y, x) of pixel centres, spicules and all specks within: as a reader draws round it. Empty for an empty mask."""
+    points_N2 = np.argwhere(mask_HW)
+    if len(points_N2) < 3:
+        return ()
+    return tuple((float(y), float(x)) for y, x in cv2.convexHull(points_N2.astype(np.int32))[:, 0])
+
+
 def draw_tissue(outline: Outline, *, rows: int, columns: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Tissue without a lesion, float32 image_HW, and the breast's bool mask_HW."""
     y_H1, x_1W = fractions(rows, columns)

@@ -3,7 +3,8 @@
 A malignant mass has spicules and tends to be larger and brighter than a benign one, which is smooth; malignant calcifications are many in a
 cluster, benign ones few and scattered. The looks overlap, texture distracts. It says nothing about medicine.
 
-The truth of every image can be drawn again: `plan_breasts` names the breasts of a tree, `cmmd_drawing.draw_breast` gives image and lesion mask.
+The outlines of its lesions lie beside it in lesions.csv. To the pixel the truth can be drawn again: `plan_breasts` names the breasts of a tree,
+`cmmd_drawing.draw_breast` gives image and lesion mask.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ import openpyxl
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from medimg.datasets.cmmd_drawing import PhantomBreast, draw_breast
+from medimg.cases import Annotation
+from medimg.datasets.cmmd_drawing import PhantomBreast, draw_breast, lesion_outline
+from medimg.datasets.lesions import write_lesions
 from medimg.errors import UsageError
 
 TABLE = "CMMD_clinicaldata_revision.xlsx"
@@ -39,7 +42,9 @@ TWO_LABELS, SIXTEEN_BIT, ODD_NUMBERS, COPIED, COPY = 1, 2, 3, 4, 5
 
 
 def write_phantom(to: Path, *, cases: int, seed: int, rows: int = ROWS, columns: int = COLUMNS) -> None:
-    """Writes the tree of `cases` patients: the clinical workbook and <patient>/<series UID>/1-<n>.dcm. The same arguments give the same bytes.
+    """Writes the tree of `cases` patients: the clinical workbook, lesions.csv and <patient>/<series UID>/1-<n>.dcm.
+
+    The same arguments give the same bytes.
 
     Raises:
         UsageError: fewer than one patient, or an image too small to hold a lesion.
@@ -49,12 +54,17 @@ def write_phantom(to: Path, *, cases: int, seed: int, rows: int = ROWS, columns:
     breasts = plan_breasts(cases=cases, seed=seed)
     to.mkdir(parents=True, exist_ok=True)
     (to / TABLE).write_bytes(make_workbook([HEADER, *list_table_rows(breasts)]))
+    outlines: dict[str, list[Annotation]] = {}
     for breast in breasts:
         folder = to / breast.patient / make_uid(seed, breast.patient, "series")
         folder.mkdir(parents=True, exist_ok=True)
         for number, view in breast.views:
-            image_HW, _ = draw_breast(breast, view=view, rows=rows, columns=columns)
-            make_dataset(image_HW, breast, seed=seed, number=number, view=view).save_as(folder / f"1-{number}.dcm", enforce_file_format=True)
+            image_HW, mask_HW = draw_breast(breast, view=view, rows=rows, columns=columns)
+            dataset = make_dataset(image_HW, breast, seed=seed, number=number, view=view)
+            dataset.save_as(folder / f"1-{number}.dcm", enforce_file_format=True)
+            if points := lesion_outline(mask_HW):
+                outlines[str(dataset.SOPInstanceUID)] = [Annotation("", str(breast.abnormality), "polygon", points)]
+    write_lesions(to, outlines)
 
 
 def plan_breasts(*, cases: int, seed: int) -> list[PhantomBreast]:

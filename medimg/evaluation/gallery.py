@@ -1,4 +1,4 @@
-"""The most confident mistakes: which cases they are, and their images as parts of the report."""
+"""Cases to look at: the most confident mistakes, and right, wrong and uncertain answers to explain; and images as parts of the report."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SHOWN = 8
 
 
 @dataclass(frozen=True)
-class Mistake:
-    """A case whose likeliest class is not its label.
+class Answer:
+    """What the model says of a labelled case.
 
     Attributes:
         case_id: of the predictions.
@@ -32,17 +32,39 @@ class Mistake:
     probability: float
 
 
+class Mistake(Answer):
+    """A case whose likeliest class is not its label."""
+
+
 def choose_mistakes(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], split: str = "test", count: int = SHOWN) -> list[Mistake]:
     """The wrong predictions with the highest probability of the wrong class, most confident first; labelled cases of one split only."""
+    answers = list_answers(predictions, head=head, classes=classes, split=split)
+    return [Mistake(**vars(answer)) for answer in answers if answer.predicted != answer.label][:count]
+
+
+def choose_examples(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], split: str = "test", count: int) -> list[tuple[str, Answer]]:
+    """For each kind of answer up to `count` cases: the most confident "wrong" and "right" ones, then the least confident of the rest, "uncertain".
+
+    Of two classes the least confident are the nearest to the threshold. The same predictions give the same choice.
+    """
+    answers = list_answers(predictions, head=head, classes=classes, split=split)
+    wrong = [answer for answer in answers if answer.predicted != answer.label][:count]
+    right = [answer for answer in answers if answer.predicted == answer.label][:count]
+    rest = [answer for answer in answers if answer not in wrong and answer not in right]
+    kinds = {"wrong": wrong, "right": right, "uncertain": rest[::-1][:count]}
+    return [(kind, answer) for kind, chosen in kinds.items() for answer in chosen]
+
+
+def list_answers(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], split: str) -> list[Answer]:
+    """The model's answers on the labelled cases of a split, most confident first."""
     rows = predictions[(predictions["split"] == split) & predictions[f"label_{head}"].isin(classes)]
     probabilities_NC = rows[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
     predicted_N = (probabilities_NC[:, -1] >= 0.5).astype(int) if len(classes) == 2 else probabilities_NC.argmax(axis=1)
-    mistakes = [
-        Mistake(str(case_id), head, str(label), classes[predicted], float(chances_C[predicted]))
+    answers = [
+        Answer(str(case_id), head, str(label), classes[predicted], float(chances_C[predicted]))
         for case_id, label, predicted, chances_C in zip(rows["case_id"], rows[f"label_{head}"], predicted_N, probabilities_NC, strict=True)
-        if classes[predicted] != label
     ]
-    return sorted(mistakes, key=lambda mistake: (-mistake.probability, mistake.case_id))[:count]
+    return sorted(answers, key=lambda answer: (-answer.probability, answer.case_id))
 
 
 def embed_images(images: Mapping[str, bytes]) -> list[tuple[str, str]]:

@@ -34,6 +34,7 @@ class Task:
             outputs; `details` to the same outputs and what is behind them; `has_details` says whether there is anything.
         case_bytes: (model) to the bytes of one decoded case.
         describe: (model) to JSON-able facts that a reader of the exported model needs.
+        explain: (the exported Keras model, head) to its medimg.explain.network.Network; None where the task has nothing of the kind.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Task:
     make_answer: Callable[..., Any]
     case_bytes: Callable[[Any], int]
     describe: Callable[[Any], dict[str, Any]]
+    explain: Callable[..., Any] | None = None
 
 
 def list_tasks() -> list[str]:

@@ -1,7 +1,7 @@
 """The network: one backbone for all views, fused to one embedding per case, one softmax per head.
 
-Layers that others look up by name: `backbone` (its output is the feature map that Grad-CAM reads), `fused_views`, and `embedding` (one vector per
-case).
+Layers that others look up by name: `backbone` and `map_mean` (before and behind the feature map that Grad-CAM reads), `fused_views`, and `embedding`
+(one vector per case).
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def cut(network: keras.Model) -> Parts:
 
 def pool(maps: Any) -> Any:
     """Mean and maximum over the map, side by side: a lesion of a few pixels vanishes in the mean alone."""
-    return layers.Concatenate(name="pooled")([layers.GlobalAveragePooling2D()(maps), layers.GlobalMaxPooling2D()(maps)])
+    mean, highest = layers.GlobalAveragePooling2D(name="map_mean")(maps), layers.GlobalMaxPooling2D(name="map_maximum")(maps)
+    return layers.Concatenate(name="pooled")([mean, highest])
 
 
 @keras.saving.register_keras_serializable("medimg")

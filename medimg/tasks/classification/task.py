@@ -2,6 +2,7 @@
 
 from medimg.tasks import Task
 from medimg.tasks.classification.answer import Answer
+from medimg.tasks.classification.explain import cut_network
 from medimg.tasks.classification.fit import fit
 from medimg.tasks.classification.inputs import case_bytes, decode_case, image_spec
 from medimg.tasks.classification.preprocess import clinical_inputs, clinical_sizes, preprocess, targets
@@ -23,4 +24,5 @@ TASK = Task(
     make_answer=Answer,
     case_bytes=case_bytes,
     describe=describe,
+    explain=cut_network,
 )

@@ -1,0 +1,162 @@
+"""Explains cases of a scored split with the exported network, for the report: pictures of a few, checks on those whose lesions are outlined."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pydantic
+import tensorflow as tf
+
+from components.signatures import decode_batch
+from medimg.cases import Record
+from medimg.catalogue.tables import Catalogue
+from medimg.evaluation.gallery import Answer, choose_examples
+from medimg.examples import examples_to_record
+from medimg.explain.figures import RANDOMISED, TRAINED
+from medimg.explain.network import Inputs, randomise
+from medimg.explain.overlay import draw_legend
+from medimg.explain.study import check_batch, draw_batch
+from medimg.tasks import Task, find_task
+
+FOLDER, INDEX_FILE, CHECKS_FILE, LEGEND_FILE = "explanations", "index.json", "checks.parquet", "legend.png"
+MODEL_FILE, FACTS_FILE = "model.keras", "medimg.json"
+BATCH = 8
+RANDOMISED_NETWORKS = 3
+"""One randomised network can be lucky; the mean of three is compared with."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is explained: the exported network, the cases' Examples by id, and the head that is asked.
+
+    Attributes:
+        model: folder of the SavedModel.
+        facts: of its medimg.json.
+        examples: serialized, by case_id.
+        classes: of the head, the positive one last.
+    """
+
+    task: Task
+    settings: Any
+    model: Path
+    facts: Mapping[str, Any]
+    network: keras.Model
+    examples: Mapping[str, bytes]
+    head: str
+    classes: Sequence[str]
+
+
+def explain_split(
+    report: Path, *, config: Mapping[str, Any], model: Path, files: Sequence[str], predictions: pd.DataFrame, catalogue: Catalogue, split: str
+) -> None:
+    """Writes `explanations/` into the report's folder: index.json with its pictures, legend.png, and checks.parquet; nothing for a task without.
+
+    The first head is explained: for pictures the class that the model names, for checks the positive one. Of an ensemble it is the first network.
+
+    Args:
+        config: the RunConfig as plain values; `evaluation.explained` cases are drawn and at most `evaluation.checked` are checked.
+        files: the split's Examples.
+        predictions: the split's.
+    """
+    task = find_task(config["task"])
+    explained, checked = config["evaluation"]["explained"], config["evaluation"]["checked"]
+    if task.explain is None or not (explained or checked):
+        return
+    began = time.monotonic()
+    head, classes = config["model"]["heads"][0]["name"], config["model"]["heads"][0]["classes"]
+    answers = choose_examples(predictions, head=head, classes=classes, split=split, count=explained // 3)
+    outlined = choose_outlined(predictions, catalogue, head=head, positive=classes[-1], split=split, count=checked)
+    subject = Subject(
+        task,
+        pydantic.TypeAdapter(task.model_settings).validate_python(config["model"]),
+        model,
+        json.loads((model / FACTS_FILE).read_text(encoding="utf-8")),
+        keras.saving.load_model(model / MODEL_FILE),
+        read_examples(files, {*outlined, *(answer.case_id for _, answer in answers)}),
+        head,
+        classes,
+    )
+    folder = report / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    draw_answers(folder, answers, subject)
+    drawn = time.monotonic()
+    check_outlined(folder, outlined, subject, split=split)
+    print(
+        f"explained {len(answers)} cases in {drawn - began:.1f} s, checked {len(outlined)} with outlined lesions in {time.monotonic() - drawn:.1f} s",
+        flush=True,
+    )
+
+
+def choose_outlined(predictions: pd.DataFrame, catalogue: Catalogue, *, head: str, positive: str, split: str, count: int) -> list[str]:
+    """At most `count` positive cases with an outlined lesion, sorted; which ones depends on the ids alone."""
+    outlined = catalogue.cases.loc[catalogue.cases["annotations"] != "[]", "case_id"]
+    rows = predictions[(predictions["split"] == split) & (predictions[f"label_{head}"] == positive) & predictions["case_id"].isin(outlined)]
+    return sorted(sorted(rows["case_id"], key=lambda case_id: hashlib.sha256(str(case_id).encode()).digest())[:count])
+
+
+def read_examples(files: Sequence[str], case_ids: set[str]) -> dict[str, bytes]:
+    """The serialized Examples of these cases."""
+    examples = {}
+    for serialized in tf.data.TFRecordDataset(list(files)).as_numpy_iterator():
+        case_id = tf.train.Example.FromString(serialized).features.feature["case_id"].bytes_list.value[0].decode()
+        if case_id in case_ids:
+            examples[case_id] = serialized
+    return examples
+
+
+def draw_answers(folder: Path, answers: Sequence[tuple[str, Answer]], subject: Subject) -> None:
+    """Writes the pictures, their legend and index.json, a row per picture."""
+    network = subject.task.explain(subject.network, subject.head) if subject.task.explain else None
+    by_case = {answer.case_id: (kind, answer) for kind, answer in answers}
+    rows = []
+    for class_index, name in enumerate(subject.classes):
+        for records, inputs in read_batches([case_id for case_id, (_, answer) in by_case.items() if answer.predicted == name], subject):
+            for row in draw_batch(records, inputs, roles=subject.settings.roles, network=network, class_index=class_index, folder=folder):
+                kind, answer = by_case[row["case_id"]]
+                about = {"kind": kind, "head": answer.head, "label": answer.label, "class": answer.predicted, "probability": answer.probability}
+                rows.append({**row, **about, "file": f"{FOLDER}/{row['file']}"})
+    if rows:
+        (folder / LEGEND_FILE).write_bytes(draw_legend())
+    order = {case_id: number for number, case_id in enumerate(by_case)}
+    rows.sort(key=lambda row: order[row["case_id"]])
+    (folder / INDEX_FILE).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def check_outlined(folder: Path, case_ids: Sequence[str], subject: Subject, *, split: str) -> None:
+    """Writes checks.parquet; none where no positive case has an outlined lesion."""
+    if not case_ids or subject.task.explain is None:
+        return
+    randomised = {f"{RANDOMISED}-{seed}": randomise(subject.network, seed=seed) for seed in range(RANDOMISED_NETWORKS)}
+    networks = {name: subject.task.explain(network, subject.head) for name, network in {TRAINED: subject.network, **randomised}.items()}
+    rows = []
+    for records, inputs in read_batches(case_ids, subject):
+        rows += check_batch(records, inputs, roles=subject.settings.roles, networks=networks, class_index=len(subject.classes) - 1)
+    table = pd.DataFrame(rows).assign(**{"head": subject.head, "class": subject.classes[-1], "split": split})
+    table.to_parquet(folder / CHECKS_FILE, index=False)
+
+
+def read_batches(case_ids: Sequence[str], subject: Subject) -> Iterator[tuple[list[Record], Inputs]]:
+    """The cases as stored and as the network takes them, a few at a time."""
+    for start in range(0, len(case_ids), BATCH):
+        serialized = [subject.examples[case_id] for case_id in case_ids[start : start + BATCH]]
+        yield [examples_to_record([example]) for example in serialized], make_inputs(serialized, subject)
+
+
+def make_inputs(serialized: Sequence[bytes], subject: Subject) -> dict[str, np.ndarray]:
+    """What the exported signature hands to the network, clinical inputs included."""
+    examples = tf.constant(list(serialized))
+    images = tf.io.parse_example(examples, subject.task.image_spec(subject.settings))
+    inputs = decode_batch(images, task=subject.task, settings=subject.settings)
+    if sizes := subject.facts["clinical_sizes"]:
+        transformed = tf.saved_model.load(str(subject.model)).signatures["transform_features"](examples=examples)
+        inputs |= subject.task.clinical_inputs(transformed, subject.settings, sizes)
+    return {name: values.numpy() for name, values in inputs.items()}

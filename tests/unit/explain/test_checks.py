@@ -1,0 +1,66 @@
+import math
+
+import numpy as np
+import pytest
+
+from medimg.explain.checks import chance, energy_inside, points_at, rank_correlation, structural_similarity
+
+SHAPE = (100, 80)
+LESION = np.zeros(SHAPE, bool)
+LESION[40:50, 20:30] = True
+
+
+def spot(y, x, value=1.0):
+    map_HW = np.zeros(SHAPE, np.float32)
+    map_HW[y, x] = value
+    return map_HW
+
+
+@pytest.mark.parametrize(("y", "x", "hit"), [(45, 25, 1.0), (50, 25, 1.0), (52, 25, 1.0), (53, 25, 0.0), (45, 60, 0.0)])
+def test_a_map_points_at_a_lesion_if_its_highest_value_is_within_three_percent_of_the_longer_side(y, x, hit):
+    assert points_at(spot(y, x), LESION) == hit
+
+
+def test_two_equally_high_places_of_which_one_is_the_lesion_are_half_a_hit():
+    assert points_at(spot(45, 25) + spot(5, 5), LESION) == 0.5
+
+
+def test_a_map_without_evidence_points_nowhere_and_has_no_energy_in_the_lesion():
+    empty = np.zeros(SHAPE, np.float32)
+    assert points_at(empty, LESION) == 0
+    assert energy_inside(empty, LESION) == 0
+
+
+def test_energy_is_the_share_of_the_sum_inside_without_tolerance():
+    assert energy_inside(spot(45, 25, 3.0) + spot(50, 25, 1.0), LESION) == pytest.approx(0.75)
+
+
+def test_chance_is_what_random_maps_on_the_breast_reach():
+    image = np.zeros(SHAPE, np.uint8)
+    image[:, :50] = 120
+    generator = np.random.default_rng(0)
+    maps = [np.where(image > 0, generator.random(SHAPE), 0) for _ in range(3000)]
+    pointing, energy = chance(LESION, image_HW=image)
+    assert pointing == pytest.approx(np.mean([points_at(one, LESION) for one in maps]), abs=0.01)
+    assert energy == pytest.approx(np.mean([energy_inside(one, LESION) for one in maps]), abs=0.001)
+
+
+def test_chance_is_not_diluted_by_dark_background():
+    half, whole = np.zeros(SHAPE, np.uint8), np.full(SHAPE, 7, np.uint8)
+    half[:, :40] = 120
+    whole[0, 0] = 0
+    assert chance(LESION, image_HW=half)[1] == pytest.approx(2 * chance(LESION, image_HW=whole)[1], rel=0.01)
+
+
+def test_a_map_is_like_itself_at_any_scale_and_unlike_its_reverse():
+    map_HW = np.random.default_rng(1).random((64, 52)).astype(np.float32)
+    assert rank_correlation(map_HW, 5 * map_HW) == pytest.approx(1)
+    assert structural_similarity(map_HW, 5 * map_HW) == pytest.approx(1)
+    assert rank_correlation(map_HW, 1 - map_HW) == pytest.approx(-1)
+    assert structural_similarity(map_HW, 1 - map_HW) < 0
+
+
+def test_likeness_to_a_map_without_evidence_is_undefined():
+    map_HW = np.random.default_rng(1).random(SHAPE).astype(np.float32)
+    assert math.isnan(rank_correlation(map_HW, np.zeros(SHAPE, np.float32)))
+    assert math.isnan(structural_similarity(np.zeros(SHAPE, np.float32), map_HW))
