@@ -43,6 +43,7 @@ def list_values(evidence: Evidence) -> dict[str, Any]:
         "figures": evidence.figures,
         "headline": evidence.headline,
         "explanations": evidence.explanations,
+        "checks": evidence.checks,
         "protocols": find_protocols(facts.protocols),
         "published": literature.figures,
         "comparable": list_comparable(evidence),

@@ -1,6 +1,6 @@
 """A report's folder: sources, and what is derived from them by pure functions, so that any machine can do it again without model or images.
 
-Sources:  facts.json  predictions.parquet  gallery.json  gallery/*.png  and, if asked for, shortcuts.parquet  explanations/
+Sources:  facts.json  predictions.parquet  gallery.json  gallery/*.png  and, where there are any, shortcuts.parquet  explanations/
 Derived:  metrics.json  tables/*.csv  figures/*.svg, *.png  report.html  model_card.md  data_sheet.md  checklist.md
 """
 
@@ -19,18 +19,20 @@ from medimg.errors import UsageError
 from medimg.evaluation.agreement import find_differences
 from medimg.evaluation.baselines import BaselineFigure, measure_above_shortcut, measure_baselines, measure_in_sample
 from medimg.evaluation.documents import DOCUMENTS
-from medimg.evaluation.evidence import Evidence, Section
+from medimg.evaluation.evidence import CALIBRATION_SPLIT, COVERAGE, Evidence, Section
 from medimg.evaluation.facts import RunFacts, read_facts, write_facts
 from medimg.evaluation.figures import Figure, measure, write_metrics
 from medimg.evaluation.protocols import find_protocols
 from medimg.evaluation.report import list_sections, render_page
+from medimg.evaluation.uncertainty import add_uncertainty, measure_uncertainty
+from medimg.explain.figures import measure_checks
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.parquet"
 GALLERY_FILE = "gallery.json"
 REPORT_FILE = "report.html"
 SHORTCUTS_FILE = "shortcuts.parquet"
-EXPLANATIONS_FILE = "explanations/index.json"
+EXPLANATIONS_FILE, CHECKS_FILE, LEGEND_FILE = (f"explanations/{name}" for name in ("index.json", "checks.parquet", "legend.png"))
 TABLES, CHARTS = "tables", "figures"
 
 
@@ -41,7 +43,7 @@ def write_bundle(to: Path, *, predictions: pd.DataFrame, facts: RunFacts, galler
         gallery: PNGs by role of the cases that `mistakes_of` names, by case_id.
     """
     (to / "gallery").mkdir(parents=True, exist_ok=True)
-    predictions.to_parquet(to / PREDICTIONS_FILE, index=False)
+    add_uncertainty(predictions, heads=facts.heads).to_parquet(to / PREDICTIONS_FILE, index=False)
     write_facts(to, facts)
     names: dict[str, dict[str, str]] = {}
     for number, (case_id, images) in enumerate(sorted(gallery.items())):
@@ -62,12 +64,12 @@ def derive(folder: Path) -> list[Figure]:
     """
     evidence = read_evidence(folder)
     sections = list_sections(evidence)
-    write_metrics(folder / METRICS_FILE, evidence.figures)
+    write_metrics(folder / METRICS_FILE, evidence.all_figures)
     write_drawings(folder, evidence, sections)
     (folder / REPORT_FILE).write_text(render_page(evidence, sections), encoding="utf-8")
     for name, render in DOCUMENTS.items():
         (folder / name).write_text(render(evidence), encoding="utf-8")
-    return list(evidence.figures)
+    return evidence.all_figures
 
 
 def read_evidence(folder: Path) -> Evidence:
@@ -81,7 +83,7 @@ def read_evidence(folder: Path) -> Evidence:
         predictions = pd.read_parquet(folder / PREDICTIONS_FILE)
         gallery = read_json(folder / GALLERY_FILE, absent={})
         explanations = read_json(folder / EXPLANATIONS_FILE, absent=[])
-        shortcuts = pd.read_parquet(folder / SHORTCUTS_FILE) if (folder / SHORTCUTS_FILE).exists() else None
+        shortcuts, checks = (pd.read_parquet(path) if path.exists() else None for path in (folder / SHORTCUTS_FILE, folder / CHECKS_FILE))
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: {error}, expected the sources of a report") from None
     figures = measure_model(predictions, facts)
@@ -92,6 +94,9 @@ def read_evidence(folder: Path) -> Evidence:
         figures,
         gallery={case_id: {role: path for role, name in roles.items() if (path := find_image(folder, name))} for case_id, roles in gallery.items()},
         explanations=[{**row, "file": path} for row in explanations if (path := find_image(folder, row["file"]))],
+        legend=find_image(folder, LEGEND_FILE),
+        certainty=measure_certainty(predictions, facts),
+        checks=[] if checks is None else measure_checks(checks, resamples=facts.resamples, seed=facts.seed),
         **({} if shortcuts is None else measure_shortcuts(predictions, shortcuts, facts)),
     )
 
@@ -101,6 +106,15 @@ def measure_model(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
     resampling: dict[str, Any] = {"split": facts.split, "resamples": facts.resamples, "seed": facts.seed}
     wanted: dict[str, Any] = {"heads": facts.heads, "protocols": facts.protocols, "slices": facts.slices, **resampling}
     return [*measure(predictions, **wanted), *measure_above_shortcut(predictions, **wanted)]
+
+
+def measure_certainty(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
+    """Selective prediction and conformal sets, if there are cases to calibrate the sets on."""
+    labels = [f"label_{head}" for head in facts.heads]
+    if predictions.loc[predictions["split"] == CALIBRATION_SPLIT, labels].isna().all(axis=None):
+        return []
+    wanted: dict[str, Any] = {"split": facts.split, "calibration_split": CALIBRATION_SPLIT, "coverage": COVERAGE}
+    return measure_uncertainty(predictions, heads=facts.heads, protocols=facts.protocols, resamples=facts.resamples, seed=facts.seed, **wanted)
 
 
 def measure_shortcuts(predictions: pd.DataFrame, table: pd.DataFrame, facts: RunFacts) -> dict[str, list[BaselineFigure]]:
@@ -134,7 +148,7 @@ def write_drawings(folder: Path, evidence: Evidence, sections: Sequence[Section]
     for name in (TABLES, CHARTS):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir()
-    tables: dict[str, Any] = {"figures": pd.DataFrame([dataclasses.asdict(figure) for figure in evidence.figures])}
+    tables: dict[str, Any] = {"figures": pd.DataFrame([dataclasses.asdict(figure) for figure in evidence.all_figures])}
     for section in sections:
         tables |= section.tables
         for name, chart in section.charts.items():

@@ -18,6 +18,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from medimg.evaluation.calibration import make_reliability_bins
 from medimg.evaluation.conformal import ConformalSets
+from medimg.evaluation.decisions import make_decision_curve
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.selective import make_risk_coverage
 from medimg.evaluation.words import name_metric
@@ -143,6 +144,23 @@ def draw_scores(name: str, labels: np.ndarray, scores: np.ndarray, *, classes: S
     counts = " and ".join(f"{int((labels == index).sum())} {classes[index]}" for index in (0, 1))
     title = f"Histogram of the probability of {classes[-1]} for {counts} cases"
     return draw(name, title=title, size=(4.2, 4.2), paint=paint)
+
+
+def draw_decision_curve(name: str, labels: np.ndarray, scores: np.ndarray) -> Chart:
+    """Net benefit of acting on the model against acting on everybody and on nobody, over the thresholds at which one would act."""
+    curve = make_decision_curve(labels, scores, thresholds=np.linspace(0.01, 0.99, 99))
+    prevalence = float(np.mean(labels))
+
+    def paint(axes: Axes) -> None:
+        axes.axhline(0, color=GUIDE, linestyle=":", linewidth=1, label="nobody")
+        axes.plot(curve.thresholds, curve.everybody, color=NEGATIVE, linestyle="--", linewidth=1.4, label="everybody")
+        axes.plot(curve.thresholds, curve.model, color=POSITIVE, linewidth=2, label="the model")
+        axes.set(xlabel="threshold probability", ylabel="net benefit per case", xlim=(0, 1), ylim=(-0.1 * prevalence, 1.05 * prevalence))
+        axes.legend(frameon=False, loc="upper center", ncols=3, bbox_to_anchor=(0.5, 1.15), columnspacing=1, handlelength=1.4)
+
+    middle = int(np.searchsorted(curve.thresholds, 0.1))
+    words = f"{curve.model[middle]:.3f} by the model and {curve.everybody[middle]:.3f} by acting on everybody"
+    return draw(name, title=f"Net benefit at a threshold of 10 %: {words}, {len(labels)} cases", size=(4.2, 4.2), paint=paint)
 
 
 def draw_risk_coverage(name: str, labels: np.ndarray, probabilities: np.ndarray) -> Chart:

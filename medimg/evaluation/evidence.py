@@ -17,6 +17,10 @@ from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.protocols import Protocol, find_gap, find_protocols, roll_up
 
+CALIBRATION_SPLIT = "eval"
+COVERAGE = 0.9
+"""The chance with which a conformal set is to hold the true class."""
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -29,7 +33,9 @@ class Evidence:
         gallery: image files by role, by case_id.
         baselines: what prevalence and shortcuts reach on the measured split, fitted on train; empty where none were asked for.
         in_sample: the same, fitted and scored on all labelled cases.
-        explanations: rows of explanations/index.json, the files as paths.
+        certainty: of `medimg.evaluation.uncertainty.measure_uncertainty`; empty where no case of the eval split was scored.
+        explanations: rows of explanations/index.json, the files as paths; `legend` is the image that explains their colours.
+        checks: of `medimg.explain.figures.measure_checks`; empty where no lesion is outlined.
     """
 
     facts: RunFacts
@@ -38,7 +44,15 @@ class Evidence:
     gallery: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
     baselines: Sequence[BaselineFigure] = ()
     in_sample: Sequence[BaselineFigure] = ()
+    certainty: Sequence[Figure] = ()
     explanations: Sequence[Mapping[str, Any]] = ()
+    legend: Path | None = None
+    checks: Sequence[Figure] = ()
+
+    @property
+    def all_figures(self) -> list[Figure]:
+        """Everything that metrics.json holds."""
+        return [*self.figures, *self.certainty, *self.checks]
 
     @property
     def headline(self) -> Figure | None:
@@ -62,10 +76,10 @@ class Evidence:
         rules = find_protocols(self.facts.protocols)
         return next((rule for rule in rules if not find_gap(rows, protocol=rule, head=head, classes=self.facts.heads[head])), None)
 
-    def units(self, head: str, protocol: Protocol) -> tuple[np.ndarray, np.ndarray]:
-        """Class indices [N] and probabilities [N, C] of the measured split's units under a protocol."""
+    def units(self, head: str, protocol: Protocol, *, split: str = "") -> tuple[np.ndarray, np.ndarray]:
+        """Class indices [N] and probabilities [N, C] of a split's units under a protocol; of the measured split if none is named."""
         classes = self.facts.heads[head]
-        rows = self.predictions[self.predictions["split"] == self.facts.split]
+        rows = self.predictions[self.predictions["split"] == (split or self.facts.split)]
         units = roll_up(rows, protocol=protocol, head=head, classes=classes)
         labels_N = units[f"label_{head}"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.int64)
         return labels_N, units[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)

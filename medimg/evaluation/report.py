@@ -14,6 +14,7 @@ from markupsafe import Markup
 from medimg.evaluation.evidence import Evidence, Section, make_id
 from medimg.evaluation.rendering import make_environment
 from medimg.evaluation.sections.data import describe_data
+from medimg.evaluation.sections.explanations import describe_explanations
 from medimg.evaluation.sections.headline import describe_headline
 from medimg.evaluation.sections.literature import describe_literature
 from medimg.evaluation.sections.mistakes import describe_mistakes
@@ -21,6 +22,7 @@ from medimg.evaluation.sections.performance import describe_performance
 from medimg.evaluation.sections.run import describe_run
 from medimg.evaluation.sections.shortcuts import describe_shortcuts
 from medimg.evaluation.sections.slices import describe_slices
+from medimg.evaluation.sections.uncertainty import describe_uncertainty
 
 
 def list_sections(evidence: Evidence) -> list[Section]:
@@ -32,6 +34,8 @@ def list_sections(evidence: Evidence) -> list[Section]:
         describe_shortcuts(evidence),
         describe_literature(evidence),
         *(describe_slices(evidence, head) for head in heads),
+        *(describe_uncertainty(evidence, head) for head in heads),
+        describe_explanations(evidence),
         describe_mistakes(evidence),
         describe_data(evidence),
         describe_run(evidence),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from medimg.evaluation.figures import Figure
 
@@ -29,7 +30,19 @@ WORDS = {
     "brier_uncertainty": "Brier: uncertainty of the cases",
     "ece": "calibration error (lower is better)",
     "auc_above_shortcut": "AUC above that of the shortcuts",
+    "aurc": "area under risk and coverage (lower is better)",
+    "excess_aurc": "the same above the best order (lower is better)",
 }
+PATTERNS = (
+    (r"accuracy_at_coverage_(\d+)", r"accuracy on the most confident \1 %"),
+    (r"auc_at_coverage_(\d+)", r"AUC on the most confident \1 %"),
+    (r"conformal_(\d+)_coverage", r"sets of \1 %: share that holds the true class"),
+    (r"conformal_(\d+)_coverage_(.+)", r"sets of \1 %: the same, \2"),
+    (r"conformal_(\d+)_set_size", r"sets of \1 %: mean number of classes"),
+    (r"conformal_(\d+)_by_class_coverage", r"sets of \1 % by class: share that holds the true class"),
+    (r"conformal_(\d+)_by_class_coverage_(.+)", r"sets of \1 % by class: the same, \2"),
+    (r"conformal_(\d+)_by_class_set_size", r"sets of \1 % by class: mean number of classes"),
+)
 AGAINST_THE_REST = ("auc", "average_precision", "sensitivity")
 """Metrics that a head of more than two classes has for each class."""
 
@@ -38,6 +51,9 @@ def name_metric(name: str) -> str:
     """A metric's name for people."""
     if name in WORDS:
         return WORDS[name]
+    for pattern, words in PATTERNS:
+        if found := re.fullmatch(pattern, name):
+            return found.expand(words)
     for metric in AGAINST_THE_REST:
         if name.startswith(f"{metric}_"):
             return f"{WORDS[metric].removesuffix(' at 0.5')}, {name.removeprefix(f'{metric}_')} against the rest"

@@ -62,14 +62,15 @@ def count_confusion(labels_N: np.ndarray, probabilities_NC: np.ndarray) -> np.nd
 
 
 def draw_curves(head: str, classes: Sequence[str], *, labels_N: np.ndarray, probabilities_NC: np.ndarray) -> dict[str, Chart]:
-    """The four charts of two classes that both occur; none otherwise."""
+    """The charts of two classes that both occur; none otherwise."""
     if len(classes) != 2 or not 0 < labels_N.sum() < len(labels_N):
         return {}
     scores_N = probabilities_NC[:, 1]
-    names = {kind: make_id(kind, head) for kind in ("roc", "precision", "calibration", "scores")}
+    names = {kind: make_id(kind, head) for kind in ("roc", "precision", "calibration", "decision", "scores")}
     return {
         names["roc"]: charts.draw_roc(names["roc"], labels_N, scores_N),
         names["precision"]: charts.draw_precision_recall(names["precision"], labels_N, scores_N),
         names["calibration"]: charts.draw_calibration(names["calibration"], labels_N, scores_N),
+        names["decision"]: charts.draw_decision_curve(names["decision"], labels_N, scores_N),
         names["scores"]: charts.draw_scores(names["scores"], labels_N, scores_N, classes=classes),
     }
