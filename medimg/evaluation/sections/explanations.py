@@ -11,7 +11,7 @@ from medimg.evaluation.evidence import Evidence, Section
 from medimg.evaluation.gallery import make_data_uri
 
 TITLE = "Explanations"
-MEASURES = {"pointing": "pointing game: the map's highest point lies in a lesion", "energy": "share of the map that lies in lesions"}
+MEASURES = {"pointing": "pointing game", "energy": "energy in lesions"}
 CHART = "explanations"
 
 
@@ -68,4 +68,4 @@ def draw_checks(evidence: Evidence) -> dict[str, Chart]:
         return {}
     bars = [(f"{row['method']}, {kind}", row[kind]) for row in rows for kind in ("trained", "randomised")] + [("chance", rows[0]["chance"])]
     shown = [(label, figure.value, figure.low, figure.high) for label, figure in bars]
-    return {CHART: charts.draw_intervals(CHART, shown, title="Pointing game", unit="share of images whose highest point lies in a lesion")}
+    return {CHART: charts.draw_intervals(CHART, shown, title="Pointing game", unit="pointing game: share of images")}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+
 from medimg.evaluation import charts
 from medimg.evaluation.charts import Chart
 from medimg.evaluation.conformal import fit_conformal
 from medimg.evaluation.evidence import CALIBRATION_SPLIT, COVERAGE, Evidence, Section, make_id
 from medimg.evaluation.protocols import find_protocols
 from medimg.evaluation.sections.performance import pivot
+
+CALIBRATED = re.compile("(sets calibrated on [^;]*)(; )?")
+"""What the note of every figure of a set begins with; told once per protocol."""
 
 
 def describe_uncertainty(evidence: Evidence, head: str) -> Section:
@@ -20,9 +26,9 @@ def describe_uncertainty(evidence: Evidence, head: str) -> Section:
     values = {
         "head": head,
         "protocols": [(protocol, next(figure for figure in figures if figure.protocol == protocol.name)) for protocol in protocols],
-        "rows": pivot(figures),
+        "rows": pivot([dataclasses.replace(figure, note=CALIBRATED.sub("", figure.note)) for figure in figures]),
         "coverage": COVERAGE,
-        "notes": list(dict.fromkeys(figure.note for figure in figures if figure.note.startswith("sets calibrated"))),
+        "calibrated": list(dict.fromkeys(f"{figure.protocol}: {found[1]}" for figure in figures if (found := CALIBRATED.match(figure.note)))),
     }
     return Section(title, "uncertainty", values, draw_uncertainty(evidence, head))
 

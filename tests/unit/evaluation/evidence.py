@@ -2,6 +2,8 @@
 
 import functools
 
+import pandas as pd
+
 from medimg.evaluation.evidence import Evidence
 from medimg.evaluation.facts import RunFacts
 from medimg.evaluation.figures import measure
@@ -72,3 +74,10 @@ def render(**changes):
 def plain_page():
     """The page of the drawn predictions as they are."""
     return render()
+
+
+def add_eval_cases(predictions):
+    """The same table with another draw as the eval split, on which sets of classes are calibrated."""
+    other = draw_predictions(seed=9)
+    names = {column: "eval-" + other[column] for column in ("case_id", "group_id", "level_breast", "level_patient")}
+    return pd.concat([predictions, other.assign(split="eval", **names)], ignore_index=True)
