@@ -15,8 +15,22 @@ from rich.table import Column, Table
 from medimg.catalogue.provenance import PROVENANCE
 from medimg.errors import UsageError, one_line
 from medimg.evaluation.figures import Figure, compare_reports, describe_multiplicity, format_figure, read_metrics
-from medimg.evaluation.gates import OVERALL
+from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
 from pipeline.run_local import RUN_FILE, Outcome, locate_store, read_run_file, run_lock, store_lock
+
+PRINTED = (
+    "auc",
+    "macro_auc",
+    "average_precision",
+    "sensitivity_at_specificity_90",
+    "specificity_at_sensitivity_90",
+    "balanced_accuracy",
+    "accuracy",
+    "brier",
+    "ece",
+    ABOVE_SHORTCUT,
+)
+"""Metrics for the terminal."""
 
 
 def print_outcome(run: Path, outcome: Outcome, *, console: Console | None = None) -> tuple[bool, int]:
@@ -44,9 +58,9 @@ def load_metrics(run: Path) -> list[Figure]:
 
 
 def print_metrics(run: Path, *, console: Console | None = None) -> None:
-    """All metrics of each head on the whole test split, one column per protocol, and the headline on every slice; the rest is in the report."""
+    """A few metrics of each head on the whole test split, one column per protocol, and the headline on every slice; the rest is in the report."""
     console = console or Console()
-    figures = load_metrics(run)
+    figures = [figure for figure in load_metrics(run) if figure.name in PRINTED]
     for head in dict.fromkeys(figure.head for figure in figures):
         mine = [figure for figure in figures if figure.head == head]
         console.print(make_metrics_table(head, [figure for figure in mine if figure.slice == OVERALL]))
@@ -63,7 +77,7 @@ def make_metrics_table(head: str, figures: Sequence[Figure]) -> Table:
     by_protocol = {figure.protocol: figure for figure in reversed(figures)}
     table = Table(
         Column(head, no_wrap=True),
-        title="test split, 95 % intervals over patients",
+        title="test split, 95 % intervals over patients; more in the report",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
