@@ -81,3 +81,12 @@ def add_eval_cases(predictions):
     other = draw_predictions(seed=9)
     names = {column: "eval-" + other[column] for column in ("case_id", "group_id", "level_breast", "level_patient")}
     return pd.concat([predictions, other.assign(split="eval", **names)], ignore_index=True)
+
+
+def tabulate_drawn(predictions):
+    """A table of shortcuts: the cases and as many others to fit on."""
+    columns = ["case_id", "group_id", "level_patient", "level_breast", "clinical_source", "clinical_age_band", "split"]
+    columns += [f"label_{head}" for head in HEADS]
+    cases = predictions.loc[predictions["split"] == "test", columns]
+    others = cases.assign(case_id="train-" + cases["case_id"], group_id="train-" + cases["group_id"], split="train")
+    return pd.concat([cases, others], ignore_index=True).assign(status="used", reason="")

@@ -12,18 +12,10 @@ from medimg.evaluation.gates import ABOVE_SHORTCUT
 from medimg.evaluation.sections.explanations import describe_explanations
 from medimg.evaluation.sections.shortcuts import describe_shortcuts
 from medimg.evaluation.sections.uncertainty import describe_uncertainty
-from tests.unit.evaluation.evidence import add_eval_cases, drawn_predictions, make_evidence, make_facts
+from tests.unit.evaluation.evidence import add_eval_cases, drawn_predictions, make_evidence, make_facts, tabulate_drawn
 from tests.unit.evaluation.test_report import make_png
 
 HEADS = {"malignancy": ("Benign", "Malignant")}
-
-
-def tabulate(predictions):
-    """A table of shortcuts: the cases and as many others to fit on."""
-    columns = ["case_id", "group_id", "level_patient", "level_breast", "clinical_source", "label_malignancy", "split"]
-    cases = predictions.loc[predictions["split"] == "test", columns]
-    others = cases.assign(case_id="train-" + cases["case_id"], group_id="train-" + cases["group_id"], split="train")
-    return pd.concat([cases, others], ignore_index=True).assign(status="used", reason="")
 
 
 def write_explanations(folder, case_id):
@@ -57,7 +49,7 @@ def folder(tmp_path_factory):
     predictions["shortcut_malignancy"] = np.where(predictions["clinical_source"] == "D2", 0.8, 0.4)
     write_explanations(folder, "D1-0001-L")
     write_bundle(folder, predictions=predictions, facts=make_facts(heads=HEADS, shortcuts=["source"], slices=[]), gallery={})
-    tabulate(predictions).to_parquet(folder / "shortcuts.parquet")
+    tabulate_drawn(predictions).to_parquet(folder / "shortcuts.parquet")
     derive(folder)
     return folder
 
