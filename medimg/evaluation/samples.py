@@ -148,7 +148,10 @@ def make_tally(is_positive_N: np.ndarray, scores_N: np.ndarray, *, weights_RN: n
     starts_U = np.flatnonzero(np.r_[True, np.diff(sorted_N) != 0])
     weights_RN = weights_RN[:, order_N]
     positives_RN = weights_RN * is_positive_N[order_N]
-    return Tally(sorted_N[starts_U], np.add.reduceat(positives_RN, starts_U, axis=1), np.add.reduceat(weights_RN - positives_RN, starts_U, axis=1))
+    negatives_RN = weights_RN - positives_RN
+    if len(starts_U) < len(sorted_N):
+        positives_RN, negatives_RN = (np.add.reduceat(summed_RN, starts_U, axis=1) for summed_RN in (positives_RN, negatives_RN))
+    return Tally(sorted_N[starts_U], positives_RN, negatives_RN)
 
 
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
