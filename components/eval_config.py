@@ -17,7 +17,13 @@ METRICS_MODULE = "components.tfma_metrics"
 
 
 def make_eval_config(
-    *, heads: Mapping[str, Sequence[str]], slices: Sequence[str] = (), gates: Sequence[Gate] = (), levels: Sequence[str] = (), code: str = ""
+    *,
+    heads: Mapping[str, Sequence[str]],
+    slices: Sequence[str] = (),
+    gates: Sequence[Gate] = (),
+    levels: Sequence[str] = (),
+    shortcuts: Sequence[str] = (),
+    code: str = "",
 ) -> config_pb2.EvalConfig:
     """The configuration for models with one output per head and raw Examples; checked here, not when the Evaluator runs.
 
@@ -29,12 +35,13 @@ def make_eval_config(
         slices: clinical columns; each value is a slice.
         gates: become thresholds of exactly their own slice. A plain threshold would hold for every slice.
         levels: coarser levels ("patient") for which figures are added under that name; two-class heads by max, others by mean.
+        shortcuts: if there are any, the Examples hold `shortcut_<head>`, and heads of two classes get `auc_above_shortcut`.
         code: hash of the metrics' source.
 
     Raises:
         UsageError: a gate names an unknown head, metric or slice.
     """
-    check_gates(gates, heads=heads, slices=slices)
+    check_gates(gates, heads=heads, slices=slices, shortcuts=shortcuts)
     model = config_pb2.ModelSpec(signature_name="serving_default", preprocessing_function_names=["transform_features"])
     if len(heads) == 1:
         # TFMA takes the only output out of its dict, so that neither label nor metrics may name it.
@@ -44,6 +51,10 @@ def make_eval_config(
     specs = [
         make_metrics_spec(classes, gates=[gate for gate in gates if gate.head == head], levels=levels, code=code) for head, classes in heads.items()
     ]
+    for spec, (head, classes) in zip(specs, heads.items(), strict=True):
+        if shortcuts and len(classes) == 2:
+            config = json.dumps({"name": CASES, "feature_key": f"shortcut_{head}", "code": code}, sort_keys=True)
+            spec.metrics.append(config_pb2.MetricConfig(class_name="AboveShortcut", module=METRICS_MODULE, config=config))
     if len(heads) > 1:
         for spec, head in zip(specs, heads, strict=True):
             spec.output_names.append(head)

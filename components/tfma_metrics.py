@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 
-from medimg.evaluation.metrics import evaluate, metrics_of
+from medimg.evaluation.gates import ABOVE_SHORTCUT
+from medimg.evaluation.metrics import auc, evaluate, metrics_of
 
 COUNTS = ("n", "positives")
 
@@ -137,3 +138,73 @@ def roll_up_rows(rows: Sequence[Row], *, how: str, classes: int) -> list[Row]:
         probabilities = (1 - highest, highest) if how == "max" else tuple(probabilities_MC.mean(axis=0))
         rolled.append(Row(group, max(labels), probabilities))
     return rolled
+
+
+class AboveShortcut(tfma.metrics.Metric):
+    """Emits `<name>/auc_above_shortcut` of a head with two classes: AUC of the model minus AUC of the shortcuts on the same cases.
+
+    Cases without a label do not count. NaN on one class, which fails every threshold.
+    """
+
+    def __init__(self, feature_key: str, name: str = "cases", code: str = "") -> None:
+        """Stores the configuration.
+
+        Args:
+            feature_key: raw feature with the shortcuts' probability of the positive class ("shortcut_malignancy").
+            name: prefix of the key.
+            code: hash of the metrics' source; part of the configuration so that changed code evaluates again.
+        """
+        super().__init__(create_shortcut_computations, feature_key=feature_key, name=name, code=code)
+
+
+metric_types.register_metric(AboveShortcut)
+
+
+def create_shortcut_computations(
+    feature_key: str,
+    name: str = "cases",
+    code: str = "",
+    eval_config: Any = None,
+    model_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+) -> list[Any]:
+    """One computation per model and output; TFMA calls this with the arguments that it finds by name."""
+    del code  # Only there to be part of the configuration.
+    preprocessor = metric_types.FeaturePreprocessor(feature_keys=[feature_key], include_default_inputs=True)
+    computations = []
+    for model_name in model_names or [""]:
+        for output_name in output_names or [""]:
+            place = {"model_name": model_name, "output_name": output_name}
+            key = metric_types.MetricKey(name=f"{name}/{ABOVE_SHORTCUT}", example_weighted=None, **place)
+            combiner = ShortcutCombiner(key, feature_key=feature_key, place=place, eval_config=eval_config)
+            computations.append(metric_types.MetricComputation(keys=[key], preprocessors=[preprocessor], combiner=combiner))
+    return computations
+
+
+class ShortcutCombiner(beam.CombineFn):
+    """Keeps label, the model's probability and the shortcuts' of every labelled case."""
+
+    def __init__(self, key: Any, *, feature_key: str, place: Mapping[str, str], eval_config: Any) -> None:
+        self.key, self.feature_key, self.place, self.eval_config = key, feature_key, place, eval_config
+
+    def create_accumulator(self) -> list[tuple[int, float, float]]:
+        return []
+
+    def add_input(self, accumulator: list[tuple[int, float, float]], element: Any) -> list[tuple[int, float, float]]:
+        shortcut = np.asarray(element.features[self.feature_key], dtype=np.float64).reshape(-1)
+        triples = metric_util.to_label_prediction_example_weight(element, eval_config=self.eval_config, flatten=False, squeeze=False, **self.place)
+        for label, prediction, _ in triples:
+            index = int(np.asarray(label).reshape(-1)[0])
+            if index < 0:
+                continue
+            if not len(shortcut):
+                raise ValueError(f"AboveShortcut: a case without {self.feature_key}, expected one in every Example")
+            accumulator.append((index, float(np.asarray(prediction, dtype=np.float64).reshape(-1)[-1]), float(shortcut[0])))
+        return accumulator
+
+    def merge_accumulators(self, accumulators: Any) -> list[tuple[int, float, float]]:
+        return [row for accumulator in accumulators for row in accumulator]
+
+    def extract_output(self, accumulator: list[tuple[int, float, float]]) -> dict[Any, float]:
+        labels_N, model_N, shortcut_N = np.array(accumulator, dtype=np.float64).reshape(-1, 3).T
+        return {self.key: auc(labels_N, model_N) - auc(labels_N, shortcut_N)}

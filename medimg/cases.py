@@ -92,6 +92,7 @@ class Case:
         levels: ids for rolling up, finest first: {"breast": "D1-0001-L", "patient": "D1-0001"}.
         labels: head to class name; a head without a label is absent. Empty: the case is unlabelled.
         clinical: columns of the clinical table and acquisition facts; None where unknown.
+        shortcuts: head to the probability of its positive class by what is known without the pixels (medimg.evaluation.shortcuts).
         annotations: boxes and polygons on the images.
         masks: images whose pixels are labels, role by role like `images`.
         official_split: the split that the data set's publisher assigns, if any.
@@ -104,6 +105,7 @@ class Case:
     levels: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     clinical: Mapping[str, Value] = field(default_factory=dict)
+    shortcuts: Mapping[str, float] = field(default_factory=dict)
     annotations: tuple[Annotation, ...] = ()
     masks: tuple[ImageRef, ...] = ()
     official_split: str | None = None

@@ -6,6 +6,7 @@
 | `level_<name>` | bytes | id for rolling up |
 | `label_<head>` | bytes | class name; absent where missing |
 | `clinical_<column>` | bytes or float | text or number; absent where None |
+| `shortcut_<head>` | float | probability of the positive class by what is known without the pixels; absent unless asked for |
 | `image_<role>`, `mask_<role>` | bytes list | one PNG per slice; exactly one for a 2-D image |
 | `image_<role>_affine`, `mask_<role>_affine` | 16 floats | row by row, (z, y, x, 1) to mm; absent where unknown |
 | `image_<role>_rescale` | 2 floats | slope, intercept; absent where 1, 0 |
@@ -249,6 +250,7 @@ def _metadata(record: Record) -> dict[str, list[Any]]:
     features |= {f"level_{name}": [level] for name, level in case.levels.items()}
     features |= {f"label_{head}": [label] for head, label in case.labels.items()}
     features |= {f"clinical_{name}": [_number_or_text(value)] for name, value in case.clinical.items() if value is not None}
+    features |= {f"shortcut_{head}": [float(probability)] for head, probability in case.shortcuts.items()}
     for name, stack in _stacks(record).items():
         if stack.affine is not None:
             features[f"{name}_affine"] = [float(value) for value in np.asarray(stack.affine).ravel()]
@@ -335,14 +337,17 @@ def _case(values: Mapping[str, list[Any]]) -> Case:
     def texts(prefix: str) -> dict[str, str]:
         return {name.removeprefix(prefix): found[0].decode() for name, found in values.items() if name.startswith(prefix)}
 
-    columns = {name.removeprefix("clinical_"): found[0] for name, found in values.items() if name.startswith("clinical_")}
+    def first(prefix: str) -> dict[str, Any]:
+        return {name.removeprefix(prefix): found[0] for name, found in values.items() if name.startswith(prefix)}
+
     return Case(
         case_id=values["case_id"][0].decode(),
         group_id=values["group_id"][0].decode(),
         images=(),
         levels=texts("level_"),
         labels=texts("label_"),
-        clinical={name: value.decode() if isinstance(value, bytes) else value for name, value in columns.items()},
+        clinical={name: value.decode() if isinstance(value, bytes) else value for name, value in first("clinical_").items()},
+        shortcuts=first("shortcut_"),
         annotations=(*_boxes(values), *_polygons(values)),
     )
 

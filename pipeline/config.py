@@ -57,12 +57,15 @@ class EvaluationSettings:
         gates: bounds that every blessed model meets.
         protocols: names of medimg.evaluation.protocols, each a rule of which cases count at which level.
         resamples: of the patient-clustered bootstrap.
+        shortcuts: what a model must not owe its score to: clinical columns and counts of images (medimg.evaluation.shortcuts), in the order
+            in which the report adds them up. No label is one.
     """
 
     slices: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     protocols: tuple[str, ...] = ("cases",)
     resamples: Positive = 2000
+    shortcuts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
         ingest=as_json(config.ingest),
         examples_settings=as_json(config.examples),
         columns=config.columns,
+        shortcuts=config.evaluation.shortcuts,
+        heads=heads,
         code=code.examples,
     )
     examples = example_gen.outputs["examples"]
@@ -111,7 +113,13 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
         model=trainer.outputs["model"],
         baseline_model=baseline.outputs["model"],
         example_splits=["test"],
-        eval_config=make_eval_config(heads=heads, slices=config.evaluation.slices, gates=config.evaluation.gates, code=code.evaluator),
+        eval_config=make_eval_config(
+            heads=heads,
+            slices=config.evaluation.slices,
+            gates=config.evaluation.gates,
+            shortcuts=config.evaluation.shortcuts,
+            code=code.evaluator,
+        ),
     )
     pusher = Pusher(
         model=trainer.outputs["model"],

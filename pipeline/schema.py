@@ -6,7 +6,7 @@ It is written under a name that holds its hash, so that a changed line is a chan
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -14,6 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from medimg.datasets import find_data_set
 from medimg.errors import UsageError, nearest
+from medimg.evaluation.shortcuts import COUNTS
 from pipeline.config import RunConfig
 
 SCHEMAS = Path(__file__).resolve().parents[1] / "schema"
@@ -50,12 +51,32 @@ def make_schema(config: RunConfig, *, data_root: Path | None) -> str:
 
 
 def add_columns(schema: schema_pb2.Schema, columns: Sequence[str], *, config: RunConfig, data_root: Path | None) -> None:
-    """Declares optional scalar clinical features for columns that only the data know."""
+    """Declares optional scalar clinical features for columns that only the data know, and checks that the shortcuts are among all of them."""
     data_set = find_data_set(config.data_set)
     known = data_set.list_columns(data_root) if data_set.list_columns and data_root else {}
+    check_shortcuts(
+        config.evaluation.shortcuts,
+        columns=[*known, *(feature.name.removeprefix("clinical_") for feature in schema.feature if feature.name.startswith("clinical_"))],
+        findings=data_set.heads,
+    )
     for column in columns:
         if column not in known:
             declared = [feature.name.removeprefix("clinical_") for feature in schema.feature if feature.name.startswith("clinical_")]
             raise UsageError(f"config names column {column!r}, which {config.data_set} does not have; {nearest(column, [*declared, *known])}")
         feature = schema.feature.add(name=f"clinical_{column}", type=schema_pb2.FLOAT if known[column] == "number" else schema_pb2.BYTES)
         feature.value_count.min, feature.value_count.max = 0, 1
+
+
+def check_shortcuts(shortcuts: Sequence[str], *, columns: Sequence[str], findings: Collection[str]) -> None:
+    """Fails early on a shortcut that no catalogue of the data set could have.
+
+    `shortcut_<head>` itself is not declared: what reads by the schema, the statistics, Transform and so every model, then never sees it.
+
+    Raises:
+        UsageError: an unknown name, or a finding, which is no shortcut but what the images are read for.
+    """
+    for shortcut in shortcuts:
+        if shortcut in findings:
+            raise UsageError(f"evaluation.shortcuts: {shortcut!r} is read off the images, expected what is known without them")
+        if shortcut not in COUNTS and shortcut not in columns:
+            raise UsageError(f"evaluation.shortcuts: no clinical column {shortcut!r}; {nearest(shortcut, [*columns, *COUNTS])}")

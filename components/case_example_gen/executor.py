@@ -18,6 +18,7 @@ from components.artifacts import Rejects
 from medimg.cases import Case
 from medimg.catalogue.tables import Catalogue, catalogue_cases, read_catalogue
 from medimg.errors import MedimgError, UnreadableFile
+from medimg.evaluation.shortcuts import score_cases, tabulate_shortcuts
 from medimg.examples import record_to_examples
 from medimg.files import replace_file
 from medimg.ingest import Ingest
@@ -84,7 +85,8 @@ class Executor(BaseBeamExecutor):
         catalogue = read_catalogue(Path(artifact_utils.get_single_uri(input_dict["catalogue"])))
         settings = json.loads(exec_properties["examples_settings"])
         ingest = ingest_from_json(exec_properties["ingest"])
-        splits = plan_splits(catalogue, columns=json.loads(exec_properties["columns"]), unlabelled=settings["unlabelled"])
+        shortcuts = score_shortcuts(catalogue, **json.loads(exec_properties["shortcuts"]))
+        splits = plan_splits(catalogue, columns=json.loads(exec_properties["columns"]), unlabelled=settings["unlabelled"], shortcuts=shortcuts)
         shards = [shard for split, cases in splits.items() for shard in plan_shards(split, cases, examples.uri, settings["cases_per_shard"])]
         with self._make_beam_pipeline() as pipeline:
             _ = (
@@ -114,8 +116,15 @@ def ingest_from_json(text: str) -> Ingest:
     return Ingest(image_size=tuple(size) if size else None, **values)
 
 
-def plan_splits(catalogue: Catalogue, *, columns: list[str], unlabelled: bool) -> dict[str, list[Case]]:
-    """Cases by the name of the split that they are written to, clinical columns cut down to `columns`."""
+def score_shortcuts(catalogue: Catalogue, *, names: list[str], heads: Mapping[str, list[str]]) -> dict[str, dict[str, float]]:
+    """By case and head of two classes, the probability that the catalogue alone gives; empty without names."""
+    return score_cases(tabulate_shortcuts(catalogue, names, heads=heads), names, heads=heads) if names else {}
+
+
+def plan_splits(
+    catalogue: Catalogue, *, columns: list[str], unlabelled: bool, shortcuts: Mapping[str, Mapping[str, float]] | None = None
+) -> dict[str, list[Case]]:
+    """Cases by the name of the split that they are written to, clinical columns cut down to `columns`, `shortcuts` added by case."""
     splits: dict[str, list[Case]] = {"train": [], "eval": [], "test": []}
     for prefix, status in (("", "used"), ("unlabelled_", "unlabelled")):
         if prefix and not unlabelled:
@@ -123,7 +132,8 @@ def plan_splits(catalogue: Catalogue, *, columns: list[str], unlabelled: bool) -
         for split in ("train", "eval", "test"):
             for case in catalogue_cases(catalogue, statuses=(status,), split=split):
                 kept = {name: case.clinical.get(name) for name in columns}
-                splits.setdefault(prefix + split, []).append(dataclasses.replace(case, clinical=kept))
+                scores = (shortcuts or {}).get(case.case_id, {})
+                splits.setdefault(prefix + split, []).append(dataclasses.replace(case, clinical=kept, shortcuts=scores))
     empty = [name for name in ("train", "eval", "test") if not splits[name]]
     if empty:
         raise MedimgError(f"no labelled case in split {', '.join(empty)}: more groups are needed, or another --split")

@@ -20,11 +20,13 @@ from components.artifacts import GateReport, Rejects
 from components.eval_config import CASES
 from components.scoring import list_records, read_images, score_examples
 from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
-from medimg.evaluation.bundle import METRICS_FILE, write_bundle
+from medimg.evaluation.baselines import measure_above_shortcut
+from medimg.evaluation.bundle import METRICS_FILE, SHORTCUTS_FILE, write_bundle
 from medimg.evaluation.figures import Figure, measure, value_text
 from medimg.evaluation.gates import OVERALL, Gate, split_slice
 from medimg.evaluation.protocols import Protocol, find_protocols
 from medimg.evaluation.report import RunFacts, mistakes_of
+from medimg.evaluation.shortcuts import tabulate_shortcuts
 from medimg.fingerprints import hash_tree
 
 SCORED, SPLIT = ("eval", "test"), "test"
@@ -52,12 +54,21 @@ class Executor(BaseExecutor):
             split=SPLIT,
             resamples=config["evaluation"]["resamples"],
         )
+        figures += measure_above_shortcut(
+            predictions,
+            heads=heads,
+            protocols=protocols,
+            slices=config["evaluation"]["slices"],
+            split=SPLIT,
+            resamples=config["evaluation"]["resamples"],
+        )
         evaluated = read_evaluation(artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads))
         differences = list(find_differences(figures, evaluated, protocols=protocols))
         facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
         facts = dataclasses.replace(facts, warnings=[*facts.warnings, *differences])
         images = read_images(list_records(examples, SPLIT), {mistake.case_id for mistake in mistakes_of(predictions, facts)})
         write_bundle(Path(artifact.uri), figures=figures, predictions=predictions, facts=facts, gallery=images)
+        write_shortcuts(Path(artifact.uri), catalogue, config=config, heads=heads, protocols=protocols)
         note_figures(artifact, figures)
 
 
@@ -69,6 +80,17 @@ def score_splits(model: Path, examples: str, *, heads: Mapping[str, Sequence[str
             if files := list_records(examples, name):
                 tables.append(score_examples(model, files, heads=heads).assign(split=split))
     return pd.concat(tables, ignore_index=True)
+
+
+def write_shortcuts(
+    to: Path, catalogue: Catalogue, *, config: Mapping[str, Any], heads: Mapping[str, Sequence[str]], protocols: Sequence[Protocol]
+) -> None:
+    """Writes the table of shortcuts with the columns that protocols and slices select by, if the config names any shortcut."""
+    evaluation = config["evaluation"]
+    if evaluation["shortcuts"]:
+        selecting = [*evaluation["slices"], *(column for protocol in protocols for column in protocol.where)]
+        table = tabulate_shortcuts(catalogue, evaluation["shortcuts"], heads=heads, clinical=selecting)
+        table.to_parquet(to / SHORTCUTS_FILE, index=False)
 
 
 def complete(predictions: pd.DataFrame, catalogue: Catalogue, *, heads: Mapping[str, Sequence[str]], columns: Sequence[str]) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """A report's folder: everything that report.html is made of, so that it can be rendered again without model or images.
 
-report.html  metrics.json  predictions.parquet  facts.json  gallery.json  gallery/*.png
+report.html  metrics.json  predictions.parquet  shortcuts.parquet  facts.json  gallery.json  gallery/*.png
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.parquet"
 FACTS_FILE = "facts.json"
 GALLERY_FILE = "gallery.json"
+SHORTCUTS_FILE = "shortcuts.parquet"
 REPORT_FILE = "report.html"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def measure(
     heads: Mapping[str, Sequence[str]],
     protocols: Sequence[Protocol | str],
     slices: Sequence[str] = (),
+    metrics: Collection[str] | None = None,
     split: str = "test",
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -73,6 +74,8 @@ def measure(
         heads: head to classes, the positive one last. Cases without a label for a head do not count for it.
         protocols: rules or their names in `medimg.evaluation.protocols.PROTOCOLS`.
         slices: clinical columns; each value is a slice. Cases without a value are in none.
+        metrics: names of the metrics that are wanted; all if None.
+        resamples: of the bootstrap; 0 for figures without an interval.
 
     Raises:
         UsageError: a column is missing, or a protocol is unknown.
@@ -88,7 +91,7 @@ def measure(
                 continue
             units = roll_up(rows, protocol=protocol, head=head, classes=classes)
             for name, part in list_slices(units, slices):
-                figures += measure_slice(part, where=(head, name, protocol, split), classes=classes, resamples=resamples, seed=seed)
+                figures += measure_slice(part, where=(head, name, protocol, split), classes=classes, metrics=metrics, resamples=resamples, seed=seed)
     return figures
 
 
@@ -114,15 +117,22 @@ def value_text(value: object) -> str:
     return f"{value:.0f}" if value.is_integer() else str(np.float32(value))
 
 
-def measure_slice(units: pd.DataFrame, *, where: tuple[str, str, Protocol, str], classes: Sequence[str], resamples: int, seed: int) -> list[Figure]:
-    """All metrics of one head on one slice; `where` is (head, slice, protocol, split)."""
+def measure_slice(
+    units: pd.DataFrame,
+    *,
+    where: tuple[str, str, Protocol, str],
+    classes: Sequence[str],
+    metrics: Collection[str] | None,
+    resamples: int,
+    seed: int,
+) -> list[Figure]:
+    """The wanted metrics of one head on one slice; `where` is (head, slice, protocol, split)."""
     head, slice_name, protocol, split = where
     labels_N = units[f"label_{head}"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.int64)
     probabilities_NC = units[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
-    values = evaluate(labels_N, probabilities_NC, classes=classes)
-    intervals = bootstrap_intervals(
-        labels_N, probabilities_NC, groups=clusters_of(units), metrics=metrics_of(classes), resamples=resamples, seed=seed
-    )
+    wanted = {name: metric for name, metric in metrics_of(classes).items() if metrics is None or name in metrics}
+    values = {name: value for name, value in evaluate(labels_N, probabilities_NC, classes=classes).items() if name in wanted}
+    intervals = bootstrap_intervals(labels_N, probabilities_NC, groups=clusters_of(units), metrics=wanted, resamples=resamples, seed=seed)
     positives = int((labels_N == 1).sum()) if len(classes) == 2 else None
     place = (head, slice_name, protocol.name, protocol.level, split, len(units), positives, units["group_id"].nunique())
     return [

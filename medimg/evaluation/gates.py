@@ -9,6 +9,8 @@ from medimg.errors import UsageError, nearest
 from medimg.evaluation.metrics import metrics_of
 
 OVERALL = "overall"
+ABOVE_SHORTCUT = "auc_above_shortcut"
+"""AUC of the model minus that of the shortcuts on the same cases; a metric of heads with two classes where shortcuts are asked for."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class Gate:
     """One bound. A figure that is not defined (NaN, an absent slice) fails it.
 
     Attributes:
-        metric: a name of `metrics_of` the head's classes: "auc", "macro_auc", "sensitivity_at_specificity_90". Larger must mean better.
+        metric: a name of `metrics_of` the head's classes ("auc", "macro_auc", "sensitivity_at_specificity_90") or ABOVE_SHORTCUT. Larger must
+            mean better.
         head: the label that the metric is of.
         lower_bound: smallest value that passes.
         slice: "overall", or a clinical column and its value: "source=D1".
@@ -58,13 +61,14 @@ def split_slice(slice_name: str) -> tuple[str, str] | None:
     return column, value
 
 
-def check_gates(gates: Iterable[Gate], *, heads: Mapping[str, Sequence[str]], slices: Sequence[str]) -> None:
+def check_gates(gates: Iterable[Gate], *, heads: Mapping[str, Sequence[str]], slices: Sequence[str], shortcuts: Sequence[str] = ()) -> None:
     """Fails early on a gate that no run could meet.
 
     Args:
         gates: what is asked for.
         heads: head to classes, the positive one last.
         slices: clinical columns that are sliced by.
+        shortcuts: of the evaluation's settings.
 
     Raises:
         UsageError: unknown head, metric or slice column, or a metric where smaller is better; names the nearest right one.
@@ -73,6 +77,10 @@ def check_gates(gates: Iterable[Gate], *, heads: Mapping[str, Sequence[str]], sl
         if gate.head not in heads:
             raise UsageError(f"gate on head {gate.head!r}: no such head, {nearest(gate.head, heads)}")
         known = [name for name in metrics_of(heads[gate.head]) if name not in LOWER_IS_BETTER | OF_THE_CASES]
+        if len(heads[gate.head]) == 2 and shortcuts:
+            known.append(ABOVE_SHORTCUT)
+        if gate.metric == ABOVE_SHORTCUT and not shortcuts:
+            raise UsageError(f"gate on {gate.metric!r}: the config names no shortcut, expected evaluation.shortcuts")
         if gate.metric in LOWER_IS_BETTER:
             raise UsageError(f"gate on {gate.metric!r}: smaller is better there, a gate is a lower bound; expected one of {', '.join(known)}")
         if gate.metric in OF_THE_CASES:

@@ -54,7 +54,7 @@ def bootstrap_intervals(
         An interval per metric; without bounds, and with the rule in `note`, where `find_obstacle` sees one or where more than a tenth
         of the resamples miss a class.
     """
-    obstacle = find_obstacle(labels, probabilities, groups=groups)
+    obstacle = find_obstacle(labels, probabilities, groups=groups) if resamples else "none is asked for"
     if obstacle:
         return {name: Interval(math.nan, math.nan, note=f"no interval: {obstacle}") for name in metrics}
     values: dict[str, list[np.ndarray]] = {name: [] for name in metrics}

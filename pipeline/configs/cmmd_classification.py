@@ -1,7 +1,7 @@
 """CMMD, benign against malignant per breast, from scratch on two views.
 
-Takes the whole collection (5,202 images). On 2 CPU cores: see benchmarks/. The gate asks for more than chance on the whole test split and on D1,
-where the source does not give the label away.
+Takes the whole collection (5,202 images). On 2 CPU cores: see benchmarks/. The gates ask for more than chance on the whole test split and on D1,
+where the source does not give the label away, and there for more than age and number of images reach: an AUC of 0.737 on all of D1.
 """
 
 from medimg.evaluation.gates import Gate
@@ -29,7 +29,9 @@ def get_config() -> RunConfig:
             gates=(
                 Gate(metric="auc", head="malignancy", lower_bound=0.70),
                 Gate(metric="auc", head="malignancy", lower_bound=0.60, slice="source=D1"),
+                Gate(metric="auc_above_shortcut", head="malignancy", lower_bound=0.0, slice="source=D1"),
             ),
             protocols=("P1", "P2", "P3", "P4", "image"),
+            shortcuts=("source", "age_years", "group_image_count"),
         ),
     )

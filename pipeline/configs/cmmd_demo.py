@@ -13,7 +13,7 @@ from pipeline.configs import cmmd_classification
 
 
 def get_config() -> RunConfig:
-    """Small images, few epochs, one gate on the whole and one on D1."""
+    """Small images, few epochs, a gate on the whole and two on D1."""
     config = cmmd_classification.get_config()
     return dataclasses.replace(
         config,
@@ -27,6 +27,7 @@ def get_config() -> RunConfig:
             gates=(
                 Gate(metric="auc", head="malignancy", lower_bound=0.80),
                 Gate(metric="auc", head="malignancy", lower_bound=0.60, slice="source=D1"),
+                Gate(metric="auc_above_shortcut", head="malignancy", lower_bound=0.0, slice="source=D1"),
             ),
             protocols=("P1", "P4"),
         ),

@@ -6,15 +6,18 @@ import json
 from pathlib import Path
 
 import apache_beam as beam
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from components.case_example_gen import executor
+from medimg.cases import Record
 from medimg.catalogue.build import build_catalogue
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import read_catalogue
 from medimg.datasets import find_data_set
 from medimg.errors import MedimgError
+from medimg.examples import record_to_examples
 from medimg.ingest import Ingest
 
 RUNNER = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner", "--direct_running_mode=multi_threading"]
@@ -51,6 +54,12 @@ def read_examples(folder):
             yield path.parent.name.removeprefix("Split-"), tf.train.Example.FromString(record).features.feature
 
 
+def features_of(case):
+    """The features of a case without pixels."""
+    (example,) = record_to_examples(Record(case, images={}))
+    return tf.train.Example.FromString(example).features.feature
+
+
 def test_any_number_of_workers_writes_the_same_bytes(data, tmp_path):
     write(data, tmp_path / "one", workers=1)
     write(data, tmp_path / "three", workers=3)
@@ -75,6 +84,19 @@ def test_unlabelled_cases_get_splits_of_their_own_on_request(data, tmp_path):
     unlabelled = cases[cases.status == "unlabelled"].split.value_counts().to_dict()
     assert {name.removeprefix("unlabelled_"): count for name, count in written.items() if name.startswith("unlabelled_")} == unlabelled
     assert not any("label_malignancy" in features for split, features in read_examples(tmp_path / "out") if split.startswith("unlabelled_"))
+
+
+def test_every_case_carries_what_the_shortcuts_say_and_only_on_request(data):
+    catalogue = read_catalogue(data / "catalogue")
+    shortcuts = executor.score_shortcuts(catalogue, names=["source", "age_years"], heads={"malignancy": ["Benign", "Malignant"]})
+    splits = executor.plan_splits(catalogue, columns=[], unlabelled=True, shortcuts=shortcuts)
+    cases = [case for split in splits.values() for case in split]
+    features = {case.case_id: features_of(case) for case in cases}
+    assert {case_id: feature["shortcut_malignancy"].float_list.value[0] for case_id, feature in features.items()} == {
+        case_id: np.float32(scores["malignancy"]) for case_id, scores in shortcuts.items() if case_id in features
+    }
+    assert not any(name.startswith("clinical_") for feature in features.values() for name in feature)
+    assert executor.score_shortcuts(catalogue, names=[], heads={}) == {}
 
 
 def test_a_file_changed_since_it_was_catalogued_is_quarantined_and_its_other_view_is_kept(data, tmp_path):

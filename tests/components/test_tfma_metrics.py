@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from components.eval_config import make_eval_config
 from components.report_gen.executor import passes
 from medimg.errors import UsageError
+from medimg.evaluation.baselines import measure_above_shortcut
 from medimg.evaluation.figures import measure
 from medimg.evaluation.gates import Gate
 from medimg.evaluation.metrics import metrics_of
@@ -24,6 +25,9 @@ GATES = [
     Gate(metric="auc", head="malignancy", lower_bound=0.999, slice="source=D1"),
     Gate(metric="auc", head="malignancy", lower_bound=0.0, slice="source=D9"),
     Gate(metric="macro_auc", head="kind", lower_bound=0.1),
+    Gate(metric="auc_above_shortcut", head="malignancy", lower_bound=0.0),
+    Gate(metric="auc_above_shortcut", head="malignancy", lower_bound=0.9, slice="source=D1"),
+    Gate(metric="auc_above_shortcut", head="malignancy", lower_bound=-1.0, slice="source=D3"),
 ]
 HEADS = {"malignancy": ("Benign", "Malignant"), "kind": ("mass", "calcification", "both")}
 
@@ -47,6 +51,7 @@ def make_predictions(cases=120, seed=5):
             "label_kind": [None if i % 7 == 0 else HEADS["kind"][generator.integers(3)] for i in range(cases)],
             "p_malignancy_Benign": (1 - score).astype(float),
             "p_malignancy_Malignant": score.astype(float),
+            "shortcut_malignancy": generator.random(cases).round(2).astype(np.float32).astype(float),
         }
     )
     table["level_patient"] = table["group_id"]
@@ -89,6 +94,7 @@ def write_examples(path, table):
                 probabilities = [row[f"p_{head}_{name}"] for name in classes]
                 features[f"index_{head}"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[index]))
                 features[f"p_{head}"] = tf.train.Feature(float_list=tf.train.FloatList(value=probabilities))
+            features["shortcut_malignancy"] = tf.train.Feature(float_list=tf.train.FloatList(value=[row["shortcut_malignancy"]]))
             writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
 
 
@@ -106,7 +112,7 @@ def evaluate_model(tmp_path_factory, table):
     write_examples(root / "examples", table)
 
     def run(name, *, gates=(), levels=("patient",), baseline=False):
-        config = make_eval_config(heads=HEADS, slices=["source"], gates=gates, levels=levels)
+        config = make_eval_config(heads=HEADS, slices=["source"], gates=gates, levels=levels, shortcuts=["source"])
         config = tfma.utils.update_eval_config_with_defaults(config, has_baseline=baseline, rubber_stamp=True)
         models = [tfma.default_eval_shared_model(str(root / "model"), model_name=spec.name, eval_config=config) for spec in config.model_specs]
         shared = models if baseline else models[0]
@@ -151,6 +157,16 @@ def test_evaluator_and_report_agree_on_every_figure(gated, table):
     assert compared == 4 * (2 * len(metrics_of(HEADS["malignancy"])) + len(metrics_of(HEADS["kind"])))
 
 
+def test_evaluator_and_report_agree_on_how_far_the_model_is_above_its_shortcuts(gated, table):
+    figures = measure_above_shortcut(table, heads=HEADS, protocols=["cases"], slices=["source"], resamples=2)
+    assert [figure.slice for figure in figures] == ["overall", "source=D1", "source=D2", "source=D3"]
+    for figure in figures:
+        key = () if figure.slice == "overall" else (("clinical_source", figure.slice.removeprefix("source=")),)
+        evaluated = value_of(gated[0]["malignancy"][key], "cases/auc_above_shortcut")
+        assert evaluated == pytest.approx(figure.value, abs=1e-9, nan_ok=True)
+    assert "cases/auc_above_shortcut" not in gated[0]["kind"][()]
+
+
 def test_cases_without_a_label_do_not_count(gated, table):
     assert value_of(gated[0]["kind"][()], "cases/n") == table.label_kind.notna().sum()
 
@@ -169,7 +185,7 @@ def test_gates_fail_on_low_on_undefined_and_on_absent_slices_and_only_there(gate
     }
     assert failed == {(("clinical_source", "D3"),), (("clinical_source", "D1"),)}
     assert [dict(spec.feature_values) for spec in validation.missing_slices] == [{"clinical_source": "D9"}]
-    assert [passes(gate, validation, heads=HEADS) for gate in GATES] == [True, False, False, False, True]
+    assert [passes(gate, validation, heads=HEADS) for gate in GATES] == [True, False, False, False, True, True, False, False]
 
 
 def test_a_model_above_its_gates_is_valid_and_the_same_model_is_no_worse_than_its_baseline(evaluate_model):
@@ -193,6 +209,7 @@ def test_a_model_above_its_gates_is_valid_and_the_same_model_is_no_worse_than_it
         (Gate(metric="brier", head="malignancy", lower_bound=0.5), "smaller is better"),
         (Gate(metric="brier_uncertainty", head="malignancy", lower_bound=0.5), "does not depend on the model"),
         (Gate(metric="auc", head="kind", lower_bound=0.5), "auc_"),
+        (Gate(metric="auc_above_shortcut", head="malignancy", lower_bound=0.0), "no shortcut, expected evaluation.shortcuts"),
     ],
 )
 def test_a_wrong_gate_is_refused_with_the_nearest_right_name(gate, words):

@@ -90,6 +90,12 @@ def test_metadata_survive_and_what_is_unknown_is_absent():
     assert case == make_case(clinical={"age_years": 44.0, "source": "D1"})
 
 
+def test_what_shortcuts_say_of_a_case_comes_back_as_a_float_of_its_own():
+    [example] = record_to_examples(Record(make_case(shortcuts={"malignancy": 0.25}), {"CC": one(noise(4, 4))}))
+    assert tf.train.Example.FromString(example).features.feature["shortcut_malignancy"].float_list.value == [0.25]
+    assert examples_to_record([example]).case.shortcuts == {"malignancy": 0.25}
+
+
 def test_boxes_and_polygons_come_back_on_their_image():
     annotations = (
         Annotation("CC", "mass", "box", ((1.5, 2.0), (10.25, 12.0))),

@@ -29,7 +29,7 @@ def test_an_override_replaces_one_value_and_leaves_the_rest():
     assert changed.model.clinical_inputs == ("age_years",)
     assert changed.evaluation == plain.evaluation
     gates = load_config("cmmd_classification", overrides=["evaluation.gates.1.lower_bound=0.65"]).evaluation.gates
-    assert [gate.lower_bound for gate in gates] == [plain.evaluation.gates[0].lower_bound, 0.65]
+    assert [gate.lower_bound for gate in gates] == [plain.evaluation.gates[0].lower_bound, 0.65, plain.evaluation.gates[2].lower_bound]
 
 
 @pytest.mark.parametrize(
