@@ -6,7 +6,6 @@ The sources are the table of predictions and the table of shortcuts alone, so th
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,11 +13,12 @@ import numpy as np
 import pandas as pd
 
 from medimg.errors import UsageError
+from medimg.evaluation.comparison import bootstrap_differences
 from medimg.evaluation.figures import Figure, describe, list_slices, measure
 from medimg.evaluation.gates import ABOVE_SHORTCUT
-from medimg.evaluation.intervals import RESAMPLES, Interval, draw_weights, find_obstacle, take_percentiles
-from medimg.evaluation.metrics import make_tally, tally_auc
-from medimg.evaluation.protocols import Protocol, find_protocols, roll_up
+from medimg.evaluation.intervals import RESAMPLES
+from medimg.evaluation.metrics import auc, metrics_of
+from medimg.evaluation.protocols import Protocol, clusters_of, find_gap, find_protocols, roll_up
 from medimg.evaluation.shortcuts import fit_shortcuts, predict_from_shortcuts, train_rows
 
 METRICS = ("auc", "average_precision", "brier", "macro_auc")
@@ -93,12 +93,13 @@ def measure_baselines(
     Raises:
         UsageError: a case has no row in the table of shortcuts.
     """
+    rules = take_rules(protocols)
     cases = predictions[predictions["split"] == split]
     rows = take_rows(table, cases["case_id"])
     found = []
     for baseline in list_baselines(shortcuts):
         scored = score_rows(cases, rows, baseline=baseline, fitted_on=train_rows(table), heads=heads)
-        figures = measure(scored, heads=heads, protocols=protocols, slices=slices, metrics=METRICS, split=split, resamples=resamples, seed=seed)
+        figures = measure(scored, heads=heads, protocols=rules, slices=slices, metrics=METRICS, split=split, resamples=resamples, seed=seed)
         found += [BaselineFigure(baseline.name, figure) for figure in figures]
     return found
 
@@ -112,11 +113,12 @@ def measure_in_sample(
     slices: Sequence[str] = (),
 ) -> list[BaselineFigure]:
     """Every baseline, fitted and scored on all cases that have the head's label, whatever their status; figures without interval."""
+    rules = take_rules(protocols)
     rows = table.assign(split=ALL_LABELLED)
     found = []
     for baseline in list_baselines(shortcuts):
         scored = score_rows(rows, rows, baseline=baseline, fitted_on=rows, heads=heads)
-        figures = measure(scored, heads=heads, protocols=protocols, slices=slices, metrics=METRICS, split=ALL_LABELLED, resamples=0)
+        figures = measure(scored, heads=heads, protocols=rules, slices=slices, metrics=METRICS, split=ALL_LABELLED, resamples=0)
         found += [BaselineFigure(baseline.name, dataclasses.replace(figure, note=IN_SAMPLE)) for figure in figures]
     return found
 
@@ -130,6 +132,12 @@ def tabulate_reach(in_sample: Sequence[BaselineFigure], held_out: Sequence[Basel
 
     first, second = keys(in_sample), keys(held_out)
     return [Reach(key[0], first[key], second[key]) for key in first if key in second]
+
+
+def take_rules(protocols: Sequence[Protocol | str]) -> list[Protocol]:
+    """The protocols that baselines have figures under: what is known of a case says nothing of a single view."""
+    rules = [protocol if isinstance(protocol, Protocol) else find_protocols([protocol])[0] for protocol in protocols]
+    return [protocol for protocol in rules if protocol.aggregate != "views"]
 
 
 def take_rows(table: pd.DataFrame, case_ids: pd.Series) -> pd.DataFrame:
@@ -176,13 +184,15 @@ def measure_above_shortcut(
 
     Heads of more than two classes, and predictions without the column, give no figure. Arguments as for `medimg.evaluation.figures.measure`.
     """
-    rules = [protocol if isinstance(protocol, Protocol) else find_protocols([protocol])[0] for protocol in protocols]
+    rules = take_rules(protocols)
     rows = predictions[predictions["split"] == split]
     figures = []
     for head, classes in heads.items():
         if len(classes) != 2 or f"shortcut_{head}" not in rows:
             continue
         for protocol in rules:
+            if find_gap(rows, protocol=protocol, head=head, classes=classes):
+                continue  # The gap is told by the model's own figures.
             for name, units in list_slices(pair_scores(rows, protocol=protocol, head=head, classes=classes), slices):
                 figures.append(measure_difference(units, where=(head, name, protocol, split), classes=classes, resamples=resamples, seed=seed))
     return figures
@@ -207,21 +217,14 @@ def measure_difference(units: pd.DataFrame, *, where: tuple[str, str, Protocol, 
     """AUC of the model minus AUC of the shortcuts on one slice; `where` is (head, slice, protocol, split)."""
     head, slice_name, protocol, split = where
     labels_N = (units[f"label_{head}"] == classes[-1]).to_numpy(dtype=np.int64)
-    scores = [units[column].to_numpy(dtype=np.float64) for column in (f"p_{head}_{classes[-1]}", f"shortcut_{head}")]
-    groups_N = units["group_id"].astype(str).to_numpy()
-    value = float(subtract_aucs(labels_N, *scores, weights_RN=np.ones((1, len(units))))[0])
-    obstacle = find_obstacle(labels_N, scores[0], groups=groups_N)
-    if obstacle:
-        interval = Interval(math.nan, math.nan, note=f"no interval: {obstacle}")
-    else:
-        weights = draw_weights(groups_N, resamples=resamples, seed=seed)
-        interval = take_percentiles(np.concatenate([subtract_aucs(labels_N, *scores, weights_RN=weights_RN) for weights_RN in weights]))
-    counts = len(units), int(labels_N.sum()), len(np.unique(groups_N))
+    shortcut_NC, model_NC = (
+        np.stack([1 - scores_N, scores_N], axis=1)
+        for scores_N in (units[column].to_numpy(dtype=np.float64) for column in (f"shortcut_{head}", f"p_{head}_{classes[-1]}"))
+    )
+    value = auc(labels_N, model_NC[:, 1]) - auc(labels_N, shortcut_NC[:, 1])
+    metrics = {"auc": metrics_of(classes)["auc"]}
+    drawn = bootstrap_differences(labels_N, shortcut_NC, model_NC, groups=clusters_of(units), metrics=metrics, resamples=resamples, seed=seed)
+    interval = drawn["auc"].interval
+    counts = len(units), int(labels_N.sum()), units["group_id"].nunique()
     place = head, slice_name, protocol.name, protocol.level, split
     return Figure(ABOVE_SHORTCUT, *place, *counts, value, interval.low, interval.high, describe(value, interval))
-
-
-def subtract_aucs(labels_N: np.ndarray, first_N: np.ndarray, second_N: np.ndarray, *, weights_RN: np.ndarray) -> np.ndarray:
-    """AUC of the first scores minus that of the second in each resample, [R]; NaN on one class."""
-    first_R, second_R = (tally_auc(make_tally(labels_N > 0, scores_N, weights_RN=weights_RN)) for scores_N in (first_N, second_N))
-    return first_R - second_R

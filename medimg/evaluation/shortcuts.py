@@ -4,7 +4,7 @@ A label that the source, the age or the number of images gives away is learnt fr
 learning in deep neural networks). What they reach is the bar that a model of images has to clear.
 
 The table of shortcuts has a row per case of the catalogue, whatever its status, in the catalogue's columns: case_id, group_id, status, split,
-level_<name>, label_<head>, clinical_<column>, and the counts of images that are asked for.
+level_<name>, label_<head>, clinical_<column>, image_count, and group_image_count if it is asked for.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def tabulate_shortcuts(catalogue: Catalogue, shortcuts: Iterable[str], *, heads:
         UsageError: the catalogue has no such column; the nearest is named.
     """
     cases = catalogue.cases.assign(group_image_count=count_group_images(catalogue))
-    wanted = list(dict.fromkeys([*map(column_of, shortcuts), *(f"clinical_{column}" for column in clinical)]))
+    # Protocols also select by the number of images.
+    wanted = list(dict.fromkeys(["image_count", *map(column_of, shortcuts), *(f"clinical_{column}" for column in clinical)]))
     for column in wanted:
         if column not in cases:
             known = [name.removeprefix("clinical_") for name in cases if name.startswith("clinical_")]

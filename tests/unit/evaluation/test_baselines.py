@@ -224,14 +224,15 @@ def cmmd(shared_data, tmp_path_factory):
 
 
 def test_the_labels_of_cmmd_are_given_away_as_published(cmmd):
-    figures = measure_in_sample(cmmd, shortcuts=SHORTCUTS, heads=MALIGNANCY, protocols=["P1", "P2"])
+    figures = measure_in_sample(cmmd, shortcuts=SHORTCUTS, heads=MALIGNANCY, protocols=["P1", "P2", "P3", "P4", "image"])
     found = {(one.baseline, one.figure.protocol): round(one.figure.value, 3) for one in figures if one.figure.name == "auc"}
     assert found["source", "P1"] == 0.775
     assert found["age_years", "P1"] == 0.681
     assert found["group_image_count", "P1"] == 0.656
     assert found["source + age_years", "P1"] == 0.847
     assert found["age_years", "P2"] == 0.668
-    assert {one.figure.protocol: (one.figure.n, one.figure.positives) for one in figures} == {"P1": (1872, 1316), "P2": (1107, 563)}
+    counts = {one.figure.protocol: (one.figure.n, one.figure.positives, one.figure.groups) for one in figures}
+    assert counts == {"P1": (1872, 1316, 1775), "P2": (1107, 563, 1026), "P3": (1652, 771, 826), "P4": (1775, 1310, 1775)}
 
 
 def test_on_held_out_breasts_of_cmmd_the_shortcuts_reach_what_they_reach_on_all(cmmd):
