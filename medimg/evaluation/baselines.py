@@ -6,6 +6,7 @@ The sources are the table of predictions and the table of shortcuts alone, so th
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ METRICS = ("auc", "average_precision", "brier", "macro_auc")
 """What baselines are measured by: metrics that need no threshold."""
 ALL_LABELLED = "all labelled"
 """Stands for the split where a baseline is fitted and scored on every labelled case, before exclusions."""
-IN_SAMPLE = "fitted and scored on the same cases"
+IN_SAMPLE = "no interval: fitted and scored on the same cases"
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,13 @@ def measure_in_sample(
     for baseline in list_baselines(shortcuts):
         scored = score_rows(rows, rows, baseline=baseline, fitted_on=rows, heads=heads)
         figures = measure(scored, heads=heads, protocols=rules, slices=slices, metrics=METRICS, split=ALL_LABELLED, resamples=0)
-        found += [BaselineFigure(baseline.name, dataclasses.replace(figure, note=IN_SAMPLE)) for figure in figures]
+        found += [BaselineFigure(baseline.name, note_in_sample(figure)) for figure in figures]
     return found
+
+
+def note_in_sample(figure: Figure) -> Figure:
+    """The figure with the reason for its missing interval; one without a value has a reason already."""
+    return figure if math.isnan(figure.value) else dataclasses.replace(figure, note=IN_SAMPLE)
 
 
 def tabulate_reach(in_sample: Sequence[BaselineFigure], held_out: Sequence[BaselineFigure], *, metric: str = "auc") -> list[Reach]:
