@@ -22,6 +22,7 @@ from medimg.evaluation.gates import OVERALL
 
 WORDS = {
     "auc": "AUC",
+    "auc_above_shortcut": "AUC above that of the shortcuts",
     "macro_auc": "AUC, mean over classes",
     "average_precision": "average precision",
     "sensitivity_at_specificity_90": "sensitivity at 90 % specificity",
