@@ -159,7 +159,7 @@ def score_rows(
     cases: pd.DataFrame, rows: pd.DataFrame, *, baseline: Baseline, fitted_on: pd.DataFrame, heads: Mapping[str, Sequence[str]]
 ) -> pd.DataFrame:
     """The cases with a baseline's probabilities in place of the model's; `rows` are the same cases' shortcuts."""
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for head, classes in heads.items():
         probabilities_NC = predict_baseline(baseline, rows, fitted_on=fitted_on, head=head, classes=classes)
         columns |= {f"p_{head}_{name}": probabilities_NC[:, index] for index, name in enumerate(classes)}

@@ -42,26 +42,18 @@ def tabulate_shortcuts(catalogue: Catalogue, shortcuts: Iterable[str], *, heads:
     Raises:
         UsageError: the catalogue has no such column; the nearest is named.
     """
-    cases = catalogue.cases.assign(group_image_count=count_group_images(catalogue))
-    # Protocols also select by the number of images.
-    wanted = list(dict.fromkeys(["image_count", *map(column_of, shortcuts), *(f"clinical_{column}" for column in clinical)]))
+    cases = catalogue.cases.assign(group_image_count=catalogue.cases.groupby("group_id")["image_count"].transform("sum"))
+    wanted = [column_of(shortcut) for shortcut in shortcuts]
     for column in wanted:
         if column not in cases:
-            known = [name.removeprefix("clinical_") for name in cases if name.startswith("clinical_")]
+            known = [str(name).removeprefix("clinical_") for name in cases if str(name).startswith("clinical_")]
             name = column.removeprefix("clinical_")
             raise UsageError(f"evaluation.shortcuts: the catalogue has no clinical column {name!r}, {nearest(name, [*known, *COUNTS])}")
-    levels = [name for name in cases if name.startswith("level_")]
+    levels = [name for name in cases if str(name).startswith("level_")]
     labels = [f"label_{head}" for head in heads]
-    # A head that no case has a label for is a column of nulls, as in the predictions.
-    return cases.reindex(columns=["case_id", "group_id", "status", "split", *levels, *labels, *wanted])
-
-
-def count_group_images(catalogue: Catalogue) -> pd.Series:
-    """Images of each case's group, masks and files without a case left out; in the order of the cases."""
-    group_of = catalogue.cases.set_index("case_id")["group_id"]
-    images = catalogue.images[catalogue.images["case_id"].notna() & ~catalogue.images["is_mask"].astype(bool)]
-    counts = images["case_id"].map(group_of).value_counts()
-    return catalogue.cases["group_id"].map(counts).fillna(0).astype("Int64")
+    # Protocols select by the number of images too. What no case has, a label or a column to slice by, is a column of nulls as in the predictions.
+    selecting = ["image_count", *(f"clinical_{column}" for column in clinical)]
+    return cases.reindex(columns=list(dict.fromkeys(["case_id", "group_id", "status", "split", *levels, *labels, *wanted, *selecting])))
 
 
 def fit_shortcuts(rows: pd.DataFrame, shortcuts: Sequence[str], *, head: str, classes: Sequence[str]) -> Pipeline:

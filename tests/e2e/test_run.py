@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medimg.evaluation.shortcuts import score_cases
+from pipeline.config import load_config
 from pipeline.lineage import latest_nodes, open_store, properties_of
 from tests.e2e.conftest import run_tiny
 
@@ -35,6 +37,15 @@ def test_a_blessed_model_is_pushed_and_serves(tiny_run):
     probabilities = model.signatures["serving_default"](examples=batch)["malignancy"].numpy()
     assert probabilities.shape == (len(batch), 2)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+def test_what_the_shortcuts_say_can_be_computed_again_from_the_reports_folder(tiny_run):
+    table = pd.read_parquet(tiny_run.run / "report" / "shortcuts.parquet")
+    predictions = pd.read_parquet(tiny_run.run / "report" / "predictions.parquet")
+    scores = score_cases(table, load_config("cmmd_demo").evaluation.shortcuts, heads={"malignancy": ("Benign", "Malignant")})
+    assert predictions.shortcut_malignancy.tolist() == [np.float32(scores[case_id]["malignancy"]) for case_id in predictions.case_id]
+    cases = pd.read_parquet(tiny_run.run / tiny_run.outcome.catalogue / "cases.parquet")
+    assert set(table.case_id) == set(cases.case_id)
 
 
 def test_every_input_image_is_accounted_for(tiny_run):

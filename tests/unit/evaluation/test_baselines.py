@@ -36,7 +36,7 @@ def draw_table(patients=240, seed=4):
         {
             "case_id": [f"{one:03d}-{'LR'[i % 2]}" for i, one in enumerate(patient)],
             "group_id": [f"{one:03d}" for one in patient],
-            "status": np.where(np.arange(patients * 2) % 40 == 7, "excluded", "used"),
+            "status": np.where(np.arange(patients * 2) % 13 == 1, "excluded", "used"),
             "split": np.array(["train", "train", "eval", "test", "test"])[patient % 5],
             "level_patient": [f"{one:03d}" for one in patient],
             "label_malignancy": np.where(malignant, "Malignant", "Benign"),
