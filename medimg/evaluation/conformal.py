@@ -1,4 +1,4 @@
-"""Conformal sets: an answer of one or more classes that holds the true one with a stated chance, whatever the model. Axes as in the metrics.
+"""Conformal sets: an answer of one or more classes that holds the true one with a stated chance, whatever the model. Axes as in samples.py.
 
 MAPIE 1.6 gives the same sets, but takes an estimator instead of probabilities and has none by class.
 """

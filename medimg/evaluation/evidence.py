@@ -13,7 +13,7 @@ import pandas as pd
 from medimg.evaluation.baselines import BaselineFigure
 from medimg.evaluation.charts import Chart
 from medimg.evaluation.facts import RunFacts
-from medimg.evaluation.figures import Figure
+from medimg.evaluation.figures import Figure, read_units
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.protocols import Protocol, find_gap, find_protocols, roll_up
 
@@ -80,9 +80,7 @@ class Evidence:
         """Class indices [N] and probabilities [N, C] of a split's units under a protocol; of the measured split if none is named."""
         classes = self.facts.heads[head]
         rows = self.predictions[self.predictions["split"] == (split or self.facts.split)]
-        units = roll_up(rows, protocol=protocol, head=head, classes=classes)
-        labels_N = units[f"label_{head}"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.int64)
-        return labels_N, units[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
+        return read_units(roll_up(rows, protocol=protocol, head=head, classes=classes), head=head, classes=classes)
 
 
 @dataclass(frozen=True)

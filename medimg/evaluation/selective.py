@@ -1,4 +1,4 @@
-"""Selective prediction: what is gained when the model may leave the cases to a reader of which it is least sure. Axes as in the metrics."""
+"""Selective prediction: what is gained when the model may leave the cases to a reader of which it is least sure. Axes as in samples.py."""
 
 from __future__ import annotations
 

@@ -11,12 +11,10 @@ import pandas as pd
 from scipy.special import entr
 
 from medimg.evaluation.conformal import fit_conformal
-from medimg.evaluation.figures import Figure, describe
+from medimg.evaluation.figures import Figure, measure_slice, read_units, undefined_figure
 from medimg.evaluation.gates import OVERALL
-from medimg.evaluation.intervals import RESAMPLES, bootstrap_intervals
-from medimg.evaluation.metrics import Metric
-from medimg.evaluation.protocols import Protocol, clusters_of, find_gap, find_protocols, roll_up
-from medimg.evaluation.samples import make_sample
+from medimg.evaluation.intervals import RESAMPLES
+from medimg.evaluation.protocols import find_gap, find_protocols, roll_up
 from medimg.evaluation.selective import selective_metrics
 
 
@@ -61,7 +59,7 @@ def measure_uncertainty(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[Figure]:
-    """Selective prediction and conformal sets of all heads under all protocols that apply, overall.
+    """Selective prediction and conformal sets of all heads under all protocols, overall.
 
     Args:
         predictions: see medimg.evaluation.protocols; cases of both splits.
@@ -71,35 +69,16 @@ def measure_uncertainty(
     figures: list[Figure] = []
     for head, classes in heads.items():
         for protocol in find_protocols(protocols):
-            rows = [predictions[predictions["split"] == name] for name in (split, calibration_split)]
-            if any(find_gap(part, protocol=protocol, head=head, classes=classes) for part in rows):
-                continue  # Told by the model's own figures.
-            units, earlier = (roll_up(part, protocol=protocol, head=head, classes=classes) for part in rows)
-            both = [fit_conformal(*read_units(earlier, head, classes), coverage=coverage, by_class=by_class) for by_class in (False, True)]
-            notes = {name: f"sets calibrated on {len(earlier)} units of {calibration_split}" for sets in both for name in sets.metrics(classes)}
-            metrics = {**selective_metrics(classes), **both[0].metrics(classes), **both[1].metrics(classes)}
-            found = measure_units(units, where=(head, protocol, split), classes=classes, metrics=metrics, resamples=resamples, seed=seed)
-            figures += [dataclasses.replace(one, note="; ".join(filter(None, [notes.get(one.name, ""), one.note]))) for one in found]
+            both = [predictions[predictions["split"] == name] for name in (split, calibration_split)]
+            if gap := next(filter(None, (find_gap(rows, protocol=protocol, head=head, classes=classes) for rows in both)), ""):
+                figures.append(undefined_figure(head, classes, protocol=protocol, split=split, note=gap, name="aurc"))
+                continue
+            units, earlier = (roll_up(rows, protocol=protocol, head=head, classes=classes) for rows in both)
+            labels_N, probabilities_NC = read_units(earlier, head=head, classes=classes)
+            sets = [fit_conformal(labels_N, probabilities_NC, coverage=coverage, by_class=by_class) for by_class in (False, True)]
+            conformal = {**sets[0].metrics(classes), **sets[1].metrics(classes)}
+            metrics = {**selective_metrics(classes), **conformal}
+            found = measure_slice(units, where=(head, OVERALL, protocol, split), classes=classes, metrics=metrics, resamples=resamples, seed=seed)
+            note = f"sets calibrated on {len(earlier)} units of {calibration_split}"
+            figures += [dataclasses.replace(one, note="; ".join(filter(None, [note, one.note]))) if one.name in conformal else one for one in found]
     return figures
-
-
-def measure_units(
-    units: pd.DataFrame, *, where: tuple[str, Protocol, str], classes: Sequence[str], metrics: Mapping[str, Metric], resamples: int, seed: int
-) -> list[Figure]:
-    """Those metrics of one head on the units of a protocol; `where` is (head, protocol, split)."""
-    head, protocol, split = where
-    labels_N, probabilities_NC = read_units(units, head, classes)
-    sample = make_sample(labels_N, probabilities_NC)
-    intervals = bootstrap_intervals(labels_N, probabilities_NC, groups=clusters_of(units), metrics=metrics, resamples=resamples, seed=seed)
-    positives = int((labels_N == 1).sum()) if len(classes) == 2 else None
-    place = (head, OVERALL, protocol.name, protocol.level, split, len(units), positives, units["group_id"].nunique())
-    values = {name: float(metric(sample)[0]) for name, metric in metrics.items()}
-    return [
-        Figure(name, *place, value, intervals[name].low, intervals[name].high, describe(value, intervals[name])) for name, value in values.items()
-    ]
-
-
-def read_units(units: pd.DataFrame, head: str, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Class index [N] and probabilities [N, C]."""
-    labels_N = units[f"label_{head}"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.int64)
-    return labels_N, units[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from medimg.evaluation.temperature import SMALLEST_PROBABILITY
-from medimg.tasks.classification.model import Parts, cut
+from medimg.tasks.classification.model import classify, embed, make_encoder
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
 from medimg.tasks.training import Fitted
 
@@ -22,11 +23,13 @@ class Answer(tf.Module):
     def __init__(self, fitted: Fitted, *, model: ModelSettings, training: TrainingSettings) -> None:
         super().__init__()
         self.networks = [member.network for member in fitted.members]
-        self._parts = [cut(network) for network in self.networks]
+        self._encoders = [make_encoder(network) for network in self.networks]
         self._temperatures = dict(fitted.temperatures)
         self._masks = [
-            draw_masks(parts.classify.input_shape[-1], rate=model.dropout, samples=training.dropout_samples, seed=(training.seed, index))
-            for index, parts in enumerate(self._parts)
+            draw_masks(
+                network.get_layer("embedding").output.shape[-1], rate=model.dropout, samples=training.dropout_samples, seed=(training.seed, index)
+            )
+            for index, network in enumerate(self.networks)
         ]
         self._has_views = len(model.roles) > 1
         self._has_samples = sum(len(masks) for masks in self._masks) > 1
@@ -48,8 +51,8 @@ class Answer(tf.Module):
         both, K is members times samples. A sample leaves out the same part of the embedding in every case: it is one thinned network. Dropout
         inside a backbone of keras.applications stays off.
         """
-        looked = [look_behind(parts, masks_KE, inputs) for parts, masks_KE in zip(self._parts, self._masks, strict=True)]
-        whole, alone, samples = zip(*looked, strict=True)
+        members = zip(self.networks, self._encoders, self._masks, strict=True)
+        whole, alone, samples = zip(*(look_behind(*member, inputs) for member in members), strict=True)
         answer = self._calibrate(mean(whole))
         if self._has_views:
             is_present = inputs["view_present"][..., tf.newaxis] > 0
@@ -78,21 +81,12 @@ def mean(outputs: Sequence[Mapping[str, tf.Tensor]]) -> Tensors:
     return {head: tf.add_n([one[head] for one in outputs]) / len(outputs) for head in outputs[0]}
 
 
-def look_behind(parts: Parts, masks_KE: np.ndarray, inputs: Tensors) -> tuple[Tensors, Tensors, Tensors]:
-    """Head to probabilities of one member: of the whole case [batch, C], of each view as if it were the only one [batch, V, C], of each mask."""
-    vectors_BVD = parts.encode(inputs, training=False)
-    beside = [inputs[name] for name in ("view_present", "clinical") if name in inputs]
-    embedding_BE = parts.fuse([vectors_BVD, *beside], training=False)
+def look_behind(network: keras.Model, encoder: keras.Model, masks_KE: np.ndarray, inputs: Tensors) -> tuple[Tensors, Tensors, Tensors]:
+    """Head to probabilities of one member: of the case [batch, C], of each view as if it were the only one [batch, V, C], of each mask."""
+    vectors_BVD = encoder(inputs, training=False)
+    embedding_BE = embed(network, vectors_BVD, inputs)
     views = vectors_BVD.shape[1]
-    repeated = [tf.repeat(tensor, views, axis=0) for tensor in (vectors_BVD, *beside)]
-    repeated[1] = tf.tile(tf.eye(views), [tf.shape(vectors_BVD)[0], 1])
-    alone_BVE = tf.reshape(parts.fuse(repeated, training=False), [-1, views, embedding_BE.shape[-1]])
-    outputs = parts.classify(embedding_BE, training=False)
-    return outputs, classify_rows(parts, alone_BVE), classify_rows(parts, embedding_BE[:, tf.newaxis] * masks_KE)
-
-
-def classify_rows(parts: Parts, embedding_BKE: tf.Tensor) -> Tensors:
-    """Head to probabilities [batch, K, C] of K embeddings per case."""
-    _, rows, width = embedding_BKE.shape
-    outputs = parts.classify(tf.reshape(embedding_BKE, [-1, width]), training=False)
-    return {head: tf.reshape(values, [-1, rows, values.shape[-1]]) for head, values in outputs.items()}
+    alone = {name: tf.repeat(tensor, views, axis=0) for name, tensor in inputs.items() if name == "clinical"}
+    alone["view_present"] = tf.tile(tf.eye(views), [tf.shape(vectors_BVD)[0], 1])
+    alone_BVE = tf.reshape(embed(network, tf.repeat(vectors_BVD, views, axis=0), alone), [-1, views, embedding_BE.shape[-1]])
+    return classify(network, embedding_BE), classify(network, alone_BVE), classify(network, embedding_BE[:, tf.newaxis] * masks_KE)

@@ -6,7 +6,7 @@ Layers that others look up by name: `backbone` and `map_mean` (before and behind
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -52,27 +52,23 @@ def build_model(settings: ModelSettings, *, clinical_width: int) -> keras.Model:
     return keras.Model(inputs, outputs, name=settings.backbone.lower())
 
 
-@dataclass(frozen=True)
-class Parts:
-    """A network cut in three, with its own layers: what comes before a cut is computed once for all that is asked behind it.
-
-    Attributes:
-        encode: the network's inputs to one vector per view, [batch, V, D].
-        fuse: [vectors, view_present], with `clinical` as the third where there is one, to the embedding, [batch, E].
-        classify: the embedding to the outputs.
-    """
-
-    encode: keras.Model
-    fuse: keras.Model
-    classify: keras.Model
-
-
-def cut(network: keras.Model) -> Parts:
-    """The parts of a network of `build_model`."""
+def make_encoder(network: keras.Model) -> keras.Model:
+    """A network's own way from its inputs to one vector per view, [batch, V, D]; what comes behind is asked again at no cost."""
     vectors, _ = network.get_layer("fused_views").input
-    embedding = network.get_layer("embedding").output
-    beside = [network.input[name] for name in ("view_present", "clinical") if name in network.input]
-    return Parts(keras.Model(network.input, vectors), keras.Model([vectors, *beside], embedding), keras.Model(embedding, network.output))
+    return keras.Model(network.input, vectors)
+
+
+def embed(network: keras.Model, vectors: Any, inputs: Mapping[str, Any]) -> Any:
+    """The embedding, [batch, E], of encoded views; of `inputs`, the pixels play no part."""
+    fused = network.get_layer("fused_views")([vectors, inputs["view_present"]])
+    if "clinical" in inputs:
+        fused = network.get_layer("with_clinical")([fused, inputs["clinical"]])
+    return network.get_layer("embedding")(fused)
+
+
+def classify(network: keras.Model, embedding: Any) -> dict[str, Any]:
+    """Head to class probabilities of embeddings [..., E], without dropout."""
+    return {head: network.get_layer(head)(embedding) for head in network.output}
 
 
 def pool(maps: Any) -> Any:

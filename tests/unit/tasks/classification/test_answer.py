@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -48,6 +49,14 @@ def test_a_single_network_of_one_view_has_nothing_behind_its_answer() -> None:
     assert make_answer(roles=("CC",), members=2).has_details
     assert make_answer(roles=("CC",), samples=2).has_details
     assert make_answer().has_details
+
+
+def test_a_network_that_is_exported_can_still_be_saved(tmp_path: Path) -> None:
+    answer, inputs = make_answer(), make_inputs(2)
+    answer.details(inputs)
+    answer.networks[0].save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded(inputs)["malignancy"], answer.predict(inputs)["malignancy"], atol=1e-6)
 
 
 def test_dropout_gives_a_case_the_same_samples_in_any_batch_and_each_time() -> None:
