@@ -30,7 +30,9 @@ def test_the_copies_that_macos_leaves_behind_are_no_outlines(tmp_path):
     assert list_outline_files(tmp_path) == []
 
 
-@pytest.mark.parametrize(("content", "found"), [({"shapes": []}, ""), ([{"label": "mass"}], "cgPoints"), ([{"label": "mass", "cgPoints": []}], "0 points")])
+@pytest.mark.parametrize(
+    ("content", "found"), [({"shapes": []}, ""), ([{"label": "mass"}], "cgPoints"), ([{"label": "mass", "cgPoints": []}], "0 points")]
+)
 def test_a_file_that_is_no_list_of_lesions_is_named(tmp_path, content, found):
     write(tmp_path, "D2-0001_MLO_L_AnnotationFile.json", content)
     with pytest.raises(UsageError, match=rf"D2-0001_MLO_L_AnnotationFile.json: found .*{found}.*, expected a list of lesions"):

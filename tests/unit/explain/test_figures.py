@@ -18,7 +18,17 @@ def make_checks(*, patients=20, randomised=2):
             hits = {"trained": image % 4 > 0, "randomised-0": False, "randomised-1": image % 2 > 0}
             for subject, hit in list(hits.items())[: 1 + randomised]:
                 likeness = math.nan if subject == "trained" else 0.2
-                rows.append({**view, "method": "grad_cam", "subject": subject, "pointing": hit, "energy": hit / 2, "rank_correlation": likeness, "ssim": likeness})
+                rows.append(
+                    {
+                        **view,
+                        "method": "grad_cam",
+                        "subject": subject,
+                        "pointing": hit,
+                        "energy": hit / 2,
+                        "rank_correlation": likeness,
+                        "ssim": likeness,
+                    }
+                )
     return pd.DataFrame(rows).assign(pointing=lambda table: table["pointing"].astype(float))
 
 
