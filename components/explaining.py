@@ -19,15 +19,17 @@ import tensorflow as tf
 from components.signatures import decode_batch
 from medimg.cases import Record
 from medimg.catalogue.tables import Catalogue
+from medimg.evaluation.figures import write_metrics
 from medimg.evaluation.gallery import Answer, choose_examples
 from medimg.examples import examples_to_record
-from medimg.explain.figures import RANDOMISED, TRAINED
+from medimg.explain.figures import RANDOMISED, TRAINED, measure_checks
 from medimg.explain.network import Inputs, Network, randomise
 from medimg.explain.overlay import draw_legend
 from medimg.explain.study import check_batch, draw_batch
 from medimg.tasks import Task, find_task
 
-FOLDER, INDEX_FILE, CHECKS_FILE, LEGEND_FILE = "explanations", "index.json", "checks.parquet", "legend.png"
+FOLDER = "explanations"
+INDEX_FILE, LEGEND_FILE, CHECKS_FILE, FIGURES_FILE = "index.json", "legend.png", "checks.parquet", "metrics.json"
 MODEL_FILE, FACTS_FILE = "model.keras", "medimg.json"
 BATCH = 8
 RANDOMISED_NETWORKS = 3
@@ -61,7 +63,9 @@ class Subject:
 def explain_split(
     report: Path, *, config: Mapping[str, Any], model: Path, files: Sequence[str], predictions: pd.DataFrame, catalogue: Catalogue, split: str
 ) -> None:
-    """Writes `explanations/` into the report's folder: index.json with its pictures, legend.png, and checks.parquet; nothing for a task without.
+    """Writes `explanations/` into the report's folder; nothing for a task that has none.
+
+    Sources are index.json with its pictures, legend.png, and checks.parquet; metrics.json follows from the checks.
 
     The first head is explained: for pictures the class that the model names, for checks the positive one. Of an ensemble it is the first network.
 
@@ -94,6 +98,9 @@ def explain_split(
     draw_answers(folder, answers, subject)
     drawn = time.monotonic()
     check_outlined(folder, outlined, subject, split=split)
+    if outlined:
+        figures = measure_checks(pd.read_parquet(folder / CHECKS_FILE), resamples=config["evaluation"]["resamples"])
+        write_metrics(folder / FIGURES_FILE, figures)
     print(
         f"explained {len(answers)} cases in {drawn - began:.1f} s, checked {len(outlined)} with outlined lesions in {time.monotonic() - drawn:.1f} s",
         flush=True,

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.explain.figures import measure_checks
+from medimg.evaluation.figures import read_metrics
 from tests.components.examples import (
     CLASSES,
     HEIGHT,
@@ -27,7 +27,7 @@ from tests.components.examples import (
 )
 
 SIDE = 9
-CONFIG: dict[str, Any] = {"task": "classification", "model": MODEL, "evaluation": {"explained": 6, "checked": 20}}
+CONFIG: dict[str, Any] = {"task": "classification", "model": MODEL, "evaluation": {"explained": 6, "checked": 20, "resamples": 500}}
 
 
 def make_outlined_case(number: int) -> tuple[dict[str, Any], tuple[float, float]]:
@@ -95,7 +95,7 @@ def explain(root: Path, to: Path, **evaluation: int) -> None:
 
 
 def test_grad_cam_of_the_trained_network_points_at_the_blob_and_beats_chance_and_randomised_weights(explained: Path) -> None:
-    figures = {figure.name: figure for figure in measure_checks(pd.read_parquet(explained / "checks.parquet"), resamples=500)}
+    figures = {figure.name: figure for figure in read_metrics(explained / "metrics.json")}
     told = {name: (round(figure.value, 2), round(figure.low, 2), round(figure.high, 2)) for name, figure in figures.items()}
     assert figures["pointing_grad_cam_minus_randomised"].low > 0, told
     assert figures["pointing_grad_cam_minus_chance"].low > 0, told
