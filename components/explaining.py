@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,13 @@ from medimg.catalogue.tables import Catalogue
 from medimg.evaluation.gallery import Answer, choose_examples
 from medimg.examples import examples_to_record
 from medimg.explain.figures import RANDOMISED, TRAINED
-from medimg.explain.network import Inputs, randomise
+from medimg.explain.network import Inputs, Network, randomise
 from medimg.explain.overlay import draw_legend
 from medimg.explain.study import check_batch, draw_batch
 from medimg.tasks import Task, find_task
 
-FOLDER, INDEX_FILE, CHECKS_FILE, LEGEND_FILE = "explanations", "index.json", "checks.parquet", "legend.png"
+FOLDER = "explanations"
+INDEX_FILE, LEGEND_FILE, CHECKS_FILE = "index.json", "legend.png", "checks.parquet"
 MODEL_FILE, FACTS_FILE = "model.keras", "medimg.json"
 BATCH = 8
 RANDOMISED_NETWORKS = 3
@@ -39,17 +40,20 @@ class Subject:
     """What is explained: the exported network, the cases' Examples by id, and the head that is asked.
 
     Attributes:
-        model: folder of the SavedModel.
-        facts: of its medimg.json.
+        model: the network as Keras loads it.
+        cut: (network, head) to what explanations work on.
+        saved: the SavedModel, for its signature `transform_features`.
+        clinical_sizes: of its clinical inputs; empty without.
         examples: serialized, by case_id.
         classes: of the head, the positive one last.
     """
 
     task: Task
     settings: Any
-    model: Path
-    facts: Mapping[str, Any]
-    network: keras.Model
+    model: keras.Model
+    cut: Callable[..., Network]
+    saved: Any
+    clinical_sizes: Mapping[str, int]
     examples: Mapping[str, bytes]
     head: str
     classes: Sequence[str]
@@ -58,7 +62,9 @@ class Subject:
 def explain_split(
     report: Path, *, config: Mapping[str, Any], model: Path, files: Sequence[str], predictions: pd.DataFrame, catalogue: Catalogue, split: str
 ) -> None:
-    """Writes `explanations/` into the report's folder: index.json with its pictures, legend.png, and checks.parquet; nothing for a task without.
+    """Writes `explanations/` into the report's folder; nothing for a task that has none.
+
+    That is index.json with its pictures, legend.png, and checks.parquet, from which the report's figures are derived.
 
     The first head is explained: for pictures the class that the model names, for checks the positive one. Of an ensemble it is the first network.
 
@@ -76,14 +82,15 @@ def explain_split(
     answers = choose_examples(predictions, head=head, classes=classes, split=split, count=explained // 3)
     outlined = choose_outlined(predictions, catalogue, head=head, positive=classes[-1], split=split, count=checked)
     subject = Subject(
-        task,
-        pydantic.TypeAdapter(task.model_settings).validate_python(config["model"]),
-        model,
-        json.loads((model / FACTS_FILE).read_text(encoding="utf-8")),
-        keras.saving.load_model(model / MODEL_FILE),
-        read_examples(files, {*outlined, *(answer.case_id for _, answer in answers)}),
-        head,
-        classes,
+        task=task,
+        settings=pydantic.TypeAdapter(task.model_settings).validate_python(config["model"]),
+        model=keras.saving.load_model(model / MODEL_FILE),
+        cut=task.explain,
+        saved=tf.saved_model.load(str(model)),
+        clinical_sizes=json.loads((model / FACTS_FILE).read_text(encoding="utf-8"))["clinical_sizes"],
+        examples=read_examples(files, {*outlined, *(answer.case_id for _, answer in answers)}),
+        head=head,
+        classes=classes,
     )
     folder = report / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,9 +122,9 @@ def read_examples(files: Sequence[str], case_ids: set[str]) -> dict[str, bytes]:
 
 def draw_answers(folder: Path, answers: Sequence[tuple[str, Answer]], subject: Subject) -> None:
     """Writes the pictures, their legend and index.json, a row per picture."""
-    network = subject.task.explain(subject.network, subject.head) if subject.task.explain else None
+    network = subject.cut(subject.model, subject.head)
     by_case = {answer.case_id: (kind, answer) for kind, answer in answers}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for class_index, name in enumerate(subject.classes):
         for records, inputs in read_batches([case_id for case_id, (_, answer) in by_case.items() if answer.predicted == name], subject):
             for row in draw_batch(records, inputs, roles=subject.settings.roles, network=network, class_index=class_index, folder=folder):
@@ -126,18 +133,18 @@ def draw_answers(folder: Path, answers: Sequence[tuple[str, Answer]], subject: S
                 rows.append({**row, **about, "file": f"{FOLDER}/{row['file']}"})
     if rows:
         (folder / LEGEND_FILE).write_bytes(draw_legend())
-    order = {case_id: number for number, case_id in enumerate(by_case)}
-    rows.sort(key=lambda row: order[row["case_id"]])
+    chosen = list(by_case)
+    rows.sort(key=lambda row: chosen.index(row["case_id"]))
     (folder / INDEX_FILE).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 def check_outlined(folder: Path, case_ids: Sequence[str], subject: Subject, *, split: str) -> None:
     """Writes checks.parquet; none where no positive case has an outlined lesion."""
-    if not case_ids or subject.task.explain is None:
+    if not case_ids:
         return
-    randomised = {f"{RANDOMISED}-{seed}": randomise(subject.network, seed=seed) for seed in range(RANDOMISED_NETWORKS)}
-    networks = {name: subject.task.explain(network, subject.head) for name, network in {TRAINED: subject.network, **randomised}.items()}
-    rows = []
+    randomised = {f"{RANDOMISED}-{seed}": randomise(subject.model, seed=seed) for seed in range(RANDOMISED_NETWORKS)}
+    networks = {name: subject.cut(model, subject.head) for name, model in {TRAINED: subject.model, **randomised}.items()}
+    rows: list[dict[str, Any]] = []
     for records, inputs in read_batches(case_ids, subject):
         rows += check_batch(records, inputs, roles=subject.settings.roles, networks=networks, class_index=len(subject.classes) - 1)
     table = pd.DataFrame(rows).assign(**{"head": subject.head, "class": subject.classes[-1], "split": split})
@@ -156,7 +163,7 @@ def make_inputs(serialized: Sequence[bytes], subject: Subject) -> dict[str, np.n
     examples = tf.constant(list(serialized))
     images = tf.io.parse_example(examples, subject.task.image_spec(subject.settings))
     inputs = decode_batch(images, task=subject.task, settings=subject.settings)
-    if sizes := subject.facts["clinical_sizes"]:
-        transformed = tf.saved_model.load(str(subject.model)).signatures["transform_features"](examples=examples)
-        inputs |= subject.task.clinical_inputs(transformed, subject.settings, sizes)
+    if subject.clinical_sizes:
+        transformed = subject.saved.signatures["transform_features"](examples=examples)
+        inputs |= subject.task.clinical_inputs(transformed, subject.settings, subject.clinical_sizes)
     return {name: values.numpy() for name, values in inputs.items()}

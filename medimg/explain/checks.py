@@ -38,14 +38,13 @@ def energy_inside(map_HW: np.ndarray, mask_HW: np.ndarray) -> float:
 def chance(mask_HW: np.ndarray, *, image_HW: np.ndarray) -> tuple[float, float]:
     """What `points_at` and `energy_inside` are on average for a map of independent random values over the body, and 0 elsewhere.
 
-    Exact, not drawn: any pixel is the highest with the same chance. The body is the brighter part of the image (Otsu 1979) and the lesion; a random
-    map of the whole image, dark background and all, would be too easy to beat.
+    Exact, not drawn: any pixel is the highest with the same chance. The body is what has any texture, and the lesion: the background of a processed
+    mammogram and what an image was padded with are constant, and a random map of them too would be too easy to beat.
 
     Args:
         image_HW: grey, uint8.
     """
-    _, bright_HW = cv2.threshold(image_HW, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    body_HW = bright_HW.astype(bool) | mask_HW
+    body_HW = (cv2.morphologyEx(image_HW, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0) | mask_HW
     return float(widen_by_tolerance(mask_HW)[body_HW].mean()), float(mask_HW[body_HW].mean())
 
 

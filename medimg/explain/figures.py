@@ -38,9 +38,8 @@ def measure_checks(checks: pd.DataFrame, *, resamples: int = RESAMPLES, seed: in
         for method in sorted(set(part["method"]) - {""}):
             columns |= dict(list_columns(part[part["method"] == method], method=method, by_chance=by_chance))
         clusters = part.drop_duplicates(IMAGE_COLUMNS).set_index(IMAGE_COLUMNS)["group_id"]
-        figures += [
-            measure_mean(name, values, clusters=clusters, where=(head, split), resamples=resamples, seed=seed) for name, values in columns.items()
-        ]
+        where = str(head), str(split)
+        figures += [measure_mean(name, one, clusters=clusters, where=where, resamples=resamples, seed=seed) for name, one in columns.items()]
     return figures
 
 

@@ -35,7 +35,7 @@ def check_batch(
     """
     views = [(number, place, role) for number, record in enumerate(records) for place, role in enumerate(roles) if outlines_of(record, role)]
     truths = {(number, place): (image_of(records[number], role), outlines_of(records[number], role)) for number, place, role in views}
-    masks = {key: draw_mask(outlines, shape=image_HW.shape[:2]) for key, (image_HW, outlines) in truths.items()}
+    masks = {key: draw_mask(outlines, shape=(image_HW.shape[0], image_HW.shape[1])) for key, (image_HW, outlines) in truths.items()}
     for number, place, role in views:
         image_HW, mask_HW = truths[number, place][0], masks[number, place]
         pointing, energy = chance(mask_HW, image_HW=cv2.cvtColor(to_rgb(image_HW), cv2.COLOR_RGB2GRAY))

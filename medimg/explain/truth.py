@@ -19,7 +19,7 @@ def draw_mask(annotations: Iterable[Annotation], *, shape: tuple[int, int]) -> n
     for item in annotations:
         vertices_N2 = list_vertices(item)[:, ::-1]
         fixed = np.rint(vertices_N2 * 2**FRACTION_BITS).astype(np.int32)
-        cv2.fillPoly(mask_HW, [fixed], 1, shift=FRACTION_BITS)
+        cv2.fillPoly(mask_HW, [fixed], (1,), shift=FRACTION_BITS)
     return mask_HW.astype(bool)
 
 

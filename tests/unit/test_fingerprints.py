@@ -20,6 +20,8 @@ CHANGED = {
     "medimg/dicom/windowing.py": {"catalogue", "examples"},
     "components/tfma_metrics.py": {"evaluator"},
     "medimg/evaluation/report.py": {"report"},
+    "medimg/explain/methods.py": {"report"},
+    "medimg/tasks/classification/explain.py": {"report"},
     "medimg/evaluation/templates/report.html.j2": {"report"},
     "medimg/evaluation/data_sets/cmmd.yaml": {"report"},
     "components/entry_points.py": {"transform", "trainer"},

@@ -1,5 +1,6 @@
 import csv
 import dataclasses
+import json
 import random
 import shutil
 from collections import Counter
@@ -258,3 +259,19 @@ def test_the_real_collections_odd_patients_are_right(real):
     assert by_role["MLO"].endswith("534978148965733681242535693596")
     assert by_role["CC"].endswith("264722556987086508107711341213")
     assert cases["D1-1343-L"].labels["malignancy"] == "Malignant"
+
+
+def test_outlines_lie_on_the_view_that_their_file_names_and_the_rest_is_told(tmp_path):
+    root = table(tmp_path, "D1-0001,L,44,2,mass,Malignant,")
+    (root / "lesions.csv").write_text("sop_instance_uid,label,kind,points\n1.2.D1-0001.L.CC,mass,box,1 2;3 4\n9.9,mass,box,1 2;3 4\n")
+    for name in ("D1-0001_MLO_L", "D1-0001_MLO_R"):
+        triangle = [{"x": 1, "y": 2}, {"x": 3, "y": 2}, {"x": 2, "y": 5}]
+        (root / f"{name}_AnnotationFile.json").write_text(json.dumps([{"label": "calc ", "cgPoints": triangle}]))
+    listing = list_cases(root, both_views())
+    found = [(item.role, item.label, item.kind) for item in only_case(listing).annotations]
+    assert found == [("CC", "mass", "box"), ("MLO", "calc", "polygon")]
+    assert listing.anomalies == [
+        "lesions.csv: 1 of 2 outlined images are not here, 9.9 for one",
+        "TOMPEI-CMMD: 1 of 2 outlined views are not here, D1-0001-R-MLO for one",
+    ]
+    assert len(find_data_set("cmmd").list_tables(root)) == 4

@@ -35,21 +35,25 @@ def test_energy_is_the_share_of_the_sum_inside_without_tolerance():
     assert energy_inside(spot(45, 25, 3.0) + spot(50, 25, 1.0), LESION) == pytest.approx(0.75)
 
 
+def make_tissue(columns):
+    """Noise as far as `columns`, then background of one value."""
+    image = np.full(SHAPE, 30, np.uint8)
+    image[:, :columns] = np.random.default_rng(0).integers(60, 200, (SHAPE[0], columns))
+    return image
+
+
 def test_chance_is_what_random_maps_on_the_breast_reach():
-    image = np.zeros(SHAPE, np.uint8)
-    image[:, :50] = 120
-    generator = np.random.default_rng(0)
-    maps = [np.where(image > 0, generator.random(SHAPE), 0) for _ in range(3000)]
-    pointing, energy = chance(LESION, image_HW=image)
-    assert pointing == pytest.approx(np.mean([points_at(one, LESION) for one in maps]), abs=0.01)
+    generator = np.random.default_rng(1)
+    maps = [np.where(np.arange(SHAPE[1]) <= 50, generator.random(SHAPE), 0) for _ in range(1500)]
+    pointing, energy = chance(LESION, image_HW=make_tissue(50))
+    assert pointing == pytest.approx(np.mean([points_at(one, LESION) for one in maps]), abs=0.02)
     assert energy == pytest.approx(np.mean([energy_inside(one, LESION) for one in maps]), abs=0.001)
 
 
-def test_chance_is_not_diluted_by_dark_background():
-    half, whole = np.zeros(SHAPE, np.uint8), np.full(SHAPE, 7, np.uint8)
-    half[:, :40] = 120
-    whole[0, 0] = 0
-    assert chance(LESION, image_HW=half)[1] == pytest.approx(2 * chance(LESION, image_HW=whole)[1], rel=0.01)
+def test_chance_is_not_diluted_by_constant_background_nor_raised_by_a_bright_lesion():
+    half, whole = make_tissue(40), make_tissue(80)
+    half[LESION] = 255
+    assert chance(LESION, image_HW=half)[1] == pytest.approx(2 * chance(LESION, image_HW=whole)[1], rel=0.05)
 
 
 def test_a_map_is_like_itself_at_any_scale_and_unlike_its_reverse():

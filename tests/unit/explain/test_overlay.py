@@ -1,0 +1,45 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medimg.cases import Annotation
+from medimg.explain.overlay import draw_legend, draw_outlines, lay_over
+
+IMAGE = np.tile(np.arange(0, 200, 2, dtype=np.uint8), (80, 1))
+
+
+def test_where_there_is_no_evidence_the_image_is_untouched():
+    laid = lay_over(IMAGE, np.zeros((20, 25), np.float32), highest=1.0)
+    assert (laid == IMAGE[..., None]).all()
+
+
+def test_the_place_of_the_evidence_is_coloured_and_more_so_the_more_there_is():
+    map_HW = np.zeros((80, 100), np.float32)
+    map_HW[10:20, 10:20], map_HW[50:60, 10:20] = 1.0, 0.5
+    distance = np.abs(lay_over(IMAGE, map_HW, highest=1.0).astype(int) - IMAGE[..., None]).sum(axis=2)
+    assert distance[15, 15] > distance[55, 15] > 0
+    assert distance[:, 40:].max() == 0
+
+
+def test_views_of_a_case_share_one_scale():
+    map_HW = np.full((80, 100), 0.5, np.float32)
+    assert not (lay_over(IMAGE, map_HW, highest=1.0) == lay_over(IMAGE, map_HW, highest=0.5)).all()
+
+
+@pytest.mark.parametrize("image", [IMAGE.astype(np.uint16) * 257, np.repeat(IMAGE[..., None], 3, axis=2)])
+def test_deep_and_coloured_images_look_as_their_grey_8_bit_twins(image):
+    map_HW = np.random.default_rng(0).random((40, 50)).astype(np.float32)
+    assert (lay_over(image, map_HW, highest=1.0) == lay_over(IMAGE, map_HW, highest=1.0)).all()
+
+
+def test_an_outline_is_a_white_line_around_the_lesion():
+    drawn = draw_outlines(lay_over(IMAGE, np.zeros((8, 8), np.float32), highest=1.0), [Annotation("CC", "mass", "box", ((10, 20), (30, 60)))])
+    assert (drawn[10, 20:61] == 255).all()
+    assert (drawn[20, 40] == IMAGE[20, 40]).all()
+
+
+def test_the_legend_is_the_same_picture_every_time():
+    assert draw_legend() == draw_legend()
+    assert Image.open(io.BytesIO(draw_legend())).size[0] > 300
