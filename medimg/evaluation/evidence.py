@@ -89,7 +89,7 @@ class Section:
 
     Attributes:
         title: its heading.
-        template: file in templates/sections/ without its endings; also its id on the page.
+        template: file in templates/sections/ without its endings.
         values: what the template shows.
         charts, tables: what it draws and lists, by name; they become figures/<name>.svg and .png, and tables/<name>.csv.
         absent: why there is nothing to show, in one line, instead of the template.

@@ -18,7 +18,6 @@ import yaml
 from annotated_types import Ge
 
 FOLDER = Path(__file__).parent / "data_sets"
-TAGS = {"V": "read in its source", "C": "computed from the collection's own tables"}
 
 Count = Annotated[int, Ge(1)]
 STRICT = pydantic.ConfigDict(extra="forbid")  # A misspelt key is an error, not a figure without an interval.
