@@ -58,7 +58,7 @@ class EvaluationSettings:
         gates: bounds that every blessed model meets.
         protocols: names of medimg.evaluation.protocols, each a rule of which cases count at which level.
         resamples: of the patient-clustered bootstrap.
-        explained: cases whose explanations are drawn, a third of them right, wrong and uncertain answers each; 0 for none.
+        explained: cases of each kind of answer, right, wrong and uncertain, whose explanations are drawn; 0 for none.
         checked: at most so many positives with an outlined lesion, on which explanations are checked; 0 for no check.
     """
 
@@ -66,7 +66,7 @@ class EvaluationSettings:
     gates: tuple[Gate, ...] = ()
     protocols: tuple[str, ...] = ("cases",)
     resamples: Positive = 2000
-    explained: Annotated[int, Ge(0)] = 12
+    explained: Annotated[int, Ge(0)] = 4
     checked: Annotated[int, Ge(0)] = 32
 
 
