@@ -69,7 +69,8 @@ def explain_split(
     The first head is explained: for pictures the class that the model names, for checks the positive one. Of an ensemble it is the first network.
 
     Args:
-        config: the RunConfig as plain values; `evaluation.explained` cases are drawn and at most `evaluation.checked` are checked.
+        config: the RunConfig as plain values; of each kind of answer `evaluation.explained` cases are drawn, and at most `evaluation.checked`
+            positives are checked.
         files: the split's Examples.
         predictions: the split's.
     """
@@ -79,7 +80,7 @@ def explain_split(
         return
     began = time.monotonic()
     head, classes = config["model"]["heads"][0]["name"], config["model"]["heads"][0]["classes"]
-    answers = choose_examples(predictions, head=head, classes=classes, split=split, count=explained // 3)
+    answers = choose_examples(predictions, head=head, classes=classes, split=split, count=explained)
     outlined = choose_outlined(predictions, catalogue, head=head, positive=classes[-1], split=split, count=checked)
     subject = Subject(
         task=task,
@@ -96,7 +97,9 @@ def explain_split(
     folder.mkdir(parents=True, exist_ok=True)
     draw_answers(folder, answers, subject)
     drawn = time.monotonic()
-    check_outlined(folder, outlined, subject, split=split)
+    if rows := check_outlined(outlined, subject):
+        checks = pd.DataFrame(rows).assign(**{"head": head, "class": classes[-1], "split": split})
+        checks.to_parquet(folder / CHECKS_FILE, index=False)
     print(
         f"explained {len(answers)} cases in {drawn - began:.1f} s, checked {len(outlined)} with outlined lesions in {time.monotonic() - drawn:.1f} s",
         flush=True,
@@ -138,17 +141,16 @@ def draw_answers(folder: Path, answers: Sequence[tuple[str, Answer]], subject: S
     (folder / INDEX_FILE).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
-def check_outlined(folder: Path, case_ids: Sequence[str], subject: Subject, *, split: str) -> None:
-    """Writes checks.parquet; none where no positive case has an outlined lesion."""
+def check_outlined(case_ids: Sequence[str], subject: Subject) -> list[dict[str, Any]]:
+    """A row per outlined view, method and network."""
     if not case_ids:
-        return
+        return []
     randomised = {f"{RANDOMISED}-{seed}": randomise(subject.model, seed=seed) for seed in range(RANDOMISED_NETWORKS)}
     networks = {name: subject.cut(model, subject.head) for name, model in {TRAINED: subject.model, **randomised}.items()}
     rows: list[dict[str, Any]] = []
     for records, inputs in read_batches(case_ids, subject):
         rows += check_batch(records, inputs, roles=subject.settings.roles, networks=networks, class_index=len(subject.classes) - 1)
-    table = pd.DataFrame(rows).assign(**{"head": subject.head, "class": subject.classes[-1], "split": split})
-    table.to_parquet(folder / CHECKS_FILE, index=False)
+    return rows
 
 
 def read_batches(case_ids: Sequence[str], subject: Subject) -> Iterator[tuple[list[Record], Inputs]]:

@@ -60,7 +60,7 @@ class EvaluationSettings:
         resamples: of the patient-clustered bootstrap.
         shortcuts: what a model must not owe its score to: clinical columns and counts of images (medimg.evaluation.shortcuts), in the order
             in which the report adds them up. No label is one.
-        explained: cases whose explanations are drawn, a third of them right, wrong and uncertain answers each; 0 for none.
+        explained: cases of each kind of answer, right, wrong and uncertain, whose explanations are drawn; 0 for none.
         checked: at most so many positives with an outlined lesion, on which explanations are checked; 0 for no check.
     """
 
@@ -69,7 +69,7 @@ class EvaluationSettings:
     protocols: tuple[str, ...] = ("cases",)
     resamples: Positive = 2000
     shortcuts: tuple[str, ...] = ()
-    explained: Annotated[int, Ge(0)] = 12
+    explained: Annotated[int, Ge(0)] = 4
     checked: Annotated[int, Ge(0)] = 32
 
 
