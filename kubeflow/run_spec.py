@@ -28,8 +28,8 @@ from kubeflow.spec import Spec, Task
 from kubeflow.uris import FOLDERS, ROOT_VARIABLE, SCHEMES, is_uri, to_local
 from medimg.errors import MedimgError, UsageError
 
-# Where the launcher expects the ExecutorOutput.
-LAUNCHER_OUTPUT = "/tmp/kfp_outputs/output_metadata.json"
+# Where the launcher expects the ExecutorOutput and the output parameters.
+LAUNCHER_OUTPUT = "/tmp/kfp_outputs"
 OUTPUT_FILE = "output_metadata.json"
 CONTAINER_USER = "12345"
 LAST_LINES = 3
@@ -38,8 +38,8 @@ LAST_LINES = 3
 class Engine(Protocol):
     """How a task's command becomes a process on this machine."""
 
-    def output_file(self, task: Task) -> str:
-        """Path of the ExecutorOutput as the task sees it."""
+    def output_folder(self, task: Task) -> str:
+        """Where the launcher expects what is no artifact, as the task sees it."""
 
     def command(self, task: Task, command: Sequence[str]) -> list[str]:
         """What to start."""
@@ -74,8 +74,8 @@ class Subprocesses:
 
     home: Home
 
-    def output_file(self, task: Task) -> str:
-        return str(self.home.of(task) / OUTPUT_FILE)
+    def output_folder(self, task: Task) -> str:
+        return str(self.home.of(task))
 
     def command(self, task: Task, command: Sequence[str]) -> list[str]:
         program, *arguments = command
@@ -100,14 +100,14 @@ class Containers:
     volumes: Mapping[str, Path] = field(default_factory=dict)
     more: tuple[str, ...] = ()
 
-    def output_file(self, task: Task) -> str:
+    def output_folder(self, task: Task) -> str:
         return LAUNCHER_OUTPUT
 
     def command(self, task: Task, command: Sequence[str]) -> list[str]:
         program, *arguments = command
         binds = {f"/{folder}": self.home.artifacts / folder for folder in FOLDERS.values()}
         binds |= {path: self.volumes[claim] for path, claim in task.mounts.items()}
-        binds[str(Path(LAUNCHER_OUTPUT).parent)] = self.home.of(task)
+        binds[LAUNCHER_OUTPUT] = self.home.of(task)
         return [
             *(self.program, "run", "--rm", "--network", "none", "--read-only", "--user", f"{CONTAINER_USER}:{CONTAINER_USER}"),
             *("--cap-drop", "ALL", "--tmpfs", "/tmp", "--env", "HOME=/tmp", *self.more),
@@ -160,7 +160,10 @@ class SpecOutcome:
 
 @dataclass(frozen=True)
 class Execution:
-    """One execution of a spec: `folder` is the URI that its artifacts lie below, `outputs` what the finished tasks made."""
+    """One execution of a spec: `folder` is the URI that its artifacts lie below, `outputs` and `values` what the finished tasks made.
+
+    Both are by task and name: an artifact has `uri` and `metadata`, an output parameter is a text.
+    """
 
     spec: Spec
     engine: Engine
@@ -168,6 +171,7 @@ class Execution:
     parameters: Mapping[str, Any]
     folder: str
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    values: dict[str, dict[str, str]] = field(default_factory=dict)
     processes: Processes = field(default_factory=Processes)
 
 
@@ -261,6 +265,7 @@ def run_task(task: Task, execution: Execution) -> float:
     if code:
         raise MedimgError(describe_failure(task, code, log))
     execution.outputs[task.name] = read_output(folder / OUTPUT_FILE, message)
+    execution.values[task.name] = read_values(folder, task)
     return time.monotonic() - started
 
 
@@ -269,14 +274,14 @@ def build_input(task: Task, execution: Execution) -> dict[str, Any]:
 
     A store that does not know TFX's types hands artifacts over without one or as `system.Artifact`; here they take turns.
     """
-    artifacts = {}
+    artifacts, folder = {}, execution.engine.output_folder(task)
     for number, (name, source) in enumerate(task.inputs.get("artifacts", {}).items()):
         origin = source["taskOutputArtifact"]
         made = execution.outputs[origin["producerTask"]][origin["outputArtifactKey"]]
         artifacts[name] = {"artifacts": [{**made, "type": {"schemaTitle": "system.Artifact"} if number % 2 else {}}]}
     return {
         "inputs": {
-            "parameterValues": {name: find_value(source, execution.parameters) for name, source in task.inputs.get("parameters", {}).items()},
+            "parameterValues": {name: find_value(source, execution) for name, source in task.inputs.get("parameters", {}).items()},
             "artifacts": artifacts,
         },
         "outputs": {
@@ -284,14 +289,19 @@ def build_input(task: Task, execution: Execution) -> dict[str, Any]:
                 name: {"artifacts": [{"uri": f"{execution.folder}/{task.name}/{name}", "type": definition["artifactType"], "metadata": {}}]}
                 for name, definition in task.definitions["output"].get("artifacts", {}).items()
             },
-            "outputFile": execution.engine.output_file(task),
+            "parameters": {name: {"outputFile": f"{folder}/{name}"} for name in task.definitions["output"].get("parameters", {})},
+            "outputFile": f"{folder}/{OUTPUT_FILE}",
         },
     }
 
 
-def find_value(source: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
-    """A task's parameter: a constant of the spec, or one of the pipeline's parameters."""
-    return parameters[source["componentInputParameter"]] if "componentInputParameter" in source else source["runtimeValue"]["constant"]
+def find_value(source: Mapping[str, Any], execution: Execution) -> Any:
+    """A task's parameter: a constant of the spec, one of the pipeline's parameters, or what another task found out."""
+    if "componentInputParameter" in source:
+        return execution.parameters[source["componentInputParameter"]]
+    if origin := source.get("taskOutputParameter"):
+        return execution.values[origin["producerTask"]][origin["outputParameterKey"]]
+    return source["runtimeValue"]["constant"]
 
 
 def read_output(file: Path, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -302,6 +312,16 @@ def read_output(file: Path, message: Mapping[str, Any]) -> dict[str, Any]:
         (told,) = written.get(name, {}).get("artifacts", [{}])
         outputs[name] = {"uri": told.get("uri") or entry["artifacts"][0]["uri"], "metadata": told.get("metadata", {})}
     return outputs
+
+
+def read_values(folder: Path, task: Task) -> dict[str, str]:
+    """The output parameters of a task. Raises MedimgError for one that it did not write."""
+    values = {}
+    for name in task.definitions["output"].get("parameters", {}):
+        if not (folder / name).is_file():
+            raise MedimgError(f"{task.name}: ended well and wrote no parameter {name}, expected the file {folder / name}")
+        values[name] = (folder / name).read_text()
+    return values
 
 
 def describe_failure(task: Task, code: int, log: Path) -> str:

@@ -112,6 +112,26 @@ def test_blessing_report_and_pushed_model_are_what_the_tasks_wrote(tmp_path):
     assert (outcome.blessed, outcome.pushed, outcome.report) == (None, "", None)
 
 
+@pytest.mark.parametrize(("text", "ended"), [("'5'", None), ("None", "First: ended well and wrote no parameter count, expected the file")])
+def test_what_a_task_finds_out_is_a_parameter_of_those_after_it(tmp_path, text, ended):
+    find = f"import json, pathlib, sys; text = {text}; file = json.loads(sys.argv[1])['outputs']['parameters']['count']['outputFile']"
+    find += "; text and pathlib.Path(file).write_text(text)"
+    path = tmp_path / "spec.yaml"
+    write_spec(path, {"First": (find, ()), "Second": (WRITE, ("First",))})
+    pipeline, platform = yaml.safe_load_all(path.read_text())
+    pipeline["components"]["First"]["outputDefinitions"] = {"parameters": {"count": {"parameterType": "STRING"}}}
+    source = {"taskOutputParameter": {"producerTask": "First", "outputParameterKey": "count"}}
+    pipeline["root"]["dag"]["tasks"]["Second"]["inputs"] = {"parameters": {"count": source}}
+    path.write_text(yaml.safe_dump_all([pipeline, platform]))
+    if ended:
+        with pytest.raises(MedimgError, match=ended):
+            execute(read_spec(path), tmp_path)
+        return
+    execute(read_spec(path), tmp_path)
+    made = tmp_path / "run" / "artifacts" / "minio" / "bucket" / "root" / "tiny" / "1" / "Second" / "made" / "value"
+    assert json.loads(made.read_text())["parameterValues"] == {"count": "5"}
+
+
 @pytest.mark.parametrize(
     ("program", "words"),
     [
@@ -186,7 +206,7 @@ def test_a_container_is_a_stranger_without_network_that_sees_only_its_mounts(tmp
     assert f"{tmp_path}/run/artifacts/minio:/minio" in volumes
     assert f"{tmp_path}/run/tasks/First:/tmp/kfp_outputs" in volumes
     assert command[command.index("--memory") + 1] == "8g"
-    assert engine.output_file(spec.tasks["First"]) == "/tmp/kfp_outputs/output_metadata.json"
+    assert engine.output_folder(spec.tasks["First"]) == "/tmp/kfp_outputs"
 
 
 @pytest.mark.parametrize(
