@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
+from kubeflow.executor_input import list_artifacts
 from kubeflow.spec import Spec, Task
 from kubeflow.uris import FOLDERS, ROOT_VARIABLE, SCHEMES, is_uri, to_local
 from medimg.errors import MedimgError, UsageError
@@ -41,8 +42,8 @@ class Engine(Protocol):
     def output_folder(self, task: Task) -> str:
         """Where the launcher expects what is no artifact, as the task sees it."""
 
-    def command(self, task: Task, command: Sequence[str]) -> list[str]:
-        """What to start."""
+    def command(self, task: Task, command: Sequence[str], message: Mapping[str, Any]) -> list[str]:
+        """What to start; `message` is the ExecutorInput that stands in the command."""
 
     def environment(self) -> dict[str, str]:
         """The environment of what is started."""
@@ -77,7 +78,7 @@ class Subprocesses:
     def output_folder(self, task: Task) -> str:
         return str(self.home.of(task))
 
-    def command(self, task: Task, command: Sequence[str]) -> list[str]:
+    def command(self, task: Task, command: Sequence[str], message: Mapping[str, Any]) -> list[str]:
         program, *arguments = command
         return [sys.executable if program == "python" else program, *arguments]
 
@@ -88,6 +89,8 @@ class Subprocesses:
 @dataclass(frozen=True)
 class Containers:
     """Runs tasks in their images, as strangers: no network, a read-only root, a user that the image does not know.
+
+    Of all artifacts a task sees its own alone: inputs that it cannot change, and empty folders for its outputs.
 
     Attributes:
         program: docker or podman.
@@ -103,17 +106,24 @@ class Containers:
     def output_folder(self, task: Task) -> str:
         return LAUNCHER_OUTPUT
 
-    def command(self, task: Task, command: Sequence[str]) -> list[str]:
+    def command(self, task: Task, command: Sequence[str], message: Mapping[str, Any]) -> list[str]:
         program, *arguments = command
-        binds = {f"/{folder}": self.home.artifacts / folder for folder in FOLDERS.values()}
-        binds |= {path: self.volumes[claim] for path, claim in task.mounts.items()}
-        binds[LAUNCHER_OUTPUT] = self.home.of(task)
+        volumes = [f"{self.volumes[claim].resolve()}:{path}" for path, claim in task.mounts.items()]
+        volumes += [f"{self.home.of(task)}:{LAUNCHER_OUTPUT}", *self.mount_artifacts(message)]
         return [
             *(self.program, "run", "--rm", "--network", "none", "--read-only", "--user", f"{CONTAINER_USER}:{CONTAINER_USER}"),
             *("--cap-drop", "ALL", "--tmpfs", "/tmp", "--env", "HOME=/tmp", *self.more),
-            *(part for path, folder in binds.items() for part in ("--volume", f"{folder.resolve()}:{path}")),
+            *(part for volume in volumes for part in ("--volume", volume)),
             *("--entrypoint", program, task.image, *arguments),
         ]
+
+    def mount_artifacts(self, message: Mapping[str, Any]) -> Iterator[str]:
+        """The inputs, read only, and the outputs, in folders made for whoever writes there."""
+        for _, artifact in list_artifacts(message, "inputs"):
+            yield f"{to_local(artifact['uri'], root=str(self.home.artifacts))}:{to_local(artifact['uri'])}:ro"
+        for _, artifact in list_artifacts(message, "outputs"):
+            make_open(folder := Path(to_local(artifact["uri"], root=str(self.home.artifacts))))
+            yield f"{folder}:{to_local(artifact['uri'])}"
 
     def environment(self) -> dict[str, str]:
         return dict(os.environ)
@@ -256,7 +266,7 @@ def run_task(task: Task, execution: Execution) -> float:
     make_open(folder)
     message = build_input(task, execution)
     text = json.dumps(message)
-    command = execution.engine.command(task, [part.replace("{{$}}", text) for part in task.command])
+    command = execution.engine.command(task, [part.replace("{{$}}", text) for part in task.command], message)
     log = execution.home.log(task)
     try:
         code = execution.processes.run(command, log=log, environment=execution.engine.environment())

@@ -36,6 +36,17 @@ for path in sys.argv[1:]:
             json_format.ParseDict(config, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
     print(loaded.pipeline_spec.pipeline_info.name, len(loaded.pipeline_spec.root.dag.tasks))
 """
+# Makes what Kubeflow's API takes of a recurring run; it knows every field and knows no other.
+MAKE_RECURRING_RUN = """
+import sys, yaml
+import kfp_server_api as api
+def make(kind, value):
+    if isinstance(value, dict) and hasattr(api, kind):
+        model = getattr(api, kind)(**value)
+        for name, one in value.items():
+            make(model.openapi_types[name], one)
+make("V2beta1RecurringRun", yaml.safe_load(open(sys.argv[1])))
+"""
 
 
 def compile_spec(name, *overrides, target="kfp", images=(IMAGE,), root="", **more):
@@ -91,6 +102,14 @@ def test_every_config_loads_in_kfps_own_parser(kfp_python, tmp_path):
     loaded = subprocess.run([kfp_python, "-c", LOAD, *paths], capture_output=True, text=True, timeout=120)
     assert loaded.returncode == 0, loaded.stderr
     assert loaded.stdout.splitlines() == expected
+
+
+@pytest.mark.parametrize(("misspelt", "code"), [("cron_schedule", 0), ("cron_scedule", 1)])
+def test_the_recurring_run_of_the_manifests_has_the_fields_of_kfps_own_api(kfp_python, tmp_path, misspelt, code):
+    text = (REPOSITORY / "kubeflow/manifests/recurring-run.yaml").read_text()
+    (tmp_path / "run.yaml").write_text(text.replace("cron_schedule", misspelt))
+    made = subprocess.run([kfp_python, "-c", MAKE_RECURRING_RUN, tmp_path / "run.yaml"], capture_output=True, text=True, timeout=120)
+    assert made.returncode == code, made.stderr
 
 
 def test_a_spec_read_back_has_its_tasks_parameters_and_volumes(demo, tmp_path):

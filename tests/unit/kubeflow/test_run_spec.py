@@ -197,14 +197,23 @@ def test_an_unknown_parameter_is_refused_with_the_nearest():
 def test_a_container_is_a_stranger_without_network_that_sees_only_its_mounts(tmp_path):
     spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ())}, mounts=[("medimg-data", "/data")])
     home = Home(tmp_path / "run")
+    message = {
+        "inputs": {"artifacts": {"from": {"artifacts": [{"uri": "minio://bucket/1/Before/made"}]}}},
+        "outputs": {"artifacts": {"made": {"artifacts": [{"uri": "s3://bucket/1/First/made"}]}}},
+    }
     engine = Containers(home, "docker", volumes={"medimg-data": tmp_path / "raw"}, more=("--memory", "8g"))
-    command = engine.command(spec.tasks["First"], ["python", "-m", "kubeflow.entrypoint", "{}"])
+    command = engine.command(spec.tasks["First"], ["python", "-m", "kubeflow.entrypoint", "{}"], message)
     assert command[:9] == ["docker", "run", "--rm", "--network", "none", "--read-only", "--user", "12345:12345", "--cap-drop"]
     assert command[-6:] == ["--entrypoint", "python", "registry/medimg:1", "-m", "kubeflow.entrypoint", "{}"]
     volumes = [command[place + 1] for place, part in enumerate(command) if part == "--volume"]
-    assert f"{tmp_path}/raw:/data" in volumes
-    assert f"{tmp_path}/run/artifacts/minio:/minio" in volumes
-    assert f"{tmp_path}/run/tasks/First:/tmp/kfp_outputs" in volumes
+    assert volumes == [
+        f"{tmp_path}/raw:/data",
+        f"{tmp_path}/run/tasks/First:/tmp/kfp_outputs",
+        f"{tmp_path}/run/artifacts/minio/bucket/1/Before/made:/minio/bucket/1/Before/made:ro",
+        f"{tmp_path}/run/artifacts/s3/bucket/1/First/made:/s3/bucket/1/First/made",
+    ]
+    # Whoever the container runs as: it can write there.
+    assert (tmp_path / "run/artifacts/s3/bucket/1/First/made").stat().st_mode & 0o777 == 0o777
     assert command[command.index("--memory") + 1] == "8g"
     assert engine.output_folder(spec.tasks["First"]) == "/tmp/kfp_outputs"
 
