@@ -7,13 +7,16 @@ artifacts: as long as the values are the same the catalogue comes from the cache
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kubeflow.entrypoint import make_parser, prepare, run_and_exit
 from kubeflow.executor_input import NOTHING
+from medimg.errors import MedimgError
 
 TASK = "Fingerprints"
 COMMAND = ("python", "-m", "kubeflow.fingerprints")
@@ -47,6 +50,7 @@ def write_fingerprints(message: Mapping[str, Any]) -> None:
     from pipeline.fingerprints import baseline_fingerprint, previous_fingerprint
 
     given = message["inputs"]["parameterValues"]
+    check_state(Path(given["index"]).parent)
     data = data_fingerprint(find_data_set(given["data_set"]), data_root=Path(given["data_root"]), index_path=Path(given["index"]))
     values = {
         "data": data + previous_fingerprint(given["previous"]),
@@ -57,6 +61,17 @@ def write_fingerprints(message: Mapping[str, Any]) -> None:
         file = Path(parameter["outputFile"])
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(values[name])
+
+
+def check_state(folder: Path) -> None:
+    """Raises MedimgError where nothing can be written that outlives the run: now, and not when the model has been trained."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise MedimgError(
+            f"state {folder} cannot be written by user {os.getuid()} ({error.strerror}); expected a volume where this user can"
+        ) from None
 
 
 def main() -> None:

@@ -34,6 +34,8 @@ LAUNCHER_OUTPUT = "/tmp/kfp_outputs"
 OUTPUT_FILE = "output_metadata.json"
 CONTAINER_USER = "12345"
 LAST_LINES = 3
+# What Python and container engines say where an image lacks our package, or Python.
+WITHOUT_US = ("No module named", "executable file not found")
 
 
 class Engine(Protocol):
@@ -336,13 +338,21 @@ def read_values(folder: Path, task: Task) -> dict[str, str]:
 
 def describe_failure(task: Task, code: int, log: Path) -> str:
     """Which task, how it ended, and its last lines; a line that our entrypoint wrote says it all."""
-    ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    ended = describe_end(code)
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     if lines and lines[-1].startswith(f"error: {task.name}: "):
         return f"{lines[-1].removeprefix('error: ')} ({ended})"
-    if lines and "No module named" in lines[-1]:
-        return f"{task.name}: {ended}: {lines[-1]}; {task.image} is no image of medimg-tfx"
+    if lacking := [line for line in lines[-LAST_LINES:] if any(words in line for words in WITHOUT_US)]:
+        return f"{task.name}: {ended}: {lacking[-1]}; {task.image} is no image of medimg-tfx"
     return f"{task.name}: {ended}; its last lines: {' | '.join(lines[-LAST_LINES:]) or 'none'} (the whole of it is in {log})"
+
+
+def describe_end(code: int) -> str:
+    """How a process ended. A container engine says 128 and the number of the signal for one that was killed."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    killed_by = [one.name for one in signal.Signals if one == code - 128]
+    return f"exit code {code}, killed by {killed_by[0]}" if killed_by else f"exit code {code}"
 
 
 def collect(execution: Execution) -> SpecOutcome:

@@ -71,6 +71,24 @@ def test_a_spec_of_another_version_is_refused_in_one_line(place):
 
 
 @pytest.mark.parametrize(
+    ("folder", "data_root", "words"),
+    [
+        ("absent/state", "/no/such/folder", "Fingerprints: /no/such/folder: no such folder, expected one with CMMD_clinicaldata_revision.xlsx"),
+        ("file/state", "/data", "Fingerprints: state {place}/file/state/cmmd-classification cannot be written by user "),
+    ],
+)
+def test_a_cluster_without_data_or_room_for_models_is_found_out_by_the_first_task(place, folder, data_root, words):
+    (place / "file").touch()
+    other = place / "other.yaml"
+    other.write_text((place / "flagship.yaml").read_text().replace(f"{place}/state", f"{place}/{folder}"))
+    result = run_spec(other, place / "refused", "--parameter", f"data_root={data_root}", "--workers", "1")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert words.format(place=place) in line
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
     ("more", "words"),
     [
         ((), "parameter data_root has no default"),

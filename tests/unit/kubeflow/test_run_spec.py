@@ -137,6 +137,7 @@ def test_what_a_task_finds_out_is_a_parameter_of_those_after_it(tmp_path, text, 
     [
         ("print('one'); print('two'); raise SystemExit(7)", "Dies: exit code 7; its last lines: one | two (the whole of it is in "),
         ("import os; os.kill(os.getpid(), 9)", "Dies: killed by SIGKILL; its last lines: none"),
+        ("raise SystemExit(137)", "Dies: exit code 137, killed by SIGKILL; its last lines: none"),
         ("import sys; sys.exit('error: Dies: a.dcm: no pixels')", "Dies: a.dcm: no pixels (exit code 1)"),
         ("import runpy; runpy.run_module('kubeflow_absent')", "No module named kubeflow_absent; registry/medimg:1 is no image of medimg-tfx"),
     ],
