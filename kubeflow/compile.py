@@ -94,8 +94,8 @@ def compile_config(config: RunConfig, request: Request) -> Documents:
 
     dag = make_dag(config, request, state=state)
     components = [TASK, *(component.id for component in dag.components)]
-    expect_known("--image", given, ["", *components, *list_extras()], kind="component or extra")
-    expect_known("deployment.extra", [config.deployment.extra], ["", *list_extras()], kind="extra")
+    expect_known("--image", given, [*components, *list_extras()], kind="component or extra")
+    expect_known("deployment.extra", [config.deployment.extra], list_extras(), kind="extra")
     expect_known("deployment.components", config.deployment.components, components)
     runner = KubeflowV2DagRunnerConfig(default_commands=list(COMMAND), use_pipeline_spec_2_1=True)
     pipeline = KubeflowV2DagRunner(runner).run(dag, write_out=False)["pipelineSpec"]
@@ -172,9 +172,9 @@ def check_root(root: str, target: Target) -> None:
 
 
 def expect_known(what: str, names: Iterable[str], known: list[str], *, kind: str = "component") -> None:
-    """Raises UsageError for a name that is not among the known ones."""
+    """Raises UsageError for a name that is not among the known ones; the empty one names nothing."""
     for name in names:
-        if name not in known:
+        if name and name not in known:
             raise UsageError(f"{what} {name}: no such {kind}; {nearest(name, known)}")
 
 

@@ -92,7 +92,7 @@ class Subprocesses:
 class Containers:
     """Runs tasks in their images, as strangers: no network, a read-only root, a user that the image does not know.
 
-    Of all artifacts a task sees its own alone: inputs that it cannot change, and empty folders for its outputs.
+    Of all artifacts a task sees its own alone: inputs that it cannot change, and an empty folder for its outputs.
 
     Attributes:
         program: docker or podman.
@@ -119,16 +119,20 @@ class Containers:
             *("--entrypoint", program, task.image, *arguments),
         ]
 
-    def mount_artifacts(self, message: Mapping[str, Any]) -> Iterator[str]:
-        """The inputs, read only, and the outputs, in folders made for whoever writes there."""
-        for _, artifact in list_artifacts(message, "inputs"):
-            yield f"{to_local(artifact['uri'], root=str(self.home.artifacts))}:{to_local(artifact['uri'])}:ro"
-        for _, artifact in list_artifacts(message, "outputs"):
-            make_open(folder := Path(to_local(artifact["uri"], root=str(self.home.artifacts))))
-            yield f"{folder}:{to_local(artifact['uri'])}"
-
     def environment(self) -> dict[str, str]:
         return dict(os.environ)
+
+    def mount_artifacts(self, message: Mapping[str, Any]) -> Iterator[str]:
+        """The inputs, read only, and the task's own folder for outputs: a task may remove and make an output's folder, which a mount cannot be."""
+        for _, artifact in list_artifacts(message, "inputs"):
+            yield f"{self.find_local(artifact['uri'])}:{to_local(artifact['uri'])}:ro"
+        for parent in {artifact["uri"].rpartition("/")[0] for _, artifact in list_artifacts(message, "outputs")}:
+            make_open(self.find_local(parent))
+            yield f"{self.find_local(parent)}:{to_local(parent)}"
+
+    def find_local(self, uri: str) -> Path:
+        """What stands for an artifact on this machine."""
+        return Path(to_local(uri, root=str(self.home.artifacts)))
 
 
 @dataclass

@@ -211,10 +211,10 @@ def test_a_container_is_a_stranger_without_network_that_sees_only_its_mounts(tmp
         f"{tmp_path}/raw:/data",
         f"{tmp_path}/run/tasks/First:/tmp/kfp_outputs",
         f"{tmp_path}/run/artifacts/minio/bucket/1/Before/made:/minio/bucket/1/Before/made:ro",
-        f"{tmp_path}/run/artifacts/s3/bucket/1/First/made:/s3/bucket/1/First/made",
+        f"{tmp_path}/run/artifacts/s3/bucket/1/First:/s3/bucket/1/First",
     ]
     # Whoever the container runs as: it can write there.
-    assert (tmp_path / "run/artifacts/s3/bucket/1/First/made").stat().st_mode & 0o777 == 0o777
+    assert (tmp_path / "run/artifacts/s3/bucket/1/First").stat().st_mode & 0o777 == 0o777
     assert command[command.index("--memory") + 1] == "8g"
     assert engine.output_folder(spec.tasks["First"]) == "/tmp/kfp_outputs"
 
