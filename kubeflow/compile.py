@@ -20,7 +20,7 @@ from typing import Any, Literal, cast, get_args
 
 import yaml
 
-from kubeflow.fingerprints import TASK, add_fingerprints
+from kubeflow.fingerprints import FINGERPRINTS, add_fingerprints
 from kubeflow.spec import parse_parameters
 from kubeflow.uris import is_uri, to_local
 from kubeflow.versions import installed_versions, list_extras
@@ -93,7 +93,7 @@ def compile_config(config: RunConfig, request: Request) -> Documents:
     from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 
     dag = make_dag(config, request, state=state)
-    components = [TASK, *(component.id for component in dag.components)]
+    components = [FINGERPRINTS, *(component.id for component in dag.components)]
     expect_known("--image", given, [*components, *list_extras()], kind="component or extra")
     expect_known("deployment.extra", [config.deployment.extra], list_extras(), kind="extra")
     expect_known("deployment.components", config.deployment.components, components)
@@ -243,7 +243,8 @@ def complete_task(pipeline: dict[str, Any], name: str, *, image: str, resources:
         # TFX's RuntimeParameter would come to the same, but loses the default.
         if parameter in task.get("inputs", {}).get("parameters", {}):
             task["inputs"]["parameters"][parameter] = {"componentInputParameter": parameter}
-    task["cachingOptions"] = {"enableCache": True} if resources.cache and name != TASK else {}
+    # What looks at the data each time is what the others' cache keys rely on.
+    task["cachingOptions"] = {"enableCache": True} if resources.cache and name != FINGERPRINTS else {}
     if resources.retries:
         task["retryPolicy"] = {"maxRetryCount": resources.retries, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "600s"}
     container["image"] = image

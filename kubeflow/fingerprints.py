@@ -18,7 +18,7 @@ from kubeflow.entrypoint import make_parser, prepare, run_and_exit
 from kubeflow.executor_input import NOTHING
 from medimg.errors import MedimgError
 
-TASK = "Fingerprints"
+FINGERPRINTS = "Fingerprints"
 COMMAND = ("python", "-m", "kubeflow.fingerprints")
 # Task and parameter that a value goes to; it is called there as it is here.
 CONSUMERS = {"data": "CatalogueGen", "baseline": "BaselineModel"}
@@ -31,16 +31,16 @@ def add_fingerprints(pipeline: dict[str, Any]) -> None:
     tasks = pipeline["root"]["dag"]["tasks"]
     inputs = {name: tasks[task]["inputs"]["parameters"][name] for task, names in READ.items() for name in names}
     for value, task in CONSUMERS.items():
-        tasks[task]["inputs"]["parameters"][value] = {"taskOutputParameter": {"producerTask": TASK, "outputParameterKey": value}}
-        tasks[task]["dependentTasks"] = [TASK, *tasks[task].get("dependentTasks", [])]
-    tasks[TASK] = {"taskInfo": {"name": TASK}, "componentRef": {"name": TASK}, "inputs": {"parameters": inputs}}
-    pipeline["components"][TASK] = {
-        "executorLabel": f"{TASK}_executor",
+        tasks[task]["inputs"]["parameters"][value] = {"taskOutputParameter": {"producerTask": FINGERPRINTS, "outputParameterKey": value}}
+        tasks[task]["dependentTasks"] = [FINGERPRINTS, *tasks[task].get("dependentTasks", [])]
+    tasks[FINGERPRINTS] = {"taskInfo": {"name": FINGERPRINTS}, "componentRef": {"name": FINGERPRINTS}, "inputs": {"parameters": inputs}}
+    pipeline["components"][FINGERPRINTS] = {
+        "executorLabel": f"{FINGERPRINTS}_executor",
         "inputDefinitions": {"parameters": {name: {"parameterType": "STRING"} for name in inputs}},
         "outputDefinitions": {"parameters": {name: {"parameterType": "STRING"} for name in CONSUMERS}},
     }
     container = {"command": list(COMMAND), "args": ["--json_serialized_invocation_args", "{{$}}"]}
-    pipeline["deploymentSpec"]["executors"][f"{TASK}_executor"] = {"container": container}
+    pipeline["deploymentSpec"]["executors"][f"{FINGERPRINTS}_executor"] = {"container": container}
 
 
 def write_fingerprints(message: Mapping[str, Any]) -> None:
