@@ -6,7 +6,7 @@ Two breasts of one woman are no two independent observations; resampling cases w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,13 +64,16 @@ def bootstrap_intervals(
     return {name: take_percentiles(np.concatenate(parts)) for name, parts in values.items()}
 
 
-def draw_weights(groups: np.ndarray, *, resamples: int, seed: int) -> list[np.ndarray]:
-    """How often each case counts, [R, N] in blocks of bounded size; each group is drawn with all its cases."""
+def draw_weights(groups: np.ndarray, *, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each case counts, [R, N], one block of bounded size after the other; each group is drawn with all its cases."""
     names_G, group_N = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     generator = np.random.default_rng(seed)
-    counts_RG = generator.multinomial(len(names_G), np.full(len(names_G), 1 / len(names_G)), size=resamples)
+    shares_G = np.full(len(names_G), 1 / len(names_G))
     block = max(1, WEIGHTS_AT_ONCE // max(1, len(group_N)))
-    return [counts_RG[start : start + block][:, group_N].astype(np.float64) for start in range(0, resamples, block)]
+    for start in range(0, resamples, block):
+        # Drawn block by block, the numbers are the same as drawn at once.
+        counts_RG = generator.multinomial(len(names_G), shares_G, size=min(block, resamples - start))
+        yield counts_RG[:, group_N].astype(np.float64)
 
 
 def find_obstacle(labels: np.ndarray, probabilities: np.ndarray, *, groups: np.ndarray) -> str:
