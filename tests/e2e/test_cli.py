@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 from typer.testing import CliRunner
 
+from medimg.errors import UsageError
 from tests.e2e.conftest import TINY
 
 pytestmark = pytest.mark.e2e
@@ -84,6 +86,26 @@ def test_lineage_of_a_patient_names_split_and_models(tiny_run):
     assert case.split in output
     assert "Model #" in output
     assert "has seen" in medimg_here("lineage", "--patient", "nobody", "--in", tiny_run.run.parent)[1]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ((), "metadata.sqlite: no such file, expected the store of ML Metadata that"),
+        (("--metadata", "other.sqlite"), "other.sqlite knows nothing of"),
+    ],
+)
+def test_lineage_never_takes_a_store_that_does_not_know_a_run_for_a_patient_whom_no_run_has_seen(tiny_run, tmp_path, monkeypatch, metadata, words):
+    from pipeline.store import open_store
+
+    monkeypatch.chdir(tmp_path)
+    open_store("other.sqlite")
+    (tmp_path / "runs" / "moved").mkdir(parents=True)
+    shutil.copy(tiny_run.run / "run.json", "runs/moved")
+    for question in (("runs/moved",), ("--patient", "D1-0001", "--in", "runs")):
+        with pytest.raises(UsageError, match=words):
+            medimg_here("lineage", *question, *metadata)
+    assert not (tmp_path / "runs/moved/metadata.sqlite").exists()
 
 
 def test_compare_puts_equal_figures_in_one_row(tiny_run):
