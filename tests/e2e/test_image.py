@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from medimg.datasets import find_data_set
 from tests.e2e.conftest import FLAGSHIP_PATIENTS, SMALL_FLAGSHIP
+from tests.e2e.test_readme import BLOCK, README
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BASE = "python:3.13-slim-trixie"
@@ -220,3 +222,15 @@ def test_what_goes_wrong_in_a_container_is_said_in_one_line(place, image, base, 
     assert answer.returncode == 1
     (line,) = answer.stderr.splitlines()
     assert words in line
+
+
+def test_the_rehearsal_of_the_readme_runs_as_written_to_a_pushed_and_blessed_model(image, tmp_path):
+    find_data_set("cmmd").write_phantom(tmp_path / "data", cases=160, seed=0)
+    (block,) = (one["body"] for one in BLOCK.finditer(README.read_text()) if "medimg run-spec" in one["body"])
+    script = block.replace("REGISTRY/medimg:0.1.0", image)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
+    answer = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert answer.stdout.splitlines()[-1] == "BLESSED"
+    (pushed,) = (tmp_path / "state/cmmd-demo/models").iterdir()
+    assert (pushed / "saved_model.pb").is_file()
