@@ -10,7 +10,7 @@ help: ## what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: ## everything for developing, into .venv
-	@setup/install.sh core volumes idc dev
+	@setup/install.sh core volumes idc share dev
 
 demo: ## phantom mammograms in, a report out: five minutes, no account, no GPU
 	@setup/install.sh core

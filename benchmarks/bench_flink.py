@@ -1,9 +1,10 @@
-"""CaseExampleGen on a Flink session cluster: two hosts against one, the start-up of the workers apart, and a worker's memory at 100 and 1,000 images.
+"""CaseExampleGen on a Flink session cluster: two hosts against one, start-up apart; a worker's memory; the same bytes from every engine.
 
     python benchmarks/bench_flink.py [--data DIR] [--rounds 3] [--images 1000] [--write]
 
-DIR is a CMMD tree of full-size images; without it one is drawn (4.4 MB and about half a second an image). Each host is a network namespace
-with a TaskManager and a worker pool of its own; all of them share the cores of this machine. Needs root, Java and Maven; says so where it cannot run.
+DIR is a CMMD tree of full-size images; without it one is drawn (4.4 MB and about half a second an image). Each working host is a network
+namespace with a TaskManager and a worker pool, and both of these share one core, which no other host has; JobManager, job server and this process
+run on any core. Needs root, Java and Maven, and a core for each of the two hosts; says so where it cannot run.
 """
 
 from __future__ import annotations
@@ -16,13 +17,24 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+import apache_beam as beam
+from apache_beam.runners.runner import PipelineState
+
+from components.case_example_gen.executor import WriteShard, plan_shards
 from kubeflow.flink.hosts import name_of
-from kubeflow.flink.local import Flink, fetch_jars, session_cluster
+from kubeflow.flink.local import REPOSITORY, fetch_jars, free_port, running, session_cluster, wait_for
 from medimg.cases import Case
+from medimg.catalogue.build import build_catalogue
+from medimg.catalogue.split import SplitSettings
+from medimg.catalogue.tables import catalogue_cases, read_catalogue
+from medimg.datasets import find_data_set
+from medimg.datasets.cmmd_phantom import write_phantom
 from medimg.errors import MedimgError
 from medimg.fingerprints import hash_tree
 from medimg.ingest import Ingest
@@ -30,32 +42,47 @@ from pipeline.beam import parse_beam
 
 INGEST = Ingest(image_size=(1024, 832), bits=8, channels=1, orientation="mammogram", crop="breast", fit="pad")
 CASES_PER_SHARD = 16
+LARGEST_BYTES = 2**25
+FEW = 100
+LOCAL = {
+    "Direct, 1 worker": ("--direct_num_workers=1",),
+    "Direct, 2 threads": ("--direct_num_workers=2",),
+    "Direct, 2 processes": ("--direct_num_workers=2", "--direct_running_mode=multi_processing"),
+}
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One job: seconds from its submission to its end, seconds of a job without a case, peak memory of each worker, hash of the output."""
+    """One job on a cluster of its own.
 
+    Attributes:
+        startup: seconds from its submission until the first worker begins the first shard: its imports are done then.
+        work: seconds from then on until the job has ended.
+        core_seconds: of `work`, how long each host has been on its core; what others do on this machine is not in it.
+        peaks_mb: memory of each host's worker.
+        output: hash of what was written.
+        load: of the machine before it.
+    """
+
+    hosts: int
     images: int
-    seconds: float
     startup: float
+    work: float
+    core_seconds: tuple[float, ...]
     peaks_mb: tuple[float, ...]
     output: str
     load: float
 
-    @property
-    def work(self) -> float:
-        """Seconds without the start-up of the workers."""
-        return self.seconds - self.startup
+    def __str__(self) -> str:
+        cores, peaks = (", ".join(f"{value:.0f}" for value in values) for values in (self.core_seconds, self.peaks_mb))
+        return (
+            f"{self.hosts} host{'s' * (self.hosts > 1)}, {self.images} images: start-up {self.startup:.1f} s, work {self.work:.1f} s, of which "
+            f"on each core {cores} s; peak of each worker {peaks} MB; load of the machine before it {self.load:.1f}"
+        )
 
 
 def choose_cases(data: Path, catalogue: Path, images: int) -> list[Case]:
     """Cases with at least so many images together."""
-    from medimg.catalogue.build import build_catalogue
-    from medimg.catalogue.split import SplitSettings
-    from medimg.catalogue.tables import catalogue_cases, read_catalogue
-    from medimg.datasets import find_data_set
-
     if not (catalogue / "cases.parquet").exists():
         build_catalogue(find_data_set("cmmd"), data_root=data, to=catalogue, split=SplitSettings(), index_path=catalogue / "index.parquet")
     tables = read_catalogue(catalogue)
@@ -67,51 +94,127 @@ def choose_cases(data: Path, catalogue: Path, images: int) -> list[Case]:
     return chosen
 
 
-def run_job(flink: Flink, cases: list[Case], data: Path, to: Path) -> float:
-    """Writes the cases as CaseExampleGen does; seconds. Without cases, as many empty shards as there are workers."""
-    import apache_beam as beam
-
-    from components.case_example_gen import executor
-
-    to.mkdir(parents=True)
-    shards = list(executor.plan_shards("train", cases, str(to), CASES_PER_SHARD)) if cases else []
-    shards = shards or [executor.Shard("train", str(to / "Split-train" / f"empty-{number}"), ()) for number in range(len(flink.hosts))]
-    started = time.perf_counter()
-    with beam.Pipeline(argv=list(parse_beam(flink.beam, flink.arguments))) as pipeline:
-        _ = pipeline | beam.Create(shards) | beam.Reshuffle() | beam.ParDo(executor.WriteShard(str(data), INGEST, 2**25))
-    return time.perf_counter() - started
+def run_job(flags: Sequence[str], cases: Sequence[Case], data: Path, to: Path, watch: Callable[[], None] = lambda: None) -> None:
+    """Writes the cases as CaseExampleGen does, calling `watch` now and then while an engine outside this process works."""
+    to.mkdir()
+    pipeline = beam.Pipeline(argv=list(flags))
+    shards = list(plan_shards("train", list(cases), str(to), CASES_PER_SHARD))
+    _ = pipeline | beam.Create(shards) | beam.Reshuffle() | beam.ParDo(WriteShard(str(data), INGEST, LARGEST_BYTES))
+    result = pipeline.run()
+    while not PipelineState.is_terminal(result.state):
+        watch()
+        time.sleep(0.2)
+    result.wait_until_finish()
 
 
-def read_peaks(flink: Flink) -> tuple[float, ...]:
-    """Peak memory of the newest Python worker on each host, in MB; they live on for half a minute after a job."""
-    peaks = []
-    for host in flink.hosts:
-        processes = subprocess.run(["ip", "netns", "pids", name_of(host)], capture_output=True, text=True, check=True).stdout.split()
-        workers = [int(number) for number in processes if b"SdkHarness" in Path(f"/proc/{number}/cmdline").read_bytes()]
-        status = Path(f"/proc/{max(workers)}/status").read_text()
-        peaks.append(next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")))
-    return tuple(peaks)
+def processes_of(host: int) -> list[Path]:
+    """What runs on a host, as folders of /proc."""
+    listed = subprocess.run(["ip", "netns", "pids", name_of(host)], capture_output=True, text=True, check=True)
+    return [Path("/proc", number) for number in listed.stdout.split()]
 
 
-def measure(cases: list[Case], data: Path, *, workers: int) -> Measure:
-    """On a cluster of its own: a job without cases, then the work."""
+def read_core_seconds(host: int) -> float:
+    """Seconds that a host's processes, and those that have ended since, have been on a core."""
+    ticks = 0
+    for process in processes_of(host):
+        with suppress(FileNotFoundError, ProcessLookupError):  # It may have ended since.
+            ticks += sum(int(word) for word in (process / "stat").read_text().rpartition(")")[2].split()[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def read_peaks(host: int) -> Iterator[float]:
+    """Peak memory so far of each Python worker on a host, in MB."""
+    for process in processes_of(host):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if b"SdkHarness" in (process / "cmdline").read_bytes():
+                yield from (int(line.split()[1]) / 1024 for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM"))
+
+
+class Watch:
+    """Looks at the hosts while a job runs: how much memory the workers take, and when the first of them begins to write."""
+
+    def __init__(self, hosts: Sequence[int], to: Path) -> None:
+        self.peaks = dict.fromkeys(hosts, 0.0)
+        self.begun: float | None = None
+        self.core_seconds: list[float] = []
+        self._to = to
+
+    def __call__(self) -> None:
+        self.peaks = {host: max([peak, *read_peaks(host)]) for host, peak in self.peaks.items()}
+        if self.begun is None and any(self._to.iterdir()):
+            self.begun = time.perf_counter()
+            self.core_seconds = [read_core_seconds(host) for host in self.peaks]
+
+
+def measure(cases: Sequence[Case], data: Path, *, hosts: int) -> Measure:
+    """One job on a cluster of its own."""
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
-        with session_cluster(work, workers=workers) as flink:
-            startup = run_job(flink, [], data, work / "empty")
-            seconds = run_job(flink, cases, data, work / "examples")
-            peaks = read_peaks(flink)
-        return Measure(sum(len(case.images) for case in cases), seconds, startup, peaks, hash_tree(work / "examples"), load)
+        to = Path(folder, "examples")
+        with session_cluster(Path(folder), workers=hosts, own_core=True) as flink:
+            watch, submitted = Watch(flink.hosts, to), time.perf_counter()
+            run_job(parse_beam(flink.beam, flink.arguments), cases, data, to, watch)
+            ended, core_seconds = time.perf_counter(), [read_core_seconds(host) for host in flink.hosts]
+        assert watch.begun is not None
+        return Measure(
+            hosts=hosts,
+            images=sum(len(case.images) for case in cases),
+            startup=watch.begun - submitted,
+            work=ended - watch.begun,
+            core_seconds=tuple(after - before for before, after in zip(watch.core_seconds, core_seconds, strict=True)),
+            peaks_mb=tuple(watch.peaks.values()),
+            output=hash_tree(to),
+            load=load,
+        )
 
 
-def describe(name: str, one: Measure) -> str:
-    """One measurement as a line."""
-    peaks = ", ".join(f"{peak:.0f}" for peak in one.peaks_mb)
-    return (
-        f"{name}: {one.seconds:.1f} s, of which start-up {one.startup:.1f} s; {one.images} images; peak of each worker {peaks} MB; "
-        f"load before it {one.load:.1f}"
-    )
+@contextmanager
+def portable(work: Path) -> Iterator[tuple[str, ...]]:
+    """Flags for Beam's own job service in Python, with a worker pool."""
+    job_port, pool_port = free_port(), free_port()
+    command = [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main", "--port", str(job_port)]
+    log = work / "job-service.log"
+    with (
+        running("worker-pool", "worker-pool", work=work, PORT=str(pool_port)) as pool,
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, cwd=REPOSITORY) as service,
+    ):
+        try:
+            wait_for("localhost", pool_port, pool, log=work / "worker-pool.log")
+            wait_for("localhost", job_port, service, log=log)
+            yield parse_beam(f"portable://localhost:{job_port}", [f"--environment_config=localhost:{pool_port}"])
+        finally:
+            service.kill()
+
+
+def hash_elsewhere(cases: Sequence[Case], data: Path) -> dict[str, str]:
+    """Hash of what the engines other than Flink write, by the engine's name."""
+    hashes = {}
+    with tempfile.TemporaryDirectory() as folder, portable(Path(folder)) as portable_flags:
+        engines = {**{name: parse_beam("local", arguments) for name, arguments in LOCAL.items()}, "portable job service": portable_flags}
+        for number, (name, flags) in enumerate(engines.items()):
+            to = Path(folder, str(number))
+            run_job(flags, cases, data, to)
+            hashes[name] = hash_tree(to)
+    return hashes
+
+
+def summarize(rounds: Sequence[tuple[Measure, Measure]], few: Measure, elsewhere: dict[str, str]) -> list[str]:
+    """The ratios with their spread, what was compared, and the measurements that they come from. Each round is one host, then two."""
+    ratios = {
+        "speed, two hosts / one, start-up apart (goal >= 1.5)": [one.work / two.work for one, two in rounds],
+        "speed, two hosts / one, start-up included": [(one.startup + one.work) / (two.startup + two.work) for one, two in rounds],
+        "seconds on a core, one host / the busier of two, start-up apart": [max(one.core_seconds) / max(two.core_seconds) for one, two in rounds],
+        f"peak memory of a worker, {rounds[0][1].images} images / {few.images}": [max(two.peaks_mb) / max(few.peaks_mb) for _, two in rounds],
+    }
+    hashes = {one.output for pair in rounds for one in pair} | set(elsewhere.values())
+    return [
+        *(f"{name}: median {statistics.median(values):.2f} (min {min(values):.2f}, max {max(values):.2f})" for name, values in ratios.items()),
+        f"output of {', '.join(elsewhere)}, Flink with one host and with two ({2 * len(rounds)} jobs), {rounds[0][0].images} images each: "
+        f"{len(hashes)} hash{'es' * (len(hashes) > 1)} (goal 1)",
+        *(f"round {number}, {one}" for number, pair in enumerate(rounds, start=1) for one in pair),
+        str(few),
+    ]
 
 
 def main() -> None:
@@ -123,47 +226,34 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    try:
-        fetch_jars("job-server", "cluster")
-        with session_cluster(Path(tempfile.mkdtemp()), workers=1):
-            pass
-    except MedimgError as reason:
-        print(f"skipped: {reason}")
-        return
-    if not options.data:
-        from medimg.datasets.cmmd_phantom import write_phantom
-
-        options.data = Path(tempfile.mkdtemp()) / "data"
-        write_phantom(options.data, cases=options.images // 2, seed=0, rows=2294, columns=1914)
-    catalogue = options.catalogue or Path(tempfile.mkdtemp()) / "catalogue"
-    cases = choose_cases(options.data, catalogue, options.images)
-    few = choose_cases(options.data, catalogue, 100)
-    rounds = []
-    for number in range(options.rounds):
-        rounds.append({workers: measure(cases, options.data, workers=workers) for workers in (1, 2)})
-        for workers, one in rounds[-1].items():
-            print(describe(f"round {number + 1}, {workers} host{'s' * (workers > 1)}", one), flush=True)
-    small = measure(few, options.data, workers=2)
-    print(describe("100 images, 2 hosts", small), flush=True)
-    hashes = {one.output for pair in rounds for one in pair.values()}
-    ratios = {
-        "speed, two hosts / one, start-up apart (goal >= 1.5)": [pair[1].work / pair[2].work for pair in rounds],
-        "speed, two hosts / one, start-up included": [pair[1].seconds / pair[2].seconds for pair in rounds],
-        f"peak memory of a worker, {options.images} images / 100": [max(pair[2].peaks_mb) / max(small.peaks_mb) for pair in rounds],
-    }
-    lines = [f"{name}: median {statistics.median(values):.2f} (min {min(values):.2f}, max {max(values):.2f})" for name, values in ratios.items()]
-    lines.append(f"output: {len(hashes)} hash{'es' * (len(hashes) > 1)} over {2 * options.rounds} jobs on one and two hosts")
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            fetch_jars("job-server", "cluster")
+            with session_cluster(Path(folder), own_core=True):
+                pass
+        except MedimgError as reason:
+            print(f"skipped: {reason}")
+            return
+        data = options.data or Path(folder, "data")
+        if not options.data:
+            write_phantom(data, cases=options.images // 2, seed=0, rows=2294, columns=1914)
+        catalogue = options.catalogue or Path(folder, "catalogue")
+        cases = choose_cases(data, catalogue, options.images)
+        elsewhere = hash_elsewhere(cases, data)
+        rounds = []
+        for _ in range(options.rounds):
+            rounds.append((measure(cases, data, hosts=1), measure(cases, data, hosts=2)))
+            print(*rounds[-1], sep="\n", flush=True)
+        few = measure(choose_cases(data, catalogue, FEW), data, hosts=2)
+    lines = summarize(rounds, few, elsewhere)
     print("\n".join(lines))
     if options.write:
-        lines += [describe(f"round {number + 1}, {workers} hosts", one) for number, pair in enumerate(rounds) for workers, one in pair.items()]
-        lines.append(describe("100 images, 2 hosts", small))
         today = datetime.now(timezone.utc)
-        setting = (
-            f"Python {platform.python_version()}, {os.cpu_count()} cores shared by all hosts, {options.rounds} interleaved rounds, ingest {INGEST}."
-        )
+        cores = f"{os.cpu_count()} cores, of which each working host has one (TaskManager, worker pool and worker)"
+        setting = f"Python {platform.python_version()}, {cores}, {options.rounds} interleaved rounds, ingest {INGEST}."
         text = f"# CaseExampleGen on Flink, {today:%Y-%m-%d}\n\n{setting}\n\n"
         (Path(__file__).parent / f"flink_{today:%Y%m%d}.md").write_text(text + "".join(f"- {line}\n" for line in lines))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,8 +1,8 @@
 """A config as a pipeline spec for Kubeflow Pipelines or Vertex AI: YAML, version 2.1.
 
 The DAG is the local one. TFX turns it into a spec; what TFX cannot say is added to the result: parameters with defaults, retries, resources, caching,
-the versions, and a second document with volumes, secrets and node selectors, which Kubeflow keeps apart as "platform". Vertex AI takes the same YAML
-as its template; it has no such document, and its buckets are mounted at /gcs.
+the versions, the task that takes fingerprints, and a second document with volumes, secrets and node selectors, which Kubeflow keeps apart as
+"platform". Vertex AI takes the same YAML as its template; it has no such document, and its buckets are mounted at /gcs.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from typing import Any, Literal, cast, get_args
 
 import yaml
 
+from kubeflow.fingerprints import FINGERPRINTS, add_fingerprints
 from kubeflow.spec import parse_parameters
 from kubeflow.uris import is_uri, to_local
-from kubeflow.versions import installed_versions
+from kubeflow.versions import installed_versions, list_extras
 from medimg.errors import UsageError, nearest
 from medimg.files import replace_file
 from pipeline.beam import parse_beam
@@ -34,8 +35,6 @@ Target = Literal["kfp", "vertex"]
 COMMAND = ("python", "-m", "kubeflow.entrypoint")
 # What a run is given; every component with an exec property of that name takes its value from it.
 PARAMETERS: Mapping[str, str | None] = {"data_root": None, "previous": ""}
-# Their cache key would need the content of the data root and of the pushed models, which nobody knows when the spec is compiled.
-NEVER_CACHED = ("CatalogueGen", "BaselineModel")
 SCHEMES = {"kfp": ("minio", "s3", "gs"), "vertex": ("gs",)}
 IMAGE = re.compile(r"(?P<host>[a-zA-Z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?")
 ROOT = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<bucket>[a-z0-9][a-z0-9._-]{1,61}[a-z0-9])(/[A-Za-z0-9._=+-]+)*/?")
@@ -47,7 +46,7 @@ class Request:
     """What is compiled, for where.
 
     Attributes:
-        images: `IMAGE` for all components and, as `Component=IMAGE`, for some.
+        images: `IMAGE` for all components; `extra=IMAGE` for those that need the extra, `Component=IMAGE` for one.
         root: URI under which the platform keeps the artifacts.
         parameters: `name=value`, the defaults of the pipeline's parameters.
         data: a copy of the data, or a part of it, for data sets whose classes and columns only the data tell.
@@ -86,7 +85,7 @@ def compile_config(config: RunConfig, request: Request) -> Documents:
         UsageError: a name, a parameter, a path or the deployment is not what the target takes, or only the data tell what the config needs.
     """
     expect_compiler()
-    default, images = parse_images(request.images)
+    given = parse_images(request.images)
     check_root(request.root, request.target)
     defaults = {**PARAMETERS, **parse_parameters(list(request.parameters), known=sorted(PARAMETERS))}
     state = find_state(config, request)
@@ -94,15 +93,16 @@ def compile_config(config: RunConfig, request: Request) -> Documents:
     from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
 
     dag = make_dag(config, request, state=state)
-    components = [component.id for component in dag.components]
-    expect_components("--image", images, components)
-    expect_components("deployment.components", config.deployment.components, components)
-    runner = KubeflowV2DagRunnerConfig(
-        default_image={**images, "default_image_path": default} if images else default, default_commands=list(COMMAND), use_pipeline_spec_2_1=True
-    )
+    components = [FINGERPRINTS, *(component.id for component in dag.components)]
+    expect_known("--image", given, [*components, *list_extras()], kind="component or extra")
+    expect_known("deployment.extra", [config.deployment.extra], list_extras(), kind="extra")
+    expect_known("deployment.components", config.deployment.components, components)
+    runner = KubeflowV2DagRunnerConfig(default_commands=list(COMMAND), use_pipeline_spec_2_1=True)
     pipeline = KubeflowV2DagRunner(runner).run(dag, write_out=False)["pipelineSpec"]
+    add_fingerprints(pipeline)
     for name in components:
-        complete_task(pipeline, name, resources=config.deployment.of(name), target=request.target)
+        image = choose_image(name, given, config.deployment)
+        complete_task(pipeline, name, image=image, resources=config.deployment.of(name), target=request.target)
     pipeline["root"]["inputDefinitions"] = {"parameters": {name: define_parameter(value) for name, value in defaults.items()}}
     pipeline["defaultPipelineRoot"] = request.root
     return Documents(pipeline, make_platform(config.deployment, components) if request.target == "kfp" else {})
@@ -142,20 +142,25 @@ def expect_compiler() -> None:
         raise UsageError("medimg compile needs the package kfp-pipeline-spec, which is not installed here: docker run IMAGE compile ... has it")
 
 
-def parse_images(texts: Iterable[str]) -> tuple[str, dict[str, str]]:
-    """The image of all components and those of single ones."""
-    default, images = "", {}
+def parse_images(texts: Iterable[str]) -> dict[str, str]:
+    """The images by component or extra; the one for all others is called ""."""
+    images = {}
     for text in texts:
-        component, _, image = text.rpartition("=")
+        name, _, image = text.rpartition("=")
         if not IMAGE.fullmatch(image):
             raise UsageError(f"--image {text}: {image!r} is no name of an image; expected HOST/NAME:TAG or NAME@sha256:DIGEST, lower case")
-        if component:
-            images[component] = image
-        else:
-            default = image
-    if not default:
-        raise UsageError("--image: expected one image for all components, beside those that are given as Component=IMAGE")
-    return default, images
+        images[name] = image
+    return images
+
+
+def choose_image(component: str, images: Mapping[str, str], deployment: Deployment) -> str:
+    """A component's own image, else that of the extra that it needs, else the one for all. Raises UsageError where there is none."""
+    extra = deployment.extra_of(component)
+    if image := images.get(component) or images.get(extra):
+        return image
+    if extra:
+        raise UsageError(f"--image: {component} needs an image with the extra {extra}, expected --image {extra}=IMAGE or {component}=IMAGE")
+    raise UsageError(f"--image: none for {component}, expected one image for all components, or {component}=IMAGE")
 
 
 def check_root(root: str, target: Target) -> None:
@@ -166,11 +171,11 @@ def check_root(root: str, target: Target) -> None:
         raise UsageError(f"--root {root}: expected {expected} for {target}")
 
 
-def expect_components(what: str, names: Iterable[str], components: list[str]) -> None:
-    """Raises UsageError for a name that is no component of the pipeline."""
+def expect_known(what: str, names: Iterable[str], known: list[str], *, kind: str = "component") -> None:
+    """Raises UsageError for a name that is not among the known ones; the empty one names nothing."""
     for name in names:
-        if name not in components:
-            raise UsageError(f"{what} {name}: no such component; {nearest(name, components)}")
+        if name and name not in known:
+            raise UsageError(f"{what} {name}: no such {kind}; {nearest(name, known)}")
 
 
 def find_state(config: RunConfig, request: Request) -> str:
@@ -226,13 +231,11 @@ def make_dag(config: RunConfig, request: Request, *, state: str) -> Any:
 
 def make_beam_flags(config: RunConfig, request: Request) -> tuple[str, ...]:
     """Beam's flags; in the pod itself as many workers as it has cores."""
-    cores = math.ceil(config.deployment.of("CaseExampleGen").cpu)
-    own = (f"--direct_num_workers={cores}",) if request.beam == "local" else ()
-    return parse_beam(request.beam, (*own, *request.beam_args))
+    return parse_beam(request.beam, request.beam_args, cores=math.ceil(config.deployment.of("CaseExampleGen").cpu))
 
 
-def complete_task(pipeline: dict[str, Any], name: str, *, resources: Resources, target: Target) -> None:
-    """Adds to a task what TFX leaves out: parameters, caching, retries, resources, and for our entrypoint name, versions and types of outputs."""
+def complete_task(pipeline: dict[str, Any], name: str, *, image: str, resources: Resources, target: Target) -> None:
+    """Adds what TFX leaves out: parameters, caching, retries, image, resources, and for our entrypoint name, versions and types of outputs."""
     task = pipeline["root"]["dag"]["tasks"][name]
     definitions = pipeline["components"][name]
     container = pipeline["deploymentSpec"]["executors"][definitions["executorLabel"]]["container"]
@@ -240,9 +243,11 @@ def complete_task(pipeline: dict[str, Any], name: str, *, resources: Resources, 
         # TFX's RuntimeParameter would come to the same, but loses the default.
         if parameter in task.get("inputs", {}).get("parameters", {}):
             task["inputs"]["parameters"][parameter] = {"componentInputParameter": parameter}
-    task["cachingOptions"] = {"enableCache": True} if resources.cache and name not in NEVER_CACHED else {}
+    # What looks at the data each time is what the others' cache keys rely on.
+    task["cachingOptions"] = {"enableCache": True} if resources.cache and name != FINGERPRINTS else {}
     if resources.retries:
         task["retryPolicy"] = {"maxRetryCount": resources.retries, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "600s"}
+    container["image"] = image
     container["resources"] = make_resources(name, resources, target)
     outputs = definitions.get("outputDefinitions", {})
     stamp = ["--component", name, "--compiled-with", installed_versions(), "--json_serialized_outputs_spec_args", json.dumps(outputs, sort_keys=True)]

@@ -11,9 +11,9 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from kubeflow.executor_input import NOTHING, LocalInput, localise
 from kubeflow.uris import local_root
@@ -21,28 +21,33 @@ from kubeflow.versions import check_versions
 from medimg.errors import MedimgError, one_line
 
 
-def parse_arguments(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The task's own arguments, and what is left for Beam. Those with underscores are TFX's."""
+def make_parser() -> argparse.ArgumentParser:
+    """What every task is given. The arguments with underscores are TFX's."""
     parser = argparse.ArgumentParser(prog="kubeflow.entrypoint", description=__doc__, allow_abbrev=False)
     parser.add_argument("--component", required=True)
     parser.add_argument("--compiled-with", required=True)
-    parser.add_argument("--executor_class_path", required=True)
     parser.add_argument("--json_serialized_invocation_args", required=True)
     parser.add_argument("--json_serialized_inputs_spec_args", default="{}")
     parser.add_argument("--json_serialized_outputs_spec_args", default="{}")
+    return parser
+
+
+def parse_arguments(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments of a component's task, and what is left for Beam."""
+    parser = make_parser()
+    parser.add_argument("--executor_class_path", required=True)
     return parser.parse_known_args(list(arguments))
 
 
-def run_task(arguments: argparse.Namespace, beam_args: list[str]) -> None:
-    """Checks the versions, brings the launcher's message to this machine and executes the component."""
+def prepare(arguments: argparse.Namespace) -> LocalInput:
+    """Checks the versions and brings the launcher's message to this machine."""
     check_versions(arguments.compiled_with)
-    message = localise(
+    return localise(
         json.loads(arguments.json_serialized_invocation_args),
         inputs=json.loads(arguments.json_serialized_inputs_spec_args),
         outputs=json.loads(arguments.json_serialized_outputs_spec_args),
         root=local_root(),
     )
-    execute(message, arguments.executor_class_path, inputs_spec=arguments.json_serialized_inputs_spec_args, beam_args=beam_args)
 
 
 def execute(local: LocalInput, executor_class: str, *, inputs_spec: str, beam_args: list[str]) -> None:
@@ -106,21 +111,29 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[-1] if lines[0].startswith('Traceback') else lines[0]}"
 
 
-def main() -> None:
+def run_and_exit(component: str, work: Callable[[], None]) -> NoReturn:
     """Ends with 0, or 1 and one line that names the component."""
-    arguments, beam_args = parse_arguments(sys.argv[1:])
     code = 0
     try:
-        run_task(arguments, beam_args)
+        work()
     except Exception as error:
         if not isinstance(error, MedimgError):
             traceback.print_exc()
-        sys.stderr.write(f"error: {arguments.component}: {one_line(explain(error))}\n")
+        sys.stderr.write(f"error: {component}: {one_line(explain(error))}\n")
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
     # Beam's and TensorFlow's threads can crash an interpreter that ends in the ordinary way, after the work is done.
     os._exit(code)
+
+
+def main() -> None:
+    """Executes one component."""
+    arguments, beam_args = parse_arguments(sys.argv[1:])
+    inputs_spec = arguments.json_serialized_inputs_spec_args
+    run_and_exit(
+        arguments.component, lambda: execute(prepare(arguments), arguments.executor_class_path, inputs_spec=inputs_spec, beam_args=beam_args)
+    )
 
 
 if __name__ == "__main__":

@@ -54,8 +54,10 @@ def localise(message: Mapping[str, Any], *, inputs: Mapping[str, Any], outputs: 
                 artifact["type"] = declared
             remote, artifact["uri"] = artifact["uri"], to_local(artifact["uri"], root=root)
             uris[artifact["uri"]] = remote
-    if file := local.get("outputs", {}).get("outputFile"):
-        local["outputs"]["outputFile"] = to_local(file, root=root)
+    told = local.get("outputs", {})
+    for one in (told, *told.get("parameters", {}).values()):
+        if file := one.get("outputFile"):
+            one["outputFile"] = to_local(file, root=root)
     check_inputs(local, uris)
     make_outputs(local, uris)
     parameters = local.get("inputs", {}).get("parameterValues", {})

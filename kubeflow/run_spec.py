@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -24,25 +24,28 @@ from typing import Any, Protocol
 
 from rich.console import Console
 
+from kubeflow.executor_input import list_artifacts
 from kubeflow.spec import Spec, Task
 from kubeflow.uris import FOLDERS, ROOT_VARIABLE, SCHEMES, is_uri, to_local
 from medimg.errors import MedimgError, UsageError
 
-# Where the launcher expects the ExecutorOutput.
-LAUNCHER_OUTPUT = "/tmp/kfp_outputs/output_metadata.json"
+# Where the launcher expects the ExecutorOutput and the output parameters.
+LAUNCHER_OUTPUT = "/tmp/kfp_outputs"
 OUTPUT_FILE = "output_metadata.json"
 CONTAINER_USER = "12345"
 LAST_LINES = 3
+# What Python and container engines say where an image lacks our package, or Python.
+WITHOUT_US = ("No module named", "executable file not found")
 
 
 class Engine(Protocol):
     """How a task's command becomes a process on this machine."""
 
-    def output_file(self, task: Task) -> str:
-        """Path of the ExecutorOutput as the task sees it."""
+    def output_folder(self, task: Task) -> str:
+        """Where the launcher expects what is no artifact, as the task sees it."""
 
-    def command(self, task: Task, command: Sequence[str]) -> list[str]:
-        """What to start."""
+    def command(self, task: Task, command: Sequence[str], message: Mapping[str, Any]) -> list[str]:
+        """What to start; `message` is the ExecutorInput that stands in the command."""
 
     def environment(self) -> dict[str, str]:
         """The environment of what is started."""
@@ -74,10 +77,10 @@ class Subprocesses:
 
     home: Home
 
-    def output_file(self, task: Task) -> str:
-        return str(self.home.of(task) / OUTPUT_FILE)
+    def output_folder(self, task: Task) -> str:
+        return str(self.home.of(task))
 
-    def command(self, task: Task, command: Sequence[str]) -> list[str]:
+    def command(self, task: Task, command: Sequence[str], message: Mapping[str, Any]) -> list[str]:
         program, *arguments = command
         return [sys.executable if program == "python" else program, *arguments]
 
@@ -88,6 +91,8 @@ class Subprocesses:
 @dataclass(frozen=True)
 class Containers:
     """Runs tasks in their images, as strangers: no network, a read-only root, a user that the image does not know.
+
+    Of all artifacts a task sees its own alone: inputs that it cannot change, and an empty folder for its outputs.
 
     Attributes:
         program: docker or podman.
@@ -100,23 +105,34 @@ class Containers:
     volumes: Mapping[str, Path] = field(default_factory=dict)
     more: tuple[str, ...] = ()
 
-    def output_file(self, task: Task) -> str:
+    def output_folder(self, task: Task) -> str:
         return LAUNCHER_OUTPUT
 
-    def command(self, task: Task, command: Sequence[str]) -> list[str]:
+    def command(self, task: Task, command: Sequence[str], message: Mapping[str, Any]) -> list[str]:
         program, *arguments = command
-        binds = {f"/{folder}": self.home.artifacts / folder for folder in FOLDERS.values()}
-        binds |= {path: self.volumes[claim] for path, claim in task.mounts.items()}
-        binds[str(Path(LAUNCHER_OUTPUT).parent)] = self.home.of(task)
+        volumes = [f"{self.volumes[claim].resolve()}:{path}" for path, claim in task.mounts.items()]
+        volumes += [f"{self.home.of(task)}:{LAUNCHER_OUTPUT}", *self.mount_artifacts(message)]
         return [
             *(self.program, "run", "--rm", "--network", "none", "--read-only", "--user", f"{CONTAINER_USER}:{CONTAINER_USER}"),
             *("--cap-drop", "ALL", "--tmpfs", "/tmp", "--env", "HOME=/tmp", *self.more),
-            *(part for path, folder in binds.items() for part in ("--volume", f"{folder.resolve()}:{path}")),
+            *(part for volume in volumes for part in ("--volume", volume)),
             *("--entrypoint", program, task.image, *arguments),
         ]
 
     def environment(self) -> dict[str, str]:
         return dict(os.environ)
+
+    def mount_artifacts(self, message: Mapping[str, Any]) -> Iterator[str]:
+        """The inputs, read only, and the task's own folder for outputs: a task may remove and make an output's folder, which a mount cannot be."""
+        for _, artifact in list_artifacts(message, "inputs"):
+            yield f"{self.find_local(artifact['uri'])}:{to_local(artifact['uri'])}:ro"
+        for parent in {artifact["uri"].rpartition("/")[0] for _, artifact in list_artifacts(message, "outputs")}:
+            make_open(self.find_local(parent))
+            yield f"{self.find_local(parent)}:{to_local(parent)}"
+
+    def find_local(self, uri: str) -> Path:
+        """What stands for an artifact on this machine."""
+        return Path(to_local(uri, root=str(self.home.artifacts)))
 
 
 @dataclass
@@ -160,7 +176,10 @@ class SpecOutcome:
 
 @dataclass(frozen=True)
 class Execution:
-    """One execution of a spec: `folder` is the URI that its artifacts lie below, `outputs` what the finished tasks made."""
+    """One execution of a spec: `folder` is the URI that its artifacts lie below, `outputs` and `values` what the finished tasks made.
+
+    Both are by task and name: an artifact has `uri` and `metadata`, an output parameter is a text.
+    """
 
     spec: Spec
     engine: Engine
@@ -168,6 +187,7 @@ class Execution:
     parameters: Mapping[str, Any]
     folder: str
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    values: dict[str, dict[str, str]] = field(default_factory=dict)
     processes: Processes = field(default_factory=Processes)
 
 
@@ -252,7 +272,7 @@ def run_task(task: Task, execution: Execution) -> float:
     make_open(folder)
     message = build_input(task, execution)
     text = json.dumps(message)
-    command = execution.engine.command(task, [part.replace("{{$}}", text) for part in task.command])
+    command = execution.engine.command(task, [part.replace("{{$}}", text) for part in task.command], message)
     log = execution.home.log(task)
     try:
         code = execution.processes.run(command, log=log, environment=execution.engine.environment())
@@ -261,6 +281,7 @@ def run_task(task: Task, execution: Execution) -> float:
     if code:
         raise MedimgError(describe_failure(task, code, log))
     execution.outputs[task.name] = read_output(folder / OUTPUT_FILE, message)
+    execution.values[task.name] = read_values(folder, task)
     return time.monotonic() - started
 
 
@@ -269,14 +290,14 @@ def build_input(task: Task, execution: Execution) -> dict[str, Any]:
 
     A store that does not know TFX's types hands artifacts over without one or as `system.Artifact`; here they take turns.
     """
-    artifacts = {}
+    artifacts, folder = {}, execution.engine.output_folder(task)
     for number, (name, source) in enumerate(task.inputs.get("artifacts", {}).items()):
         origin = source["taskOutputArtifact"]
         made = execution.outputs[origin["producerTask"]][origin["outputArtifactKey"]]
         artifacts[name] = {"artifacts": [{**made, "type": {"schemaTitle": "system.Artifact"} if number % 2 else {}}]}
     return {
         "inputs": {
-            "parameterValues": {name: find_value(source, execution.parameters) for name, source in task.inputs.get("parameters", {}).items()},
+            "parameterValues": {name: find_value(source, execution) for name, source in task.inputs.get("parameters", {}).items()},
             "artifacts": artifacts,
         },
         "outputs": {
@@ -284,14 +305,19 @@ def build_input(task: Task, execution: Execution) -> dict[str, Any]:
                 name: {"artifacts": [{"uri": f"{execution.folder}/{task.name}/{name}", "type": definition["artifactType"], "metadata": {}}]}
                 for name, definition in task.definitions["output"].get("artifacts", {}).items()
             },
-            "outputFile": execution.engine.output_file(task),
+            "parameters": {name: {"outputFile": f"{folder}/{name}"} for name in task.definitions["output"].get("parameters", {})},
+            "outputFile": f"{folder}/{OUTPUT_FILE}",
         },
     }
 
 
-def find_value(source: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
-    """A task's parameter: a constant of the spec, or one of the pipeline's parameters."""
-    return parameters[source["componentInputParameter"]] if "componentInputParameter" in source else source["runtimeValue"]["constant"]
+def find_value(source: Mapping[str, Any], execution: Execution) -> Any:
+    """A task's parameter: a constant of the spec, one of the pipeline's parameters, or what another task found out."""
+    if "componentInputParameter" in source:
+        return execution.parameters[source["componentInputParameter"]]
+    if origin := source.get("taskOutputParameter"):
+        return execution.values[origin["producerTask"]][origin["outputParameterKey"]]
+    return source["runtimeValue"]["constant"]
 
 
 def read_output(file: Path, message: Mapping[str, Any]) -> dict[str, Any]:
@@ -304,15 +330,33 @@ def read_output(file: Path, message: Mapping[str, Any]) -> dict[str, Any]:
     return outputs
 
 
+def read_values(folder: Path, task: Task) -> dict[str, str]:
+    """The output parameters of a task. Raises MedimgError for one that it did not write."""
+    values = {}
+    for name in task.definitions["output"].get("parameters", {}):
+        if not (folder / name).is_file():
+            raise MedimgError(f"{task.name}: ended well and wrote no parameter {name}, expected the file {folder / name}")
+        values[name] = (folder / name).read_text()
+    return values
+
+
 def describe_failure(task: Task, code: int, log: Path) -> str:
     """Which task, how it ended, and its last lines; a line that our entrypoint wrote says it all."""
-    ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    ended = describe_end(code)
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     if lines and lines[-1].startswith(f"error: {task.name}: "):
         return f"{lines[-1].removeprefix('error: ')} ({ended})"
-    if lines and "No module named" in lines[-1]:
-        return f"{task.name}: {ended}: {lines[-1]}; {task.image} is no image of medimg-tfx"
+    if lacking := [line for line in lines[-LAST_LINES:] if any(words in line for words in WITHOUT_US)]:
+        return f"{task.name}: {ended}: {lacking[-1]}; {task.image} is no image of medimg-tfx"
     return f"{task.name}: {ended}; its last lines: {' | '.join(lines[-LAST_LINES:]) or 'none'} (the whole of it is in {log})"
+
+
+def describe_end(code: int) -> str:
+    """How a process ended. A container engine says 128 and the number of the signal for one that was killed."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    killed_by = [one.name for one in signal.Signals if one == code - 128]
+    return f"exit code {code}, killed by {killed_by[0]}" if killed_by else f"exit code {code}"
 
 
 def collect(execution: Execution) -> SpecOutcome:

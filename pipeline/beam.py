@@ -34,8 +34,10 @@ OWN_ERROR = re.compile(r"^medimg\.errors\.\w+: (.+?)(?: \[while running '.*'\])?
 EXPECTED = "expected local, dataflow, or flink://, spark:// or portable:// with HOST:PORT of Beam's job server"
 
 
-def parse_beam(engine: str = "local", arguments: Sequence[str] = ()) -> tuple[str, ...]:
+def parse_beam(engine: str = "local", arguments: Sequence[str] = (), *, cores: int | None = None) -> tuple[str, ...]:
     """Beam's flags for an engine, followed by `arguments`, of which each wins over a flag of the same name.
+
+    `cores` is of the machine that does the work if the engine is local; this one's if not given.
 
     Raises:
         UsageError: an engine or an address that cannot be read, Dataflow without the flags that it needs, or Beam's DaskRunner.
@@ -46,7 +48,7 @@ def parse_beam(engine: str = "local", arguments: Sequence[str] = ()) -> tuple[st
         if not argument.startswith("--"):
             raise UsageError(f"--beam-arg {argument}: expected a flag of Beam with its value, such as --beam-arg=--parallelism=4")
     if engine == "local":
-        return (*LOCAL, f"--direct_num_workers={os.cpu_count() or 1}", *arguments)
+        return (*LOCAL, f"--direct_num_workers={cores or os.cpu_count() or 1}", *arguments)
     if engine == "dataflow":
         missing = [f"--{name}" for name in NEEDED_BY_DATAFLOW if not any(argument.startswith(f"--{name}=") for argument in arguments)]
         if missing:

@@ -253,7 +253,9 @@ def lineage(
 @app.command("compile")
 def compile_spec(
     config: Annotated[str, typer.Argument(help="Name of a file in pipeline/configs/.", metavar="CONFIG")],
-    images: Annotated[list[str], typer.Option("--image", help="Of all components; Component=IMAGE of one. May be repeated.")],
+    images: Annotated[
+        list[str], typer.Option("--image", help="Of all components; extra=IMAGE where one is needed (gpu), Component=IMAGE of one. May be repeated.")
+    ],
     root: Annotated[str, typer.Option("--root", help="URI under which the platform keeps artifacts: minio://, s3:// or gs://.")],
     to: Annotated[Path, typer.Option("--to", help="The file to write, .yaml.")],
     target: Annotated[str, typer.Option("--target", help="kfp or vertex.")] = "kfp",

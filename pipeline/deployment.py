@@ -13,6 +13,8 @@ from pydantic import StringConstraints
 ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 MountPath = Annotated[str, StringConstraints(pattern=r"^/[^:\s]*[^:/\s]$")]
+# The extra of pyproject.toml with CUDA.
+GPU = "gpu"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Resources:
         gpu_type: Kubernetes' resource name, or for Vertex AI its own name such as NVIDIA_TESLA_T4.
         node_selector: labels that the node must have.
         retries: how often a failed task is tried again.
-        cache: reuse an earlier execution with equal inputs. CatalogueGen and BaselineModel are never cached on a cluster, whatever this says.
+        cache: reuse an earlier execution with equal inputs.
     """
 
     cpu: Annotated[float, Gt(0)] = 2.0
@@ -60,6 +62,8 @@ class Deployment:
     """Everything that only a cluster needs to know.
 
     Attributes:
+        extra: what the image of every component must have beside the core (a lock of `requirements/`), where the usual image lacks it. A component
+            with GPUs runs in the image of the extra `gpu`, which then must have both.
         default: what a component gets that `components` does not name.
         components: resources by component ("Trainer"), each complete.
         volumes: mounted in every task; one holds `state`, one usually the raw data.
@@ -68,6 +72,7 @@ class Deployment:
         service_account: of the whole run. Neither Kubeflow's nor Vertex AI's spec has a place for it: it is given when the run is created.
     """
 
+    extra: str = ""
     default: Resources = field(default_factory=Resources)
     components: Mapping[str, Resources] = field(default_factory=dict)
     volumes: tuple[Volume, ...] = (Volume("medimg-data", "/data"), Volume("medimg-state", "/state"))
@@ -78,3 +83,7 @@ class Deployment:
     def of(self, component: str) -> Resources:
         """What a component gets."""
         return self.components.get(component, self.default)
+
+    def extra_of(self, component: str) -> str:
+        """The extra by which the image of a component is chosen; empty where the usual one will do."""
+        return GPU if self.of(component).gpus else self.extra

@@ -85,7 +85,12 @@ class DescribeWorker(beam.DoFn):
         answer = {"host": socket.gethostname(), "data": os.access(self._data_root, os.R_OK | os.X_OK), **versions()}
         # Renamed, as all of a run's files are: the reader must not meet half of it.
         temporary = folder / f".worker-{number}-{uuid.uuid4().hex}"
-        temporary.write_text(json.dumps(answer))
+        try:
+            temporary.write_text(json.dumps(answer))
+        except OSError as error:
+            raise MedimgError(
+                f"worker {socket.gethostname()} cannot write to the run's folder {folder.parent} ({error.strerror}); expected one that all hosts may"
+            ) from None
         temporary.replace(folder / f"worker-{number}.json")
         yield number
 

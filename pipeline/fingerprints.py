@@ -54,12 +54,17 @@ def take_fingerprints(config: RunConfig, places: Places) -> Fingerprints:
     """
     return Fingerprints(
         data=data_fingerprint(find_data_set(config.data_set), data_root=Path(places.data_root), index_path=Path(places.index)),
-        previous=hash_file(Path(places.previous) / "cases.parquet") if places.previous else "",
+        previous=previous_fingerprint(places.previous),
         schema=hash_file(Path(places.schema)),
         baseline=baseline_fingerprint(Path(places.serving)),
         code=code_fingerprints(config),
         weights=weights_fingerprint(config.model.weights),
     )
+
+
+def previous_fingerprint(previous: str) -> str:
+    """Hash of an earlier catalogue's cases, which have the split that is kept; empty for none."""
+    return hash_file(Path(previous) / "cases.parquet") if previous else ""
 
 
 def weights_fingerprint(weights: str | None) -> str:

@@ -139,18 +139,18 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
     `metadata` is where the run's store is now, if not where `run.json` says.
     """
     from pipeline.lineage import latest_nodes, properties_of, walk_up
-    from pipeline.store import open_store, resolve_store
+    from pipeline.store import open_store
 
     console = console or Console()
     facts = read_run_file(run)
     if facts["state"] != "finished":
         raise UsageError(f"{run}: the run has not finished")
-    where = resolve_store(metadata) if metadata else facts["store"]
+    where = find_store(run, facts, metadata)
     with run_lock(run, console), store_lock(run, where, console):
         store = open_store(locate_store(run, where))
         nodes = latest_nodes(store, facts["pipeline"])
         if "Pusher" not in nodes:
-            raise UsageError(f"{locate_store(run, where)} knows nothing of {run}; expected the store that it was run with")
+            raise UsageError(explain_stranger(run, where))
         pushed = nodes["Pusher"].outputs["pushed_model"][0]
         steps = list(walk_up(store, pushed.id))
         names = {kind.id: kind.name.rsplit(".", 1)[-1] for kind in store.get_execution_types()}
@@ -167,6 +167,25 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
             )
             if origin := name_origin(properties_of(artifact)):
                 console.print(f"     data: {origin}", highlight=False, soft_wrap=True, markup=False)
+
+
+def find_store(run: Path, facts: Mapping[str, Any], metadata: str | None) -> str:
+    """The store to ask about a run, as `store_lock` and `locate_store` take it: `metadata`, or the one that its `run.json` (`facts`) names.
+
+    Raises:
+        UsageError: a SQLite file that is not there. Opening it would make an empty one, which has seen no patient.
+    """
+    from pipeline.store import parse_database, resolve_store
+
+    where = resolve_store(metadata) if metadata else facts["store"]
+    if not (parse_database(where) or Path(locate_store(run, where)).is_file()):
+        raise UsageError(f"{locate_store(run, where)}: no such file, expected the store of ML Metadata that {run} was run with")
+    return where
+
+
+def explain_stranger(run: Path, store: str) -> str:
+    """The line for a store that has not seen a finished run."""
+    return f"{locate_store(run, store)} knows nothing of {run}; expected the store that it was run with"
 
 
 def hash_values(values: dict[str, Any]) -> dict[str, str]:
@@ -202,7 +221,7 @@ def print_patient(patient: str, within: Path, *, metadata: str | None = None, co
     """
     from medimg.catalogue.tables import read_catalogue
     from pipeline.lineage import live_artifacts, walk_down
-    from pipeline.store import open_store, parse_database, resolve_store
+    from pipeline.store import open_store
 
     console = console or Console()
     runs = sorted(path.parent for path in within.rglob(RUN_FILE)) if within.is_dir() else []
@@ -213,12 +232,15 @@ def print_patient(patient: str, within: Path, *, metadata: str | None = None, co
         table.add_column(column, overflow="fold")
     for run in runs:
         facts = read_run_file(run)
-        where = resolve_store(metadata) if metadata else facts["store"]
-        if not (parse_database(where) or Path(locate_store(run, where)).exists()):
+        finished = facts["state"] == "finished"
+        if not finished and not (run / "artifacts" / "CatalogueGen").exists():
             continue
+        where = find_store(run, facts, metadata)
         with run_lock(run, console), store_lock(run, where, console):
             store = open_store(locate_store(run, where))
             catalogues = live_artifacts(store, "components.Catalogue", pipeline=facts["pipeline"])
+            if finished and not catalogues:
+                raise UsageError(explain_stranger(run, where))
             models = {model.id for model in live_artifacts(store, "Model", pipeline=facts["pipeline"])}
             models_of = {one.id: sorted(walk_down(store, [one.id]) & models) for one in catalogues}
         for artifact in catalogues:

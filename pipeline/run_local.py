@@ -311,8 +311,7 @@ def read_run_file(run: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((run / RUN_FILE).read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise UsageError(f"{run} is not a run: {RUN_FILE} cannot be read ({error.__class__.__name__})") from None
-    # A run of before the two were written has its own store.
-    return {"store": STORE_FILE, "pipeline": content["config"]["name"], **content}
+    return content
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv hold exactly what the locks name, and the command `medimg`. Usage: setup/install.sh [core] [volumes] [idc] [dev]
+# Makes .venv hold exactly what the locks name, and the command `medimg`. Usage: setup/install.sh [core] [volumes] [idc] [share] [dev]
 #
 # What was installed once stays: `make demo` after `make test` takes nothing away. With nothing to do it returns at once, without a network.
 # .venv/.medimg keeps a copy of each installed lock; a lock that differs from its copy is what there is to do.
@@ -47,16 +47,16 @@ install_locks() {
   "$UV" pip install --quiet --python .venv --no-deps --no-build-isolation --offline --editable . || stop "the project itself could not be installed (see above)"
   cp pyproject.toml "$INSTALLED/pyproject.toml"
   # The core last: without its copy nothing counts as installed.
-  for name in volumes idc dev core; do if [[ " $* " == *" $name "* ]]; then cp "$(lock_of "$name")" "$INSTALLED/$name.lock"; fi; done
+  for name in volumes idc share dev core; do if [[ " $* " == *" $name "* ]]; then cp "$(lock_of "$name")" "$INSTALLED/$name.lock"; fi; done
 }
 
 main() {
   local name wanted=(core)
-  for name in "$@"; do [[ " core volumes idc dev " == *" $name "* ]] || stop "there is no lock for '$name': expected core, volumes, idc or dev"; done
+  for name in "$@"; do [[ " core volumes idc share dev " == *" $name "* ]] || stop "there is no lock for '$name': expected core, volumes, idc, share or dev"; done
   choose_platform
   for name in "$@"; do [ -f "$(lock_of "$name")" ] || stop "'$name' is not to be had on platform $PLATFORM (README, Platforms)"; done
   venv_works "$PLATFORM" || { find_uv; make_venv; }
-  for name in volumes idc dev; do
+  for name in volumes idc share dev; do
     if [[ " $* " == *" $name "* ]] || [ -f "$INSTALLED/$name.lock" ]; then wanted+=("$name"); fi
   done
   if is_current "${wanted[@]}"; then return; fi

@@ -23,7 +23,7 @@ lock() {
   shift
   say "resolving $core"
   compile "${target[@]}" "$@" pyproject.toml "requirements/$platform.in" --output-file "$core"
-  for extra in volumes idc gpu dev; do
+  for extra in volumes idc share gpu dev; do
     say "resolving requirements/$platform-$extra.lock"
     .venv/bin/python setup/locks.py --list "$extra" | compile "${target[@]}" "$@" - --constraints "$core" --output-file "requirements/$platform-$extra.lock"
   done

@@ -8,8 +8,6 @@ and each start would compile anew.
 from __future__ import annotations
 
 import compileall
-import contextlib
-import io
 import os
 import py_compile
 import shutil
@@ -42,8 +40,7 @@ def holds_headers(folder: Path) -> bool:
 
 def compile_modules(root: Path) -> None:
     """Compiles every module; a file that is no Python (templates, Python 2) is left as it is, as pip leaves it."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        compileall.compile_dir(root, quiet=1, force=True, workers=0, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    compileall.compile_dir(root, quiet=2, force=True, workers=0, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 
 
 def measure(root: Path) -> int:

@@ -31,6 +31,18 @@ def inside(number: int) -> tuple[str, ...]:
     return "ip", "netns", "exec", name_of(number)
 
 
+def on_core(place: int) -> tuple[str, ...]:
+    """What a command begins with to have, with its children, one of the cores that this process may use, and no other.
+
+    Raises:
+        MedimgError: there are not so many.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if place >= len(cores):
+        raise MedimgError(f"host {place + 1} has no core of its own: this process may use {len(cores)}")
+    return "taskset", "--cpu-list", str(cores[place])
+
+
 @contextmanager
 def hosts(*numbers: int) -> Iterator[None]:
     """Hosts of these numbers (2 to 254) until the block ends. One such network per machine: what an earlier process left behind is taken away first.

@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kubeflow.flink.hosts import address_of, hosts, inside
+from kubeflow.flink.hosts import address_of, hosts, inside, on_core
 from medimg.errors import MedimgError
 
 SCRIPT = Path(__file__).with_name("flink.sh")
@@ -121,11 +121,14 @@ def embedded(work: Path, *, parallelism: int = 2) -> Iterator[Flink]:
 
 
 @contextmanager
-def session_cluster(work: Path, *, workers: int = 2) -> Iterator[Flink]:
+def session_cluster(work: Path, *, workers: int = 2, own_core: bool = False) -> Iterator[Flink]:
     """A session cluster: JobManager and job server on one host, and on each of the others a TaskManager with its worker pool.
 
+    Args:
+        own_core: each working host has one core of the machine, and not another one's; else all of them share all cores.
+
     Raises:
-        MedimgError: not root, no network namespaces, or a process that does not start.
+        MedimgError: not root, no network namespaces, fewer cores than hosts that need one, or a process that does not start.
     """
     head = address_of(2)
     with ExitStack() as stack:
@@ -134,7 +137,8 @@ def session_cluster(work: Path, *, workers: int = 2) -> Iterator[Flink]:
         processes: dict[str, subprocess.Popen[bytes]] = {}
 
         def start(name: str, host: int, *words: str, **variables: str) -> None:
-            processes[name] = stack.enter_context(running(name, *words, work=work, prefix=inside(host), **variables))
+            share = on_core(working.index(host)) if own_core and host in working else ()
+            processes[name] = stack.enter_context(running(name, *words, work=work, prefix=(*inside(host), *share), **variables))
 
         start("jobmanager", 2, "jobmanager", head)
         start("job-server", 2, "job-server", f"{head}:8081", JOB_HOST=head)
@@ -165,13 +169,14 @@ def main() -> None:
     """A session cluster until Ctrl-C."""
     parser = argparse.ArgumentParser(description="A Flink session cluster on this machine, each host a network namespace. Needs root.")
     parser.add_argument("--hosts", type=int, default=2, help="working hosts: a TaskManager and a worker pool each")
+    parser.add_argument("--own-core", action="store_true", help="one core of this machine for each working host")
     parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "medimg-flink", help="folder for logs")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Else it would end without taking the hosts away.
     try:
         fetch_jars("job-server", "cluster")
-        with session_cluster(options.work, workers=options.hosts) as flink:
+        with session_cluster(options.work, workers=options.hosts, own_core=options.own_core) as flink:
             print(f"logs in {options.work}; hand to medimg run: --beam {flink.beam} " + " ".join(f"--beam-arg={one}" for one in flink.arguments))
             signal.pause()
     except KeyboardInterrupt:

@@ -36,6 +36,17 @@ for path in sys.argv[1:]:
             json_format.ParseDict(config, kubernetes_executor_config_pb2.KubernetesExecutorConfig())
     print(loaded.pipeline_spec.pipeline_info.name, len(loaded.pipeline_spec.root.dag.tasks))
 """
+# Makes what Kubeflow's API takes of a recurring run; it knows every field and knows no other.
+MAKE_RECURRING_RUN = """
+import sys, yaml
+import kfp_server_api as api
+def make(kind, value):
+    if isinstance(value, dict) and hasattr(api, kind):
+        model = getattr(api, kind)(**value)
+        for name, one in value.items():
+            make(model.openapi_types[name], one)
+make("V2beta1RecurringRun", yaml.safe_load(open(sys.argv[1])))
+"""
 
 
 def compile_spec(name, *overrides, target="kfp", images=(IMAGE,), root="", **more):
@@ -87,10 +98,18 @@ def test_every_config_loads_in_kfps_own_parser(kfp_python, tmp_path):
             path = tmp_path / f"{name}_{target}.yaml"
             write_spec(compile_spec(name, target=target, data=data), path, config=load_config(name))
             paths.append(path)
-            expected.append(f"{load_config(name).name} 12")
+            expected.append(f"{load_config(name).name} 13")
     loaded = subprocess.run([kfp_python, "-c", LOAD, *paths], capture_output=True, text=True, timeout=120)
     assert loaded.returncode == 0, loaded.stderr
     assert loaded.stdout.splitlines() == expected
+
+
+@pytest.mark.parametrize(("misspelt", "code"), [("cron_schedule", 0), ("cron_scedule", 1)])
+def test_the_recurring_run_of_the_manifests_has_the_fields_of_kfps_own_api(kfp_python, tmp_path, misspelt, code):
+    text = (REPOSITORY / "kubeflow/manifests/recurring-run.yaml").read_text()
+    (tmp_path / "run.yaml").write_text(text.replace("cron_schedule", misspelt))
+    made = subprocess.run([kfp_python, "-c", MAKE_RECURRING_RUN, tmp_path / "run.yaml"], capture_output=True, text=True, timeout=120)
+    assert made.returncode == code, made.stderr
 
 
 def test_a_spec_read_back_has_its_tasks_parameters_and_volumes(demo, tmp_path):
@@ -109,14 +128,28 @@ def test_equal_input_gives_an_equal_spec(demo):
     assert compile_spec("cmmd_demo") == demo
 
 
-def test_what_depends_on_unknown_content_is_never_cached(demo):
+def test_only_what_looks_at_data_and_pushed_models_is_never_cached(demo):
     cached = {name for name, one in demo.pipeline["root"]["dag"]["tasks"].items() if one["cachingOptions"].get("enableCache")}
-    assert set(demo.pipeline["components"]) - cached == {"CatalogueGen", "BaselineModel"}
+    assert set(demo.pipeline["components"]) - cached == {"Fingerprints"}
+
+
+def test_the_catalogue_and_the_baseline_have_the_fingerprints_of_what_they_read_in_their_cache_key(demo):
+    for component, value in (("CatalogueGen", "data"), ("BaselineModel", "baseline")):
+        given = task(demo, component)["inputs"]["parameters"][value]
+        assert given == {"taskOutputParameter": {"producerTask": "Fingerprints", "outputParameterKey": value}}
+        assert "Fingerprints" in task(demo, component)["dependentTasks"]
+        for name, source in task(demo, component)["inputs"]["parameters"].items():
+            assert name in ("code", "split", value) or task(demo, "Fingerprints")["inputs"]["parameters"][name] == source
+
+
+def test_a_spec_does_not_depend_on_the_machine_that_compiles_it(demo, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert compile_spec("cmmd_demo") == demo
 
 
 def test_the_data_root_is_a_parameter_of_every_component_that_reads_it():
     documents = compile_spec("cmmd_demo", parameters=("data_root=/data/cmmd",))
-    for component in ("CatalogueGen", "CaseExampleGen"):
+    for component in ("Fingerprints", "CatalogueGen", "CaseExampleGen"):
         assert task(documents, component)["inputs"]["parameters"]["data_root"] == {"componentInputParameter": "data_root"}
     assert documents.pipeline["root"]["inputDefinitions"]["parameters"] == {
         "data_root": {"parameterType": "STRING", "defaultValue": "/data/cmmd", "isOptional": True},
@@ -129,7 +162,7 @@ def test_every_task_carries_its_name_the_versions_and_the_types_of_its_outputs(d
     from kubeflow.versions import installed_versions
 
     for name in demo.pipeline["components"]:
-        arguments, _ = parse_arguments(container(demo, name)["args"])
+        arguments, _ = parse_arguments(["--executor_class_path", "", *container(demo, name)["args"]])
         assert (arguments.component, arguments.compiled_with) == (name, installed_versions())
         assert json.loads(arguments.json_serialized_outputs_spec_args) == demo.pipeline["components"][name].get("outputDefinitions", {})
 
@@ -161,7 +194,7 @@ def test_a_component_gets_what_the_deployment_gives_it():
         "cmmd_demo",
         f"deployment.components={json.dumps({'Trainer': trainer})}",
         'deployment.secrets=[{"name": "archive", "key": "token", "variable": "ARCHIVE_TOKEN"}]',
-        images=(IMAGE, "Trainer=registry.example/medimg-gpu:0.1.0"),
+        images=(IMAGE, "gpu=registry.example/medimg-gpu:0.1.0", "Pusher=registry.example/medimg-own:0.1.0"),
     )
     assert container(documents, "Trainer")["resources"] == {
         "cpuLimit": 8.0,
@@ -169,13 +202,21 @@ def test_a_component_gets_what_the_deployment_gives_it():
         "accelerator": {"type": "nvidia.com/gpu", "count": "1"},
     }
     assert container(documents, "Trainer")["image"] == "registry.example/medimg-gpu:0.1.0"
-    assert container(documents, "Pusher")["image"] == IMAGE
+    assert container(documents, "Pusher")["image"] == "registry.example/medimg-own:0.1.0"
+    assert container(documents, "Evaluator")["image"] == IMAGE
     assert task(documents, "Trainer")["retryPolicy"]["maxRetryCount"] == 3
     assert task(documents, "Trainer")["cachingOptions"] == {}
     executors = documents.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert executors["Trainer_executor"]["nodeSelector"] == {"labels": {"pool": "gpu"}}
     assert "nodeSelector" not in executors["Pusher_executor"]
     assert executors["Pusher_executor"]["secretAsEnv"][0]["keyToEnv"] == [{"secretKey": "token", "envVar": "ARCHIVE_TOKEN"}]
+
+
+def test_a_config_that_needs_an_extra_runs_in_the_image_that_has_it():
+    documents = compile_spec("cmmd_demo", "deployment.extra=volumes", images=(IMAGE, "volumes=registry.example/medimg-volumes:0.1.0"))
+    images = {container(documents, name)["image"] for name in documents.pipeline["components"]}
+    assert images == {"registry.example/medimg-volumes:0.1.0"}
+    assert compile_spec("cmmd_demo", "deployment.extra=volumes", images=("volumes=registry.example/medimg-volumes:0.1.0",)) == documents
 
 
 def test_on_vertex_ai_state_lies_in_the_mounted_bucket_and_there_is_no_platform_document():
@@ -193,9 +234,13 @@ def test_the_deployment_is_no_part_of_the_experiment(demo):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"images": ()}, "--image: expected one image for all"),
+        ({"images": ()}, "--image: none for Fingerprints, expected one image for all components"),
+        ({"images": (f"Trainer={IMAGE}",)}, "--image: none for Fingerprints, expected one image for all components"),
+        ({"overrides": ["deployment.extra=volumes"]}, "needs an image with the extra volumes, expected --image volumes=IMAGE or Fingerprints=IMAGE"),
+        ({"overrides": ['deployment.components={"Trainer": {"gpus": 1}}']}, "--image: Trainer needs an image with the extra gpu"),
+        ({"overrides": ["deployment.extra=volume"]}, "deployment.extra volume: no such extra; did you mean 'volumes'"),
         ({"images": ("Registry/Image Name",)}, "is no name of an image"),
-        ({"images": (IMAGE, f"Trainr={IMAGE}")}, "--image Trainr: no such component; did you mean 'Trainer'"),
+        ({"images": (IMAGE, f"Trainr={IMAGE}")}, "--image Trainr: no such component or extra; did you mean 'Trainer'"),
         ({"root": "/data/artifacts"}, "expected minio://bucket/folder or s3://bucket/folder or gs://bucket/folder for kfp"),
         ({"root": "minio://bucket/a", "target": "vertex"}, "expected gs://bucket/folder for vertex"),
         ({"parameters": ("data_rot=/data",)}, "--parameter data_rot: no such parameter; did you mean 'data_root'"),
@@ -204,7 +249,10 @@ def test_the_deployment_is_no_part_of_the_experiment(demo):
         ({"overrides": ["deployment.state=/state"], "target": "vertex", "root": "gs://b"}, "--root gs://b: expected"),
         ({"overrides": ["deployment.state=/mnt"], "target": "vertex"}, "expected gs://bucket/folder, Vertex AI mounts no volumes"),
         ({"overrides": ['deployment.components={"Trainr": {}}']}, "deployment.components Trainr: no such component; did you mean 'Trainer'"),
-        ({"overrides": ['deployment.components={"Trainer": {"gpus": 1}}'], "target": "vertex"}, "gpu_type of Trainer is 'nvidia.com/gpu'"),
+        (
+            {"overrides": ['deployment.components={"Trainer": {"gpus": 1}}'], "target": "vertex", "images": (IMAGE, f"gpu={IMAGE}")},
+            "gpu_type of Trainer is 'nvidia.com/gpu'",
+        ),
         ({"overrides": ['deployment.components={"Trainer": {"node_selector": {"a": "b"}}}'], "target": "vertex"}, "Vertex AI has none"),
         ({"overrides": ['deployment.volumes=[{"claim": "Big_Disk", "path": "/state"}]']}, "deployment.volumes.0.claim: string should match"),
         ({"overrides": ['deployment.volumes=[{"claim": "a", "path": "state"}]']}, "deployment.volumes.0.path: string should match"),

@@ -23,6 +23,18 @@ TINY = (
     'evaluation.gates=[{"metric": "auc", "head": "malignancy", "lower_bound": -1.0}]',
 )
 
+# The flagship in small: its heads, slices, protocols and gates as they are, on images in which a lesion can still be seen.
+FLAGSHIP_PATIENTS = 120
+SMALL_FLAGSHIP = (
+    "split.ratios=0.5,0.2,0.3",
+    "ingest.image_size=96,80",
+    "model.image_size=96,80",
+    # Many steps: in a few dozen the averages of the batch normalisation are still those of the start, and the score is luck.
+    "training.epochs=8",
+    "training.batch_size=4",
+    "evaluation.resamples=200",
+)
+
 
 @dataclass(frozen=True)
 class TinyRun:

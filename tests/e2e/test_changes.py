@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import uuid
 
 import openpyxl
 import pandas as pd
@@ -46,7 +47,8 @@ def test_one_changed_line_of_the_schema_leaves_the_examples_alone(tiny_run, monk
 
     shutil.copytree(pipeline.schema.SCHEMAS, tmp_path / "schema")
     with (tmp_path / "schema" / "cmmd.pbtxt").open("a") as file:
-        file.write("\n# One more line.\n")
+        # Another one each time: the shared run is kept, and knows what an earlier session wrote here.
+        file.write(f"\n# One more line, {uuid.uuid4()}.\n")
     monkeypatch.setattr(pipeline.schema, "SCHEMAS", tmp_path / "schema")
     run_tiny(tiny_run.run, tiny_run.data)
     assert {"ImportSchemaGen", "StatisticsGen", "Transform"} <= completed(tiny_run.run)

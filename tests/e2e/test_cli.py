@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
+import shutil
 import sys
 
 import pytest
 from typer.testing import CliRunner
 
+from medimg.errors import UsageError
 from tests.e2e.conftest import TINY
 
 pytestmark = pytest.mark.e2e
@@ -15,10 +16,18 @@ pytestmark = pytest.mark.e2e
 OVERRIDES = [part for item in TINY for part in ("--set", item)]
 
 
-def medimg(*arguments):
-    """Runs the command in a process of its own, as the shell does."""
-    result = subprocess.run([sys.executable, "-m", "pipeline.cli", *map(str, arguments)], capture_output=True, text=True)
-    return result.returncode, result.stdout, result.stderr
+@pytest.fixture
+def medimg(capsys, monkeypatch):
+    """Runs the command as its entry point does, but in this process: a start takes seconds. Returns exit code and what stderr got."""
+    from pipeline.cli import main
+
+    def medimg(*arguments):
+        monkeypatch.setattr(sys, "argv", ["medimg", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        return left.value.code, capsys.readouterr().err
+
+    return medimg
 
 
 def medimg_here(*arguments):
@@ -48,9 +57,9 @@ def medimg_here(*arguments):
         (("run", "cmmd_demo", "--data", ".", "--to", "x", "--beam-arg", "--runner=DaskRunner"), "DaskRunner"),
     ],
 )
-def test_wrong_use_ends_with_exit_2_and_one_line(arguments, words, tmp_path, monkeypatch):
+def test_wrong_use_ends_with_exit_2_and_one_line(medimg, arguments, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, _, error = medimg(*arguments)
+    code, error = medimg(*arguments)
     assert code == 2
     assert words in error
     assert len(error.strip().splitlines()) == 1
@@ -84,6 +93,26 @@ def test_lineage_of_a_patient_names_split_and_models(tiny_run):
     assert case.split in output
     assert "Model #" in output
     assert "has seen" in medimg_here("lineage", "--patient", "nobody", "--in", tiny_run.run.parent)[1]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ((), "metadata.sqlite: no such file, expected the store of ML Metadata that"),
+        (("--metadata", "other.sqlite"), "other.sqlite knows nothing of"),
+    ],
+)
+def test_lineage_never_takes_a_store_that_does_not_know_a_run_for_a_patient_whom_no_run_has_seen(tiny_run, tmp_path, monkeypatch, metadata, words):
+    from pipeline.store import open_store
+
+    monkeypatch.chdir(tmp_path)
+    open_store("other.sqlite")
+    (tmp_path / "runs" / "moved").mkdir(parents=True)
+    shutil.copy(tiny_run.run / "run.json", "runs/moved")
+    for question in (("runs/moved",), ("--patient", "D1-0001", "--in", "runs")):
+        with pytest.raises(UsageError, match=words):
+            medimg_here("lineage", *question, *metadata)
+    assert not (tmp_path / "runs/moved/metadata.sqlite").exists()
 
 
 def test_compare_puts_equal_figures_in_one_row(tiny_run):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import apache_beam as beam
@@ -20,9 +20,9 @@ from medimg.fingerprints import hash_tree
 from pipeline.beam import parse_beam
 from pipeline.config import load_config
 from pipeline.engine import check_engine
-from pipeline.lineage import Node, latest_nodes, open_store
 from pipeline.run_local import run_config
 from tests.e2e.conftest import TINY
+from tests.e2e.runs import aucs_of, evaluation_of, examples_of, figures_of, output_of, score_of_age_50, statistics_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -40,17 +40,9 @@ def flink(tmp_path_factory) -> Iterator[Flink]:
         yield engine
 
 
-def nodes_of(run: Path) -> dict[str, Node]:
-    return latest_nodes(open_store(run / "metadata.sqlite"), CONFIG.name)
-
-
-def examples_of(run: Path) -> Path:
-    return Path(nodes_of(run)["CaseExampleGen"].outputs["examples"][0].uri)
-
-
 def write_examples(run: Path, data: Path, to: Path, *, flags: Sequence[str]) -> Path:
     """CaseExampleGen's work on the catalogue of a finished run."""
-    catalogue = read_catalogue(Path(nodes_of(run)["CatalogueGen"].outputs["catalogue"][0].uri))
+    catalogue = read_catalogue(output_of(run, "CatalogueGen", "catalogue"))
     splits = executor.plan_splits(catalogue, columns=list(CONFIG.columns), unlabelled=CONFIG.examples.unlabelled)
     shards = [shard for split, cases in splits.items() for shard in executor.plan_shards(split, cases, str(to), CONFIG.examples.cases_per_shard)]
     to.mkdir()
@@ -58,11 +50,6 @@ def write_examples(run: Path, data: Path, to: Path, *, flags: Sequence[str]) -> 
         work = executor.WriteShard(str(data), CONFIG.ingest, CONFIG.examples.largest_bytes)
         _ = pipeline | beam.Create(shards) | beam.Reshuffle() | beam.ParDo(work)
     return to
-
-
-def read_figures(run: Path) -> dict[tuple[str, ...], float | None]:
-    figures = json.loads((run / "report" / "metrics.json").read_text())
-    return {tuple(figure[name] for name in ("head", "name", "protocol", "level", "slice")): figure["value"] for figure in figures}
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +63,8 @@ def runs(tiny_run, flink, tmp_path_factory) -> tuple[Path, Path]:
 
 def test_flink_writes_the_same_bytes_as_one_and_two_local_workers(tiny_run, runs, tmp_path):
     direct, flink = runs
-    flags = [parse_beam("local", [f"--direct_num_workers={workers}"]) for workers in (1, 2)]
-    folders = [write_examples(direct, tiny_run.data, tmp_path / str(number), flags=one) for number, one in enumerate(flags)]
+    local = (["--direct_num_workers=1"], ["--direct_num_workers=2"], ["--direct_num_workers=2", "--direct_running_mode=multi_processing"])
+    folders = [write_examples(direct, tiny_run.data, tmp_path / str(number), flags=parse_beam("local", one)) for number, one in enumerate(local)]
     assert {hash_tree(folder) for folder in (examples_of(direct), examples_of(flink), *folders)} == {hash_tree(folders[0])}
 
 
@@ -94,42 +81,72 @@ def test_a_portable_job_server_writes_the_same_bytes(tiny_run, runs, flink, tmp_
 
 
 def test_statistics_and_transform_on_flink_are_those_of_the_local_runner(runs):
-    import tensorflow as tf
-    import tensorflow_data_validation as tfdv
-    import tensorflow_transform as tft
-
-    def statistics(run):
-        uri = nodes_of(run)["StatisticsGen"].outputs["statistics"][0].uri
-        features = tfdv.load_stats_binary(f"{uri}/Split-train/FeatureStats.pb").datasets[0].features
-        return {feature.path.step[0]: (feature.num_stats.mean, feature.string_stats.unique) for feature in features}
-
-    def score_of_age_50(run):
-        graph = tft.TFTransformOutput(nodes_of(run)["Transform"].outputs["transform_graph"][0].uri)
-        inputs = {"clinical_age_years": tf.sparse.from_dense([[50.0]])}
-        return graph.transform_features_layer()(inputs)["clinical_age_years"].numpy().tolist()[0]
-
     direct, flink = runs
-    assert statistics(flink) == statistics(direct)
+    assert statistics_of(flink) == statistics_of(direct)
     assert score_of_age_50(flink) == pytest.approx(score_of_age_50(direct), rel=1e-5)
 
 
 def test_the_evaluator_on_flink_measures_what_the_report_computes_without_beam(runs):
-    import tensorflow_model_analysis as tfma
-
-    uri = nodes_of(runs[1])["Evaluator"].outputs["evaluation"][0].uri
-    measured = tfma.load_eval_result(uri).get_metrics_for_all_slices(output_name="")[()]
-    figures = {key[1]: value for key, value in read_figures(runs[1]).items() if key[2] == "P1" and key[4] == "overall" and value is not None}
-    compared = {name: measured[f"cases/{name}"]["doubleValue"] for name in figures if f"cases/{name}" in measured}
+    measured = evaluation_of(runs[1])
+    figures = {key[1]: value for key, value in figures_of(runs[1]).items() if key[2] == "P1" and key[4] == "overall" and value is not None}
+    compared = {name: measured["()", f"cases/{name}"] for name in figures if ("()", f"cases/{name}") in measured}
     assert len(compared) >= 4
     assert compared == pytest.approx({name: figures[name] for name in compared}, abs=1e-6)
 
 
 def test_the_figures_on_flink_are_those_of_the_local_runner(runs):
-    on_flink, direct = read_figures(runs[1]), read_figures(runs[0])
-    assert on_flink.keys() == direct.keys()
+    direct, flink = runs
+    assert figures_of(flink).keys() == figures_of(direct).keys()
     # Training adds numbers up in another order each time, which may swap two of the 19 test cases.
-    overall = {key for key, value in direct.items() if key[1] == "auc" and key[4] == "overall" and value is not None}
-    assert {key: on_flink[key] for key in overall} == pytest.approx({key: direct[key] for key in overall}, abs=0.05)
+    assert aucs_of(flink) == pytest.approx(aucs_of(direct), abs=0.05)
+
+
+@contextmanager
+def pool(work: Path, *, prefix: tuple[str, ...] = (), **variables: str) -> Iterator[str]:
+    """A worker pool of its own; yields the flag that names it."""
+    port = free_port()
+    with running("other-pool", "worker-pool", work=work, prefix=prefix, PORT=str(port), **variables) as process:
+        wait_for("localhost", port, process, log=work / "other-pool.log")
+        yield f"--environment_config=localhost:{port}"
+
+
+def change_a_line(older: Path) -> None:
+    for package in ("medimg", "components", "pipeline"):
+        shutil.copytree(REPOSITORY / package, older / package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (older / "components/case_example_gen/executor.py").open("a") as source:
+        source.write("# A line that differs.\n")
+
+
+def install_another_beam(older: Path) -> None:
+    (older / "apache_beam-2.61.0.dist-info").mkdir(parents=True)
+    (older / "apache_beam-2.61.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: apache-beam\nVersion: 2.61.0\n")
+
+
+def leave_out_our_package(older: Path) -> None:
+    (older / "pipeline").mkdir(parents=True)
+    (older / "pipeline" / "__init__.py").touch()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (change_a_line, r"worker .* has code of CaseExampleGen \w+, expected \w+ as here"),
+        (install_another_beam, r"worker .* has apache-beam 2\.61\.0, expected \S+ as here"),
+        (leave_out_our_package, r"a worker lacks our package or has another version of it \(No module named 'pipeline\.engine'\)"),
+    ],
+)
+def test_a_worker_pool_of_another_version_is_refused_before_any_work(change, words, flink, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    change(tmp_path / "older")
+    with pool(tmp_path, PYTHONPATH=str(tmp_path / "older")) as flag, pytest.raises(MedimgError, match=words):
+        check_engine(parse_beam(flink.beam, [flag]), run=run, data_root=tmp_path)
+    assert list(run.iterdir()) == []
+
+
+def test_a_missing_worker_pool_is_named_before_any_work(flink, tmp_path):
+    with pytest.raises(MedimgError, match="looks for a pool at localhost:1"):
+        check_engine(parse_beam(flink.beam, ["--environment_config=localhost:1"]), run=tmp_path, data_root=tmp_path)
 
 
 def test_workers_that_do_not_reach_the_data_are_named_before_any_work(flink, tmp_path):
@@ -138,18 +155,20 @@ def test_workers_that_do_not_reach_the_data_are_named_before_any_work(flink, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_worker_pool_of_another_version_is_refused_before_any_work(flink, tmp_path):
-    for package in ("medimg", "components", "pipeline"):
-        shutil.copytree(REPOSITORY / package, tmp_path / "older" / package, ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "older/components/case_example_gen/executor.py").open("a") as source:
-        source.write("# A line that differs.\n")
-    port = free_port()
-    with running("older-pool", "worker-pool", work=tmp_path, PORT=str(port), PYTHONPATH=str(tmp_path / "older")) as pool:
-        wait_for("localhost", port, pool, log=tmp_path / "older-pool.log")
-        with pytest.raises(MedimgError, match=r"worker .* has code of CaseExampleGen \w+, expected \w+ as here"):
-            check_engine(parse_beam(flink.beam, [f"--environment_config=localhost:{port}"]), run=tmp_path, data_root=tmp_path)
-
-
-def test_a_missing_worker_pool_is_named_before_any_work(flink, tmp_path):
-    with pytest.raises(MedimgError, match="looks for a pool at localhost:1"):
-        check_engine(parse_beam(flink.beam, ["--environment_config=localhost:1"]), run=tmp_path, data_root=tmp_path)
+@pytest.mark.parametrize(
+    ("mount", "words"),
+    [
+        ('mount -t tmpfs none "$0"', r"worker .* does not reach the run's folder .*/run; expected one that all hosts share"),
+        ('mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"', r"worker .* cannot write to the run's folder .*/run \(Read-only file system\)"),
+    ],
+)
+def test_workers_that_do_not_reach_the_run_are_named_before_any_work(mount, words, flink, tmp_path):
+    unshare = ("unshare", "--map-root-user", "--mount")
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("a worker with mounts of its own needs unshare and the kernel's leave")
+    run = tmp_path / "run"
+    run.mkdir()
+    prefix = (*unshare, "sh", "-c", f'{mount} && exec "$@"', str(run))
+    with pool(tmp_path, prefix=prefix) as flag, pytest.raises(MedimgError, match=words):
+        check_engine(parse_beam(flink.beam, [flag]), run=run, data_root=tmp_path)
+    assert list(run.iterdir()) == []

@@ -1,12 +1,11 @@
-"""A whole run on a Flink session cluster of two hosts, of which one loses its TaskManager, or its worker pool, in the middle of CaseExampleGen.
+"""A whole run on a Flink session cluster of two hosts, of which one may lose its TaskManager, or its worker pool, in the middle of CaseExampleGen.
 
-The run either finishes or fails in one line; the next start finishes; either way the records and the figures are those of Beam's local runner.
+Such a run either finishes or fails in one line; the next start finishes; either way the records and the figures are those of Beam's local runner.
 Needs root, network namespaces, Java, Maven and some ten minutes a test: `make test TESTS="-m long tests/e2e/test_flink_hosts.py"`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -23,14 +22,19 @@ from medimg.datasets import find_data_set
 from medimg.errors import MedimgError
 from medimg.fingerprints import hash_tree
 from pipeline.config import load_config
-from pipeline.lineage import latest_nodes, open_store
 from pipeline.run_local import run_config
 from tests.e2e.conftest import TINY
+from tests.e2e.runs import aucs_of, evaluate_locally, evaluation_of, examples_of, score_of_age_50, statistics_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3600)]
 
 # Many small shards, so that some are left when the first is there; a clinical input, so that Transform has something to analyse.
 OVERRIDES = [*TINY, "model.clinical_inputs=age_years", "examples.cases_per_shard=1"]
+CONFIG = load_config("cmmd_demo", overrides=OVERRIDES)
+# As Flink calls them, one of each component that has Beam: CaseExampleGen, StatisticsGen, Transform, Evaluator.
+STEPS = ("Gather}", "GenerateStatistics[train]", "scale_to_z_score", "ComputeMetricsAndPlots")
+# Of an AUC: training adds numbers up in another order each time, which may swap two of the 19 test cases.
+ANOTHER_TRAINING = 0.05
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +53,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def direct(data, tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("direct") / "run"
-    run_config(load_config("cmmd_demo", overrides=OVERRIDES), data_root=data, to=run)
+    run_config(CONFIG, data_root=data, to=run)
     return run
 
 
@@ -57,21 +61,13 @@ def shards_of(run: Path) -> list[Path]:
     return sorted(run.glob("artifacts/CaseExampleGen/examples/*/Split-*/*"))
 
 
-def examples_of(run: Path) -> Path:
-    return Path(latest_nodes(open_store(run / "metadata.sqlite"), "cmmd-demo")["CaseExampleGen"].outputs["examples"][0].uri)
-
-
-def aucs_of(run: Path) -> dict[str, float]:
-    figures = json.loads((run / "report" / "metrics.json").read_text())
-    return {figure["protocol"]: figure["value"] for figure in figures if (figure["name"], figure["slice"]) == ("auc", "overall")}
-
-
 @contextmanager
-def started(run: Path, data: Path, flink: Flink) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "pipeline.cli", "run", "cmmd_demo", "--data", str(data), "--to", str(run), "--beam", flink.beam]
-    flags = [*(f"--beam-arg={one}" for one in flink.arguments), *(part for item in OVERRIDES for part in ("--set", item))]
+def started(run: Path, data: Path, flink: Flink | None = None) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "pipeline.cli", "run", "cmmd_demo", "--data", str(data), "--to", str(run)]
+    settings = [part for item in OVERRIDES for part in ("--set", item)]
+    engine = ["--beam", flink.beam, *(f"--beam-arg={one}" for one in flink.arguments)] if flink else []
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen([*command, *settings, *engine], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             yield process
         finally:
@@ -84,12 +80,31 @@ def wait_for_a_shard(run: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.01)
 
 
+def test_a_run_on_two_hosts_writes_and_measures_what_a_local_one_does(data, direct, tmp_path):
+    run, logs = tmp_path / "run", tmp_path / "logs"
+    logs.mkdir()
+    with session_cluster(logs) as flink, started(run, data, flink) as process:
+        output, error = process.communicate()
+    assert process.returncode == 0, (output, error)
+    for number in (1, 2):
+        worked = (logs / f"taskmanager-{number}.log").read_text()
+        assert [step for step in STEPS if step not in worked] == []
+    assert hash_tree(examples_of(run)) == hash_tree(examples_of(direct))
+    assert statistics_of(run) == statistics_of(direct)
+    assert score_of_age_50(run) == pytest.approx(score_of_age_50(direct), rel=1e-5)
+    assert aucs_of(run) == pytest.approx(aucs_of(direct), abs=ANOTHER_TRAINING)
+    # Free of that: the same model, measured once on the two hosts and once here.
+    on_hosts = evaluation_of(run)
+    assert len(on_hosts) > 100
+    assert evaluate_locally(run, tmp_path / "evaluation") == pytest.approx(on_hosts, abs=1e-6, nan_ok=True)
+
+
 @pytest.mark.parametrize("victim", ["taskmanager-1", "worker-pool-1"])
 def test_a_run_that_loses_a_part_of_its_cluster_ends_with_the_records_of_a_local_one(victim, data, direct, tmp_path):
-    run = tmp_path / "run"
+    run, logs = tmp_path / "run", tmp_path / "logs"
+    logs.mkdir()
     everything = len(list(examples_of(direct).glob("Split-*/*")))
-    (tmp_path / "one").mkdir()
-    with session_cluster(tmp_path / "one") as flink, started(run, data, flink) as process:
+    with session_cluster(logs) as flink, started(run, data, flink) as process:
         wait_for_a_shard(run, process)
         flink.kill(victim)
         there = len(shards_of(run))
@@ -104,9 +119,9 @@ def test_a_run_that_loses_a_part_of_its_cluster_ends_with_the_records_of_a_local
         told = [line for line in error.splitlines() if line.startswith("error: ")]
         assert len(told) == 1
         assert told[0].startswith("error: CaseExampleGen: ")
-    (tmp_path / "two").mkdir()
-    with session_cluster(tmp_path / "two") as flink, started(run, data, flink) as process:
+    # Without the cluster: the same command on Beam's local runner.
+    with started(run, data) as process:
         output, error = process.communicate()
     assert process.returncode == 0, (output, error)
     assert hash_tree(examples_of(run)) == hash_tree(examples_of(direct))
-    assert aucs_of(run) == pytest.approx(aucs_of(direct), abs=0.05)
+    assert aucs_of(run) == pytest.approx(aucs_of(direct), abs=ANOTHER_TRAINING)

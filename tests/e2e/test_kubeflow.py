@@ -1,4 +1,4 @@
-"""The deployment artefact itself: the demo's spec, compiled for a cluster, runs task by task to a pushed and blessed model."""
+"""The deployment artefact itself: the flagship's spec, compiled for a cluster, runs task by task to a pushed and blessed model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from medimg.datasets import find_data_set
-from tests.e2e.conftest import PATIENTS, TINY
+from tests.e2e.conftest import FLAGSHIP_PATIENTS, SMALL_FLAGSHIP
 
 pytest.importorskip("kfp.pipeline_spec", reason="the package kfp-pipeline-spec is not installed")
 pytestmark = pytest.mark.e2e
@@ -26,45 +26,66 @@ def run_spec(spec, to, *more):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with the demo's spec in small; its volume is the folder itself."""
+    """A folder with the flagship's spec in small; its volume is the folder itself."""
     from kubeflow.compile import Request, compile_config, write_spec
     from pipeline.config import load_config
 
     folder = tmp_path_factory.mktemp("kubeflow")
     volumes = json.dumps([{"claim": "medimg-state", "path": str(folder)}])
-    config = load_config("cmmd_demo", overrides=[*TINY, f"deployment.volumes={volumes}", f"deployment.state={folder}/state"])
-    write_spec(compile_config(config, Request(("registry.example/medimg:0.1.0",), ROOT)), folder / "demo.yaml", config=config)
+    config = load_config("cmmd_classification", overrides=[*SMALL_FLAGSHIP, f"deployment.volumes={volumes}", f"deployment.state={folder}/state"])
+    write_spec(compile_config(config, Request(("registry.example/medimg:0.1.0",), ROOT)), folder / "flagship.yaml", config=config)
     return folder
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_compiled_spec_runs_without_a_cluster_to_a_pushed_and_blessed_model(place):
-    find_data_set("cmmd").write_phantom(place / "data", cases=PATIENTS, seed=1)
-    result = run_spec(place / "demo.yaml", place / "run", "--parameter", f"data_root={place / 'data'}")
+    find_data_set("cmmd").write_phantom(place / "data", cases=FLAGSHIP_PATIENTS, seed=1)
+    result = run_spec(place / "flagship.yaml", place / "run", "--parameter", f"data_root={place / 'data'}")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1] == "BLESSED"
-    (pushed,) = (place / "state" / "cmmd-demo" / "models").iterdir()
+    (pushed,) = (place / "state" / "cmmd-classification" / "models").iterdir()
     assert (pushed / "saved_model.pb").is_file()
-    assert (place / "run" / "artifacts" / "minio" / "mlpipeline/v2/artifacts/cmmd-demo/1/ReportGen/report/report.html").is_file()
+    assert (place / "run" / "artifacts" / "minio" / "mlpipeline/v2/artifacts/cmmd-classification/1/ReportGen/report/report.html").is_file()
     outputs = list((place / "run" / "tasks").glob("*/output_metadata.json"))
     assert len(outputs) == 12
     uris = [
         artifact["uri"] for file in outputs for one in json.loads(file.read_text()).get("artifacts", {}).values() for artifact in one["artifacts"]
     ]
-    assert all(uri.startswith(f"{ROOT}/cmmd-demo/1/") for uri in uris)
+    assert all(uri.startswith(f"{ROOT}/cmmd-classification/1/") for uri in uris)
+    # Equal data would be found in Kubeflow's cache: what the first task told of them is what the catalogue says of itself.
+    catalogue = json.loads((place / "run/tasks/CatalogueGen/output_metadata.json").read_text())["artifacts"]["catalogue"]["artifacts"][0]
+    assert (place / "run/tasks/Fingerprints/data").read_text() == catalogue["metadata"]["content_hash"]
     # No path of a pod is left for other tasks, or people, to stumble over.
     assert not any("/artifacts/minio/" in file.read_text() for file in outputs)
 
 
 def test_a_spec_of_another_version_is_refused_in_one_line(place):
     other = place / "other.yaml"
-    other.write_text((place / "demo.yaml").read_text().replace("medimg=", "medimg=9."))
+    other.write_text((place / "flagship.yaml").read_text().replace("medimg=", "medimg=9."))
     result = run_spec(other, place / "refused", "--parameter", "data_root=/data")
     assert result.returncode == 1
     (line,) = result.stderr.splitlines()
     assert "this image has medimg=" in line
     assert "the spec was compiled with medimg=9." in line
+
+
+@pytest.mark.parametrize(
+    ("folder", "data_root", "words"),
+    [
+        ("absent/state", "/no/such/folder", "Fingerprints: /no/such/folder: no such folder, expected one with CMMD_clinicaldata_revision.xlsx"),
+        ("file/state", "/data", "Fingerprints: state {place}/file/state/cmmd-classification cannot be written by user "),
+    ],
+)
+def test_a_cluster_without_data_or_room_for_models_is_found_out_by_the_first_task(place, folder, data_root, words):
+    (place / "file").touch()
+    other = place / "other.yaml"
+    other.write_text((place / "flagship.yaml").read_text().replace(f"{place}/state", f"{place}/{folder}"))
+    result = run_spec(other, place / "refused", "--parameter", f"data_root={data_root}", "--workers", "1")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert words.format(place=place) in line
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(
@@ -76,7 +97,7 @@ def test_a_spec_of_another_version_is_refused_in_one_line(place):
     ],
 )
 def test_wrong_use_of_run_spec_ends_with_exit_2_and_one_line(place, more, words):
-    result = run_spec(place / "demo.yaml", place / "refused", *more)
+    result = run_spec(place / "flagship.yaml", place / "refused", *more)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert words in line

@@ -67,10 +67,10 @@ def test_a_run_killed_in_each_component_completes_with_the_same_records(run_copy
     assert record_set(run_copy.run) == record_set(tiny_run.run)
 
 
-def test_starts_at_once_say_that_they_wait_and_then_finish_one_after_the_other(run_copy):
-    # The first holder is this test: how long a real run holds the lock depends on how much of it is cached.
-    with FileLock(run_copy.run / LOCK_FILE):
-        processes = [start(run_copy.run, run_copy.data) for _ in range(2)]
+def test_starts_at_once_say_that_they_wait_and_then_finish_one_after_the_other(tiny_run):
+    # The first holder is this test: how long a real run holds the lock depends on how much of it is cached. Here it is all of it.
+    with FileLock(tiny_run.run / LOCK_FILE):
+        processes = [start(tiny_run.run, tiny_run.data) for _ in range(2)]
         for process in processes:
             assert "waiting for it to end" in process.stdout.readline()
     outputs = [process.communicate(timeout=600)[0] for process in processes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,8 @@ def test_touched_files_and_a_catalogue_built_anew_run_nothing_again(tiny_run):
 
 def test_another_training_setting_runs_the_trainer_and_what_follows(tiny_run):
     before = load_figures(tiny_run.run)
-    run_tiny(tiny_run.run, tiny_run.data, "training.epochs=1")
+    # Another one each time: the shared run is kept, and knows what an earlier session trained.
+    run_tiny(tiny_run.run, tiny_run.data, "training.epochs=1", f"training.seed={random.randrange(1, 10**6)}")
     states = node_states(tiny_run.run)
     assert {name for name, state in states.items() if state == "complete"} >= {"Trainer", "Evaluator", "ReportGen"}
     assert all(states[name] == "cached" for name in ("CatalogueGen", "CaseExampleGen", "StatisticsGen", "Transform"))

@@ -112,11 +112,32 @@ def test_blessing_report_and_pushed_model_are_what_the_tasks_wrote(tmp_path):
     assert (outcome.blessed, outcome.pushed, outcome.report) == (None, "", None)
 
 
+@pytest.mark.parametrize(("text", "ended"), [("'5'", None), ("None", "First: ended well and wrote no parameter count, expected the file")])
+def test_what_a_task_finds_out_is_a_parameter_of_those_after_it(tmp_path, text, ended):
+    find = f"import json, pathlib, sys; text = {text}; file = json.loads(sys.argv[1])['outputs']['parameters']['count']['outputFile']"
+    find += "; text and pathlib.Path(file).write_text(text)"
+    path = tmp_path / "spec.yaml"
+    write_spec(path, {"First": (find, ()), "Second": (WRITE, ("First",))})
+    pipeline, platform = yaml.safe_load_all(path.read_text())
+    pipeline["components"]["First"]["outputDefinitions"] = {"parameters": {"count": {"parameterType": "STRING"}}}
+    source = {"taskOutputParameter": {"producerTask": "First", "outputParameterKey": "count"}}
+    pipeline["root"]["dag"]["tasks"]["Second"]["inputs"] = {"parameters": {"count": source}}
+    path.write_text(yaml.safe_dump_all([pipeline, platform]))
+    if ended:
+        with pytest.raises(MedimgError, match=ended):
+            execute(read_spec(path), tmp_path)
+        return
+    execute(read_spec(path), tmp_path)
+    made = tmp_path / "run" / "artifacts" / "minio" / "bucket" / "root" / "tiny" / "1" / "Second" / "made" / "value"
+    assert json.loads(made.read_text())["parameterValues"] == {"count": "5"}
+
+
 @pytest.mark.parametrize(
     ("program", "words"),
     [
         ("print('one'); print('two'); raise SystemExit(7)", "Dies: exit code 7; its last lines: one | two (the whole of it is in "),
         ("import os; os.kill(os.getpid(), 9)", "Dies: killed by SIGKILL; its last lines: none"),
+        ("raise SystemExit(137)", "Dies: exit code 137, killed by SIGKILL; its last lines: none"),
         ("import sys; sys.exit('error: Dies: a.dcm: no pixels')", "Dies: a.dcm: no pixels (exit code 1)"),
         ("import runpy; runpy.run_module('kubeflow_absent')", "No module named kubeflow_absent; registry/medimg:1 is no image of medimg-tfx"),
     ],
@@ -177,16 +198,25 @@ def test_an_unknown_parameter_is_refused_with_the_nearest():
 def test_a_container_is_a_stranger_without_network_that_sees_only_its_mounts(tmp_path):
     spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ())}, mounts=[("medimg-data", "/data")])
     home = Home(tmp_path / "run")
+    message = {
+        "inputs": {"artifacts": {"from": {"artifacts": [{"uri": "minio://bucket/1/Before/made"}]}}},
+        "outputs": {"artifacts": {"made": {"artifacts": [{"uri": "s3://bucket/1/First/made"}]}}},
+    }
     engine = Containers(home, "docker", volumes={"medimg-data": tmp_path / "raw"}, more=("--memory", "8g"))
-    command = engine.command(spec.tasks["First"], ["python", "-m", "kubeflow.entrypoint", "{}"])
+    command = engine.command(spec.tasks["First"], ["python", "-m", "kubeflow.entrypoint", "{}"], message)
     assert command[:9] == ["docker", "run", "--rm", "--network", "none", "--read-only", "--user", "12345:12345", "--cap-drop"]
     assert command[-6:] == ["--entrypoint", "python", "registry/medimg:1", "-m", "kubeflow.entrypoint", "{}"]
     volumes = [command[place + 1] for place, part in enumerate(command) if part == "--volume"]
-    assert f"{tmp_path}/raw:/data" in volumes
-    assert f"{tmp_path}/run/artifacts/minio:/minio" in volumes
-    assert f"{tmp_path}/run/tasks/First:/tmp/kfp_outputs" in volumes
+    assert volumes == [
+        f"{tmp_path}/raw:/data",
+        f"{tmp_path}/run/tasks/First:/tmp/kfp_outputs",
+        f"{tmp_path}/run/artifacts/minio/bucket/1/Before/made:/minio/bucket/1/Before/made:ro",
+        f"{tmp_path}/run/artifacts/s3/bucket/1/First:/s3/bucket/1/First",
+    ]
+    # Whoever the container runs as: it can write there.
+    assert (tmp_path / "run/artifacts/s3/bucket/1/First").stat().st_mode & 0o777 == 0o777
     assert command[command.index("--memory") + 1] == "8g"
-    assert engine.output_file(spec.tasks["First"]) == "/tmp/kfp_outputs/output_metadata.json"
+    assert engine.output_folder(spec.tasks["First"]) == "/tmp/kfp_outputs"
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,13 @@
 """What a user reads when a component fails, and where a run keeps its metadata."""
 
 import errno
-import json
 
 import pytest
 
 from medimg.errors import UsageError
 from pipeline.beam import parse_beam
 from pipeline.config import load_config
-from pipeline.run_local import RUN_FILE, claim_directory, explain, locate_store, read_run_file
+from pipeline.run_local import claim_directory, explain, locate_store
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("query: database or disk is full query: INSERT")])
@@ -46,8 +45,3 @@ def test_a_run_of_its_own_moves_with_its_store(tmp_path):
     facts = claim_directory(tmp_path, load_config("cmmd_demo"))
     assert facts["pipeline"] == "cmmd-demo"
     assert locate_store(tmp_path, facts["store"]) == str(tmp_path / "metadata.sqlite")
-
-
-def test_a_run_of_before_stores_were_shared_is_read_as_one_with_its_own(tmp_path):
-    (tmp_path / RUN_FILE).write_text(json.dumps({"config": {"name": "cmmd-demo"}, "state": "finished"}))
-    assert (read_run_file(tmp_path)["store"], read_run_file(tmp_path)["pipeline"]) == ("metadata.sqlite", "cmmd-demo")
