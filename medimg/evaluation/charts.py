@@ -16,7 +16,9 @@ from matplotlib.figure import Figure as Canvas
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from medimg.evaluation.calibration import make_reliability_bins
+from medimg.evaluation.conformal import ConformalSets
 from medimg.evaluation.figures import Figure
+from medimg.evaluation.selective import make_risk_coverage
 
 POSITIVE, NEGATIVE, GUIDE = "#9a3412", "#1d4e89", "#6b7280"
 STYLE: Any = {  # The keys are literals to the types of newer versions of matplotlib, strings to those of older ones.
@@ -112,6 +114,47 @@ def draw_scores(name: str, labels: np.ndarray, scores: np.ndarray, *, classes: S
     counts = " and ".join(f"{int((labels == index).sum())} {classes[index]}" for index in (0, 1))
     title = f"Histogram of the probability of {classes[-1]} for {counts} cases"
     return draw(name, title=title, size=(4.2, 4.2), paint=paint)
+
+
+def draw_risk_coverage(name: str, labels: np.ndarray, probabilities: np.ndarray) -> str:
+    """Error rate among the most confident share of cases, with that of all cases as the guide.
+
+    Args:
+        labels: class index [N].
+        probabilities: [N, C].
+    """
+    curve = make_risk_coverage(labels, probabilities)
+
+    def paint(axes: Axes) -> None:
+        axes.axhline(curve.risk[-1], color=GUIDE, linestyle=":", linewidth=1)
+        axes.plot(curve.coverage, curve.risk, color=POSITIVE, linewidth=2, drawstyle="steps-post")
+        axes.set(xlabel="share of cases answered, most confident first", ylabel="share of wrong answers", xlim=(0, 1.02), ylim=(0, None))
+
+    halves = f"{curve.risk[np.searchsorted(curve.coverage, 0.5)]:.2f} of the more confident half, {curve.risk[-1]:.2f} of all {len(labels)} cases"
+    return draw(name, title=f"Share of wrong answers: {halves}; area {curve.area:.3f}", size=(4.2, 4.2), paint=paint)
+
+
+def draw_set_sizes(name: str, labels: np.ndarray, probabilities: np.ndarray, *, sets: ConformalSets) -> str:
+    """How many cases have a conformal set of each size, those whose set lacks the true class apart.
+
+    Args:
+        labels: class index [N].
+        probabilities: [N, C].
+    """
+    contains_NC = sets.contains(probabilities)
+    covered_N, size_N = contains_NC[np.arange(len(labels)), labels], contains_NC.sum(axis=1)
+    covered, missed = (np.bincount(size_N[chosen], minlength=contains_NC.shape[1] + 1) for chosen in (covered_N, ~covered_N))
+
+    def paint(axes: Axes) -> None:
+        sizes = np.arange(len(covered))
+        axes.bar(sizes, covered, color=NEGATIVE, alpha=0.55, label="holds the true class")
+        axes.bar(sizes, missed, bottom=covered, color="none", edgecolor=POSITIVE, hatch="///", label="does not")
+        axes.set_xticks(sizes)
+        axes.set(xlabel="classes in the set", ylabel="cases")
+        axes.legend(frameon=False, loc="upper center", ncols=2, bbox_to_anchor=(0.5, 1.15))
+
+    words = "; ".join(f"{covered[size] + missed[size]} with {size}, {missed[size]} of them without the true class" for size in range(len(covered)))
+    return draw(name, title=f"Cases by number of classes in their set for {sets.coverage:.0%}: {words}", size=(4.2, 4.2), paint=paint)
 
 
 def draw_forest(name: str, figures: Sequence[Figure]) -> str:

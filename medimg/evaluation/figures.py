@@ -16,8 +16,9 @@ import pandas as pd
 from medimg.errors import UsageError
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.intervals import CONFIDENCE, RESAMPLES, Interval, bootstrap_intervals
-from medimg.evaluation.metrics import evaluate, metrics_of
+from medimg.evaluation.metrics import Metric, metrics_of
 from medimg.evaluation.protocols import Protocol, clusters_of, find_gap, find_protocols, require, roll_up
+from medimg.evaluation.samples import make_sample
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,9 @@ def measure(
     return figures
 
 
-def undefined_figure(head: str, classes: Sequence[str], *, protocol: Protocol, split: str, note: str) -> Figure:
-    """Says why a protocol has no figures for a head, so that they are not just absent."""
-    name = next(iter(metrics_of(classes)))
+def undefined_figure(head: str, classes: Sequence[str], *, protocol: Protocol, split: str, note: str, name: str = "") -> Figure:
+    """Says why a protocol has no figures for a head, so that they are not just absent; stands for `name` or the head's first metric."""
+    name = name or next(iter(metrics_of(classes)))
     return Figure(name, head, OVERALL, protocol.name, protocol.level, split, 0, None, 0, math.nan, math.nan, math.nan, note)
 
 
@@ -114,20 +115,33 @@ def value_text(value: object) -> str:
     return f"{value:.0f}" if value.is_integer() else str(np.float32(value))
 
 
-def measure_slice(units: pd.DataFrame, *, where: tuple[str, str, Protocol, str], classes: Sequence[str], resamples: int, seed: int) -> list[Figure]:
-    """All metrics of one head on one slice; `where` is (head, slice, protocol, split)."""
+def measure_slice(
+    units: pd.DataFrame,
+    *,
+    where: tuple[str, str, Protocol, str],
+    classes: Sequence[str],
+    resamples: int,
+    seed: int,
+    metrics: Mapping[str, Metric] | None = None,
+) -> list[Figure]:
+    """All metrics of one head on one slice, or those given; `where` is (head, slice, protocol, split)."""
     head, slice_name, protocol, split = where
-    labels_N = units[f"label_{head}"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.int64)
-    probabilities_NC = units[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
-    values = evaluate(labels_N, probabilities_NC, classes=classes)
-    intervals = bootstrap_intervals(
-        labels_N, probabilities_NC, groups=clusters_of(units), metrics=metrics_of(classes), resamples=resamples, seed=seed
-    )
+    metrics = metrics or metrics_of(classes)
+    labels_N, probabilities_NC = read_units(units, head=head, classes=classes)
+    sample = make_sample(labels_N, probabilities_NC)
+    values = {name: float(metric(sample)[0]) for name, metric in metrics.items()}
+    intervals = bootstrap_intervals(labels_N, probabilities_NC, groups=clusters_of(units), metrics=metrics, resamples=resamples, seed=seed)
     positives = int((labels_N == 1).sum()) if len(classes) == 2 else None
     place = (head, slice_name, protocol.name, protocol.level, split, len(units), positives, units["group_id"].nunique())
     return [
         Figure(name, *place, value, intervals[name].low, intervals[name].high, describe(value, intervals[name])) for name, value in values.items()
     ]
+
+
+def read_units(units: pd.DataFrame, *, head: str, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Class index, int [N], and probabilities [N, C] of labelled rows."""
+    labels_N = units[f"label_{head}"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+    return labels_N, units[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
 
 
 def describe(value: float, interval: Interval) -> str:

@@ -1,0 +1,90 @@
+"""Selective prediction: what is gained when the model may leave the cases to a reader of which it is least sure. Axes as in samples.py."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy.special import xlog1py
+
+from medimg.evaluation.metrics import Metric, accuracy, macro_auc, tally_auc
+from medimg.evaluation.samples import THRESHOLD, Sample, Tally, divide, make_sample, make_tally
+
+COVERAGES = (0.8, 0.9)
+"""Shares of cases that are answered."""
+
+
+@dataclass(frozen=True)
+class RiskCoverage:
+    """Share of wrong answers among the most confident share of cases (El-Yaniv and Wiener 2010), for each different confidence.
+
+    Attributes:
+        coverage, risk: [U], coverage rising to 1.
+        area, excess: under the curve, and how much that is above the best order of the same answers; see `aurc` and `excess_aurc`.
+    """
+
+    coverage: np.ndarray
+    risk: np.ndarray
+    area: float
+    excess: float
+
+
+def make_risk_coverage(labels: np.ndarray, probabilities: np.ndarray) -> RiskCoverage:
+    """The curve of one set of cases; arguments as for `make_sample`."""
+    sample = make_sample(labels, probabilities)
+    tally = tally_errors(sample)
+    answered_U = (tally.true_positives + tally.false_positives)[0]
+    return RiskCoverage(answered_U / answered_U[-1:], risk(tally)[0], float(aurc(sample)[0]), float(excess_aurc(sample)[0]))
+
+
+def selective_metrics(classes: Sequence[str]) -> dict[str, Metric]:
+    """By name: area under the risk-coverage curve, its excess, and accuracy and AUC (the mean one of more than two classes) at each coverage."""
+    area = macro_auc if len(classes) > 2 else lambda sample: tally_auc(sample.positive)
+    metrics: dict[str, Metric] = {"aurc": aurc, "excess_aurc": excess_aurc}
+    for coverage in COVERAGES:
+        metrics[f"accuracy_at_coverage_{coverage:.0%}".rstrip("%")] = partial(on_confident, metric=accuracy, coverage=coverage)
+        metrics[f"auc_at_coverage_{coverage:.0%}".rstrip("%")] = partial(on_confident, metric=area, coverage=coverage)
+    return metrics
+
+
+def aurc(sample: Sample) -> np.ndarray:
+    """Area under the risk-coverage curve: mean over cases of the error rate among those at least as confident. 0 is best."""
+    tally = tally_errors(sample)
+    mass_RU = tally.positives + tally.negatives
+    return divide((mass_RU * np.nan_to_num(risk(tally))).sum(axis=1), mass_RU.sum(axis=1))
+
+
+def excess_aurc(sample: Sample) -> np.ndarray:
+    """`aurc` less that of an order with all wrong answers last, r + (1 - r) ln(1 - r) at error rate r (Geifman et al. 2019, arXiv 1805.08206)."""
+    error_R = 1 - accuracy(sample)
+    return aurc(sample) - (error_R + xlog1py(1 - error_R, -error_R))
+
+
+def on_confident(sample: Sample, *, metric: Metric, coverage: float) -> np.ndarray:
+    """A metric on the most confident share of each resample; cases as confident as the last one that fits count in part, all alike."""
+    tally = tally_errors(sample)
+    mass_RU = tally.positives + tally.negatives
+    room_RU = coverage * mass_RU.sum(axis=1, keepdims=True) - (mass_RU.cumsum(axis=1) - mass_RU)
+    kept_RU = np.nan_to_num(divide(np.clip(room_RU, 0, mass_RU), mass_RU))
+    index_N = np.searchsorted(-tally.scores, -confidence(sample))
+    return metric(dataclasses.replace(sample, weights=sample.weights * kept_RU[:, index_N]))
+
+
+def tally_errors(sample: Sample) -> Tally:
+    """Wrong answers (as positives) and right ones at each confidence."""
+    two_classes = sample.probabilities.shape[1] == 2
+    predicted_N = (sample.probabilities[:, 1] >= THRESHOLD).astype(int) if two_classes else sample.probabilities.argmax(axis=1)
+    return make_tally(predicted_N != sample.labels, confidence(sample), weights_RN=sample.weights)
+
+
+def confidence(sample: Sample) -> np.ndarray:
+    """Probability of the likeliest class, [N]; of two classes it orders cases as the entropy does."""
+    return np.asarray(sample.probabilities.max(axis=1))
+
+
+def risk(tally: Tally) -> np.ndarray:
+    """Error rate among the cases at least as confident, [R, U]; NaN where a resample has none."""
+    return divide(tally.true_positives, tally.true_positives + tally.false_positives)
