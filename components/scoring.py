@@ -1,36 +1,67 @@
-"""Scores Examples through a SavedModel's `serving_default` and returns the predictions table."""
+"""Scores Examples through a SavedModel's signatures and returns the predictions table."""
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pandas as pd
 import tensorflow as tf
+
+from components.signatures import FACTS_FILE
+from medimg.evaluation.uncertainty import add_uncertainty
 
 BATCH = 32
 IMAGE_PREFIX = "image_"
 
 
 def score_examples(model: Path, files: Sequence[str], *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """One row per case: ids, clinical columns and labels as in the Example, and `p_<head>_<class>` in [0, 1].
+    """One row per case: ids, clinical columns and labels as in the Example, the model's probabilities and what they say of its uncertainty.
+
+    The columns of medimg.evaluation.protocols (`p_`, and `v_` and `m<i>_` where the model has a signature `details`) and those of
+    medimg.evaluation.uncertainty.
 
     Args:
         model: folder of the SavedModel.
         files: TFRecord files, read in this order.
         heads: head to class names, in the order of the model's outputs.
     """
-    signature = tf.saved_model.load(str(model)).signatures["serving_default"]
-    rows: list[dict[str, Any]] = []
+    signatures = tf.saved_model.load(str(model)).signatures
+    score = signatures["details" if "details" in signatures else "serving_default"]
+    rows: list[dict[str, str | float]] = []
+    parts: dict[str, list[np.ndarray]] = defaultdict(list)
     for batch in tf.data.TFRecordDataset(list(files)).batch(BATCH):
-        outputs = {head: values.numpy() for head, values in signature(examples=batch).items()}
-        for position, serialized in enumerate(batch.numpy()):
-            row = dict(read_scalars(serialized))
-            for head, classes in heads.items():
-                row |= {f"p_{head}_{name}": float(outputs[head][position, index]) for index, name in enumerate(classes)}
-            rows.append(row)
-    return pd.DataFrame(rows).sort_values("case_id", ignore_index=True)
+        rows += [dict(read_scalars(serialized)) for serialized in batch.numpy()]
+        for name, values in score(examples=batch).items():
+            parts[name].append(values.numpy().astype(np.float64))
+    outputs = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    probabilities = pd.DataFrame(dict(name_outputs(outputs, heads=heads, roles=read_roles(model))))
+    table = pd.concat([pd.DataFrame(rows), probabilities], axis=1).sort_values("case_id", ignore_index=True)
+    return add_uncertainty(table, heads=heads)
+
+
+def read_roles(model: Path) -> list[str]:
+    """The views that the model looks at, in the order of its outputs."""
+    return list(json.loads((model / FACTS_FILE).read_text(encoding="utf-8"))["roles"])
+
+
+def name_outputs(outputs: Mapping[str, np.ndarray], *, heads: Mapping[str, Sequence[str]], roles: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Column and values [N] of each probability.
+
+    Args:
+        outputs: of `serving_default` or `details`, each over all cases.
+    """
+    for head, classes in heads.items():
+        for index, name in enumerate(classes):
+            yield f"p_{head}_{name}", outputs[head][:, index]
+            if f"v/{head}" in outputs:
+                yield from ((f"v_{head}_{name}_{role}", outputs[f"v/{head}"][:, view, index]) for view, role in enumerate(roles))
+            if f"m/{head}" in outputs:
+                samples_NK = outputs[f"m/{head}"][:, :, index]
+                yield from ((f"m{member}_{head}_{name}", values_N) for member, values_N in enumerate(samples_NK.T))
 
 
 def read_scalars(serialized: bytes) -> Iterator[tuple[str, str | float]]:

@@ -1,4 +1,6 @@
-"""The exported model: a tf.Module with the two signatures that TensorFlow Serving, TFMA and our own prediction call.
+"""The exported model: a tf.Module with the signatures that TensorFlow Serving, TFMA and our own prediction call.
+
+`details` stands beside `serving_default` because TFMA takes a model of one output by no name: further outputs would take that away.
 
 Not `model.save` and not `ExportArchive`: both fail with the layer that TensorFlow Transform makes.
 """
@@ -8,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from medimg.tasks import Task
 
+FACTS_FILE = "medimg.json"
+"""Beside the SavedModel: what its outputs mean."""
 EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
 
 
@@ -22,11 +25,11 @@ def raw_spec(transform_output: Any) -> dict[str, Any]:
 
 
 class Serving(tf.Module):
-    """Serialized raw Examples in, probabilities or transformed features out."""
+    """Serialized raw Examples in, probabilities or transformed features out. `answer` is what the task's `make_answer` returns."""
 
-    def __init__(self, model: keras.Model, *, task: Task, settings: Any, transform_output: Any) -> None:
+    def __init__(self, answer: Any, *, task: Task, settings: Any, transform_output: Any) -> None:
         super().__init__()
-        self.model = model
+        self.answer = answer
         self.transform_layer = transform_output.transform_features_layer()
         self._task, self._settings = task, settings
         self._raw_spec = raw_spec(transform_output)
@@ -35,19 +38,29 @@ class Serving(tf.Module):
     @tf.function(input_signature=[EXAMPLES])
     def serve(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """Head to probabilities, float32 [batch, classes]; labels need not be there, nor images (an absent view is masked)."""
-        images = tf.io.parse_example(examples, self._task.image_spec(self._settings))
-        inputs = decode_batch(images, task=self._task, settings=self._settings)
-        wanted = {name: self._raw_spec[name] for name in self._sizes}
-        if wanted:
-            transformed = self.transform_layer(tf.io.parse_example(examples, wanted))
-            inputs |= self._task.clinical_inputs(transformed, self._settings, self._sizes)
-        outputs: Mapping[str, tf.Tensor] = self.model(inputs, training=False)
+        outputs: Mapping[str, tf.Tensor] = self.answer.predict(self._read(examples))
+        return outputs
+
+    @tf.function(input_signature=[EXAMPLES])
+    def details(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        """What `serve` returns, and what is behind it as the task says."""
+        outputs: Mapping[str, tf.Tensor] = self.answer.details(self._read(examples))
         return outputs
 
     @tf.function(input_signature=[EXAMPLES])
     def transform(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """The transformed features: `label_<head>` int64 [batch, 1], -1 where missing, and the clinical inputs."""
         return dict(self.transform_layer(tf.io.parse_example(examples, self._raw_spec)))
+
+    def _read(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The network's inputs."""
+        images = tf.io.parse_example(examples, self._task.image_spec(self._settings))
+        inputs = decode_batch(images, task=self._task, settings=self._settings)
+        wanted = {name: self._raw_spec[name] for name in self._sizes}
+        if wanted:
+            transformed = self.transform_layer(tf.io.parse_example(examples, wanted))
+            inputs |= self._task.clinical_inputs(transformed, self._settings, self._sizes)
+        return inputs
 
 
 def decode_batch(images: Mapping[str, tf.Tensor], *, task: Task, settings: Any) -> dict[str, tf.Tensor]:
@@ -63,6 +76,8 @@ def decode_batch(images: Mapping[str, tf.Tensor], *, task: Task, settings: Any) 
 
 
 def export(serving: Serving, folder: str) -> None:
-    """Writes the SavedModel with `serving_default` and `transform_features` to `folder`."""
+    """Writes the SavedModel with `serving_default`, `transform_features` and, where there are any, `details` to `folder`."""
     signatures = {"serving_default": serving.serve, "transform_features": serving.transform}
+    if serving.answer.has_details:
+        signatures["details"] = serving.details
     tf.saved_model.save(serving, folder, signatures=signatures)

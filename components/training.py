@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
 import os
 import shutil
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,12 @@ import pydantic
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.signatures import Serving, export, raw_spec
+from components.signatures import FACTS_FILE, Serving, export, raw_spec
 from medimg.errors import MedimgError, UsageError
 from medimg.tasks import Task, find_task
-from medimg.tasks.training import Data, Epoch
+from medimg.tasks.training import Data, Epoch, Fitted, Member
 
 PARSE_BATCH = 64
-FACTS_FILE = "medimg.json"
-MODEL_FILE = "model.keras"
 HISTORY_FILE = "history.json"
 
 
@@ -49,7 +48,8 @@ class Job:
 def run(fn_args: Any) -> None:
     """Trains and exports as `fn_args` (tfx.components.FnArgs) says.
 
-    Writes to `serving_model_dir` the SavedModel, `model.keras` and `medimg.json`; to `model_run_dir` TensorBoard logs and `history.json`.
+    Writes to `serving_model_dir` the SavedModel, `medimg.json` and each member's network, `model.keras` (then `model1.keras` ...); to
+    `model_run_dir` TensorBoard logs and `history.json`.
 
     Raises:
         MedimgError, UsageError: what cannot be trained, in one line.
@@ -63,13 +63,14 @@ def run(fn_args: Any) -> None:
     data = read_data(job, train_files=train_files, eval_files=eval_files, transform_output=transform_output, folder=folder)
     writer = tf.summary.create_file_writer(fn_args.model_run_dir)
     fitted = job.task.fit(data, model=job.model, training=job.training, folder=folder, report=lambda epoch: report_epoch(epoch, job, writer=writer))
-    history = [epoch.__dict__ for epoch in fitted.history]
-    write_json(Path(fn_args.model_run_dir) / HISTORY_FILE, {"best_epoch": fitted.best.number, "history": history})
-    print(f"best epoch {fitted.best.number + 1}: {format_figures(fitted.best)}; exporting", flush=True)
-    export(Serving(fitted.model, task=job.task, settings=job.model, transform_output=transform_output), fn_args.serving_model_dir)
-    fitted.model.save(Path(fn_args.serving_model_dir) / MODEL_FILE)
-    facts = {"task": job.task.name, **job.task.describe(job.model), "code": job.code, "eval": fitted.best.figures}
-    write_json(Path(fn_args.serving_model_dir) / FACTS_FILE, facts)
+    write_json(Path(fn_args.model_run_dir) / HISTORY_FILE, {"members": [describe_member(member) for member in fitted.members]})
+    chosen = ", ".join(str(member.best.number + 1) for member in fitted.members)
+    print(f"best epoch {chosen}; calibrated on eval: {format_figures(fitted.figures)}; exporting", flush=True)
+    answer = job.task.make_answer(fitted, model=job.model, training=job.training)
+    export(Serving(answer, task=job.task, settings=job.model, transform_output=transform_output), fn_args.serving_model_dir)
+    for index, member in enumerate(fitted.members):
+        member.network.save(Path(fn_args.serving_model_dir) / model_file(index))
+    write_json(Path(fn_args.serving_model_dir) / FACTS_FILE, describe_export(job, fitted))
     shutil.rmtree(folder)
 
 
@@ -82,6 +83,7 @@ def read_job(custom_config: dict[str, Any] | None) -> Job:
     model = read_settings(task.model_settings, config["model"], section="model")
     task.check_settings(model)
     training = read_settings(task.training_settings, config["training"], section="training")
+    task.check_training(model, training)
     return Job(task, model, training, config.get("checkpoints"), str(config.get("code", "")))
 
 
@@ -198,18 +200,42 @@ def clear_cache(folder: Path) -> None:
     shutil.rmtree(cache_folder(folder), ignore_errors=True)
 
 
+def describe_member(member: Member) -> dict[str, Any]:
+    """A member's epochs, for `history.json`."""
+    return {"best_epoch": member.best.number, "history": [dataclasses.asdict(epoch) for epoch in member.history]}
+
+
+def describe_export(job: Job, fitted: Fitted) -> dict[str, Any]:
+    """What a reader of the exported model needs, for `medimg.json`."""
+    return {
+        "task": job.task.name,
+        **job.task.describe(job.model),
+        "code": job.code,
+        "eval": dict(fitted.figures),
+        "temperatures": dict(fitted.temperatures),
+        "networks": [model_file(index) for index in range(len(fitted.members))],
+    }
+
+
+def model_file(index: int) -> str:
+    """The file of a member's bare network: `model.keras`, `model1.keras` ..."""
+    return f"model{index or ''}.keras"
+
+
 def report_epoch(epoch: Epoch, job: Job, *, writer: tf.summary.SummaryWriter) -> None:
     """One line for people, one point per figure for TensorBoard."""
-    print(f"epoch {epoch.number + 1}/{job.training.epochs}: {format_figures(epoch)}, {epoch.seconds:.1f} s", flush=True)
+    is_ensemble = job.training.members > 1
+    member = f"member {epoch.member + 1}/{job.training.members}, " if is_ensemble else ""
+    print(f"{member}epoch {epoch.number + 1}/{job.training.epochs}: {format_figures(epoch.figures)}, {epoch.seconds:.1f} s", flush=True)
     with writer.as_default():
         for name, value in epoch.figures.items():
-            tf.summary.scalar(name, value, step=epoch.number)
+            tf.summary.scalar(f"member{epoch.member}/{name}" if is_ensemble else name, value, step=epoch.number)
     writer.flush()
 
 
-def format_figures(epoch: Epoch) -> str:
+def format_figures(figures: Mapping[str, float]) -> str:
     """`train loss 0.412, malignancy auc 0.913, malignancy loss 0.402`."""
-    return ", ".join(f"{name.replace('/', ' ')} {'undefined' if math.isnan(value) else f'{value:.3f}'}" for name, value in epoch.figures.items())
+    return ", ".join(f"{name.replace('/', ' ')} {'undefined' if math.isnan(value) else f'{value:.3f}'}" for name, value in figures.items())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -22,6 +22,7 @@ class Task:
         name: the folder's name.
         model_settings, training_settings: dataclasses of the settings.
         check_settings: (model) raises UsageError in one line where the settings contradict themselves.
+        check_training: (model, training) does so for the two together.
         preprocess: (raw features, model) to transformed features, inside TensorFlow Transform; images never enter.
         image_spec: (model) to the parsing specification of the image features.
         decode_case: (parsed features of one case, model) to the network's image inputs of that case.
@@ -29,6 +30,8 @@ class Task:
         clinical_inputs: (transformed features of a batch, model, sizes) to the network's clinical inputs, an empty dict if there are none.
         targets: (transformed features of a batch, model) to what the losses compare with.
         fit: (Data, model=, training=, folder=, report=) to Fitted; continues where an earlier call in `folder` was killed.
+        make_answer: (Fitted, model=, training=) to a tf.Module for the export. Its `predict` takes a batch of the network's inputs to the
+            outputs; `details` to the same outputs and what is behind them; `has_details` says whether there is anything.
         case_bytes: (model) to the bytes of one decoded case.
         describe: (model) to JSON-able facts that a reader of the exported model needs.
     """
@@ -37,6 +40,7 @@ class Task:
     model_settings: type[Any]
     training_settings: type[Any]
     check_settings: Callable[[Any], None]
+    check_training: Callable[[Any, Any], None]
     preprocess: Callable[..., dict[str, Any]]
     image_spec: Callable[[Any], dict[str, Any]]
     decode_case: Callable[..., dict[str, Any]]
@@ -44,6 +48,7 @@ class Task:
     clinical_inputs: Callable[..., dict[str, Any]]
     targets: Callable[..., dict[str, Any]]
     fit: Callable[..., Any]
+    make_answer: Callable[..., Any]
     case_bytes: Callable[[Any], int]
     describe: Callable[[Any], dict[str, Any]]
 

@@ -32,20 +32,36 @@ class Data:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One finished epoch, counted from 0. `figures` by name: `train/loss`, `<head>/auc` on eval; NaN where undefined."""
+    """One finished epoch of a member, both counted from 0. `figures` by name: `train/loss`, `<head>/auc` on eval; NaN where undefined."""
 
     number: int
     seconds: float
     figures: dict[str, float]
+    member: int = 0
+
+
+@dataclass(frozen=True)
+class Member:
+    """The network of the best epoch, in float32 whatever it was trained in, and all epochs."""
+
+    network: keras.Model
+    best: Epoch
+    history: tuple[Epoch, ...]
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The model of the best epoch, in float32 whatever it was trained in, and all epochs."""
+    """What training hands over for export.
 
-    model: keras.Model
-    best: Epoch
-    history: tuple[Epoch, ...]
+    Attributes:
+        members: one network or, in a deep ensemble, several whose mean probability is the answer.
+        temperatures: by head, what the answer's logits are divided by; 1 leaves it as it is.
+        figures: of the answer on eval, by name.
+    """
+
+    members: tuple[Member, ...]
+    temperatures: Mapping[str, float]
+    figures: Mapping[str, float]
 
 
 Report = Callable[[Epoch], None]

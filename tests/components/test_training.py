@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from medimg.errors import MedimgError, UsageError
+from medimg.evaluation.temperature import apply_temperature
 from tests.components.examples import MODEL, TRAINING, make_arguments, make_case, serialize, write_split, write_transform_graph
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -38,15 +39,41 @@ def trained(root: Path) -> Path:
 
 
 def read_history(run: Path) -> list[dict[str, Any]]:
-    return json.loads((run / "model_run" / "history.json").read_text())["history"]
+    return read_member(run)["history"]
 
 
-def predict(run: Path, cases: list[dict[str, Any]], *, without: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+def read_member(run: Path, index: int = 0) -> dict[str, Any]:
+    return json.loads((run / "model_run" / "history.json").read_text())["members"][index]
+
+
+def read_facts(run: Path) -> dict[str, Any]:
+    return json.loads((run / "Format-Serving" / "medimg.json").read_text())
+
+
+def predict(run: Path, cases: list[dict[str, Any]], *, without: tuple[str, ...] = (), signature: str = "serving_default") -> dict[str, np.ndarray]:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(run / "Format-Serving"))
     serialized = [serialize({name: value for name, value in case.items() if name not in without}) for case in cases]
-    return {name: value.numpy() for name, value in loaded.signatures["serving_default"](examples=tf.constant(serialized)).items()}
+    return {name: value.numpy() for name, value in loaded.signatures[signature](examples=tf.constant(serialized)).items()}
+
+
+def predict_bare(run: Path, root: Path, cases: list[dict[str, Any]], *, file: str = "model.keras") -> dict[str, np.ndarray]:
+    """What a member's bare network says."""
+    import keras
+    import tensorflow as tf
+    import tensorflow_transform as tft
+
+    from components.signatures import decode_batch, raw_spec
+    from components.training import read_job
+
+    job = read_job(make_arguments(root, run="bare").custom_config)
+    serialized = tf.constant([serialize(case) for case in cases])
+    inputs = decode_batch(tf.io.parse_example(serialized, job.task.image_spec(job.model)), task=job.task, settings=job.model)
+    output = tft.TFTransformOutput(str(root / "transform" / "graph"))
+    transformed = output.transform_features_layer()(tf.io.parse_example(serialized, raw_spec(output)))
+    inputs |= job.task.clinical_inputs(transformed, job.model, job.task.clinical_sizes(output, job.model))
+    return keras.saving.load_model(run / "Format-Serving" / file).predict(inputs, verbose=0)
 
 
 def test_a_bright_blob_is_told_from_a_faint_one(trained: Path) -> None:
@@ -59,8 +86,7 @@ def test_the_exported_model_gives_the_best_epochs_auc(trained: Path) -> None:
 
     cases = [make_case(number) for number in range(60, 90)]
     scores = predict(trained, cases)["malignancy"][:, 1]
-    best = json.loads((trained / "model_run" / "history.json").read_text())["best_epoch"]
-    expected = read_history(trained)[best]["figures"]["malignancy/auc"]
+    expected = read_history(trained)[read_member(trained)["best_epoch"]]["figures"]["malignancy/auc"]
     assert roc_auc_score([case["label_malignancy"] == b"Malignant" for case in cases], scores) == pytest.approx(expected, abs=1e-6)
 
 
@@ -80,24 +106,47 @@ def test_a_case_gets_the_same_answer_in_any_batch(trained: Path) -> None:
     np.testing.assert_allclose(single, whole[:3], atol=1e-6)
 
 
-def test_the_bare_keras_model_answers_as_the_export_does(trained: Path, root: Path) -> None:
-    import keras
-    import tensorflow as tf
-    import tensorflow_transform as tft
-
-    from components.signatures import decode_batch, raw_spec
-    from components.training import read_job
-
-    job = read_job(make_arguments(root, run="trained").custom_config)
+def test_the_bare_network_at_the_stored_temperature_answers_as_the_export_does(trained: Path, root: Path) -> None:
     cases = [make_case(number) for number in range(60, 75)]
-    serialized = tf.constant([serialize(case) for case in cases])
-    inputs = decode_batch(tf.io.parse_example(serialized, job.task.image_spec(job.model)), task=job.task, settings=job.model)
-    output = tft.TFTransformOutput(str(root / "transform" / "graph"))
-    transformed = output.transform_features_layer()(tf.io.parse_example(serialized, raw_spec(output)))
-    inputs |= job.task.clinical_inputs(transformed, job.model, job.task.clinical_sizes(output, job.model))
-    model = keras.saving.load_model(trained / "Format-Serving" / "model.keras")
-    for name, value in model.predict(inputs, verbose=0).items():
-        np.testing.assert_allclose(value, predict(trained, cases)[name], atol=1e-6)
+    served, temperatures = predict(trained, cases), read_facts(trained)["temperatures"]
+    for name, value in predict_bare(trained, root, cases).items():
+        assert temperatures[name] != 1
+        np.testing.assert_allclose(apply_temperature(value, temperatures[name]), served[name], atol=1e-6)
+
+
+def test_the_details_say_what_each_view_says_alone(trained: Path) -> None:
+    cases = [make_case(number) for number in range(60, 75)]
+    served, details = predict(trained, cases), predict(trained, cases, signature="details")
+    assert set(details) == {"malignancy", "abnormality", "v/malignancy", "v/abnormality"}
+    has_mlo = np.array(["image_MLO" in case for case in cases])
+    for head, whole in served.items():
+        alone = details[f"v/{head}"]
+        np.testing.assert_allclose(details[head], whole, atol=1e-6)
+        assert np.isnan(alone[~has_mlo, 1]).all()
+        np.testing.assert_allclose(alone[~has_mlo, 0], whole[~has_mlo], atol=1e-6)
+        np.testing.assert_allclose(alone[:, 0], predict(trained, cases, without=("image_MLO",))[head], atol=1e-6)
+        np.testing.assert_allclose(alone[has_mlo, 1], predict(trained, cases, without=("image_CC",))[head][has_mlo], atol=1e-6)
+
+
+def test_the_table_of_predictions_has_the_views_and_a_model_without_details_still_scores(trained: Path, root: Path, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from components.scoring import score_examples
+
+    model = trained / "Format-Serving"
+    heads, files = read_facts(trained)["heads"], sorted(str(file) for file in (root / "eval").iterdir())
+    table = score_examples(model, files, heads=heads)
+    cases = [make_case(number) for number in range(60, 90)]
+    assert list(table.case_id) == [case["case_id"].decode() for case in cases]
+    np.testing.assert_allclose(table.p_malignancy_Malignant, predict(trained, cases)["malignancy"][:, 1], atol=1e-6)
+    np.testing.assert_allclose(table.v_abnormality_mass_CC, predict(trained, cases, without=("image_MLO",))["abnormality"][:, 1], atol=1e-6)
+    assert table.v_malignancy_Benign_MLO.isna().tolist() == ["image_MLO" not in case for case in cases]
+    loaded = tf.saved_model.load(str(model))
+    tf.saved_model.save(loaded, str(tmp_path), signatures={"serving_default": loaded.signatures["serving_default"]})
+    (tmp_path / "medimg.json").write_text((model / "medimg.json").read_text())
+    before = score_examples(tmp_path, files, heads=heads)
+    assert set(table) - set(before) == {f"v_{head}_{name}_{role}" for head, classes in heads.items() for name in classes for role in ("CC", "MLO")}
+    np.testing.assert_allclose(before.p_malignancy_Malignant, table.p_malignancy_Malignant, atol=1e-6)
 
 
 def test_transform_features_gives_class_indices_with_minus_one_for_missing(trained: Path) -> None:
@@ -111,9 +160,11 @@ def test_transform_features_gives_class_indices_with_minus_one_for_missing(train
 
 
 def test_the_export_says_what_it_is(trained: Path) -> None:
-    facts = json.loads((trained / "Format-Serving" / "medimg.json").read_text())
+    facts = read_facts(trained)
     assert facts["heads"] == {"malignancy": ["Benign", "Malignant"], "abnormality": ["calcification", "mass", "both"]}
     assert (facts["roles"], facts["image_size"], facts["code"]) == (["CC", "MLO"], [64, 52], "abc")
+    assert facts["networks"] == ["model.keras"]
+    assert facts["eval"]["malignancy/auc"] == pytest.approx(read_history(trained)[read_member(trained)["best_epoch"]]["figures"]["malignancy/auc"])
 
 
 def test_nothing_is_left_of_checkpoints_and_cache_after_export(trained: Path, root: Path) -> None:
@@ -126,11 +177,11 @@ from pathlib import Path
 import components.training
 from tests.components.examples import make_arguments
 report = components.training.report_epoch
-def die_in_third_epoch(epoch, job, *, writer):
+def die_after_second_epoch(epoch, job, *, writer):
     report(epoch, job, writer=writer)
-    if epoch.number == 1:
+    if epoch.number == 1 and epoch.member == job.training.members - 1:
         os._exit(137)
-components.training.report_epoch = die_in_third_epoch
+components.training.report_epoch = die_after_second_epoch
 root = Path(sys.argv[1])
 components.training.run(make_arguments(root, run="killed", **json.loads(sys.argv[2])))
 """
@@ -154,6 +205,32 @@ def test_a_killed_training_goes_on_at_the_epoch_reached_as_if_nothing_had_happen
     resumed, whole = read_history(root / "resumed"), read_history(trained)[:4]
     assert [epoch["number"] for epoch in resumed] == [0, 1, 2, 3]
     assert [epoch["figures"]["train/loss"] for epoch in resumed] == pytest.approx([epoch["figures"]["train/loss"] for epoch in whole], rel=1e-3)
+
+
+def test_an_ensemble_killed_in_its_second_member_goes_on_there_and_serves_the_calibrated_mean(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from components.scoring import score_examples
+    from components.training import run
+
+    config = {"checkpoints": str(root / "ensemble_checkpoints"), "training": {**TRAINING, "epochs": 3, "members": 2}}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(root), json.dumps(config)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert killed.returncode == 137, killed.stderr
+    run(make_arguments(root, run="ensemble", **config))
+    printed = [line for line in capfd.readouterr().out.splitlines() if ", epoch " in line]
+    assert [line.split(":")[0] for line in printed] == ["member 2/2, epoch 3/3"]
+    ensemble = root / "ensemble"
+    assert [len(read_member(ensemble, index)["history"]) for index in range(2)] == [3, 3]
+    cases, facts = [make_case(number) for number in range(60, 90)], read_facts(ensemble)
+    members = [predict_bare(ensemble, root, cases, file=file) for file in ("model.keras", "model1.keras")]
+    table = score_examples(ensemble / "Format-Serving", sorted(str(file) for file in (root / "eval").iterdir()), heads=facts["heads"])
+    assert np.abs(members[0]["malignancy"] - members[1]["malignancy"]).max() > 0.01
+    for index, member in enumerate(members):
+        np.testing.assert_allclose(table[f"m{index}_malignancy_Malignant"], member["malignancy"][:, 1], atol=1e-6)
+    mean = (members[0]["malignancy"] + members[1]["malignancy"]) / 2
+    expected = apply_temperature(mean, facts["temperatures"]["malignancy"])
+    np.testing.assert_allclose(table.p_malignancy_Malignant, expected[:, 1], atol=1e-6)
+    np.testing.assert_allclose(predict(ensemble, cases)["malignancy"], expected, atol=1e-6)
 
 
 def test_an_edited_label_is_another_training_even_where_the_file_keeps_its_size(tmp_path: Path) -> None:
@@ -209,6 +286,9 @@ def test_an_empty_split_is_refused(root: Path, tmp_path: Path) -> None:
         ({"model": {**MODEL, "dropout": "much"}}, "config key model.dropout: .*'much'"),
         ({"training": {**TRAINING, "batch_size": 1.5}}, "config key training.batch_size"),
         ({"model": {**MODEL, "heads": [{"name": "malignancy"}]}}, "model.heads malignancy: classes"),
+        ({"training": {**TRAINING, "members": 0}}, "config key training.members"),
+        ({"training": {**TRAINING, "dropout_samples": 1}}, "training.dropout_samples: found 1"),
+        ({"training": {**TRAINING, "dropout_samples": 9}, "model": {**MODEL, "dropout": 0}}, "dropout_samples: found 9 with model.dropout 0"),
     ],
 )
 def test_a_wrong_setting_is_named(root: Path, change: dict[str, Any], message: str) -> None:

@@ -1,4 +1,7 @@
-"""The training loop: one `keras.fit` call per epoch, exact figures on eval, early stopping, and a state on disk that survives a kill."""
+"""The training loop: one `keras.fit` call per epoch, exact figures on eval, early stopping, and a state on disk that survives a kill.
+
+An ensemble is this loop run for one seed after the other; its mean answer is calibrated as a whole.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.errors import MedimgError
+from medimg.evaluation.temperature import apply_temperature, fit_temperature
 from medimg.tasks.classification.augment import augment
 from medimg.tasks.classification.checkpoints import State, load_weights, read_state, write_state
 from medimg.tasks.classification.inputs import case_bytes
@@ -20,14 +24,14 @@ from medimg.tasks.classification.losses import make_losses
 from medimg.tasks.classification.metrics import measure
 from medimg.tasks.classification.model import build_model
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
-from medimg.tasks.training import Data, Epoch, Fitted, Report
+from medimg.tasks.training import Data, Epoch, Fitted, Member, Report
 
 SHUFFLE_BYTES = 512 * 2**20
 """Of decoded cases held in memory for shuffling."""
 
 
 def fit(data: Data, *, model: ModelSettings, training: TrainingSettings, folder: Path, report: Report) -> Fitted:
-    """Trains until no epoch is left or patience is spent; goes on where an earlier call with the same `folder` was killed.
+    """Trains all members; goes on where an earlier call with the same `folder` was killed.
 
     Args:
         folder: for checkpoints; the caller names it so that it is another one for other data or settings, and removes it.
@@ -37,6 +41,18 @@ def fit(data: Data, *, model: ModelSettings, training: TrainingSettings, folder:
         MedimgError: no training or eval case, or only one class in train for a head.
     """
     check_labels(data, model)
+    members = tuple(fit_member(index, data, model=model, training=training, folder=folder, report=report) for index in range(training.members))
+    answers = [predict(member.network, evaluation_batches(data, training.batch_size)) for member in members]
+    mean = {head.name: np.mean([answer[head.name] for answer in answers], axis=0) for head in model.heads}
+    temperatures = {name: fit_temperature(data.eval_targets[name], values) if training.calibrate else 1.0 for name, values in mean.items()}
+    calibrated = {name: apply_temperature(values, temperatures[name]) for name, values in mean.items()}
+    return Fitted(members, temperatures, measure(data.eval_targets, calibrated, model))
+
+
+def fit_member(index: int, data: Data, *, model: ModelSettings, training: TrainingSettings, folder: Path, report: Report) -> Member:
+    """Trains member `index` from its own seed until no epoch is left or patience is spent, with checkpoints in its own part of `folder`."""
+    training = dataclasses.replace(training, seed=training.seed + index)
+    folder = folder / f"member{index}"
     head = model.heads[0].name
     keras.utils.set_random_seed(training.seed)
     strategy = make_strategy()
@@ -48,14 +64,14 @@ def fit(data: Data, *, model: ModelSettings, training: TrainingSettings, folder:
         state = read_state(folder)
         if state.history:
             load_weights(folder, state.history[-1].number, model=network)
-        evaluation = data.eval.map(lambda inputs, _: inputs).batch(training.batch_size * replicas).prefetch(1)
+        evaluation = evaluation_batches(data, training.batch_size * replicas)
         while not state.is_finished(head=head, epochs=training.epochs, patience=training.patience):
             number, start = len(state.history), time.monotonic()
             seed_dropout(network, seed=training.seed, epoch=number)
             batches = make_batches(data.train, model=model, training=training, epoch=number, replicas=replicas)
             losses_of_epoch = network.fit(batches, epochs=number + 1, initial_epoch=number, verbose=0).history
             figures = measure(data.eval_targets, predict(network, evaluation), model)
-            epoch = Epoch(number, time.monotonic() - start, {"train/loss": float(losses_of_epoch["loss"][-1]), **figures})
+            epoch = Epoch(number, time.monotonic() - start, {"train/loss": float(losses_of_epoch["loss"][-1]), **figures}, index)
             state = State((*state.history, epoch))
             write_state(folder, state, model=network, head=head)
             report(epoch)
@@ -63,7 +79,12 @@ def fit(data: Data, *, model: ModelSettings, training: TrainingSettings, folder:
         if best is None:
             raise MedimgError(f"training.epochs is {training.epochs}, expected 1 or more")
         load_weights(folder, best.number, model=network)
-    return Fitted(to_float32(network, model, data.clinical_width), best, state.history)
+    return Member(to_float32(network, model, data.clinical_width), best, state.history)
+
+
+def evaluation_batches(data: Data, size: int) -> tf.data.Dataset:
+    """The inputs of eval in order."""
+    return data.eval.map(lambda inputs, _: inputs).batch(size).prefetch(1)
 
 
 def check_labels(data: Data, settings: ModelSettings) -> None:

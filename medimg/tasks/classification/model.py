@@ -1,10 +1,12 @@
 """The network: one backbone for all views, fused to one embedding per case, one softmax per head.
 
-Layers that others look up by name: `backbone` (its output is the feature map that Grad-CAM reads) and `embedding` (one vector per case).
+Layers that others look up by name: `backbone` (its output is the feature map that Grad-CAM reads), `fused_views`, and `embedding` (one vector per
+case).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -48,6 +50,25 @@ def build_model(settings: ModelSettings, *, clinical_width: int) -> keras.Model:
     features = layers.Dropout(settings.dropout, name="dropout")(embedding)
     outputs = {head.name: layers.Dense(len(head.classes), activation="softmax", dtype="float32", name=head.name)(features) for head in settings.heads}
     return keras.Model(inputs, outputs, name=settings.backbone.lower())
+
+
+def make_encoder(network: keras.Model) -> keras.Model:
+    """A network's own way from its inputs to one vector per view, [batch, V, D]; what comes behind is asked again at no cost."""
+    vectors, _ = network.get_layer("fused_views").input
+    return keras.Model(network.input, vectors)
+
+
+def embed(network: keras.Model, vectors: Any, inputs: Mapping[str, Any]) -> Any:
+    """The embedding, [batch, E], of encoded views; of `inputs`, the pixels play no part."""
+    fused = network.get_layer("fused_views")([vectors, inputs["view_present"]])
+    if "clinical" in inputs:
+        fused = network.get_layer("with_clinical")([fused, inputs["clinical"]])
+    return network.get_layer("embedding")(fused)
+
+
+def classify(network: keras.Model, embedding: Any) -> dict[str, Any]:
+    """Head to class probabilities of embeddings [..., E], without dropout."""
+    return {head: network.get_layer(head)(embedding) for head in network.output}
 
 
 def pool(maps: Any) -> Any:

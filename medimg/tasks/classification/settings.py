@@ -79,6 +79,10 @@ class TrainingSettings:
         class_weights: weigh each head's classes inversely to their frequency in train.
         mixed_precision: "auto" uses float16 where a GPU is there.
         cache_bytes: decoded cases are cached on disk when they fit in this many bytes.
+        seed: of weights, order and augmentation; member i of an ensemble has seed + i.
+        calibrate: fit one temperature per head on the eval split, so that probabilities are as sure as they are right.
+        members: of a deep ensemble (Lakshminarayanan et al. 2017, arXiv 1612.01474), trained one after the other; 1 is a single network.
+        dropout_samples: how often each case is also answered with dropout on (Gal and Ghahramani 2016, arXiv 1506.02142); 0 is never.
     """
 
     epochs: Positive = 30
@@ -90,6 +94,9 @@ class TrainingSettings:
     mixed_precision: Literal["auto", "on", "off"] = "auto"
     cache_bytes: Annotated[int, Ge(0)] = 20_000_000_000
     seed: Annotated[int, Ge(0)] = 0
+    calibrate: bool = True
+    members: Positive = 1
+    dropout_samples: Annotated[int, Ge(0)] = 0
 
 
 def check_settings(settings: ModelSettings) -> None:
@@ -105,6 +112,14 @@ def check_settings(settings: ModelSettings) -> None:
             raise UsageError(f"model.heads {head.name}: classes {list(head.classes)}, expected two or more, each once")
     if min(settings.image_size) < 32:
         raise UsageError(f"model.image_size {list(settings.image_size)}: expected at least 32 pixels each way")
+
+
+def check_training(model: ModelSettings, training: TrainingSettings) -> None:
+    """Raises UsageError in one line where the network cannot be trained as asked."""
+    if training.dropout_samples == 1:
+        raise UsageError("training.dropout_samples: found 1, expected 0 for none, or 2 or more: one sample differs from nothing")
+    if training.dropout_samples and not model.dropout:
+        raise UsageError(f"training.dropout_samples: found {training.dropout_samples} with model.dropout 0, expected a rate above 0")
 
 
 def describe(settings: ModelSettings) -> dict[str, Any]:

@@ -1,16 +1,18 @@
 """The classification task as a record; see medimg/tasks/__init__.py for what each entry means."""
 
 from medimg.tasks import Task
+from medimg.tasks.classification.answer import Answer
 from medimg.tasks.classification.fit import fit
 from medimg.tasks.classification.inputs import case_bytes, decode_case, image_spec
 from medimg.tasks.classification.preprocess import clinical_inputs, clinical_sizes, preprocess, targets
-from medimg.tasks.classification.settings import ModelSettings, TrainingSettings, check_settings, describe
+from medimg.tasks.classification.settings import ModelSettings, TrainingSettings, check_settings, check_training, describe
 
 TASK = Task(
     name="classification",
     model_settings=ModelSettings,
     training_settings=TrainingSettings,
     check_settings=check_settings,
+    check_training=check_training,
     preprocess=preprocess,
     image_spec=image_spec,
     decode_case=decode_case,
@@ -18,6 +20,7 @@ TASK = Task(
     clinical_inputs=clinical_inputs,
     targets=targets,
     fit=fit,
+    make_answer=Answer,
     case_bytes=case_bytes,
     describe=describe,
 )

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from medimg.evaluation.metrics import auc, evaluate
+from medimg.evaluation.temperature import apply_temperature, fit_temperature
+
+
+def draw(cases, *, classes=2, overconfidence=3.0, seed=0):
+    """Labels drawn from probabilities, and these probabilities with their logits multiplied."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(0, 1, (cases, classes))
+    chances = softmax(logits, axis=1)
+    labels = (generator.random(cases)[:, None] > chances.cumsum(axis=1)).sum(axis=1)
+    return labels, softmax(overconfidence * logits, axis=1)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("overconfidence", [0.5, 1.0, 3.0])
+def test_the_factor_by_which_a_model_is_too_sure_is_found(classes, overconfidence):
+    labels, probabilities = draw(4000, classes=classes, overconfidence=overconfidence)
+    assert fit_temperature(labels, probabilities) == pytest.approx(overconfidence, rel=0.12)
+
+
+def test_calibration_error_falls_on_other_cases_and_the_auc_stays():
+    labels, probabilities = draw(300)
+    later_labels, later = draw(2000, seed=1)
+    calibrated = apply_temperature(later, fit_temperature(labels, probabilities))
+    before, after = (evaluate(later_labels, values, classes=("no", "yes")) for values in (later, calibrated))
+    assert after["ece"] < before["ece"] / 3
+    assert after["brier"] < before["brier"]
+    assert auc(later_labels, calibrated[:, 1]) == auc(later_labels, later[:, 1])
+
+
+def test_a_few_cases_told_apart_without_an_error_do_not_make_the_model_certain():
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    probabilities = np.stack([[0.7, 0.8, 0.6, 0.4, 0.3, 0.2], [0.3, 0.2, 0.4, 0.6, 0.7, 0.8]], axis=1)
+    calibrated = apply_temperature(probabilities, fit_temperature(labels, probabilities))
+    assert calibrated[:3, 0].min() > 0.6
+    assert calibrated.max() < 0.95
+
+
+def test_without_two_labelled_classes_nothing_is_changed():
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    assert fit_temperature(np.array([1, -1, 1]), probabilities) == 1.0
+    assert fit_temperature(np.array([-1, -1, -1]), probabilities) == 1.0
+    np.testing.assert_allclose(apply_temperature(probabilities, 1.0), probabilities)
+
+
+def test_cases_without_a_label_have_no_say():
+    labels, probabilities = draw(200)
+    more = np.concatenate([probabilities, np.full((50, 2), 0.5)])
+    assert fit_temperature(np.r_[labels, np.full(50, -1)], more) == fit_temperature(labels, probabilities)
+
+
+def test_a_probability_of_zero_stays_finite():
+    certain = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
+    calibrated = apply_temperature(certain, fit_temperature(np.array([0, 1, 1, 1]), certain))
+    assert np.isfinite(calibrated).all()
+    assert 0.5 < calibrated[0, 0] < 1
