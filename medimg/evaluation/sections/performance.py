@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,12 +22,13 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
     overall = evidence.overall(head)
     protocols = [find_protocols([name])[0] for name in dict.fromkeys(figure.protocol for figure in overall)]
     classes = list(evidence.facts.heads[head])
+    shown, notes = share_notes(overall)
     values: dict[str, Any] = {
         "head": head,
         "classes": classes,
         "protocols": [(protocol, next(figure for figure in overall if figure.protocol == protocol.name)) for protocol in protocols],
-        "rows": pivot(overall),
-        "notes": list(dict.fromkeys(figure.note for figure in overall if figure.note and not figure.n)),
+        "rows": pivot(shown),
+        "notes": notes,
         "curves": None,
     }
     protocol = evidence.protocol_of(head)
@@ -42,6 +44,16 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
         draw_curves(head, classes, labels_N=labels_N, probabilities_NC=probabilities_NC),
         {make_id("confusion", head): pd.DataFrame(confusion_CC, index=pd.Index(classes, name="true"), columns=classes).reset_index()},
     )
+
+
+def share_notes(figures: Sequence[Figure]) -> tuple[list[Figure], list[str]]:
+    """The figures without a note that all of their protocol have, and those notes once."""
+    notes: dict[str, set[str]] = {}
+    for figure in figures:
+        notes.setdefault(figure.protocol, set()).add(figure.note)
+    shared = {protocol: next(iter(found)) for protocol, found in notes.items() if len(found) == 1 and any(found)}
+    bare = [dataclasses.replace(figure, note="") if figure.protocol in shared else figure for figure in figures]
+    return bare, [note if note.startswith(protocol) else f"{protocol}: {note}" for protocol, note in shared.items()]
 
 
 def pivot(figures: Sequence[Figure]) -> dict[str, dict[str, Figure]]:

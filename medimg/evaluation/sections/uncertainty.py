@@ -10,7 +10,7 @@ from medimg.evaluation.charts import Chart
 from medimg.evaluation.conformal import fit_conformal
 from medimg.evaluation.evidence import CALIBRATION_SPLIT, COVERAGE, Evidence, Section, make_id
 from medimg.evaluation.protocols import find_protocols
-from medimg.evaluation.sections.performance import pivot
+from medimg.evaluation.sections.performance import pivot, share_notes
 
 CALIBRATED = re.compile("(sets calibrated on [^;]*)(; )?")
 """What the note of every figure of a set begins with; told once per protocol."""
@@ -23,10 +23,12 @@ def describe_uncertainty(evidence: Evidence, head: str) -> Section:
     if not figures:
         return Section(title, "uncertainty", absent=f"No labelled case of the {CALIBRATION_SPLIT} split was scored, on which sets are calibrated.")
     protocols = [find_protocols([name])[0] for name in dict.fromkeys(figure.protocol for figure in figures)]
+    shown, notes = share_notes([dataclasses.replace(figure, note=CALIBRATED.sub("", figure.note)) for figure in figures])
     values = {
         "head": head,
         "protocols": [(protocol, next(figure for figure in figures if figure.protocol == protocol.name)) for protocol in protocols],
-        "rows": pivot([dataclasses.replace(figure, note=CALIBRATED.sub("", figure.note)) for figure in figures]),
+        "rows": pivot(shown),
+        "notes": notes,
         "coverage": COVERAGE,
         "calibrated": list(dict.fromkeys(f"{figure.protocol}: {found[1]}" for figure in figures if (found := CALIBRATED.match(figure.note)))),
     }

@@ -199,3 +199,10 @@ def test_the_page_can_be_read_without_its_script():
     without, _ = plain_page().split("<script>")
     assert "<button" not in without
     assert "AUC" in without
+
+
+def test_a_note_that_all_figures_of_a_protocol_share_is_told_once():
+    page = render(protocols=["P4"], slices=[], predictions=draw_predictions(patients=8), heads={"malignancy": HEADS["malignancy"]})
+    table = page[page.index("<table") : page.index("</table>")]
+    assert "no interval:" not in table
+    assert page.count("P4: no interval: 8 groups") == 1
