@@ -220,7 +220,7 @@ def note_figures(artifact: Any, figures: Sequence[Figure]) -> None:
     """Puts every figure into ML Metadata as custom properties of the report.
 
     Each number is one, `<head>.<metric>.<protocol>.<level>.<split>.<slice>.<what>`, to look up and compare; `metrics` is the whole of
-    metrics.json, because the store keeps six digits of a number.
+    metrics.json, because the store keeps six decimals of a number.
     """
     artifact.set_string_custom_property("metrics", Path(artifact.uri, METRICS_FILE).read_text())
     for figure in figures:
