@@ -31,6 +31,8 @@ PRINTED = (
     ABOVE_SHORTCUT,
 )
 """Metrics for the terminal."""
+LOG_WIDTH = 160
+"""A log has no width, but rich takes it for one of 80 columns and folds the figures of five protocols beyond reading."""
 
 
 def print_outcome(run: Path, outcome: Outcome, *, console: Console | None = None) -> tuple[bool, int]:
@@ -60,6 +62,8 @@ def load_metrics(run: Path) -> list[Figure]:
 def print_metrics(run: Path, *, console: Console | None = None) -> None:
     """A few metrics of each head on the whole test split, one column per protocol, and the headline on every slice; the rest is in the report."""
     console = console or Console()
+    if not console.is_terminal:
+        console.width = max(console.width, LOG_WIDTH)
     figures = [figure for figure in load_metrics(run) if figure.name in PRINTED]
     for head in dict.fromkeys(figure.head for figure in figures):
         mine = [figure for figure in figures if figure.head == head]
@@ -74,7 +78,8 @@ def make_metrics_table(head: str, figures: Sequence[Figure]) -> Table:
     """Metrics of one head by protocol; the column's head says of how many."""
     # A protocol without a unit has no meaning for this head; the report says why.
     figures = [figure for figure in figures if figure.n]
-    by_protocol = {figure.protocol: figure for figure in reversed(figures)}
+    protocols = {figure.protocol: figure for figure in reversed(figures)}
+    order = list(dict.fromkeys(figure.protocol for figure in figures))
     table = Table(
         Column(head, no_wrap=True),
         title="test split, 95 % intervals over patients; more in the report",
@@ -83,13 +88,13 @@ def make_metrics_table(head: str, figures: Sequence[Figure]) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    for protocol in dict.fromkeys(figure.protocol for figure in figures):
-        one = by_protocol[protocol]
+    for protocol in order:
+        one = protocols[protocol]
         positive = "" if one.positives is None else f"{one.positives} positive\n"
         table.add_column(f"{protocol}: {one.n} {one.level}s\n{positive}{one.groups} patients")
-    cells = {(figure.name, figure.protocol): figure for figure in figures}
+    cells = {(figure.name, figure.protocol): format_figure(figure) for figure in figures}
     for name in dict.fromkeys(figure.name for figure in figures):
-        table.add_row(name, *(format_figure(cells[name, protocol]) if (name, protocol) in cells else "" for protocol in reversed(by_protocol)))
+        table.add_row(name, *(cells.get((name, protocol), "") for protocol in order))
     return table
 
 
