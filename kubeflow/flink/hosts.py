@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ from medimg.errors import MedimgError
 BRIDGE = "medimg0"
 NETWORK = "10.77.0"
 PREFIX = "medimg-"
+CABLE = "medimg-v"
 
 
 def address_of(number: int) -> str:
@@ -67,7 +69,7 @@ def hosts(*numbers: int) -> Iterator[None]:
 
 def add_host(number: int) -> None:
     """One namespace with a cable to the bridge."""
-    name, cable = name_of(number), f"medimg-v{number}"
+    name, cable = name_of(number), f"{CABLE}{number}"
     ip("netns", "add", name)
     ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
     ip("link", "set", cable, "master", BRIDGE, "up")
@@ -84,6 +86,11 @@ def remove() -> None:
             with suppress(ProcessLookupError):
                 os.kill(int(process), signal.SIGKILL)
         ip("netns", "delete", name)
+    # A namespace lives on, and with it its cable, until the last of its processes is gone; it may be gone by now.
+    cables = subprocess.run(["ip", "-json", "link", "show", "type", "veth"], capture_output=True, text=True).stdout
+    for cable in json.loads(cables or "[]"):
+        if cable["ifname"].startswith(CABLE):
+            subprocess.run(["ip", "link", "delete", cable["ifname"]], capture_output=True)
     if subprocess.run(["ip", "link", "show", BRIDGE], capture_output=True).returncode == 0:
         ip("link", "delete", BRIDGE)
         let_pass("-D")
