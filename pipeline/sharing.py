@@ -71,7 +71,7 @@ def share_run(run: Path, target: Target, *, with_images: bool = False, console: 
         manifest = pack(run / "report", to=folder, with_images=with_images)
         older = list(compare_figures(read_metrics(run / "report" / METRICS_FILE), read_metrics(folder / METRICS_FILE)))
         if older:
-            say(console, f"measured anew, {count(len(older), 'figure')} differ from the run's report; medimg report {run} writes it anew too")
+            say(console, f"measured anew: {count(len(older), 'figure')} not as in the run's report; medimg report {run} writes that anew too")
         if target.kind == "mlflow":
             tracked = track(folder, uri=target.where, name=run.resolve().name)
             say(console, f"run {tracked.run_id} in experiment {tracked.experiment}: {tracked.metrics} metrics, {len(manifest.config)} params")

@@ -102,11 +102,11 @@ def same_table(one: Path, two: Path) -> bool:
     if not (one.exists() and two.exists()):
         return False
     try:
-        tables = [pd.read_csv(path) for path in (one, two)]
+        first, second = (pd.read_csv(path) for path in (one, two))
     except ValueError as error:
         raise UsageError(f"{one}: {error}, expected a table of a report") from None
     try:
-        pd.testing.assert_frame_equal(*tables, rtol=0, atol=TOLERANCE)
+        pd.testing.assert_frame_equal(first, second, rtol=0, atol=TOLERANCE)
     except AssertionError:
         return False
     return True
