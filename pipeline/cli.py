@@ -215,16 +215,47 @@ def report(directory: Annotated[Path, typer.Argument(help="A run's directory.", 
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="A run's directory.", metavar="RUN")],
-    second: Annotated[Path, typer.Argument(help="Another run's directory.", metavar="RUN")],
+    runs: Annotated[list[Path], typer.Argument(help="Two or more runs' directories, or folders of medimg share.", metavar="RUN RUN...")],
+    to: Annotated[Path | None, typer.Option("--to", help="Also write every row there, .csv or .html.")] = None,
 ) -> None:
-    """Two runs side by side; only figures of equal protocol, level, split and slice share a row.
+    """Runs side by side, with paired tests where all were scored on the same cases.
 
-    Example: medimg compare runs/first runs/second
+    Only figures of equal protocol, level, split and slice share a row.
+
+    Example: medimg compare runs/first runs/second --to comparison.html
     """
-    from pipeline.results import print_comparison
+    from pipeline.comparing import compare_runs
 
-    print_comparison(first, second)
+    compare_runs(runs, to=to)
+
+
+@app.command()
+def share(
+    directory: Annotated[Path, typer.Argument(help="A run's directory.", metavar="RUN")],
+    to: Annotated[str, typer.Option("--to", help="mlflow:URI, folder:PATH or zip:FILE.zip.")],
+    with_images: Annotated[bool, typer.Option("--with-images", help="Take the images of patients along.")] = False,
+) -> None:
+    """Shares a run's results: predictions, figures, tables, page and papers, with a manifest of hashes.
+
+    Example: medimg share runs/first --to zip:first.zip
+
+    Example: medimg share runs/first --to mlflow:https://mlflow.example.org
+    """
+    from pipeline.sharing import parse_target, share_run
+
+    share_run(directory, parse_target(to), with_images=with_images)
+
+
+@app.command()
+def rescore(bundle: Annotated[Path, typer.Argument(help="Folder or zip of medimg share.", metavar="BUNDLE")]) -> None:
+    """Measures every figure of shared results again. Exit 0 if all agree, 1 if not.
+
+    Example: medimg rescore first.zip
+    """
+    from pipeline.sharing import rescore_bundle
+
+    if not rescore_bundle(bundle):
+        raise typer.Exit(1)
 
 
 @app.command()

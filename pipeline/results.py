@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from rich.table import Column, Table
 
 from medimg.catalogue.provenance import PROVENANCE
 from medimg.errors import UsageError, one_line
-from medimg.evaluation.figures import Figure, compare_reports, describe_multiplicity, format_figure, read_metrics
+from medimg.evaluation.figures import Figure, describe_multiplicity, format_figure, read_metrics
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
 from pipeline.run_local import RUN_FILE, Outcome, locate_store, read_run_file, run_lock, store_lock
 
@@ -116,18 +115,6 @@ def make_slices_table(figures: Sequence[Figure]) -> Table:
         positive = "" if figure.positives is None else str(figure.positives)
         table.add_row(figure.slice, str(figure.n), positive, str(figure.groups), format_figure(figure))
     return table
-
-
-def print_comparison(first: Path, second: Path, *, console: Console | None = None) -> None:
-    """Figures of two runs side by side; a figure that only one run has stands alone in its row."""
-    console = console or Console()
-    table = Table()
-    for column in ("head", "metric", "slice", "protocol", "level", "split", str(first), str(second), "difference"):
-        table.add_column(column)
-    for row in compare_reports(load_metrics(first), load_metrics(second)):
-        sides = (format_figure(figure) if figure else "" for figure in (row.first, row.second))
-        table.add_row(*row.key, *sides, "" if math.isnan(row.difference) else f"{row.difference:+.3f}")
-    console.print(table)
 
 
 def rewrite_report(run: Path) -> None:

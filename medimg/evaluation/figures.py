@@ -1,4 +1,4 @@
-"""Figures: every metric with its protocol, level, split, slice, counts and interval; measured, written, read and compared."""
+"""Figures: every metric with its protocol, level, split, slice, counts and interval; measured, written and read."""
 
 from __future__ import annotations
 
@@ -194,26 +194,6 @@ def read_metrics(path: Path) -> list[Figure]:
 def clean(value: object) -> object:
     """JSON has no NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Figures of one key side by side; None where only one run has it."""
-
-    key: tuple[str, str, str, str, str, str]
-    first: Figure | None
-    second: Figure | None
-
-    @property
-    def difference(self) -> float:
-        """Second minus first, NaN where one is missing."""
-        return self.second.value - self.first.value if self.first and self.second else math.nan
-
-
-def compare_reports(first: Iterable[Figure], second: Iterable[Figure]) -> list[Comparison]:
-    """Two runs' figures, in one row only where head, metric, slice, protocol, level and split are equal; in the first run's order."""
-    sides = [{figure.key: figure for figure in figures} for figures in (first, second)]
-    return [Comparison(key, sides[0].get(key), sides[1].get(key)) for key in dict.fromkeys([*sides[0], *sides[1]])]
 
 
 def format_figure(figure: Figure) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -53,6 +54,9 @@ def medimg_here(*arguments):
         (("lineage", "absent"), "not a run"),
         (("lineage",), "--patient"),
         (("compare", "absent", "absent"), "metrics.json"),
+        (("share", "absent", "--to", "zip:a.zip"), "not a run"),
+        (("share", "absent", "--to", "a.zip"), "zip:FILE.zip"),
+        (("rescore", "absent.zip"), "no such file"),
         (("query", "absent", "SELECT 1"), "absent"),
         (("run", "cmmd_demo", "--data", ".", "--to", "x", "--beam-arg", "--runner=DaskRunner"), "DaskRunner"),
     ],
@@ -119,6 +123,19 @@ def test_compare_puts_equal_figures_in_one_row(tiny_run):
     code, output = medimg_here("compare", tiny_run.run, tiny_run.run)
     assert code == 0
     assert "+0.000" in output
+
+
+def test_a_shared_run_scores_the_same_again_and_names_no_path_of_this_machine(tiny_run, tmp_path):
+    bundle = tmp_path / "bundle"
+    code, output = medimg_here("share", tiny_run.run, "--to", f"folder:{bundle}")
+    assert code == 0
+    assert "measured anew" not in output
+    assert medimg_here("rescore", bundle)[0] == 0
+    for path in filter(Path.is_file, bundle.rglob("*")):
+        for secret in (tmp_path, tiny_run.run, tiny_run.data, Path.home(), Path.cwd()):
+            assert f"{secret}/".encode() not in path.read_bytes(), path
+    (bundle / "metrics.json").write_text("[]")
+    assert medimg_here("rescore", bundle)[0] == 1
 
 
 def test_report_renders_the_same_page_again(tiny_run):

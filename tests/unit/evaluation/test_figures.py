@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medimg.errors import UsageError
-from medimg.evaluation.figures import compare_reports, describe, describe_multiplicity, measure, read_metrics, write_metrics
+from medimg.evaluation.figures import describe, describe_multiplicity, measure, read_metrics, write_metrics
 from medimg.evaluation.intervals import Interval
 from medimg.evaluation.protocols import Protocol, find_protocols, roll_up
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
@@ -171,15 +171,6 @@ def test_a_file_that_holds_no_figures_is_named(tmp_path):
     (tmp_path / "metrics.json").write_text('{"auc": 0.9}')
     with pytest.raises(UsageError, match=r"metrics\.json"):
         read_metrics(tmp_path / "metrics.json")
-
-
-def test_only_figures_of_the_same_protocol_and_slice_share_a_row(figures):
-    p1, p4 = ([f for f in figures if f.protocol == name] for name in ("P1", "P4"))
-    same = compare_reports(p1, p1)
-    assert all(row.difference == 0 for row in same if not math.isnan(row.first.value))
-    mixed = compare_reports(p1, p4)
-    assert len(mixed) == len(p1) + len(p4)
-    assert all(row.first is None or row.second is None for row in mixed)
 
 
 @pytest.mark.parametrize(
