@@ -34,6 +34,7 @@ from pipeline.run_local import (
     read_run_file,
     run_config,
     run_lock,
+    store_lock,
     write_json,
 )
 from pipeline.store import open_store
@@ -86,6 +87,7 @@ def run_folds(
             console.print(f"fold {fold} to test, fold {(fold + 1) % folds} for eval, {folds - 2} to train", style="bold", highlight=False)
             outcomes.append(run_fold(config, fold, folds=folds, to=run / name, parent=run, **wanted))
         outcome = pool_folds(config, run, names=facts["folds"], outcomes=outcomes)
+        check_complete(run, run / facts["folds"][0], outcomes[0], unlabelled=config.examples.unlabelled, console=console)
         console.print(f"the {folds} models say what such a model is worth; none is pushed", highlight=False)
         write_json(
             run / RUN_FILE,
@@ -117,7 +119,6 @@ def run_fold(config: RunConfig, fold: int, *, folds: int, **places: Any) -> Outc
 def pool_folds(config: RunConfig, run: Path, *, names: Sequence[str], outcomes: Sequence[Outcome]) -> Outcome:
     """Writes the report of all folds and says what they came to."""
     facts = pool_reports([run / name / REPORT for name in names], run / REPORT, gates=config.evaluation.gates)
-    check_complete(run, run / names[0], outcomes[0], unlabelled=config.examples.unlabelled)
     derive(run / REPORT)
     return Outcome(
         blessed=facts.blessed,
@@ -130,16 +131,25 @@ def pool_folds(config: RunConfig, run: Path, *, names: Sequence[str], outcomes: 
     )
 
 
-def check_complete(run: Path, fold: Path, outcome: Outcome, *, unlabelled: bool) -> None:
-    """Raises MedimgError unless every usable case is predicted, save those that could not be read when the records were written."""
+def check_complete(run: Path, fold: Path, outcome: Outcome, *, unlabelled: bool, console: Console) -> None:
+    """Raises MedimgError unless every usable case is predicted, save those that could not be read when the records were written.
+
+    That each is predicted once only is `pool_reports`' to see.
+
+    Args:
+        fold, outcome: any of the folds; all have the same cases and read the same files.
+    """
     from components.artifacts import Rejects  # Brings TFX along, for which a refusal of wrong use need not wait.
 
     cases = read_catalogue(fold / outcome.catalogue).cases
     usable = set(cases.loc[cases["status"].isin(["used", "unlabelled"] if unlabelled else ["used"]), "case_id"])
     facts = read_run_file(fold)
-    nodes = latest_nodes(open_store(locate_store(fold, facts["store"])), facts["pipeline"])
+    with store_lock(fold, facts["store"], console):
+        nodes = latest_nodes(open_store(locate_store(fold, facts["store"])), facts["pipeline"])
     rejects = json.loads(Path(nodes["CaseExampleGen"].outputs["rejects"][0].uri, Rejects.FILE).read_text())["rejects"]
     expected = usable - {reject["case_id"] for reject in rejects if "kept" not in reject}
     predicted = set(pd.read_parquet(run / REPORT / PREDICTIONS_FILE, columns=["case_id"])["case_id"])
     if odd := sorted(expected ^ predicted):
-        raise MedimgError(f"{len(odd)} cases are not tested in exactly one fold (first: {odd[0]}), expected all {len(expected)} that can be used")
+        raise MedimgError(
+            f"case {odd[0]} and {len(odd) - 1} others: usable but tested in no fold, or the reverse; expected {len(expected)} cases in all"
+        )

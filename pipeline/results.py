@@ -16,7 +16,7 @@ from medimg.catalogue.provenance import PROVENANCE
 from medimg.errors import UsageError, one_line
 from medimg.evaluation.figures import Figure, compare_reports, describe_multiplicity, format_figure, read_metrics
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
-from medimg.evaluation.words import name_split
+from medimg.evaluation.words import describe_split
 from pipeline.run_local import RUN_FILE, Outcome, locate_store, read_run_file, run_lock, store_lock
 
 PRINTED = (
@@ -83,7 +83,7 @@ def make_metrics_table(head: str, figures: Sequence[Figure]) -> Table:
     order = list(dict.fromkeys(figure.protocol for figure in figures))
     table = Table(
         Column(head, no_wrap=True),
-        title=f"{' and '.join(dict.fromkeys(name_split(figure.split) for figure in figures))}, 95 % intervals over patients; more in the report",
+        title=f"{' and '.join(dict.fromkeys(describe_split(figure.split) for figure in figures))}, 95 % intervals over patients; more in the report",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,

@@ -83,7 +83,7 @@ def read_fold(folder: Path, number: int) -> Fold:
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: {error}, expected the report of a fold") from None
     tested = predictions[predictions["split"] == facts.split]
-    others = tested[tested["fold"] != number]
+    others = tested[tested["fold"].fillna(-1) != number]
     if len(others):
         raise MedimgError(f"{folder}: case {others['case_id'].iloc[0]} is of fold {others['fold'].iloc[0]}, expected cases of fold {number} alone")
     return Fold(number, folder, facts, tested.assign(split=OUT_OF_FOLD))

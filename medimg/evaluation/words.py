@@ -61,7 +61,7 @@ def name_metric(name: str) -> str:
     return name.replace("_", " ")
 
 
-def name_split(split: str) -> str:
+def describe_split(split: str) -> str:
     """`test split`, or `cases out of fold`, which are of no one split."""
     return f"cases {split}" if split == OUT_OF_FOLD else f"{split} split"
 
