@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -184,19 +184,28 @@ def run(
     ] = "local",
     beam_args: Annotated[list[str] | None, typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated.")] = None,
     metadata: Metadata = None,
+    folds: Annotated[int, typer.Option("--folds", min=0, help="Cross-validate: so many models, each tested on a fold of its own; 3 or more.")] = 0,
 ) -> None:
     """Runs the pipeline. Exit 0 blessed, 3 not blessed, 1 failed, 2 wrong use.
 
     Example: medimg run cmmd_classification --data data --to runs/first --set model.image_size=256,208
 
     Example: medimg run cmmd_classification --data data --to runs/first --beam flink://flink:8099 --beam-arg=--parallelism=4
+
+    Example: medimg run cmmd_classification --data data --to runs/folds --folds 5
     """
     from pipeline.beam import parse_beam
     from pipeline.config import load_config
     from pipeline.run_local import run_config
 
-    flags = parse_beam(beam, beam_args or ())
-    outcome = run_config(load_config(config, overrides=overrides or []), data_root=data, to=to, previous=previous, beam_args=flags, metadata=metadata)
+    loaded = load_config(config, overrides=overrides or [])
+    wanted: dict[str, Any] = {"data_root": data, "to": to, "previous": previous, "beam_args": parse_beam(beam, beam_args or ()), "metadata": metadata}
+    if folds:
+        from pipeline.cross_validation import run_folds
+
+        outcome = run_folds(loaded, folds=folds, **wanted)
+    else:
+        outcome = run_config(loaded, **wanted)
     finish((to, outcome), strict=strict)
 
 

@@ -15,6 +15,7 @@ from medimg.catalogue.provenance import PROVENANCE
 from medimg.errors import UsageError, one_line
 from medimg.evaluation.figures import Figure, describe_multiplicity, format_figure, read_metrics
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
+from medimg.evaluation.words import describe_split
 from pipeline.run_local import RUN_FILE, Outcome, locate_store, read_run_file, run_lock, store_lock
 
 PRINTED = (
@@ -81,7 +82,7 @@ def make_metrics_table(head: str, figures: Sequence[Figure]) -> Table:
     order = list(dict.fromkeys(figure.protocol for figure in figures))
     table = Table(
         Column(head, no_wrap=True),
-        title="test split, 95 % intervals over patients; more in the report",
+        title=f"{' and '.join(dict.fromkeys(describe_split(figure.split) for figure in figures))}, 95 % intervals over patients; more in the report",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -137,6 +138,11 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
     facts = read_run_file(run)
     if facts["state"] != "finished":
         raise UsageError(f"{run}: the run has not finished")
+    if folds := facts.get("folds"):
+        for fold in folds:
+            console.print(f"\n{fold}", style="bold underline", highlight=False)
+            print_lineage(run / fold, metadata=metadata, console=console)
+        return
     where = find_store(run, facts, metadata)
     with run_lock(run, console), store_lock(run, where, console):
         store = open_store(locate_store(run, where))
@@ -146,7 +152,8 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
         pushed = nodes["Pusher"].outputs["pushed_model"][0]
         steps = list(walk_up(store, pushed.id))
         names = {kind.id: kind.name.rsplit(".", 1)[-1] for kind in store.get_execution_types()}
-    console.print(f"pushed model: {facts['pushed'] or 'none, the model was not blessed'}", highlight=False)
+    unpushed = "none, the model was not gated" if facts["blessed"] is None else "none, the model was not blessed"
+    console.print(f"pushed model: {facts['pushed'] or unpushed}", highlight=False)
     for execution, made in steps:
         values = properties_of(execution)
         hashes = {name: values[name] for name in ("data", "code", "baseline") if values.get(name)}
@@ -224,6 +231,8 @@ def print_patient(patient: str, within: Path, *, metadata: str | None = None, co
         table.add_column(column, overflow="fold")
     for run in runs:
         facts = read_run_file(run)
+        if facts.get("folds"):
+            continue  # Has no catalogue and no model but those of its folds, each a run below it.
         finished = facts["state"] == "finished"
         if not finished and not (run / "artifacts" / "CatalogueGen").exists():
             continue

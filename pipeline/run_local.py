@@ -29,6 +29,7 @@ from pipeline.store import PASSWORD, open_store, parse_database, resolve_store
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 STORE_FILE = "metadata.sqlite"
+INDEX_FILE = "index.parquet"
 # As the C library and SQLite say it, where the error has no errno.
 DISK_FULL = ("No space left on device", "database or disk is full")
 
@@ -53,9 +54,17 @@ class Outcome:
 
 
 def local_places(
-    run: Path, *, data_root: Path, schema: Path, previous: Path | None, beam_args: tuple[str, ...] = (), store: str = STORE_FILE, pipeline: str = ""
+    run: Path,
+    *,
+    data_root: Path,
+    schema: Path,
+    previous: Path | None,
+    beam_args: tuple[str, ...] = (),
+    store: str = STORE_FILE,
+    pipeline: str = "",
+    index: Path | None = None,
 ) -> Places:
-    """Everything of a run under one directory, save a store that runs share."""
+    """Everything of a run under one directory, save a store and an index of the data that runs share."""
     return Places(
         data_root=str(data_root.resolve()),
         pipeline_root=str(run / "artifacts"),
@@ -64,7 +73,7 @@ def local_places(
         pipeline=pipeline,
         serving=str(run / "models"),
         checkpoints=str(run / "checkpoints"),
-        index=str(run / "index.parquet"),
+        index=str(index or run / INDEX_FILE),
         schema=str(schema),
         previous=str(previous.resolve()) if previous else "",
         beam_args=beam_args or parse_beam(),
@@ -111,36 +120,34 @@ def run_config(
     previous: Path | None = None,
     beam_args: tuple[str, ...] = (),
     metadata: str | None = None,
+    parent: Path | None = None,
     console: Console | None = None,
 ) -> Outcome:
     """Runs the pipeline under `to` and writes `run.json` there.
 
     `metadata` is the URI of a store that runs share (pipeline.store); without it a run has its own, or keeps the one it was started with.
+    `parent` is the directory of the cross-validation that the run is a fold of: the index of the data lies there, and the store without `metadata`.
 
     Raises:
         UsageError: the data root is missing, or `to` belongs to another config or keeps its metadata elsewhere.
         MedimgError: a component failed; the message names it.
     """
     console = console or Console()
-    if not data_root.is_dir():
-        raise UsageError(
-            f"{data_root}: {'not a folder' if data_root.exists() else 'no such folder'}, expected images and tables of {config.data_set}"
-        )
-    if previous and not (previous / "cases.parquet").is_file():
-        raise UsageError(f"{previous}: no cases.parquet, expected an earlier catalogue")
-    if previous:
-        read_previous(previous, data_set=find_data_set(config.data_set), settings=config.split)
-    config = resolve_config(config, data_root)
-    run = to.resolve()
-    if run.is_dir() and any(run.iterdir()) and not any((run / name).exists() for name in (RUN_FILE, LOCK_FILE)):
-        raise UsageError(f"{run} is not empty and holds no {RUN_FILE}; choose another --to")
-    run.mkdir(parents=True, exist_ok=True)
+    config = check_inputs(config, data_root=data_root, previous=previous)
+    run = make_directory(to)
     with run_lock(run, console), ExitStack() as stack:
-        facts = claim_directory(run, config, metadata)
+        facts = claim_directory(run, config, metadata, parent=parent)
         stack.enter_context(store_lock(run, facts["store"], console))
         schema = write_schema(config, data_root=data_root, to=run / "schema")
         places = local_places(
-            run, data_root=data_root, schema=schema, previous=previous, beam_args=beam_args, store=facts["store"], pipeline=facts["pipeline"]
+            run,
+            data_root=data_root,
+            schema=schema,
+            previous=previous,
+            beam_args=beam_args,
+            store=facts["store"],
+            pipeline=facts["pipeline"],
+            index=parent and parent / INDEX_FILE,
         )
         if parse_database(places.metadata):
             open_store(places.metadata)  # Before any work is done.
@@ -152,14 +159,46 @@ def run_config(
     return outcome
 
 
-def claim_directory(run: Path, config: RunConfig, metadata: str | None = None) -> dict[str, Any]:
-    """Makes the directory this config's, or checks that it is. Returns its `run.json`."""
+def check_inputs(config: RunConfig, *, data_root: Path, previous: Path | None) -> RunConfig:
+    """Refuses data, an earlier catalogue or a config that no run could work with; returns the config with all classes."""
+    if not data_root.is_dir():
+        raise UsageError(
+            f"{data_root}: {'not a folder' if data_root.exists() else 'no such folder'}, expected images and tables of {config.data_set}"
+        )
+    if previous and not (previous / "cases.parquet").is_file():
+        raise UsageError(f"{previous}: no cases.parquet, expected an earlier catalogue")
+    if previous:
+        read_previous(previous, data_set=find_data_set(config.data_set), settings=config.split)
+    return resolve_config(config, data_root)
+
+
+def make_directory(to: Path) -> Path:
+    """The directory of a run, made if it is not there; UsageError for one that holds something else."""
+    run = to.resolve()
+    if run.is_dir() and any(run.iterdir()) and not any((run / name).exists() for name in (RUN_FILE, LOCK_FILE)):
+        raise UsageError(f"{run} is not empty and holds no {RUN_FILE}; choose another --to")
+    run.mkdir(parents=True, exist_ok=True)
+    return run
+
+
+def claim_directory(
+    run: Path, config: RunConfig, metadata: str | None = None, *, parent: Path | None = None, folds: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Makes the directory this config's, or checks that it is. Returns its `run.json`.
+
+    `folds` are the directories, from this one, of a cross-validation's folds; `parent` is the cross-validation's, where this one is a fold's.
+    """
     metadata = metadata and resolve_store(metadata)
     if not (run / RUN_FILE).exists():
+        store = metadata or (os.path.relpath(parent / STORE_FILE, run) if parent else STORE_FILE)
         # In a store that runs share each needs a name of its own, which stays when its directory is moved.
-        name = config.name if not metadata else f"{config.name}-{uuid.uuid4().hex[:8]}"
-        write_json(run / RUN_FILE, {"config": to_plain(config), "state": "started", "store": metadata or STORE_FILE, "pipeline": name})
+        name = config.name if store == STORE_FILE else f"{config.name}-{uuid.uuid4().hex[:8]}"
+        of_folds = {"folds": list(folds)} if folds else {}
+        write_json(run / RUN_FILE, {"config": to_plain(config), "state": "started", "store": store, "pipeline": name, **of_folds})
     known = read_run_file(run)
+    if (count := len(known.get("folds", ()))) != len(folds):
+        wanted = f"--folds {count}" if count else "no --folds"
+        raise UsageError(f"{run} belongs to a run with {wanted}; choose another --to")
     if (known["config"]["name"], known["config"]["data_set"]) != (config.name, config.data_set):
         raise UsageError(
             f"{run} belongs to config {known['config']['name']} ({known['config']['data_set']}), not to {config.name}; choose another --to"

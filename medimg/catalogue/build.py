@@ -212,6 +212,8 @@ def divide(twins: TwinFindings, *, data_set: DataSet, settings: SplitSettings, p
         for group, cases in sorted(active.items())
         if len(names := sorted({str(case.official_split) for case in cases})) > 1
     ]
+    if official and settings.test_fold is not None:
+        anomalies.append(f"{len(official)} groups have an official split, which a cross-validation does not keep")
     anomalies += [
         f"groups {first} and {second} share pixels but were in {assignments[first].split} and {assignments[second].split} before; neither is moved"
         for first, second in twins.links

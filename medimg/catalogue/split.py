@@ -22,11 +22,14 @@ class SplitSettings:
         ratios: shares of train, eval and test; they sum to 1.
         folds: number of cross-validation folds, 0 for none.
         seed: another seed deals otherwise.
+        test_fold: the fold that is the test split of one step of a cross-validation; the next one is eval, the others train, and `ratios` and
+            official splits have no part in it. None deals the splits by `ratios`.
     """
 
     ratios: tuple[float, float, float] = (0.7, 0.15, 0.15)
     folds: int = 0
     seed: int = 0
+    test_fold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ def assign_splits(
 
     Args:
         groups: group to its stratum.
-        previous: assignments of an earlier catalogue; these groups never move (a fold of None is dealt anew).
+        previous: assignments of an earlier catalogue; these groups never move (a fold of None is dealt anew). With a `test_fold` it is their
+            fold that stays.
         official: the publisher's split by group; kept where `previous` says nothing.
         links: pairs of groups that must stay together, because they share pixels. A newcomer follows the group that is already placed.
 
@@ -74,7 +78,14 @@ def assign_splits(
         placed_folds = {group: str(assignment.fold) for group, assignment in previous.items() if str(assignment.fold) in names}
         shares = dict.fromkeys(names, 1 / settings.folds)
         folds = deal(groups, clusters=clusters, shares=shares, placed=placed_folds, seed=f"fold/{settings.seed}")
+    if settings.test_fold is not None:
+        splits = {group: name_split(int(fold), test_fold=settings.test_fold, folds=settings.folds) for group, fold in folds.items()}
     return {group: Assignment(splits[group], int(folds[group]) if folds else None) for group in sorted(groups)}
+
+
+def name_split(fold: int, *, test_fold: int, folds: int) -> str:
+    """The split of a fold's groups in the step of a cross-validation that tests `test_fold`: the next fold is eval, in a ring."""
+    return {test_fold: "test", (test_fold + 1) % folds: "eval"}.get(fold, "train")
 
 
 def check_settings(settings: SplitSettings, *, groups: int) -> None:
@@ -84,6 +95,10 @@ def check_settings(settings: SplitSettings, *, groups: int) -> None:
         raise UsageError(f"split ratios {tuple(ratios)}: expected {len(SPLITS)} shares from 0 to 1 that sum to 1")
     if settings.folds < 0 or settings.folds == 1:
         raise UsageError(f"{settings.folds} folds: expected 0 for none, or 2 and more")
+    if settings.test_fold is not None and not (settings.folds >= len(SPLITS) and 0 <= settings.test_fold < settings.folds):
+        raise UsageError(
+            f"test fold {settings.test_fold} of {settings.folds}: expected {len(SPLITS)} folds or more, one to test, one for eval, the rest to train"
+        )
     wanted = sum(ratio > 0 for ratio in ratios)
     if groups < wanted:
         raise UsageError(f"{groups} groups (patients) cannot be dealt to {wanted} splits: at least {wanted} are needed")

@@ -16,11 +16,12 @@ import pandas as pd
 from medimg.errors import UsageError
 from medimg.evaluation.comparison import bootstrap_differences
 from medimg.evaluation.figures import Figure, describe, list_slices, measure
+from medimg.evaluation.folds import list_fits
 from medimg.evaluation.gates import ABOVE_SHORTCUT
 from medimg.evaluation.intervals import RESAMPLES
 from medimg.evaluation.metrics import auc, metrics_of
 from medimg.evaluation.protocols import Protocol, clusters_of, find_gap, find_protocols, roll_up
-from medimg.evaluation.shortcuts import fit_shortcuts, predict_from_shortcuts, train_rows
+from medimg.evaluation.shortcuts import fit_shortcuts, predict_from_shortcuts
 
 METRICS = ("auc", "average_precision", "brier", "macro_auc")
 """What baselines are measured by: metrics that need no threshold."""
@@ -83,7 +84,7 @@ def measure_baselines(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[BaselineFigure]:
-    """Every baseline, fitted on the train split, on the cases of `predictions` that are of `split`.
+    """Every baseline, fitted on the train split (of its own fold, for cases out of fold), on the cases of `predictions` that are of `split`.
 
     Args:
         predictions: see medimg.evaluation.protocols; its probabilities have no part in this.
@@ -96,10 +97,10 @@ def measure_baselines(
     """
     rules = take_rules(protocols)
     cases = predictions[predictions["split"] == split]
-    rows = take_rows(table, cases["case_id"])
+    parts = [(tested, take_rows(table, tested["case_id"]), fitted_on) for tested, fitted_on in list_fits(cases, table, split=split)]
     found = []
     for baseline in list_baselines(shortcuts):
-        scored = score_rows(cases, rows, baseline=baseline, fitted_on=train_rows(table), heads=heads)
+        scored = pd.concat([score_rows(tested, rows, baseline=baseline, fitted_on=fitted_on, heads=heads) for tested, rows, fitted_on in parts])
         figures = measure(scored, heads=heads, protocols=rules, slices=slices, metrics=METRICS, split=split, resamples=resamples, seed=seed)
         found += [BaselineFigure(baseline.name, figure) for figure in figures]
     return found

@@ -14,6 +14,7 @@ from medimg.evaluation.baselines import BaselineFigure
 from medimg.evaluation.charts import Chart
 from medimg.evaluation.facts import RunFacts
 from medimg.evaluation.figures import Figure, read_units
+from medimg.evaluation.folds import note_folds
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.protocols import Protocol, find_gap, find_protocols, roll_up
 
@@ -51,8 +52,8 @@ class Evidence:
 
     @property
     def all_figures(self) -> list[Figure]:
-        """Everything that metrics.json holds."""
-        return [*self.figures, *self.certainty, *self.checks]
+        """Everything that metrics.json holds; of several models' predictions each figure says so."""
+        return note_folds([*self.figures, *self.certainty, *self.checks], self.facts.folds)
 
     @property
     def headline(self) -> Figure | None:

@@ -33,6 +33,7 @@ class RunFacts:
         split: the split that is measured.
         protocols, slices, resamples, seed: as for `medimg.evaluation.figures.measure`.
         shortcuts: what the model must not owe its score to; see medimg.evaluation.shortcuts.
+        folds: number of models whose predictions out of fold are measured together (medimg.evaluation.folds); 0 for one model.
         evaluated: the Evaluator's figures, each with head, metric, slice and value (None where undefined).
     """
 
@@ -57,6 +58,7 @@ class RunFacts:
     seed: int = 0
     shortcuts: Sequence[str] = ()
     evaluated: Sequence[Mapping[str, Any]] = ()
+    folds: int = 0
 
     @property
     def headline(self) -> str:

@@ -43,8 +43,8 @@ OF_THE_CASES = frozenset({"brier_uncertainty"})
 
 
 def split_name(slice_name: str) -> str:
-    """Words for a slice: "the whole test split", "source=D1"."""
-    return "the whole test split" if slice_name == OVERALL else slice_name
+    """Words for a slice: "all measured cases", "source=D1"."""
+    return "all measured cases" if slice_name == OVERALL else slice_name
 
 
 def split_slice(slice_name: str) -> tuple[str, str] | None:

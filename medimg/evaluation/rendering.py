@@ -11,7 +11,7 @@ from medimg.evaluation.evidence import make_id
 from medimg.evaluation.figures import format_figure
 from medimg.evaluation.sections.literature import name_pair
 from medimg.evaluation.sections.shortcuts import name_chart
-from medimg.evaluation.words import count, describe_units, format_number, name_metric
+from medimg.evaluation.words import count, describe_split, describe_units, format_number, name_metric
 
 
 def make_environment(*, autoescape: bool) -> Environment:
@@ -23,6 +23,7 @@ def make_environment(*, autoescape: bool) -> Environment:
         "figure": format_figure,
         "number": format_number,
         "metric": name_metric,
+        "split_name": describe_split,
         "units": describe_units,
         "id": make_id,
         "pair_id": name_pair,

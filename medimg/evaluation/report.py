@@ -15,6 +15,7 @@ from medimg.evaluation.evidence import Evidence, Section, make_id
 from medimg.evaluation.rendering import make_environment
 from medimg.evaluation.sections.data import describe_data
 from medimg.evaluation.sections.explanations import describe_explanations
+from medimg.evaluation.sections.folds import describe_folds
 from medimg.evaluation.sections.headline import describe_headline
 from medimg.evaluation.sections.literature import describe_literature
 from medimg.evaluation.sections.mistakes import describe_mistakes
@@ -31,6 +32,7 @@ def list_sections(evidence: Evidence) -> list[Section]:
     return [
         describe_headline(evidence),
         *(describe_performance(evidence, head) for head in heads),
+        *(describe_folds(evidence, head) for head in heads if evidence.facts.folds),
         describe_shortcuts(evidence),
         describe_literature(evidence),
         *(describe_slices(evidence, head) for head in heads),

@@ -6,6 +6,7 @@ import math
 import re
 
 from medimg.evaluation.figures import Figure
+from medimg.evaluation.folds import OUT_OF_FOLD
 
 WORDS = {
     "auc": "AUC",
@@ -58,6 +59,11 @@ def name_metric(name: str) -> str:
         if name.startswith(f"{metric}_"):
             return f"{WORDS[metric].removesuffix(' at 0.5')}, {name.removeprefix(f'{metric}_')} against the rest"
     return name.replace("_", " ")
+
+
+def describe_split(split: str) -> str:
+    """`test split`, or `cases out of fold`, which are of no one split."""
+    return f"cases {split}" if split == OUT_OF_FOLD else f"{split} split"
 
 
 def format_number(value: float) -> str:

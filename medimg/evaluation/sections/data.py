@@ -10,6 +10,7 @@ import pandas as pd
 
 from medimg.catalogue.provenance import name_provenance
 from medimg.evaluation.evidence import Evidence, Section
+from medimg.evaluation.words import describe_split
 
 SPLITS = ("train", "eval", "test")
 STATUSES = ("used", "unlabelled", "excluded", "quarantined")
@@ -17,7 +18,7 @@ STATUSES = ("used", "unlabelled", "excluded", "quarantined")
 
 def describe_data(evidence: Evidence) -> Section:
     """Counts, splits, exclusions and anomalies of the catalogue's summary."""
-    title = f"Data, from the catalogue to the {evidence.facts.split} split"
+    title = f"Data, from the catalogue to the {describe_split(evidence.facts.split)}"
     summary = evidence.facts.summary
     if not summary.get("input"):
         return Section(title, "data", absent="No catalogue summary was given.")

@@ -20,6 +20,8 @@ def describe_uncertainty(evidence: Evidence, head: str) -> Section:
     """Figures of one head by protocol, and its curves under the first protocol that is defined for it."""
     title = f"How sure: {head}"
     figures = [figure for figure in evidence.certainty if figure.head == head]
+    if evidence.facts.folds:
+        return Section(title, "uncertainty", absent="Sets are calibrated for one model; each fold's own report has those of its model.")
     if not figures:
         return Section(title, "uncertainty", absent=f"No labelled case of the {CALIBRATION_SPLIT} split was scored, on which sets are calibrated.")
     protocols = [find_protocols([name])[0] for name in dict.fromkeys(figure.protocol for figure in figures)]

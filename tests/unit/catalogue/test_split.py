@@ -97,6 +97,24 @@ def test_every_group_is_in_one_of_k_folds_of_equal_size():
     assert max(counts.values()) - min(counts.values()) <= 2
 
 
+def test_each_group_is_tested_once_and_in_that_step_never_trained_on_or_chosen_by():
+    groups, links = make_groups(60), [("patient-0-0", "patient-0-1"), ("patient-0-2", "patient-0-40")]
+    steps = [assign_splits(groups, settings=SplitSettings(folds=4, test_fold=fold), links=links) for fold in range(4)]
+    for group in groups:
+        assert sorted(step[group].split for step in steps) == ["eval", "test", "train", "train"]
+    for step in steps:
+        assert all(step[first].split == step[second].split for first, second in links)
+        assert [assignment.fold for assignment in step.values()] == [assignment.fold for assignment in steps[0].values()]
+
+
+def test_a_step_of_a_cross_validation_keeps_the_folds_of_an_earlier_catalogue_not_its_splits():
+    groups = make_groups(40)
+    before = assign_splits(dict(list(groups.items())[:30]), settings=SplitSettings(folds=3))
+    after = assign_splits(groups, settings=SplitSettings(folds=3, test_fold=2, seed=9), previous=before)
+    assert all(after[group].fold == assignment.fold for group, assignment in before.items())
+    assert all((assignment.split == "test") == (assignment.fold == 2) for assignment in after.values())
+
+
 def test_without_folds_there_is_no_fold():
     assert {assignment.fold for assignment in assign_splits(make_groups(10), settings=SplitSettings()).values()} == {None}
 
@@ -108,6 +126,8 @@ def test_without_folds_there_is_no_fold():
         ({"ratios": (1.2, -0.1, -0.1)}, "expected 3 shares"),
         ({"ratios": (float("nan"),) * 3}, "expected 3 shares"),
         ({"folds": 1}, "1 folds: expected 0 for none, or 2 and more"),
+        ({"folds": 2, "test_fold": 0}, "test fold 0 of 2: expected 3 folds or more"),
+        ({"folds": 3, "test_fold": 3}, "test fold 3 of 3"),
         ({"folds": 3}, r"2 groups \(patients\) cannot be dealt to 3 splits"),
     ],
 )

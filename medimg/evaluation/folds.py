@@ -1,0 +1,53 @@
+"""Cross-validation: every case scored by the one model that was trained and chosen without its fold, all of them measured together.
+
+The table of predictions then has each case once, in the split OUT_OF_FOLD, with the number of its `fold`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from medimg.catalogue.split import name_split
+from medimg.evaluation.figures import Figure, measure
+from medimg.evaluation.protocols import Protocol
+from medimg.evaluation.shortcuts import train_rows
+
+OUT_OF_FOLD = "out of fold"
+"""Stands for the split of pooled predictions."""
+
+
+def note_folds(figures: Iterable[Figure], folds: int) -> list[Figure]:
+    """The figures, each with the number of models behind it; 0 for a single one, which needs no words."""
+    if not folds:
+        return list(figures)
+    note = f"{folds} folds pooled, each scored by a model that was trained without it"
+    return [dataclasses.replace(figure, note="; ".join(filter(None, [note, figure.note]))) for figure in figures]
+
+
+def list_fits(cases: pd.DataFrame, table: pd.DataFrame, *, split: str) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Cases of a split, with the rows of the table of shortcuts that a baseline of theirs may be fitted on.
+
+    That is the train split; of cases out of fold what was the train split when their fold was tested, so that the table must have a `fold`.
+    """
+    if split != OUT_OF_FOLD:
+        yield cases, train_rows(table)
+        return
+    folds = int(table["fold"].max()) + 1
+    dealt = table[table["fold"].notna()]
+    for test_fold in range(folds):
+        splits = [name_split(int(fold), test_fold=test_fold, folds=folds) for fold in dealt["fold"]]
+        yield cases[cases["fold"] == test_fold], train_rows(dealt.assign(split=splits))
+
+
+def measure_folds(
+    predictions: pd.DataFrame, *, heads: Mapping[str, Sequence[str]], protocol: Protocol, metrics: Collection[str]
+) -> dict[int, list[Figure]]:
+    """The figures of each fold alone, by its number. Without intervals: the folds say how much the figures vary, each has few cases."""
+    pooled = predictions[predictions["split"] == OUT_OF_FOLD]
+    return {
+        fold: measure(pooled[pooled["fold"] == fold], heads=heads, protocols=[protocol], metrics=metrics, split=OUT_OF_FOLD, resamples=0)
+        for fold in sorted(pooled["fold"].unique().tolist())
+    }
