@@ -1,8 +1,9 @@
 # Everything sets itself up: no target needs another one run before it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-py313 test-image check bench lock clean
+.PHONY: help setup demo notebook test test-py313 test-image check bench lock clean
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
+RUN = demo/run
 # A command's output, only if it fails.
 quietly = { output=$$($(1) 2>&1) || { printf '%s\n' "$$output"; exit 1; }; }
 
@@ -15,6 +16,11 @@ setup: ## everything for developing, into .venv
 demo: ## phantom mammograms in, a report out: five minutes, no account, no GPU
 	@setup/install.sh core
 	@$(BIN)/medimg demo
+
+notebook: setup ## a finished run's slices, history, statistics and lineage as a page: make notebook RUN=demo/run
+	@MEDIMG_RUN='$(abspath $(RUN))' $(BIN)/jupyter-nbconvert --log-level ERROR --execute --to html notebooks/evaluate.ipynb --output-dir '$(RUN)' \
+	  --template offline --TemplateExporter.extra_template_basedirs=notebooks/templates
+	@echo "notebook: $(RUN)/evaluate.html"
 
 # What needs TFX stays in one process, which imports it once and holds the shared pipeline run; the rest is dealt to two.
 test: setup ## all tests; a part of them: make test TESTS=tests/unit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ml_metadata import MetadataStore
@@ -47,6 +48,11 @@ def outputs_of(store: MetadataStore, execution: int) -> dict[str, list[mlmd.Arti
     for event in events:
         outputs.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id])
     return outputs
+
+
+def locate_artifact(run: Path, artifact: mlmd.Artifact) -> Path:
+    """By component, channel and execution below the run as it lies now: the store has the path that it was written to."""
+    return run / "artifacts" / Path(*Path(artifact.uri).parts[-3:])
 
 
 def live_artifacts(store: MetadataStore, kind: str, *, pipeline: str) -> list[mlmd.Artifact]:

@@ -202,8 +202,10 @@ def list_counts(values: Mapping[str, Any]) -> str:
 
 
 def shown_property(name: str) -> bool:
-    """Counts and hashes of an artifact; not TFX's own bookkeeping."""
-    return name.startswith(("images_", "cases_", "content_hash", "data_set", "blessed", "pushed", "pushed_version", "split_names"))
+    """Counts and hashes of an artifact; not TFX's own bookkeeping, and no path of the machine."""
+    return name != "pushed_destination" and name.startswith(
+        ("images_", "cases_", "content_hash", "data_set", "blessed", "pushed", "pushed_version", "split_names")
+    )
 
 
 def name_origin(values: Mapping[str, Any]) -> str:
@@ -219,7 +221,7 @@ def print_patient(patient: str, within: Path, *, metadata: str | None = None, co
     `metadata` is the store that the runs share now, if not where each `run.json` says.
     """
     from medimg.catalogue.tables import read_catalogue
-    from pipeline.lineage import live_artifacts, walk_down
+    from pipeline.lineage import live_artifacts, locate_artifact, walk_down
     from pipeline.store import open_store
 
     console = console or Console()
@@ -245,8 +247,7 @@ def print_patient(patient: str, within: Path, *, metadata: str | None = None, co
             models = {model.id for model in live_artifacts(store, "Model", pipeline=facts["pipeline"])}
             models_of = {one.id: sorted(walk_down(store, [one.id]) & models) for one in catalogues}
         for artifact in catalogues:
-            # By component, channel and execution below the run as it lies now: the store has the path that it was written to.
-            cases = read_catalogue(run / "artifacts" / Path(*Path(artifact.uri).parts[-3:])).cases
+            cases = read_catalogue(locate_artifact(run, artifact)).cases
             mine = cases[cases.group_id == patient]
             if mine.empty:
                 continue

@@ -1,0 +1,75 @@
+"""A finished run as a notebook reads it: its report's figures, and where its components have written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from ml_metadata import MetadataStore
+from rich.console import Console
+
+from medimg.errors import UsageError
+from medimg.evaluation.bundle import METRICS_FILE, PREDICTIONS_FILE
+from medimg.evaluation.evidence import Evidence
+from medimg.evaluation.facts import read_facts
+from medimg.evaluation.figures import read_metrics
+from pipeline.lineage import Node, latest_nodes, locate_artifact, open_store
+from pipeline.results import explain_stranger, find_store
+from pipeline.run_local import RUN_FILE, locate_store, read_run_file, run_lock, store_lock
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What the views need of a run.
+
+    Attributes:
+        folder: its directory.
+        pipeline: its name in ML Metadata.
+        evidence: the report's predictions and figures as they were written; nothing is measured again.
+        nodes: the latest successful execution of each component.
+    """
+
+    folder: Path
+    pipeline: str
+    evidence: Evidence
+    nodes: Mapping[str, Node]
+
+    def output(self, component: str, channel: str) -> Path:
+        """Where a component has written, below the run as it lies now."""
+        return locate_artifact(self.folder, self.nodes[component].outputs[channel][0])
+
+
+def read_run(folder: Path | str) -> FinishedRun:
+    """Reads `run.json`, the report and ML Metadata.
+
+    Raises:
+        UsageError: not a run, one that has not finished, or a store that does not know it.
+    """
+    folder = Path(folder).resolve()
+    written = read_run_file(folder)
+    if written["state"] != "finished":
+        raise UsageError(f"{folder}: the run has not finished")
+    with open_metadata(folder) as store:
+        nodes = latest_nodes(store, written["pipeline"])
+    if "ReportGen" not in nodes:
+        raise UsageError(explain_stranger(folder, written["store"]))
+    report = folder / "report"
+    evidence = Evidence(read_facts(report), pd.read_parquet(report / PREDICTIONS_FILE), read_metrics(report / METRICS_FILE))
+    return FinishedRun(folder, written["pipeline"], evidence, nodes)
+
+
+def find_runs(within: Path) -> list[Path]:
+    """The finished runs that lie in a folder, by name."""
+    folders = sorted(path.parent for path in within.glob(f"*/{RUN_FILE}"))
+    return [folder for folder in folders if read_run_file(folder)["state"] == "finished"]
+
+
+@contextmanager
+def open_metadata(folder: Path) -> Iterator[MetadataStore]:
+    """The store that a run was run with, while nothing else writes to it."""
+    where, console = find_store(folder, read_run_file(folder), None), Console()
+    with run_lock(folder, console), store_lock(folder, where, console):
+        yield open_store(locate_store(folder, where))

@@ -1,0 +1,38 @@
+"""What the Evaluator has measured on each slice, and the report's charts of it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from components.report_gen.executor import list_evaluated, only_head, read_evaluation
+from medimg.evaluation.gates import OVERALL
+from medimg.evaluation.metrics import metrics_of
+from medimg.evaluation.sections.performance import describe_performance
+from medimg.evaluation.sections.slices import describe_slices
+from pipeline.views.drawing import Drawing
+from pipeline.views.run import FinishedRun
+
+
+def tabulate_slices(run: FinishedRun, head: str) -> pd.DataFrame:
+    """The Evaluator's figures of one head as Model Analysis reads them: a row per slice, the whole split first; a column per count and metric.
+
+    NaN where a figure is undefined on a slice, as an AUC is where one class is missing.
+    """
+    heads = run.evidence.facts.heads
+    figures = read_evaluation(str(run.output("Evaluator", "evaluation")), only_head=only_head(heads))
+    mine = pd.DataFrame([row for row in list_evaluated(figures) if row["head"] == head])
+    table = mine.pivot(index="slice", columns="metric", values="value").sort_index().astype(float)
+    counts = [name for name in ("n", "positives") if name in table]
+    metrics = [name for name in metrics_of(heads[head]) if name in table]
+    slices = [OVERALL, *(name for name in table.index if name != OVERALL)]
+    return table.loc[slices, [*counts, *metrics]].astype(dict.fromkeys(counts, int)).rename_axis(columns=None)
+
+
+def draw_curves(run: FinishedRun, head: str) -> Drawing:
+    """The report's curves of one head on the whole split; none for more than two classes."""
+    return Drawing(describe_performance(run.evidence, head).charts)
+
+
+def draw_slices(run: FinishedRun, head: str) -> Drawing:
+    """The report's intervals of the first metric per slice, one chart per protocol."""
+    return Drawing(describe_slices(run.evidence, head).charts)
