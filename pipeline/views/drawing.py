@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from medimg.evaluation.charts import Chart
 
@@ -15,7 +15,7 @@ STYLE = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:1rem;overflow-x:
 class Drawing:
     """Charts by their captions, as many side by side as the page is wide; on white, because a dark theme would show through."""
 
-    charts: Mapping[str, Chart]
+    charts: Mapping[str, Chart] = field(repr=False)
 
     def _repr_html_(self) -> str:
         figures = (

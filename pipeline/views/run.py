@@ -27,15 +27,13 @@ class FinishedRun:
 
     Attributes:
         folder: its directory.
-        pipeline: its name in ML Metadata.
-        evidence: the report's predictions and figures as they were written; nothing is measured again.
         nodes: the latest successful execution of each component.
+        evidence: the report's predictions and figures; nothing is measured again.
     """
 
     folder: Path
-    pipeline: str
-    evidence: Evidence
     nodes: Mapping[str, Node]
+    evidence: Evidence
 
     def output(self, component: str, channel: str) -> Path:
         """Where a component has written, below the run as it lies now."""
@@ -56,9 +54,14 @@ def read_run(folder: Path | str) -> FinishedRun:
         nodes = latest_nodes(store, written["pipeline"])
     if "ReportGen" not in nodes:
         raise UsageError(explain_stranger(folder, written["store"]))
-    report = folder / "report"
-    evidence = Evidence(read_facts(report), pd.read_parquet(report / PREDICTIONS_FILE), read_metrics(report / METRICS_FILE))
-    return FinishedRun(folder, written["pipeline"], evidence, nodes)
+    return FinishedRun(folder, nodes, read_figures(folder / "report"))
+
+
+def read_figures(report: Path) -> Evidence:
+    """A report's predictions and figures of the model as they were written; the checks of explanations have cases of their own and stay aside."""
+    facts = read_facts(report)
+    figures = [figure for figure in read_metrics(report / METRICS_FILE) if figure.protocol in facts.protocols]
+    return Evidence(facts, pd.read_parquet(report / PREDICTIONS_FILE), figures)
 
 
 def find_runs(within: Path) -> list[Path]:

@@ -14,17 +14,18 @@ from pipeline.views.run import FinishedRun
 
 
 def tabulate_slices(run: FinishedRun, head: str) -> pd.DataFrame:
-    """The Evaluator's figures of one head as Model Analysis reads them: a row per slice, the whole split first; a column per count and metric.
+    """The Evaluator's figures of one head as Model Analysis reads them: a row per slice in the report's order, a column per count and metric.
 
     NaN where a figure is undefined on a slice, as an AUC is where one class is missing.
     """
     heads = run.evidence.facts.heads
     figures = read_evaluation(str(run.output("Evaluator", "evaluation")), only_head=only_head(heads))
     mine = pd.DataFrame([row for row in list_evaluated(figures) if row["head"] == head])
-    table = mine.pivot(index="slice", columns="metric", values="value").sort_index().astype(float)
+    table = mine.pivot(index="slice", columns="metric", values="value").astype(float)
     counts = [name for name in ("n", "positives") if name in table]
     metrics = [name for name in metrics_of(heads[head]) if name in table]
-    slices = [OVERALL, *(name for name in table.index if name != OVERALL)]
+    columns = [OVERALL, *run.evidence.facts.slices]
+    slices = sorted(table.index, key=lambda name: (columns.index(name.partition("=")[0]), name))
     return table.loc[slices, [*counts, *metrics]].astype(dict.fromkeys(counts, int)).rename_axis(columns=None)
 
 
