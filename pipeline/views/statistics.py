@@ -114,12 +114,13 @@ def draw_words(name: str, by_split: Mapping[str, Any]) -> Chart:
         }
     ).fillna(0)
     shown = shares.loc[shares.sum(axis=1).sort_values(ascending=False, kind="stable").index[:MOST]]
-    left_out = f", {MOST} most frequent of {len(shares)}" if len(shown) < len(shares) else ""
+    different = max(len(shares), *(statistics.unique for statistics in by_split.values()))
+    left_out = f", the {len(shown)} most frequent of {different} values or more" if len(shown) < different else ""
 
     def paint(axes: Axes) -> None:
         places, height = np.arange(len(shown)), 0.8 / len(by_split)
         for number, split in enumerate(by_split):
-            axes.barh(places + (number - 1) * height, shown[split], height=0.9 * height, color=LINES[split][0], label=split)
+            axes.barh(places + (number - (len(by_split) - 1) / 2) * height, shown[split], height=0.9 * height, color=LINES[split][0], label=split)
         axes.set_yticks(places, [str(value) for value in shown.index])
         axes.set(xlabel=f"share of cases{left_out}", ylim=(len(shown) - 0.5, -0.5))
         axes.legend(**LEGEND)
