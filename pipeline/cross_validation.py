@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +147,12 @@ def check_complete(run: Path, fold: Path, outcome: Outcome, *, unlabelled: bool,
     with store_lock(fold, facts["store"], console):
         nodes = latest_nodes(open_store(locate_store(fold, facts["store"])), facts["pipeline"])
     rejects = json.loads(Path(nodes["CaseExampleGen"].outputs["rejects"][0].uri, Rejects.FILE).read_text())["rejects"]
-    expected = usable - {reject["case_id"] for reject in rejects if "kept" not in reject}
     predicted = set(pd.read_parquet(run / REPORT / PREDICTIONS_FILE, columns=["case_id"])["case_id"])
-    if odd := sorted(expected ^ predicted):
-        raise MedimgError(
-            f"case {odd[0]} and {len(odd) - 1} others: usable but tested in no fold, or the reverse; expected {len(expected)} cases in all"
-        )
+    expect_cases(predicted, expected=usable - {reject["case_id"] for reject in rejects if "kept" not in reject})
+
+
+def expect_cases(predicted: Set[str], *, expected: Set[str]) -> None:
+    """Raises MedimgError unless these cases, and no others, are predicted."""
+    for odd, what in ((expected - predicted, "usable but tested in no fold"), (predicted - expected, "tested but not usable")):
+        if odd:
+            raise MedimgError(f"cases that are {what}: {len(odd)} (such as {min(odd)}), expected none")

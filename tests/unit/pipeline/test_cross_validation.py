@@ -1,9 +1,11 @@
+import re
+
 import pytest
 
-from medimg.errors import UsageError
+from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.gates import Gate
 from pipeline.config import load_config
-from pipeline.cross_validation import fold_config, run_fold, run_folds
+from pipeline.cross_validation import expect_cases, fold_config, run_fold, run_folds
 from pipeline.run_local import claim_directory, make_directory
 
 CONFIG = load_config("cmmd_demo")
@@ -46,3 +48,13 @@ def test_the_store_of_a_fold_is_found_where_the_directory_is_moved_to(tmp_path):
     run = make_directory(tmp_path / "cv")
     fold = make_directory(run / "folds" / "0")
     assert claim_directory(fold, CONFIG, parent=run)["store"] == "../../metadata.sqlite"
+
+
+@pytest.mark.parametrize(
+    ("predicted", "words"),
+    [({"a"}, "usable but tested in no fold: 1 (such as b)"), ({"a", "b", "c"}, "tested but not usable: 1 (such as c)")],
+)
+def test_cases_that_no_fold_has_tested_or_that_none_should_have_end_the_run(predicted, words):
+    expect_cases({"a", "b"}, expected={"a", "b"})
+    with pytest.raises(MedimgError, match=re.escape(words)):
+        expect_cases(predicted, expected={"a", "b"})
