@@ -29,6 +29,8 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
 """Defaults of MLflow that are ours; what the user has set stays."""
+CREDENTIALS = re.compile(r"//[^/@\s]*@")
+"""User and password of an address, which messages leave out."""
 T = TypeVar("T")
 
 
@@ -74,7 +76,7 @@ def track(folder: Path, *, uri: str, name: str) -> Tracked:
             raise
         client.set_terminated(run_id)
     except (mlflow.MlflowException, OSError) as error:
-        raise MedimgError(f"MLflow: {str(error).splitlines()[0][:300]}") from None
+        raise MedimgError(f"MLflow: {CREDENTIALS.sub('//', str(error).splitlines()[0])[:300]}") from None
     return Tracked(manifest.config_name, run_id, len(metrics), sum(math.isnan(figure.value) for figure in figures))
 
 
