@@ -22,13 +22,13 @@ notebook: setup ## a finished run's slices, history, statistics and lineage as a
 	  --template offline --TemplateExporter.extra_template_basedirs=notebooks/templates
 	@echo "notebook: $(RUN)/evaluate.html"
 
-# What needs TFX stays in one process, which imports it once and holds the shared pipeline run; the rest is dealt to two.
+# What needs TFX is dealt to two processes by file: each imports it once and holds a shared pipeline run of its own.
 test: setup ## all tests; a part of them: make test TESTS=tests/unit
 ifdef TESTS
 	@$(BIN)/python -m pytest $(TESTS)
 else
 	@$(BIN)/python -m pytest -n 2 tests/unit tests/contract tests/faults
-	@$(BIN)/python -m pytest tests/components tests/e2e
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/components tests/e2e
 endif
 
 # Not for a machine that is on that platform by itself: there `make test` does it.
