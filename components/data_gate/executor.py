@@ -32,7 +32,7 @@ class Executor(BaseExecutor):
             *missing_classes(catalogue, exec_properties["head"]),
             *too_many_quarantined(catalogue, sum(reject["images"] for reject in rejects), settings["quarantined_share"]),
         ]
-        warnings = list(drifts(statistics, settings["drift"], head=exec_properties["head"]))
+        warnings = [*catalogue.summary.get("leaks", ()), *drifts(statistics, settings["drift"], head=exec_properties["head"])]
         for warning in warnings:
             logging.warning("DataGate: %s", warning)
         report = Path(artifact_utils.get_single_uri(output_dict["report"]), GateReport.FILE)
@@ -53,10 +53,12 @@ def schema_anomalies(artifact: Any) -> Iterator[str]:
 
 
 def split_groups(catalogue: Catalogue) -> Iterator[str]:
-    """Groups whose cases lie in more than one split."""
+    """Groups whose cases lie in more than one split, but for leaks that the catalogue names: dealt by case, or parted by the publisher."""
+    if catalogue.summary["split_settings"].get("by") == "case":
+        return
     placed = catalogue.cases[catalogue.cases.status.isin(["used", "unlabelled"])]
-    counts = placed.groupby("group_id")["split"].nunique()
-    for group in counts[counts > 1].index:
+    counts = placed.groupby(["group_id", placed.official_split.fillna("")])["split"].nunique()
+    for group in counts[counts > 1].index.unique("group_id"):
         splits = sorted(placed[placed.group_id == group].split.unique())
         yield f"group {group} is in splits {' and '.join(splits)}, expected one"
 

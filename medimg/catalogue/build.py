@@ -31,11 +31,16 @@ from medimg.errors import MedimgError, UsageError
 
 @dataclass(frozen=True)
 class Division:
-    """Where the groups that may be used or are unlabelled went, with what is odd about it."""
+    """Where the cases of groups that may be used or are unlabelled went, by case id, with what is odd about it.
+
+    Attributes:
+        leaks: one line if groups lie in more than one split, because that was asked for or because the publisher's split parts them.
+    """
 
     strata: dict[str, str]
     assignments: dict[str, Assignment]
     anomalies: list[str]
+    leaks: list[str]
 
 
 def build_catalogue(
@@ -84,7 +89,8 @@ def build_catalogue(
         "split_settings": asdict(split),
         **count_statuses(twins.cases, rejects=rejected, files=files),
         "before_exclusions": count_before_exclusions(listing.cases, head=head, files=files),
-        "groups": count_groups(division.assignments),
+        "groups": count_groups(twins.cases, assignments=division.assignments),
+        "leaks": division.leaks,
         "splits": count_splits(twins.cases, head=head, assignments=division.assignments, strata=division.strata),
         **{status: list_reasons(twins.cases, rejects=rejected, status=status) for status in ("excluded", "quarantined", "unlabelled")},
         "duplicates": list_twins(twins.twins),
@@ -93,6 +99,7 @@ def build_catalogue(
             *list_changed_tables(tables, receipts=receipts, root=data_root),
             *listing.anomalies,
             *twins.anomalies,
+            *division.leaks,
             *division.anomalies,
         ],
         "other_files": found.other_files,
@@ -181,46 +188,101 @@ def check_claims(listing: Listing, *, headers: Sequence[Header], name: str) -> N
 
 
 def read_previous(folder: Path, *, data_set: DataSet, settings: SplitSettings) -> dict[str, Assignment]:
-    """Assignments of an earlier catalogue by group; folds only if their number is the same."""
+    """Assignments of an earlier catalogue by what `name_unit` names; folds only if their number is the same."""
     catalogue = read_catalogue(folder)
     if catalogue.summary["data_set"] != data_set.name:
         raise UsageError(f"{folder}: a catalogue of {catalogue.summary['data_set']}, expected an earlier one of {data_set.name}")
-    same_folds = catalogue.summary["split_settings"]["folds"] == settings.folds
-    rows = catalogue.cases[["group_id", "split", "fold"]].to_dict("records")
+    before = catalogue.summary["split_settings"]
+    if before.get("by", "group") != settings.by:
+        raise UsageError(f"{folder}: a catalogue that is split by {before.get('by', 'group')}, expected one that is split by {settings.by}")
+    rows = catalogue.cases[["case_id", "group_id", "official_split", "split", "fold"]].to_dict("records")
     return {
-        row["group_id"]: Assignment(row["split"], int(row["fold"]) if same_folds and not is_absent(row["fold"]) else None)
+        name_unit(
+            row["case_id"], group=row["group_id"], official=None if is_absent(row["official_split"]) else row["official_split"], by=settings.by
+        ): Assignment(row["split"], int(row["fold"]) if before["folds"] == settings.folds and not is_absent(row["fold"]) else None)
         for row in rows
         if not is_absent(row["split"])
     }
 
 
+def name_unit(case_id: str, *, group: str, official: str | None, by: str) -> str:
+    """What is dealt as a whole: a group, or the part of it that lies on one side of the publisher's split; by case, each case."""
+    if by == "case":
+        return case_id
+    return f"{official}/{group}" if official else group
+
+
 def divide(twins: TwinFindings, *, data_set: DataSet, settings: SplitSettings, previous: Mapping[str, Assignment], root: Path) -> Division:
     """Splits the groups of used and unlabelled cases; a group whose every case is excluded belongs to no split."""
     head = next(iter(data_set.heads))
+    units = {case.case_id: name_unit(case.case_id, group=case.group_id, official=case.official_split, by=settings.by) for case in twins.cases}
     active: dict[str, list[Case]] = defaultdict(list)
     for case in sorted(twins.cases, key=lambda case: case.case_id):
         if case.status in ACTIVE:
-            active[case.group_id].append(case)
+            active[units[case.case_id]].append(case)
     if not active:
         example = f", e.g. {twins.cases[0].case_id}: {twins.cases[0].reason}" if twins.cases else ""
         raise UsageError(f"{root}: none of {len(twins.cases)} cases can be used{example}")
-    strata = {group: name_stratum(cases, head=head, columns=data_set.stratify_by) for group, cases in active.items()}
-    official = {group: cases[0].official_split for group, cases in active.items() if cases[0].official_split}
-    assignments = assign_splits(strata, settings=settings, previous=previous, official=official, links=twins.links)
-    anomalies = [
-        f"group {group}: cases with different official splits ({', '.join(map(str, names))}), {assignments[group].split} is taken"
-        for group, cases in sorted(active.items())
-        if len(names := sorted({str(case.official_split) for case in cases})) > 1
-    ]
-    if official and settings.test_fold is not None:
-        anomalies.append(f"{len(official)} groups have an official split, which a cross-validation does not keep")
-    anomalies += [
-        f"groups {first} and {second} share pixels but were in {assignments[first].split} and {assignments[second].split} before; neither is moved"
-        for first, second in twins.links
-        if first in assignments and second in assignments and assignments[first].split != assignments[second].split
-    ]
+    strata = {unit: name_stratum(cases, head=head, columns=data_set.stratify_by) for unit, cases in active.items()}
+    official = {unit: cases[0].official_split for unit, cases in active.items() if cases[0].official_split}
+    links = list_links(twins, units=units) if settings.by == "group" else []
+    dealt = assign_splits(strata, settings=settings, previous=previous, official=official, links=links)
+    by_case = {case.case_id: units[case.case_id] for case in twins.cases if units[case.case_id] in dealt}
+    assignments = {case_id: dealt[unit] for case_id, unit in by_case.items()}
     classes = data_set.heads[head] or (data_set.list_classes(root)[head] if data_set.list_classes else ())
-    return Division(strata, assignments, anomalies + find_missing_classes(active, head=head, classes=classes, assignments=assignments))
+    used = [case for cases in active.values() for case in cases]
+    return Division(
+        strata={case_id: strata[unit] for case_id, unit in by_case.items()},
+        assignments=assignments,
+        anomalies=[
+            *describe_unkept(used, settings=settings),
+            *describe_parted_twins(twins, assignments=assignments, by=settings.by),
+            *find_missing_classes(used, head=head, classes=classes, assignments=assignments),
+        ],
+        leaks=describe_leaks(used, assignments=assignments, by=settings.by),
+    )
+
+
+def list_links(twins: TwinFindings, *, units: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Pairs of units that must stay together as far as the publisher's split lets them: they share pixels or the group."""
+    pairs = {(units[first], units[second]) for first, second in (pair.cases for pair in twins.twins)}
+    first_of: dict[str, str] = {}
+    pairs |= {(first_of.setdefault(case.group_id, units[case.case_id]), units[case.case_id]) for case in twins.cases}
+    return sorted((first, second) for first, second in pairs if first != second)
+
+
+def describe_unkept(cases: Iterable[Case], *, settings: SplitSettings) -> list[str]:
+    """One line if there is an official split that the settings do not keep."""
+    groups = {case.group_id for case in cases if case.official_split}
+    if not groups or settings.test_fold is None:
+        return []
+    return [f"{len(groups)} groups have an official split, which a cross-validation does not keep"]
+
+
+def describe_parted_twins(twins: TwinFindings, *, assignments: Mapping[str, Assignment], by: str) -> list[str]:
+    """One line for each two groups that share pixels and that an earlier catalogue or the publisher had put into different splits."""
+    lines: dict[str, None] = {}
+    for pair in twins.twins:
+        splits = [assignments[case_id].split for case_id in pair.cases if case_id in assignments]
+        if by == "group" and pair.groups[0] != pair.groups[1] and len(set(splits)) > 1:
+            first, second = pair.groups
+            lines[f"groups {first} and {second} share pixels but were in {splits[0]} and {splits[1]} before; neither is moved"] = None
+    return list(lines)
+
+
+def describe_leaks(cases: Sequence[Case], *, assignments: Mapping[str, Assignment], by: str) -> list[str]:
+    """One line if groups lie in more than one split: nothing is moved for it, and nobody may overlook it."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for case in cases:
+        splits[case.group_id].add(assignments[case.case_id].split)
+    parted = sorted(group for group, found in splits.items() if len(found) > 1)
+    if not parted:
+        return []
+    why = "split.by is case" if by == "case" else "the official split is kept"
+    where = ", ".join(split for split in SPLITS if split in splits[parted[0]])
+    return [
+        f"leak: {len(parted)} of {len(splits)} groups lie in more than one split (first: {parted[0]}, in {where}), as {why}; figures are too good"
+    ]
 
 
 def name_stratum(cases: Sequence[Case], *, head: str, columns: Sequence[str]) -> str:
@@ -232,20 +294,14 @@ def name_stratum(cases: Sequence[Case], *, head: str, columns: Sequence[str]) ->
     return ", ".join(parts)
 
 
-def find_missing_classes(
-    active: Mapping[str, Sequence[Case]], *, head: str, classes: Sequence[str], assignments: Mapping[str, Assignment]
-) -> list[str]:
+def find_missing_classes(cases: Sequence[Case], *, head: str, classes: Sequence[str], assignments: Mapping[str, Assignment]) -> list[str]:
     """One line for each class of the first head that a split lacks."""
-    present = {
-        (assignments[group].split, case.labels[head])
-        for group, cases in active.items()
-        for case in cases
-        if case.status == "used" and head in case.labels
-    }
+    present = {(assignments[case.case_id].split, case.labels[head]) for case in cases if case.status == "used" and head in case.labels}
     return [f"split {split}: no used case with {head} {name}" for split in SPLITS for name in classes if (split, name) not in present]
 
 
-def count_groups(assignments: Mapping[str, Assignment]) -> dict[str, int]:
+def count_groups(cases: Iterable[Case], *, assignments: Mapping[str, Assignment]) -> dict[str, int]:
     """Number of groups in each split."""
-    counts = Counter(assignment.split for assignment in assignments.values())
+    active = {(assignments[case.case_id].split, case.group_id) for case in cases if case.status in ACTIVE}
+    counts = Counter(split for split, _ in active)
     return {split: counts[split] for split in SPLITS}

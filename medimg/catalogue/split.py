@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from scipy.cluster.hierarchy import DisjointSet
 
@@ -24,12 +25,14 @@ class SplitSettings:
         seed: another seed deals otherwise.
         test_fold: the fold that is the test split of one step of a cross-validation; the next one is eval, the others train, and `ratios` and
             official splits have no part in it. None deals the splits by `ratios`.
+        by: "group" keeps what belongs together in one split. "case" deals each case for itself, to show what that leak is worth: never a result.
     """
 
     ratios: tuple[float, float, float] = (0.7, 0.15, 0.15)
     folds: int = 0
     seed: int = 0
     test_fold: int | None = None
+    by: Literal["group", "case"] = "group"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def assign_splits(
         groups: group to its stratum.
         previous: assignments of an earlier catalogue; these groups never move (a fold of None is dealt anew). With a `test_fold` it is their
             fold that stays.
-        official: the publisher's split by group; kept where `previous` says nothing.
+        official: the publisher's split by group; kept where `previous` says nothing. Where it knows no eval, eval is dealt from its train.
         links: pairs of groups that must stay together, because they share pixels. A newcomer follows the group that is already placed.
 
     Raises:
@@ -68,16 +71,19 @@ def assign_splits(
         if split not in SPLITS:
             raise UsageError(f"group {group}: official split {split!r}, expected one of {', '.join(SPLITS)}")
     clusters = gather_clusters(groups, links=links)
-    placed_splits = {**official, **{group: assignment.split for group, assignment in previous.items()}}
-    splits = deal(
-        groups, clusters=clusters, shares=dict(zip(SPLITS, settings.ratios, strict=True)), placed=placed_splits, seed=f"split/{settings.seed}"
-    )
+    shares = dict(zip(SPLITS, settings.ratios, strict=True))
+    before = {group: assignment.split for group, assignment in previous.items()}
+    placed_splits = {**official, **before}
+    if "eval" not in official.values():
+        train = {group: stratum for group, stratum in groups.items() if official.get(group) == "train"}
+        placed_splits |= deal_eval(train, clusters=clusters, shares=shares, placed=before, seed=f"split/{settings.seed}")
+    splits = deal(groups, clusters=clusters, shares=shares, placed=placed_splits, seed=f"split/{settings.seed}")
     folds: dict[str, str] = {}
     if settings.folds:
         names = [str(fold) for fold in range(settings.folds)]
         placed_folds = {group: str(assignment.fold) for group, assignment in previous.items() if str(assignment.fold) in names}
-        shares = dict.fromkeys(names, 1 / settings.folds)
-        folds = deal(groups, clusters=clusters, shares=shares, placed=placed_folds, seed=f"fold/{settings.seed}")
+        equal = dict.fromkeys(names, 1 / settings.folds)
+        folds = deal(groups, clusters=clusters, shares=equal, placed=placed_folds, seed=f"fold/{settings.seed}")
     if settings.test_fold is not None:
         splits = {group: name_split(int(fold), test_fold=settings.test_fold, folds=settings.folds) for group, fold in folds.items()}
     return {group: Assignment(splits[group], int(folds[group]) if folds else None) for group in sorted(groups)}
@@ -147,6 +153,18 @@ def deal(
             lacking_overall[part] -= len(cluster)
             dealt.update(dict.fromkeys(cluster, part))
     return dealt
+
+
+def deal_eval(
+    train: Mapping[str, str], *, clusters: Iterable[tuple[str, ...]], shares: Mapping[str, float], placed: Mapping[str, str], seed: str
+) -> dict[str, str]:
+    """Deals the groups of an official train, which are all that `train` holds, to train and eval in the ratio that the two have in `shares`."""
+    total = shares["train"] + shares["eval"]
+    if not train or not total:
+        return {}
+    parts = {name: shares[name] / total for name in ("train", "eval")}
+    mine = [left for cluster in clusters if (left := tuple(group for group in cluster if group in train))]
+    return deal(train, clusters=mine, shares=parts, placed={group: split for group, split in placed.items() if group in train}, seed=seed)
 
 
 def choose_part(lacking: Mapping[str, float], lacking_overall: Mapping[str, float]) -> str:

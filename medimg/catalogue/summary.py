@@ -79,7 +79,7 @@ def count_splits(cases: Sequence[Case], *, head: str, assignments: Mapping[str, 
     cells: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for case in cases:
         if case.status in ("used", "unlabelled"):
-            cells[assignments[case.group_id].split, strata[case.group_id], case.labels.get(head, ""), case.status].append(case.group_id)
+            cells[assignments[case.case_id].split, strata[case.case_id], case.labels.get(head, ""), case.status].append(case.group_id)
     return [
         {"split": split, "stratum": stratum, "class": name or None, "status": status, "cases": len(groups), "groups": len(set(groups))}
         for (split, stratum, name, status), groups in sorted(cells.items())

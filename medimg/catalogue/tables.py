@@ -56,12 +56,12 @@ def make_cases_table(cases: Sequence[Case], *, assignments: Mapping[str, Assignm
     """One row per case, sorted by case id.
 
     Args:
-        assignments, strata: by group; a group in neither (all its cases are excluded) has no split.
+        assignments, strata: by case; one in neither (all cases of its group are excluded) has no split.
     """
     ordered = sorted(cases, key=lambda case: case.case_id)
     rows = []
     for case in ordered:
-        assignment = assignments.get(case.group_id)
+        assignment = assignments.get(case.case_id)
         rows.append(
             {
                 "case_id": case.case_id,
@@ -70,7 +70,7 @@ def make_cases_table(cases: Sequence[Case], *, assignments: Mapping[str, Assignm
                 "reason": case.reason,
                 "split": assignment.split if assignment else None,
                 "fold": assignment.fold if assignment else None,
-                "stratum": strata.get(case.group_id),
+                "stratum": strata.get(case.case_id),
                 "official_split": case.official_split,
                 **{f"level_{name}": value for name, value in case.levels.items()},
                 **{f"label_{name}": value for name, value in case.labels.items()},

@@ -4,9 +4,9 @@ On disk:  <root>/train/<class>/**, <root>/test/<class>/**   with an official spl
      or:  <root>/<class>/**                                 without one
           <class>_source_group.csv beside a class folder    columns file (relative to it) and source_group, optional
 
-Quirks: the Atlas takes tissue of three donors per organ (six of endometrium and skin), so tiles of one donor are many and alike: what must not be split
-is the donor or source, which the tables name. A tile without a row is a group of its own, and the anomalies say so. skin_1 and skin_2, like endometrium_1
-and endometrium_2, are sample groups of one organ: to tell them apart is to tell donors apart, so figures need the organs merged beside them.
+Quirks: the Atlas takes tissue of three donors per organ (six of endometrium and skin), so tiles of one donor are many and alike: what must not be
+split is the donor or source, which the tables name. A tile without a row is a group of its own, and the anomalies say so. skin_1 and skin_2, like
+endometrium_1 and endometrium_2, are sample groups of one organ: to tell them apart is to tell donors apart.
 """
 
 from __future__ import annotations
@@ -162,9 +162,7 @@ def describe_classes(folders: Iterable[ClassFolder]) -> list[str]:
     return [f"classes {shown(names)}: none of the Human Protein Atlas' twelve; {told}"] if names else []
 
 
-def describe_sources(
-    sources: Mapping[str, Mapping[str, str]], *, by_path: Mapping[str, ClassFolder], headers: Iterable[Header]
-) -> list[str]:
+def describe_sources(sources: Mapping[str, Mapping[str, str]], *, by_path: Mapping[str, ClassFolder], headers: Iterable[Header]) -> list[str]:
     """One line for each class folder with tiles of unknown source, and for each with rows whose file is not there."""
     known = {header.path for header in headers}
     lines = []

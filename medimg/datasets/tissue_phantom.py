@@ -1,6 +1,7 @@
-"""A stand-in of the twelve tissue classes, drawn from a seed: brown and blue on white, train and test folders, heavy imbalance, copies across folders.
+"""A stand-in of the twelve tissue classes, drawn from a seed: train and test folders, heavy imbalance, copies across folders.
 
-Organs differ in size and number of the nuclei and in how the brown stain lies; the two sample groups of skin, and of endometrium, differ by a shade only.
+Organs differ in size and number of the blue nuclei and in how the brown stain lies; the two sample groups of skin, and those of endometrium, by a
+shade only.
 """
 
 from __future__ import annotations

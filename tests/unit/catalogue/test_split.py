@@ -135,3 +135,13 @@ def test_settings_that_cannot_be_met_are_refused_in_one_line(options, message):
     with pytest.raises(UsageError, match=message) as caught:
         assign_splits({"a": "s", "b": "s"}, settings=SplitSettings(**options))
     assert "\n" not in str(caught.value)
+
+
+def test_eval_is_dealt_from_an_official_train_where_the_publisher_has_none():
+    groups = make_groups(40)
+    official = {group: "test" if index < 10 else "train" for index, group in enumerate(groups)}
+    assignments = assign_splits(groups, settings=SplitSettings(ratios=(0.6, 0.2, 0.2)), official=official)
+    assert {group for group, assignment in assignments.items() if assignment.split == "test"} == {
+        group for group in groups if official[group] == "test"
+    }
+    assert abs(sum(assignment.split == "eval" for assignment in assignments.values()) - 30 / 4) <= 1

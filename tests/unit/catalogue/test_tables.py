@@ -34,7 +34,7 @@ BARE = Case(
 def write(to: Path, cases: list[Case], rejects: tuple[Reject, ...] = ()) -> Catalogue:
     paths = {image.path for case in cases for image in (*case.images, *case.masks)} | {reject.path for reject in rejects}
     headers = {path: Header(path, "dicom", 10, "00", "11", {"Rows": 5}) for path in paths}
-    table = make_cases_table(cases, assignments={"b": Assignment("train", 2)}, strata={"b": "unlabelled"})
+    table = make_cases_table(cases, assignments={"b-study": Assignment("train", 2)}, strata={"b-study": "unlabelled"})
     images = make_images_table(cases, rejects=rejects, headers=headers, flags={"b.png": ("size: 5",)})
     return write_catalogue(to, cases=table, images=images, summary={"data_set": "x"})
 
