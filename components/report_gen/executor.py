@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from medimg.evaluation.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write
 from medimg.evaluation.facts import RunFacts
 from medimg.evaluation.figures import Figure, value_text
 from medimg.evaluation.gates import OVERALL, Gate, split_slice
+from medimg.evaluation.merging import Merge, merge_heads, merge_predictions
 from medimg.evaluation.protocols import find_protocols
 from medimg.evaluation.sections.mistakes import mistakes_of
 from medimg.evaluation.shortcuts import tabulate_shortcuts
@@ -43,9 +45,12 @@ class Executor(BaseExecutor):
         heads = {head["name"]: tuple(head["classes"]) for head in config["model"]["heads"]}
         examples = artifact_utils.get_single_uri(input_dict["examples"])
         model = Path(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"])))
+        merges = [Merge(**values) for values in config["evaluation"]["merge"]]
         predictions = complete(score_splits(model, examples, heads=heads), catalogue, heads=heads, columns=config["evaluation"]["slices"])
+        predictions = merge_predictions(predictions, merges, heads=heads)
         evaluated = read_evaluation(artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads))
         facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
+        facts = dataclasses.replace(facts, heads=merge_heads(heads, merges))
         files, folder = list_records(examples, SPLIT), Path(artifact.uri)
         images = read_images(files, {mistake.case_id for mistake in mistakes_of(predictions, facts)})
         write_bundle(folder, predictions=predictions, facts=facts, gallery=images)

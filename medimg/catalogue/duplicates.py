@@ -45,11 +45,6 @@ class TwinFindings:
     twins: list[Twins]
     anomalies: list[str]
 
-    @property
-    def links(self) -> list[tuple[str, str]]:
-        """Pairs of different groups that share pixels and so must stay in one split."""
-        return sorted({(twins.groups[0], twins.groups[1]) for twins in self.twins if twins.groups[0] != twins.groups[1]})
-
 
 def find_uid_clashes(headers: Iterable[Header]) -> list[Reject]:
     """Files with one SOPInstanceUID but other bytes: none of them can be trusted, so all are quarantined.

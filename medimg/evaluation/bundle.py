@@ -119,7 +119,9 @@ def measure_certainty(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure
 
 def measure_shortcuts(predictions: pd.DataFrame, table: pd.DataFrame, facts: RunFacts) -> dict[str, list[BaselineFigure]]:
     """What shortcuts reach, on the whole split alone: slices are for the model."""
-    wanted: dict[str, Any] = {"shortcuts": facts.shortcuts, "heads": facts.heads, "protocols": facts.protocols}
+    # Merged heads have no shortcuts of their own: the table is of the catalogue's labels.
+    heads = {head: classes for head, classes in facts.heads.items() if f"label_{head}" in table}
+    wanted: dict[str, Any] = {"shortcuts": facts.shortcuts, "heads": heads, "protocols": facts.protocols}
     return {
         "baselines": measure_baselines(predictions, table, split=facts.split, resamples=facts.resamples, seed=facts.seed, **wanted),
         "in_sample": measure_in_sample(table, **wanted),

@@ -6,6 +6,7 @@ import pytest
 from medimg.cases import Header
 from medimg.catalogue.build import build_catalogue
 from medimg.catalogue.split import SplitSettings
+from medimg.catalogue.tables import read_catalogue
 from medimg.datasets import find_data_set
 from medimg.datasets.tissue import list_cases, list_classes, list_tables
 from medimg.datasets.tissue_phantom import CLASSES, LOOKS, write_phantom
@@ -110,6 +111,15 @@ def test_the_official_split_is_kept_eval_comes_from_train_and_the_leak_is_told(p
     assert set(zip(used["official_split"], used["split"], strict=True)) == {("train", "train"), ("train", "eval"), ("test", "test")}
     assert list(splits_of_groups(catalogue)[lambda counts: counts > 1].index) == ["donor-001", "donor-006"]
     assert catalogue.summary["leaks"] == [line for line in catalogue.summary["anomalies"] if line.startswith("leak: 2 of 8 groups")]
+
+
+def test_an_earlier_catalogue_keeps_its_groups_but_not_where_cases_were_dealt(phantom, tmp_path):
+    build(phantom, tmp_path / "first")
+    options = {"data_root": phantom, "to": tmp_path / "second", "workers": 1, "previous": tmp_path / "first"}
+    again = build_catalogue(find_data_set("tissue"), split=SplitSettings(ratios=RATIOS, seed=9), **options)
+    assert again.cases["split"].tolist() == read_catalogue(tmp_path / "first").cases["split"].tolist()
+    with pytest.raises(UsageError, match="a catalogue that is split by group, expected one that is split by case"):
+        build_catalogue(find_data_set("tissue"), split=SplitSettings(ratios=RATIOS, by="case"), **options)
 
 
 def test_of_a_tile_in_train_and_test_the_one_in_test_stays(phantom, tmp_path):
