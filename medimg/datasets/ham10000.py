@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from medimg.cases import Case, DataSet, Header, ImageRef, Listing, Reject, Value
+from medimg.cases import Case, DataSet, Header, ImageRef, Listing, Reject, Status, Value
 from medimg.datasets.ham10000_phantom import write_phantom
 from medimg.datasets.tables import Row, find_table, is_missing, read_table, shown
 from medimg.errors import UsageError
@@ -111,7 +111,8 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
 
 def make_case(row: LesionImage, header: Header | None, *, on_disk: bool) -> Case:
     """The case of one row, with its status."""
-    status, reason = "used", ""
+    status: Status = "used"
+    reason = ""
     if header is None:
         status, reason = "excluded", REJECTED if on_disk else ABSENT
     elif not row.lesion_id and row.collection == COLLECTION:
@@ -127,7 +128,7 @@ def make_case(row: LesionImage, header: Header | None, *, on_disk: bool) -> Case
         labels={HEAD: row.diagnosis} if row.diagnosis else {},
         clinical=row.clinical,
         official_split="test" if row.collection == CHALLENGE else None,
-        status=status,  # type: ignore[arg-type]
+        status=status,
         reason=reason,
     )
 
