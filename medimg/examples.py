@@ -7,7 +7,7 @@
 | `label_<head>` | bytes | class name; absent where missing |
 | `clinical_<column>` | bytes or float | text or number; absent where None |
 | `shortcut_<head>` | float | probability of the positive class by what is known without the pixels; absent unless asked for |
-| `image_<role>`, `mask_<role>` | bytes list | one PNG per slice; exactly one for a 2-D image |
+| `image_<role>`, `mask_<role>` | bytes list | one PNG per slice, or a JPEG that came so; exactly one for a 2-D image |
 | `image_<role>_affine`, `mask_<role>_affine` | 16 floats | row by row, (z, y, x, 1) to mm; absent where unknown |
 | `image_<role>_rescale` | 2 floats | slope, intercept; absent where 1, 0 |
 | `box_<role>`, `box_<role>_label` | 4n floats, n bytes | ymin, xmin, ymax, xmax in pixels of the prepared image |
@@ -25,12 +25,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from medimg.cases import Annotation, Case, Record, Stack, Value
 from medimg.errors import MedimgError
-from medimg.png import encode_png
+from medimg.png import EncodedSlices, encode_png
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -123,10 +122,10 @@ def study_feature_spec(roles: Sequence[str], *, masks: Sequence[str] = ()) -> di
 
 
 def decode_image(png: tf.Tensor, *, size: tuple[int, int], channels: int, dtype: Any = None) -> tf.Tensor:
-    """Decodes one PNG in pure TensorFlow, the same in tf.data and in a signature.
+    """Decodes one PNG (or JPEG) in pure TensorFlow, the same in tf.data and in a signature.
 
     Args:
-        png: scalar string; empty for a missing image.
+        png: scalar string; empty for a missing image. TensorFlow's decode_png takes JPEG too, in 8 bits.
         size: (H, W); an image stored in this size is untouched, another is resized by area averaging and rounded.
         channels: 1 or 3.
         dtype: tf.uint8 (default; of a 16-bit PNG the high byte) or tf.uint16 (an 8-bit PNG is spread over the range, 255 becomes 65535).
@@ -208,35 +207,27 @@ class _Block:
             self.slices.setdefault(name, []).append(png)
 
 
-@dataclass(frozen=True)
-class _EncodedSlices:
-    """Decodes one PNG at a time, each time it is iterated."""
-
-    pngs: tuple[bytes, ...]
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return (_decode_png(png) for png in self.pngs)
-
-
 def _stacks(record: Record) -> dict[str, Stack]:
     stacks = {f"image_{role}": stack for role, stack in record.images.items()} | {f"mask_{role}": stack for role, stack in record.masks.items()}
     return dict(sorted(stacks.items()))
 
 
 def _encoded_slices(record: Record) -> Iterator[dict[str, bytes]]:
-    """Yields the PNGs of all roles, one slice index at a time."""
+    """Yields the files of all roles, one slice index at a time: PNG, or what was encoded already as it is."""
     stacks = _stacks(record)
-    iterators = {name: iter(stack.slices) for name, stack in stacks.items()}
+    # `map` holds no slice, which would live on while the next role's is made.
+    iterators = {
+        name: iter(stack.slices.files) if isinstance(stack.slices, EncodedSlices) else map(encode_png, stack.slices) for name, stack in stacks.items()
+    }
     for number in itertools.count():
         encoded: dict[str, bytes] = {}
         for name, iterator in iterators.items():
-            image = next(iterator, None)
-            if (image is not None) != (number < stacks[name].count):
-                found = f"ends after {number} slices" if image is None else f"has more than {number} slices"
+            file = next(iterator, None)
+            if (file is not None) != (number < stacks[name].count):
+                found = f"ends after {number} slices" if file is None else f"has more than {number} slices"
                 raise MedimgError(f"case {record.case.case_id}: {name} {found}, expected {stacks[name].count}")
-            if image is not None:
-                encoded[name] = encode_png(image)
-                del image  # Or it would live on while the next role's slice is made.
+            if file is not None:
+                encoded[name] = file
         if not encoded:
             return
         yield encoded
@@ -330,7 +321,7 @@ def _join(blocks: Sequence[Mapping[str, list[Any]]], name: str) -> Stack:
     pngs = tuple(png for values in blocks for png in values.get(name, ()))
     affine = blocks[0].get(f"{name}_affine")
     slope, intercept = blocks[0].get(f"{name}_rescale", (1.0, 0.0))
-    return Stack(_EncodedSlices(pngs), len(pngs), None if affine is None else np.array(affine).reshape(4, 4), slope, intercept)
+    return Stack(EncodedSlices(pngs), len(pngs), None if affine is None else np.array(affine).reshape(4, 4), slope, intercept)
 
 
 def _case(values: Mapping[str, list[Any]]) -> Case:
@@ -364,13 +355,6 @@ def _polygons(values: Mapping[str, list[Any]]) -> Iterator[Annotation]:
         vertices = iter(np.reshape(values[f"polygon_{role}"], (-1, 2)))
         for label, length in zip(values[f"polygon_{role}_label"], values[f"polygon_{role}_length"], strict=True):
             yield Annotation(role, label.decode(), "polygon", tuple((float(y), float(x)) for y, x in itertools.islice(vertices, length)))
-
-
-def _decode_png(png: bytes) -> np.ndarray:
-    image = cv2.imdecode(np.frombuffer(png, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise MedimgError(f"a slice of {len(png)} bytes cannot be decoded, expected PNG")
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

@@ -24,7 +24,7 @@ from medimg.dicom.read import frame_of, frames_of
 from medimg.dicom.safety import LIMITS
 from medimg.dicom.windowing import Display, linear_display, make_display
 from medimg.files import WORK_FOLDER, hash_file
-from medimg.raster import raster_tags, read_raster
+from medimg.raster import raster_tags, read_plain_jpeg, read_raster
 
 cv2.setNumThreads(1)  # Beam scales over files; threads of OpenCV's own would only compete with it.
 
@@ -162,6 +162,17 @@ def prepare_image(path: str | os.PathLike[str], *, frame: int = 0, ingest: Inges
             raise ValueError(f"frame {frame} asked for, expected 0 as the file holds one image")
         stored = read_raster(path, name=name)
         return _prepare(stored, linear_display(stored.dtype, largest=np.iinfo(stored.dtype).max, bits=ingest.bits), {}, ingest)
+
+
+def keep_image(path: str | os.PathLike[str], *, ingest: Ingest, name: str = "") -> bytes | None:
+    """A JPEG file that is already what `prepare_image` would make of it, so that nothing is decoded, encoded or lost; None for any other.
+
+    Raises:
+        UnreadableFile: the file cannot be read.
+    """
+    changed = ingest.bits != 8 or (ingest.orientation, ingest.crop) != ("none", "none")
+    with refusing(name or Path(path).name):
+        return None if changed or sniff(path) != "jpeg" else read_plain_jpeg(path, channels=ingest.channels, size=ingest.image_size)
 
 
 def _leaves(path: Path, root: Path) -> bool:

@@ -18,6 +18,9 @@ from medimg.dicom.safety import LIMITS, Limits
 BIT_DEPTH_AT, COLOUR_TYPE_AT = 24, 25
 """Bytes of a PNG file's IHDR chunk (ISO/IEC 15948 11.2.1)."""
 
+PLAIN_SEGMENTS = ("APP0", "APP2", "APP14")
+"""Application segments of a JPEG file that say how to show it: JFIF, the colour profile and Adobe's colour transform."""
+
 
 def read_raster_tags(path: str | os.PathLike[str], *, name: str = "", limits: Limits = LIMITS) -> dict[str, Any]:
     """Rows, Columns, BitsStored, SamplesPerPixel and PhotometricInterpretation of what `read_raster` returns; no pixel is decoded.
@@ -59,6 +62,28 @@ def read_raster(path: str | os.PathLike[str], *, name: str = "", limits: Limits 
         image.load()  # Also where OpenCV decodes afterwards: Pillow says what is wrong with a damaged file, OpenCV only that something is.
         pixels = _read_deep_colour(path) if _is_deep_colour(path) else _to_grey_or_rgb(ImageOps.exif_transpose(image))
         return np.ascontiguousarray(_drop_opaque_alpha(pixels))
+
+
+def read_plain_jpeg(path: str | os.PathLike[str], *, channels: int, size: tuple[int, int] | None = None) -> bytes | None:
+    """The file as it is, where it is a JPEG that needs no more than decoding; its pixels are not decoded.
+
+    Args:
+        channels: 1 for grey, 3 for RGB.
+        size: (H, W), or None for any.
+
+    Returns:
+        None for any other file: another format, colours or size, a rotation, or more in it than pixels: EXIF, XMP and comments may name a patient.
+
+    Raises:
+        UnreadableFile: as for `read_raster_tags`.
+    """
+    with _opened(path, name="", limits=LIMITS) as image:
+        rows_columns = (image.size[1], image.size[0])
+        wanted = image.format == "JPEG" and len(image.getbands()) == channels and size in (None, rows_columns)
+        plain = not {"exif", "xmp", "comment", "photoshop"} & set(image.info) and all(
+            name in PLAIN_SEGMENTS for name, _ in getattr(image, "applist", ())
+        )
+    return Path(path).read_bytes() if wanted and plain else None
 
 
 @contextmanager

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from medimg.cases import Annotation, Case, Record, Stack
+from medimg.cases import Annotation, Case, ImageRef, Record, Stack
 from medimg.errors import UnreadableFile
 from medimg.files import hash_file
-from medimg.ingest import Ingest, prepare_image
+from medimg.ingest import Ingest, keep_image, prepare_image
+from medimg.png import EncodedSlices
 
 
 def read_record(case: Case, *, data_root: Path, ingest: Ingest) -> tuple[Record, list[str]]:
@@ -31,18 +32,28 @@ def read_record(case: Case, *, data_root: Path, ingest: Ingest) -> tuple[Record,
     unreadable: list[str] = []
     for image in case.images:
         try:
-            path = data_root / image.path
-            check_unchanged(path, name=image.path, sha256=image.sha256)
-            prepared = prepare_image(path, frame=image.frame, ingest=ingest, name=image.path)
+            stacks[image.role], transforms[image.role] = read_image(image, data_root=data_root, ingest=ingest)
         except UnreadableFile as error:
             unreadable.append(str(error))
-            continue
-        stacks[image.role] = Stack(slices=(prepared.pixels,), count=1)
-        transforms[image.role] = prepared.stored_to_prepared
     if not stacks:
         raise UnreadableFile("; ".join(unreadable) or f"case {case.case_id} has no image")
     annotations = tuple(move_annotation(item, transforms) for item in case.annotations if item.role in transforms)
     return Record(dataclasses.replace(case, annotations=annotations), stacks), unreadable
+
+
+def read_image(image: ImageRef, *, data_root: Path, ingest: Ingest) -> tuple[Stack, np.ndarray]:
+    """One image as a stack of one slice, and the 3x3 map from the stored to the prepared image; a JPEG that needs nothing is kept as it is.
+
+    Raises:
+        UnreadableFile: it cannot be read, or is not what was catalogued.
+    """
+    path = data_root / image.path
+    check_unchanged(path, name=image.path, sha256=image.sha256)
+    kept = keep_image(path, ingest=ingest, name=image.path) if image.frame == 0 else None
+    if kept is not None:
+        return Stack(slices=EncodedSlices((kept,)), count=1), np.eye(3)
+    prepared = prepare_image(path, frame=image.frame, ingest=ingest, name=image.path)
+    return Stack(slices=(prepared.pixels,), count=1), prepared.stored_to_prepared
 
 
 def check_unchanged(path: Path, *, name: str, sha256: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from medimg.cases import PHANTOM_FILE, DataSet
-from medimg.datasets import cmmd, folder, tissue
+from medimg.datasets import cmmd, folder, ham10000, tissue
 from medimg.errors import UsageError, nearest
 
-DATA_SETS: tuple[DataSet, ...] = (cmmd.DATA_SET, folder.DATA_SET, tissue.DATA_SET)
+DATA_SETS: tuple[DataSet, ...] = (cmmd.DATA_SET, folder.DATA_SET, ham10000.DATA_SET, tissue.DATA_SET)
 
 
 def write_phantom(data_set: DataSet, to: Path, *, cases: int, seed: int) -> None:

@@ -1,0 +1,130 @@
+"""A stand-in for HAM10000, drawn from a seed: seven diagnoses in HAM10000's proportions, lesions with several images, two folders, CRLF metadata.
+
+The classes differ in colour and outline so that a small network learns them; nothing about the drawings is medicine.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from medimg.errors import UsageError
+
+ROWS, COLUMNS = 120, 160
+JPEG_QUALITY = 95
+LEAST_PER_CLASS = 7
+"""Lesions of each class where there are enough: one for a split of 15 %."""
+FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
+PLACES = ("back", "trunk", "face", "lower extremity", "unknown")
+WAYS = {"nv": ("histo", "follow_up", "consensus"), "bkl": ("histo", "consensus"), "vasc": ("histo", "consensus"), "df": ("histo", "consensus")}
+"""How diagnoses were made, as in HAM10000: the others by histology alone."""
+SOURCES = ("vidir_modern", "vidir_molemax", "rosendahl", "vienna_dias")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a diagnosis is drawn.
+
+    Attributes:
+        weight: share of HAM10000's images, of 10,015.
+        edge, centre: RGB of the lesion's rim and middle.
+        wobble: depth of the outline's waves, as a share of the radius.
+        dots: RGB of speckles, or None.
+    """
+
+    weight: int
+    edge: tuple[int, int, int]
+    centre: tuple[int, int, int]
+    wobble: float
+    dots: tuple[int, int, int] | None = None
+
+
+LOOKS: Mapping[str, Look] = {
+    "nv": Look(6705, (150, 95, 60), (120, 70, 45), 0.04),
+    "mel": Look(1113, (70, 45, 40), (25, 20, 35), 0.35, (60, 70, 130)),
+    "bkl": Look(1099, (190, 150, 85), (165, 120, 60), 0.12, (240, 220, 130)),
+    "bcc": Look(514, (230, 160, 165), (215, 175, 185), 0.15, (90, 90, 150)),
+    "akiec": Look(327, (215, 95, 85), (205, 120, 100), 0.25, (245, 235, 225)),
+    "vasc": Look(142, (150, 20, 60), (110, 10, 70), 0.08),
+    "df": Look(115, (135, 90, 65), (240, 230, 220), 0.05),
+}
+
+
+def write_phantom(to: Path, *, cases: int, seed: int) -> None:
+    """Writes the images of `cases` lesions, one to three each, and HAM10000_metadata.csv. The same arguments give the same bytes.
+
+    The last nevus is the first one's picture under a new id, and the first image lies in both folders.
+
+    Raises:
+        UsageError: fewer lesions than classes.
+    """
+    rng = np.random.default_rng([seed, 0])
+    rows = [["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset"]]
+    diagnoses = [name for name, count in share_lesions(cases).items() for _ in range(count)]
+    nevi = diagnoses.count("nv")
+    files: list[tuple[str, bytes]] = []
+    for number, diagnosis in enumerate(diagnoses):
+        patient = describe_patient(diagnosis, rng=rng)
+        repeated = diagnosis == "nv" and 1 < nevi == number + 1
+        for _ in range(1 if repeated else 1 + int(rng.integers(3))):
+            image_id = f"ISIC_{24306 + len(files):07d}"
+            content = files[0][1] if repeated else encode_jpeg(draw_lesion(LOOKS[diagnosis], rng=rng))
+            files.append((image_id, content))
+            rows.append([f"HAM_{number:07d}", image_id, diagnosis, *patient])
+    for folder in FOLDERS:
+        (to / folder).mkdir(parents=True, exist_ok=True)
+    for index, (image_id, content) in enumerate(files):
+        (to / FOLDERS[2 * index // len(files)] / f"{image_id}.jpg").write_bytes(content)
+    (to / FOLDERS[1] / f"{files[0][0]}.jpg").write_bytes(files[0][1])
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\r\n").writerows(rows)
+    (to / "HAM10000_metadata.csv").write_bytes(table.getvalue().encode())
+
+
+def share_lesions(lesions: int) -> dict[str, int]:
+    """Lesions of each class: HAM10000's proportions, but at least LEAST_PER_CLASS of each where there are enough lesions for that."""
+    least = min(LEAST_PER_CLASS, lesions // len(LOOKS))
+    if not least:
+        raise UsageError(f"phantom of {lesions} lesions, expected at least {len(LOOKS)}, one of each class")
+    total = sum(look.weight for look in LOOKS.values())
+    counts = {name: max(least, lesions * look.weight // total) for name, look in LOOKS.items()}
+    counts["nv"] += lesions - sum(counts.values())
+    return counts
+
+
+def describe_patient(diagnosis: str, *, rng: np.random.Generator) -> list[str]:
+    """dx_type, age, sex, localization and dataset as the table has them."""
+    dx_type = str(rng.choice(WAYS.get(diagnosis, ("histo",))))
+    age = "" if rng.random() < 0.05 else f"{5.0 * rng.integers(4, 18)}"
+    return [dx_type, age, str(rng.choice(["male", "female"])), str(rng.choice(PLACES)), str(rng.choice(SOURCES))]
+
+
+def draw_lesion(look: Look, *, rng: np.random.Generator) -> np.ndarray:
+    """One lesion on skin: uint8 image_HWC, RGB."""
+    cloud = cv2.resize(rng.standard_normal((4, 5), dtype=np.float32), (COLUMNS, ROWS), interpolation=cv2.INTER_CUBIC)
+    image_HWC = np.array([225, 180, 160]) + 6 * cloud[..., None] + 4 * rng.standard_normal((ROWS, COLUMNS, 1))
+    y_HW, x_HW = np.mgrid[:ROWS, :COLUMNS]
+    y_HW, x_HW = y_HW - ROWS / 2 - rng.uniform(-12, 12), x_HW - COLUMNS / 2 - rng.uniform(-20, 20)
+    angle_HW = np.arctan2(y_HW, x_HW)
+    waves = sum(np.sin(count * angle_HW + rng.uniform(0, 2 * np.pi)) for count in (3, 5)) / 2
+    distance_HW = np.hypot(y_HW, x_HW) / (rng.uniform(22, 36) * (1 + look.wobble * waves))
+    mask_HW = distance_HW < 1
+    mix_HW1 = np.clip(distance_HW, 0, 1)[..., None]
+    lesion_HWC = mix_HW1 * np.array(look.edge) + (1 - mix_HW1) * np.array(look.centre) + 8 * cloud[..., None]
+    image_HWC[mask_HW] = lesion_HWC[mask_HW]
+    if look.dots:
+        speckled_HW = mask_HW & (cv2.GaussianBlur(rng.standard_normal((ROWS, COLUMNS), dtype=np.float32), (0, 0), 2) > 0.2)
+        image_HWC[speckled_HW] = look.dots
+    return image_HWC.clip(0, 255).astype(np.uint8)
+
+
+def encode_jpeg(image_HWC: np.ndarray) -> bytes:
+    """RGB as JPEG."""
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return encoded.tobytes()
