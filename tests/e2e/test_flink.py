@@ -43,7 +43,9 @@ def flink(tmp_path_factory) -> Iterator[Flink]:
 def write_examples(run: Path, data: Path, to: Path, *, flags: Sequence[str]) -> Path:
     """CaseExampleGen's work on the catalogue of a finished run."""
     catalogue = read_catalogue(output_of(run, "CatalogueGen", "catalogue"))
-    splits = executor.plan_splits(catalogue, columns=list(CONFIG.columns), unlabelled=CONFIG.examples.unlabelled)
+    heads = {head.name: list(head.classes) for head in CONFIG.model.heads}
+    shortcuts = executor.score_shortcuts(catalogue, names=list(CONFIG.evaluation.shortcuts), heads=heads)
+    splits = executor.plan_splits(catalogue, columns=list(CONFIG.columns), unlabelled=CONFIG.examples.unlabelled, shortcuts=shortcuts)
     shards = [shard for split, cases in splits.items() for shard in executor.plan_shards(split, cases, str(to), CONFIG.examples.cases_per_shard)]
     to.mkdir()
     with beam.Pipeline(argv=list(flags)) as pipeline:
