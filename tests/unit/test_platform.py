@@ -167,7 +167,7 @@ def test_a_moved_folder_gets_a_new_environment(fresh):
 def test_an_unknown_set_is_refused_in_one_line(fresh):
     answer = run("setup/install.sh", "gpu", folder=fresh)
     assert answer.returncode == 1
-    assert answer.stderr.splitlines() == ["setup: there is no lock for 'gpu': expected core, volumes, idc or dev"]
+    assert answer.stderr.splitlines() == ["setup: there is no lock for 'gpu': expected core, volumes, idc, share or dev"]
 
 
 # The platform
@@ -249,7 +249,19 @@ def test_a_uv_that_does_not_run_is_passed_over(fresh):
 
 def test_make_help_names_every_target():
     lines = run("make", "help", folder=REPOSITORY).stdout.splitlines()
-    assert {line.split()[1] for line in lines} == {"help", "setup", "demo", "test", "check", "bench", "lock", "clean", "test-py313", "test-image"}
+    assert {line.split()[1] for line in lines} == {
+        "help",
+        "setup",
+        "demo",
+        "test",
+        "notebook",
+        "check",
+        "bench",
+        "lock",
+        "clean",
+        "test-py313",
+        "test-image",
+    }
 
 
 # The import rules
