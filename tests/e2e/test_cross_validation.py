@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from pipeline.comparing import compare_runs
 from pipeline.config import load_config
 from pipeline.lineage import latest_nodes, open_store
-from pipeline.results import print_comparison, print_lineage, print_metrics, print_outcome, print_patient, rewrite_report
+from pipeline.results import print_lineage, print_metrics, print_outcome, print_patient, rewrite_report
 from tests.e2e.conftest import TINY
 
 pytestmark = pytest.mark.e2e
@@ -96,7 +97,7 @@ def test_report_compare_and_lineage_take_the_directory_also_where_it_is_moved_to
     assert (moved / "report" / "report.html").read_bytes() == before
     assert "cases out of fold, 95 % intervals" in written(print_metrics, moved)
     assert "BLESSED" in written(print_outcome, moved, outcome)
-    assert "out of fold" in written(print_comparison, moved, tiny_run.run)
+    assert "out of fold" in written(compare_runs, [moved, tiny_run.run])
     assert written(print_lineage, moved).count("CatalogueGen") == FOLDS
     patient = pd.read_parquet(moved / "report" / "predictions.parquet").group_id[0]
     assert written(print_patient, patient, moved).count("Model #") == FOLDS
