@@ -115,9 +115,8 @@ def measure_report(cases: int, resamples: int) -> None:
         columns |= {f"p_{head.name}_{name}": scores[:, index] for index, name in enumerate(head.classes)}
     predictions = pd.DataFrame(columns)
     started, before = cpu_seconds(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    heads = {head.name: head.classes for head in config.model.heads}
     evaluation = config.evaluation
-    measure_figures(predictions, heads=heads, protocols=evaluation.protocols, slices=evaluation.slices, resamples=resamples)
+    measure_figures(predictions, heads=config.heads, protocols=evaluation.protocols, slices=evaluation.slices, resamples=resamples)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     print(json.dumps({"cases": cases, "resamples": resamples, "cpu": cpu_seconds() - started, "peak_mb": peak / 1024}))
 

@@ -61,14 +61,17 @@ def create_computations(
     del code  # Only there to be part of the configuration.
     features = [metric_types.FeaturePreprocessor(feature_keys=[group_key], include_default_inputs=True)] if group_key else None
     computations = []
-    for model_name in model_names or [""]:
-        for output_name in output_names or [""]:
-            place = {"model_name": model_name, "output_name": output_name}
-            combiner = CaseCombiner(
-                classes, keys=make_keys(classes, name=name, place=place), roll_up=(group_key, how), place=place, eval_config=eval_config
-            )
-            computations.append(metric_types.MetricComputation(keys=list(combiner.keys.values()), preprocessors=features, combiner=combiner))
+    for place in list_places(model_names, output_names):
+        combiner = CaseCombiner(
+            classes, keys=make_keys(classes, name=name, place=place), roll_up=(group_key, how), place=place, eval_config=eval_config
+        )
+        computations.append(metric_types.MetricComputation(keys=list(combiner.keys.values()), preprocessors=features, combiner=combiner))
     return computations
+
+
+def list_places(model_names: Sequence[str] | None, output_names: Sequence[str] | None) -> list[dict[str, str]]:
+    """Each model with each output, as TFMA's keys name them; the only one of either by the empty name."""
+    return [{"model_name": model, "output_name": output} for model in model_names or [""] for output in output_names or [""]]
 
 
 def make_keys(classes: Sequence[str], *, name: str, place: Mapping[str, str]) -> dict[str, Any]:
@@ -172,12 +175,10 @@ def create_shortcut_computations(
     del code  # Only there to be part of the configuration.
     preprocessor = metric_types.FeaturePreprocessor(feature_keys=[feature_key], include_default_inputs=True)
     computations = []
-    for model_name in model_names or [""]:
-        for output_name in output_names or [""]:
-            place = {"model_name": model_name, "output_name": output_name}
-            key = metric_types.MetricKey(name=f"{name}/{ABOVE_SHORTCUT}", example_weighted=None, **place)
-            combiner = ShortcutCombiner(key, feature_key=feature_key, place=place, eval_config=eval_config)
-            computations.append(metric_types.MetricComputation(keys=[key], preprocessors=[preprocessor], combiner=combiner))
+    for place in list_places(model_names, output_names):
+        key = metric_types.MetricKey(name=f"{name}/{ABOVE_SHORTCUT}", example_weighted=None, **place)
+        combiner = ShortcutCombiner(key, feature_key=feature_key, place=place, eval_config=eval_config)
+        computations.append(metric_types.MetricComputation(keys=[key], preprocessors=[preprocessor], combiner=combiner))
     return computations
 
 

@@ -96,6 +96,11 @@ class RunConfig:
     deployment: Deployment = field(default_factory=Deployment)
 
     @property
+    def heads(self) -> dict[str, Sequence[str]]:
+        """Head to classes, the positive one last."""
+        return {head.name: head.classes for head in self.model.heads}
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The clinical columns that are written into the Examples: the model's inputs and the slices, nothing else."""
         return tuple(dict.fromkeys((*self.model.clinical_inputs, *self.evaluation.slices)))

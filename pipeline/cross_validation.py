@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,9 @@ from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.bundle import PREDICTIONS_FILE, derive
 from medimg.evaluation.gates import check_gates
 from medimg.evaluation.pooling import pool_reports
-from pipeline.config import RunConfig, to_plain
+from pipeline.config import RunConfig
 from pipeline.lineage import latest_nodes
 from pipeline.run_local import (
-    RUN_FILE,
     Outcome,
     check_inputs,
     claim_directory,
@@ -35,7 +33,7 @@ from pipeline.run_local import (
     run_config,
     run_lock,
     store_lock,
-    write_json,
+    write_run_file,
 )
 from pipeline.store import open_store
 
@@ -77,7 +75,7 @@ def run_folds(
         raise UsageError(f"--folds {folds}: expected {len(SPLITS)} or more, one to test, one to choose the epoch on, the others to train")
     config = check_inputs(config, data_root=data_root, previous=previous)
     evaluation = config.evaluation
-    check_gates(evaluation.gates, heads=heads_of(config), slices=evaluation.slices, shortcuts=evaluation.shortcuts)
+    check_gates(evaluation.gates, heads=config.heads, slices=evaluation.slices, shortcuts=evaluation.shortcuts)
     run = make_directory(to)
     with run_lock(run, console):
         facts = claim_directory(run, config, metadata, folds=[f"folds/{fold}" for fold in range(folds)])
@@ -89,23 +87,8 @@ def run_folds(
         outcome = pool_folds(config, run, names=facts["folds"], outcomes=outcomes)
         check_complete(run, run / facts["folds"][0], outcomes[0], unlabelled=config.examples.unlabelled, console=console)
         console.print(f"the {folds} models say what such a model is worth; none is pushed", highlight=False)
-        write_json(
-            run / RUN_FILE,
-            {
-                **facts,
-                "config": to_plain(config),
-                "state": "finished",
-                "data_root": os.path.relpath(data_root.resolve(), run),
-                "previous": os.path.relpath(previous.resolve(), run) if previous else "",
-                **dataclasses.asdict(outcome),
-            },
-        )
+        write_run_file(run, config, data_root=data_root, previous=previous, outcome=outcome, facts=facts)
     return outcome
-
-
-def heads_of(config: RunConfig) -> dict[str, Sequence[str]]:
-    """Head to classes, the positive one last."""
-    return {head.name: head.classes for head in config.model.heads}
 
 
 def run_fold(config: RunConfig, fold: int, *, folds: int, **places: Any) -> Outcome:

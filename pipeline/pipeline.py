@@ -25,18 +25,16 @@ from components.catalogue_gen.component import CatalogueGen
 from components.data_gate.component import DataGate
 from components.eval_config import make_eval_config
 from components.report_gen.component import ReportGen
+from medimg.catalogue.split import SPLITS
 from pipeline.config import Places, RunConfig
 from pipeline.fingerprints import Fingerprints
 from pipeline.store import make_connection
-
-SPLITS = ("train", "eval", "test")
 
 
 def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprints) -> Pipeline:
     """The DAG of one run. Reads no flag, no environment, no clock and no disk: everything that matters is in the three arguments."""
     code = fingerprints.code
     model = dataclasses.asdict(config.model)
-    heads = {head.name: head.classes for head in config.model.heads}
     # Where it ran is no part of the experiment: the same settings on a laptop and on a cluster are the same cache key.
     experiment = {name: value for name, value in dataclasses.asdict(config).items() if name != "deployment"}
     hashes = {name: value for name in ("data", "schema", "weights") if (value := getattr(fingerprints, name))}
@@ -58,7 +56,7 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
         examples_settings=as_json(config.examples),
         columns=config.columns,
         shortcuts=config.evaluation.shortcuts,
-        heads=heads,
+        heads=config.heads,
         code=code.examples,
     )
     examples = example_gen.outputs["examples"]
@@ -114,7 +112,7 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
         baseline_model=baseline.outputs["model"],
         example_splits=["test"],
         eval_config=make_eval_config(
-            heads=heads,
+            heads=config.heads,
             slices=config.evaluation.slices,
             gates=config.evaluation.gates,
             shortcuts=config.evaluation.shortcuts,

@@ -16,7 +16,7 @@ from medimg.errors import UsageError, one_line
 from medimg.evaluation.figures import Figure, describe_multiplicity, format_figure, read_metrics
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
 from medimg.evaluation.words import describe_split
-from pipeline.run_local import RUN_FILE, Outcome, locate_store, read_run_file, run_lock, store_lock
+from pipeline.run_local import RUN_FILE, Outcome, locate_store, read_finished_run, read_run_file, run_lock, store_lock
 
 PRINTED = (
     "auc",
@@ -135,9 +135,7 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
     from pipeline.store import open_store
 
     console = console or Console()
-    facts = read_run_file(run)
-    if facts["state"] != "finished":
-        raise UsageError(f"{run}: the run has not finished")
+    facts = read_finished_run(run)
     if folds := facts.get("folds"):
         for fold in folds:
             console.print(f"\n{fold}", style="bold underline", highlight=False)

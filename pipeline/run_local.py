@@ -157,7 +157,7 @@ def run_config(
             ask_engine(places, run=run, console=console)
         execute(config, places, run=run, console=console)
         outcome = collect_outcome(config, places, run)
-        write_run_file(run, config, data_root=data_root, previous=previous, outcome=outcome, facts=facts)
+        write_run_file(run, config, data_root=data_root, previous=previous, outcome=outcome, facts={**facts, "log": "run.log"})
     return outcome
 
 
@@ -330,17 +330,15 @@ def relative(uri: str, run: Path) -> str:
 
 
 def write_run_file(run: Path, config: RunConfig, *, data_root: Path, previous: Path | None, outcome: Outcome, facts: Mapping[str, Any]) -> None:
-    """Names config, store, catalogue, model and report of a finished run."""
+    """Names config, store, catalogue, model and report of a finished run; `facts` are of `claim_directory`."""
     write_json(
         run / RUN_FILE,
         {
+            **facts,
             "config": to_plain(config),
             "state": "finished",
             "data_root": os.path.relpath(data_root.resolve(), run),
             "previous": os.path.relpath(previous.resolve(), run) if previous else "",
-            "store": facts["store"],
-            "pipeline": facts["pipeline"],
-            "log": "run.log",
             **dataclasses.asdict(outcome),
         },
     )
@@ -352,6 +350,14 @@ def read_run_file(run: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((run / RUN_FILE).read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise UsageError(f"{run} is not a run: {RUN_FILE} cannot be read ({error.__class__.__name__})") from None
+    return content
+
+
+def read_finished_run(run: Path) -> dict[str, Any]:
+    """The `run.json` of a finished run. Raises UsageError for what is none."""
+    content = read_run_file(run)
+    if content["state"] != "finished":
+        raise UsageError(f"{run}: the run has not finished")
     return content
 
 

@@ -59,11 +59,10 @@ def share_run(run: Path, target: Target, *, with_images: bool = False, console: 
     from medimg.sharing.packing import pack, write_zip
     from medimg.sharing.rescoring import compare_figures
     from medimg.sharing.tracking import import_mlflow, track
-    from pipeline.run_local import read_run_file
+    from pipeline.run_local import read_finished_run
 
     console = console or Console()
-    if read_run_file(run)["state"] != "finished":
-        raise UsageError(f"{run}: the run has not finished")
+    read_finished_run(run)
     if target.kind == "mlflow":
         import_mlflow()  # Before any work is done.
     with TemporaryDirectory() as scratch:

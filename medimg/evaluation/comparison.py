@@ -17,10 +17,11 @@ from scipy.stats import binomtest, chi2, norm
 
 from medimg.errors import UsageError
 from medimg.evaluation.delong import Z, estimate_aucs
+from medimg.evaluation.figures import read_units
 from medimg.evaluation.intervals import RESAMPLES, Interval, draw_weights, find_obstacle, take_percentiles
 from medimg.evaluation.metrics import Metric, evaluate, metrics_of
 from medimg.evaluation.protocols import Protocol, clusters_of, find_gap, roll_up
-from medimg.evaluation.samples import THRESHOLD, make_sample
+from medimg.evaluation.samples import make_sample, predict_classes
 
 EXACT_BELOW = 25
 """Discordant pairs below which McNemar's test is the exact binomial one."""
@@ -139,11 +140,10 @@ def compare_units(
 ) -> list[Difference]:
     """All metrics of one head under one protocol; the tables hold the same units in the same order."""
     head, protocol, split = where
-    labels_N = first[f"label_{head}"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.int64)
-    pair = [units[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64) for units in (first, second)]
+    (labels_N, one_NC), (_, two_NC) = (read_units(units, head=head, classes=classes) for units in (first, second))
     groups_N = clusters_of(first)
-    values = [evaluate(labels_N, probabilities_NC, classes=classes) for probabilities_NC in pair]
-    tests = compare_metrics(labels_N, pair[0], pair[1], groups=groups_N, metrics=metrics_of(classes), resamples=resamples, seed=seed)
+    values = [evaluate(labels_N, probabilities_NC, classes=classes) for probabilities_NC in (one_NC, two_NC)]
+    tests = compare_metrics(labels_N, one_NC, two_NC, groups=groups_N, metrics=metrics_of(classes), resamples=resamples, seed=seed)
     place = (head, protocol.name, protocol.level, split, len(first), len(np.unique(groups_N)))
     return [
         Difference(
@@ -184,7 +184,7 @@ def compare_metrics(
     if "auc" in tests:
         tests["auc"] = compare_aucs(labels, first[:, 1], second[:, 1], groups=groups)
     if len(np.unique(groups)) == len(groups):
-        right = [(probabilities_NC[:, 1] >= THRESHOLD) == (labels == 1) for probabilities_NC in (first, second)]
+        right = [predict_classes(probabilities_NC) == labels for probabilities_NC in (first, second)]
         for name, chosen_N in (("sensitivity", labels == 1), ("specificity", labels == 0)):
             if name in tests:
                 p_value = mcnemar(right[0][chosen_N], right[1][chosen_N])

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from medimg.evaluation.samples import predict_classes
+
 LARGEST_SIDE = 320
 SHOWN = 8
 
@@ -59,10 +61,11 @@ def list_answers(predictions: pd.DataFrame, *, head: str, classes: Sequence[str]
     """The model's answers on the labelled cases of a split, most confident first."""
     rows = predictions[(predictions["split"] == split) & predictions[f"label_{head}"].isin(classes)]
     probabilities_NC = rows[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
-    predicted_N = (probabilities_NC[:, -1] >= 0.5).astype(int) if len(classes) == 2 else probabilities_NC.argmax(axis=1)
     answers = [
         Answer(str(case_id), head, str(label), classes[predicted], float(chances_C[predicted]))
-        for case_id, label, predicted, chances_C in zip(rows["case_id"], rows[f"label_{head}"], predicted_N, probabilities_NC, strict=True)
+        for case_id, label, predicted, chances_C in zip(
+            rows["case_id"], rows[f"label_{head}"], predict_classes(probabilities_NC), probabilities_NC, strict=True
+        )
     ]
     return sorted(answers, key=lambda answer: (-answer.probability, answer.case_id))
 

@@ -78,14 +78,19 @@ def draw_weights(groups: np.ndarray, *, resamples: int, seed: int) -> Iterator[n
         yield counts_RG.astype(np.float64)[:, group_N]
 
 
+def find_few_groups(groups: np.ndarray) -> str:
+    """Words for why groups are too few for an interval, empty if they are not."""
+    count = len(np.unique(np.asarray(groups).astype(str)))
+    return f"{count} groups (patients), needs {FEWEST_GROUPS}" if count < FEWEST_GROUPS else ""
+
+
 def find_obstacle(labels: np.ndarray, probabilities: np.ndarray, *, groups: np.ndarray) -> str:
     """Words for why no interval can be given, empty if one can: fewer than 10 groups, or fewer than 5 cases of a class of two.
 
     Of more classes, two must have 5 cases or more.
     """
-    count = len(np.unique(np.asarray(groups).astype(str)))
-    if count < FEWEST_GROUPS:
-        return f"{count} groups (patients), needs {FEWEST_GROUPS}"
+    if few := find_few_groups(groups):
+        return few
     classes = 2 if np.ndim(probabilities) == 1 else np.shape(probabilities)[1]
     cases_C = np.bincount(np.asarray(labels).astype(int), minlength=classes)
     if (cases_C >= FEWEST_OF_A_CLASS).sum() >= 2:

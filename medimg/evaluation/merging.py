@@ -80,10 +80,11 @@ def merge_predictions(predictions: pd.DataFrame, merges: Iterable[Merge], *, hea
         classes = heads[merge.head]
         members = [(f"m{index}", "") for index in range(count_members(predictions, merge.head, classes))]
         views = [("v", f"_{role}") for role in list_views(predictions, head=merge.head, classes=classes)]
-        for union, names in merge_classes(merge, classes).items():
+        merged = merge_classes(merge, classes)
+        for union, names in merged.items():
             for kind, view in (("p", ""), *members, *views):
                 parts = [f"{kind}_{merge.head}_{name}{view}" for name in names]
                 columns[f"{kind}_{merge.name}_{union}{view}"] = predictions[parts].sum(axis=1, min_count=1).clip(upper=1.0)
-        union_of = {name: union for union, names in merge_classes(merge, classes).items() for name in names}
+        union_of = {name: union for union, names in merged.items() for name in names}
         columns[f"label_{merge.name}"] = predictions[f"label_{merge.head}"].map(union_of)
     return predictions.assign(**columns)

@@ -106,12 +106,31 @@ class Sample:
         return make_tally(self.labels == self.probabilities.shape[1] - 1, self.probabilities[:, -1], weights_RN=self.weights)
 
     @cached_property
+    def predicted(self) -> np.ndarray:
+        """Class index of each answer, [N]; see `predict_classes`."""
+        return predict_classes(self.probabilities)
+
+    @cached_property
     def confusion(self) -> np.ndarray:
-        """Weights [R, C, C] by true class (rows) and predicted class (columns): the likeliest class, of two the positive one at 0.5 or more."""
+        """Weights [R, C, C] by true class (rows) and predicted class (columns)."""
         classes = self.probabilities.shape[1]
-        predicted_N = (self.probabilities[:, 1] >= THRESHOLD).astype(int) if classes == 2 else self.probabilities.argmax(axis=1)
-        cell_NK = np.eye(classes * classes)[self.labels * classes + predicted_N]
+        cell_NK = np.eye(classes * classes)[self.labels * classes + self.predicted]
         return (self.weights @ cell_NK).reshape(-1, classes, classes)
+
+    @cached_property
+    def confidence(self) -> np.ndarray:
+        """Probability of the likeliest class, [N]; of two classes it orders cases as the entropy does."""
+        return np.asarray(self.probabilities.max(axis=1))
+
+    @cached_property
+    def errors(self) -> Tally:
+        """Wrong answers (as positives) and right ones at each confidence."""
+        return make_tally(self.predicted != self.labels, self.confidence, weights_RN=self.weights)
+
+
+def predict_classes(probabilities_NC: np.ndarray) -> np.ndarray:
+    """Class index of each answer, [N]: the likeliest class, of two the positive one at THRESHOLD or more."""
+    return (probabilities_NC[:, 1] >= THRESHOLD).astype(int) if probabilities_NC.shape[1] == 2 else probabilities_NC.argmax(axis=1)
 
 
 def make_sample(labels: np.ndarray, probabilities: np.ndarray, *, weights_RN: np.ndarray | None = None) -> Sample:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import xlog1py
 
 from medimg.evaluation.metrics import Metric, accuracy, macro_auc, tally_auc
-from medimg.evaluation.samples import THRESHOLD, Sample, Tally, divide, make_sample, make_tally
+from medimg.evaluation.samples import Sample, Tally, divide, make_sample
 
 COVERAGES = (0.8, 0.9)
 """Shares of cases that are answered."""
@@ -35,7 +35,7 @@ class RiskCoverage:
 def make_risk_coverage(labels: np.ndarray, probabilities: np.ndarray) -> RiskCoverage:
     """The curve of one set of cases; arguments as for `make_sample`."""
     sample = make_sample(labels, probabilities)
-    tally = tally_errors(sample)
+    tally = sample.errors
     answered_U = (tally.true_positives + tally.false_positives)[0]
     return RiskCoverage(answered_U / answered_U[-1:], risk(tally)[0], float(aurc(sample)[0]), float(excess_aurc(sample)[0]))
 
@@ -52,7 +52,7 @@ def selective_metrics(classes: Sequence[str]) -> dict[str, Metric]:
 
 def aurc(sample: Sample) -> np.ndarray:
     """Area under the risk-coverage curve: mean over cases of the error rate among those at least as confident. 0 is best."""
-    tally = tally_errors(sample)
+    tally = sample.errors
     mass_RU = tally.positives + tally.negatives
     return divide((mass_RU * np.nan_to_num(risk(tally))).sum(axis=1), mass_RU.sum(axis=1))
 
@@ -65,24 +65,12 @@ def excess_aurc(sample: Sample) -> np.ndarray:
 
 def on_confident(sample: Sample, *, metric: Metric, coverage: float) -> np.ndarray:
     """A metric on the most confident share of each resample; cases as confident as the last one that fits count in part, all alike."""
-    tally = tally_errors(sample)
+    tally = sample.errors
     mass_RU = tally.positives + tally.negatives
     room_RU = coverage * mass_RU.sum(axis=1, keepdims=True) - (mass_RU.cumsum(axis=1) - mass_RU)
     kept_RU = np.nan_to_num(divide(np.clip(room_RU, 0, mass_RU), mass_RU))
-    index_N = np.searchsorted(-tally.scores, -confidence(sample))
+    index_N = np.searchsorted(-tally.scores, -sample.confidence)
     return metric(dataclasses.replace(sample, weights=sample.weights * kept_RU[:, index_N]))
-
-
-def tally_errors(sample: Sample) -> Tally:
-    """Wrong answers (as positives) and right ones at each confidence."""
-    two_classes = sample.probabilities.shape[1] == 2
-    predicted_N = (sample.probabilities[:, 1] >= THRESHOLD).astype(int) if two_classes else sample.probabilities.argmax(axis=1)
-    return make_tally(predicted_N != sample.labels, confidence(sample), weights_RN=sample.weights)
-
-
-def confidence(sample: Sample) -> np.ndarray:
-    """Probability of the likeliest class, [N]; of two classes it orders cases as the entropy does."""
-    return np.asarray(sample.probabilities.max(axis=1))
 
 
 def risk(tally: Tally) -> np.ndarray:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import OVERALL
-from medimg.evaluation.intervals import FEWEST_GROUPS, RESAMPLES, Interval, draw_weights, take_percentiles
+from medimg.evaluation.intervals import RESAMPLES, Interval, draw_weights, find_few_groups, take_percentiles
 
 PROTOCOL, LEVEL = "outlined-positives", "image"
 TRAINED, RANDOMISED, CHANCE = "trained", "randomised", "chance"
@@ -75,10 +75,9 @@ def measure_mean(name: str, values: pd.Series, *, clusters: pd.Series, where: tu
     return Figure(name, *place, value, interval.low, interval.high, "; ".join(filter(None, [*notes, interval.note])))
 
 
-def mean_interval(values_N: np.ndarray, groups_N: Sequence[str] | np.ndarray, *, resamples: int, seed: int) -> Interval:
+def mean_interval(values_N: np.ndarray, groups_N: np.ndarray, *, resamples: int, seed: int) -> Interval:
     """95 % percentile interval of a mean under resampling of whole groups."""
-    count = len(set(groups_N))
-    if count < FEWEST_GROUPS:
-        return Interval(math.nan, math.nan, note=f"no interval: {count} groups (patients), needs {FEWEST_GROUPS}")
-    blocks = draw_weights(np.asarray(groups_N), resamples=resamples, seed=seed)
+    if few := find_few_groups(groups_N):
+        return Interval(math.nan, math.nan, note=f"no interval: {few}")
+    blocks = draw_weights(groups_N, resamples=resamples, seed=seed)
     return take_percentiles(np.concatenate([weights_RN @ values_N / weights_RN.sum(axis=1) for weights_RN in blocks]))

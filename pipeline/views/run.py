@@ -18,7 +18,7 @@ from medimg.evaluation.facts import read_facts
 from medimg.evaluation.figures import read_metrics
 from pipeline.lineage import Node, latest_nodes, locate_artifact, open_store
 from pipeline.results import explain_stranger, find_store
-from pipeline.run_local import RUN_FILE, locate_store, read_run_file, run_lock, store_lock
+from pipeline.run_local import RUN_FILE, locate_store, read_finished_run, read_run_file, run_lock, store_lock
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ def read_run(folder: Path | str) -> FinishedRun:
         UsageError: not a run, one that has not finished, or a store that does not know it.
     """
     folder = Path(folder).resolve()
-    written = read_run_file(folder)
-    if written["state"] != "finished":
-        raise UsageError(f"{folder}: the run has not finished")
+    written = read_finished_run(folder)
     with open_metadata(folder) as store:
         nodes = latest_nodes(store, written["pipeline"])
     if "ReportGen" not in nodes:

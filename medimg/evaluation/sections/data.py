@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from medimg.catalogue.provenance import name_provenance
+from medimg.catalogue.split import SPLITS
 from medimg.evaluation.evidence import Evidence, Section
 from medimg.evaluation.words import describe_split
 
-SPLITS = ("train", "eval", "test")
 STATUSES = ("used", "unlabelled", "excluded", "quarantined")
 
 

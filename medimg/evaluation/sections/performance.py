@@ -14,7 +14,7 @@ from medimg.evaluation.charts import Chart
 from medimg.evaluation.evidence import Evidence, Section, make_id
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.protocols import find_protocols
-from medimg.evaluation.samples import THRESHOLD
+from medimg.evaluation.samples import make_sample
 
 
 def describe_performance(evidence: Evidence, head: str) -> Section:
@@ -35,7 +35,7 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
     if protocol is None:
         return Section(f"{head}: {' · '.join(classes)}", "performance", values)
     labels_N, probabilities_NC = evidence.units(head, protocol)
-    confusion_CC = count_confusion(labels_N, probabilities_NC)
+    confusion_CC = make_sample(labels_N, probabilities_NC).confusion[0].astype(int)
     values |= {"curves": protocol, "confusion": confusion_CC.tolist(), "units": len(labels_N)}
     return Section(
         f"{head}: {' · '.join(classes)}",
@@ -62,15 +62,6 @@ def pivot(figures: Sequence[Figure]) -> dict[str, dict[str, Figure]]:
     for figure in figures:
         rows.setdefault(figure.name, {})[figure.protocol] = figure
     return rows
-
-
-def count_confusion(labels_N: np.ndarray, probabilities_NC: np.ndarray) -> np.ndarray:
-    """Counts [C, C] by true (rows) and predicted class: the likeliest, of two the positive one at 0.5 and more."""
-    classes = probabilities_NC.shape[1]
-    predicted_N = (probabilities_NC[:, -1] >= THRESHOLD).astype(int) if classes == 2 else probabilities_NC.argmax(axis=1)
-    confusion_CC = np.zeros((classes, classes), dtype=int)
-    np.add.at(confusion_CC, (labels_N, predicted_N), 1)
-    return confusion_CC
 
 
 def draw_curves(head: str, classes: Sequence[str], *, labels_N: np.ndarray, probabilities_NC: np.ndarray) -> dict[str, Chart]:
