@@ -19,12 +19,12 @@ import tensorflow as tf
 from components.signatures import decode_batch
 from medimg.cases import Record
 from medimg.catalogue.tables import Catalogue
-from medimg.evaluation.gallery import Answer, choose_examples
 from medimg.examples import examples_to_record
 from medimg.explain.figures import RANDOMISED, TRAINED
 from medimg.explain.network import Inputs, Network, randomise
 from medimg.explain.overlay import draw_legend
 from medimg.explain.study import check_batch, draw_batch
+from medimg.reporting.gallery import Answer, choose_examples
 from medimg.tasks import Task, find_task
 
 FOLDER = "explanations"

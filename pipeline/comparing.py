@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from medimg.errors import UsageError
-from medimg.evaluation.bundle import METRICS_FILE
 from medimg.evaluation.gates import OVERALL
-from medimg.evaluation.side_by_side import Comparison, Row, Sheet, compare, make_sheets, read_side, render_comparison, tabulate
 from medimg.files import replace_file
+from medimg.reporting.bundle import METRICS_FILE
+from medimg.reporting.side_by_side import Comparison, Row, Sheet, compare, make_sheets, read_side, render_comparison, tabulate
 from pipeline.results import PRINTED
 from pipeline.sharing import say
 

@@ -18,9 +18,9 @@ from rich.console import Console
 from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import read_catalogue
 from medimg.errors import MedimgError, UsageError
-from medimg.evaluation.bundle import PREDICTIONS_FILE, derive
 from medimg.evaluation.gates import check_gates
-from medimg.evaluation.pooling import pool_reports
+from medimg.reporting.bundle import PREDICTIONS_FILE, derive
+from medimg.reporting.pooling import pool_reports
 from pipeline.config import RunConfig
 from pipeline.lineage import latest_nodes
 from pipeline.run_local import (

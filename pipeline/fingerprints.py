@@ -16,8 +16,8 @@ from medimg.files import hash_file
 from medimg.fingerprints import hash_code, hash_tree, newest_version, submodules
 from pipeline.config import Places, RunConfig
 
-EVALUATION = Path(medimg.__file__).parent / "evaluation"
-TEXTS = [EVALUATION / name for name in ("templates", "data_sets", "checklists")]
+REPORTING = Path(medimg.__file__).parent / "reporting"
+TEXTS = [REPORTING / name for name in ("templates", "data_sets", "checklists")]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from medimg.catalogue.provenance import PROVENANCE
 from medimg.errors import UsageError, one_line
 from medimg.evaluation.figures import Figure, describe_multiplicity, format_figure, read_metrics
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
-from medimg.evaluation.words import describe_split
+from medimg.reporting.words import describe_split
 from pipeline.run_local import RUN_FILE, Outcome, locate_store, read_finished_run, read_run_file, run_lock, store_lock
 
 PRINTED = (
@@ -120,7 +120,7 @@ def make_slices_table(figures: Sequence[Figure]) -> Table:
 
 def rewrite_report(run: Path) -> None:
     """Measures the run's own predictions again and writes report and papers anew."""
-    from medimg.evaluation.bundle import derive
+    from medimg.reporting.bundle import derive
 
     read_run_file(run)
     derive(run / "report")

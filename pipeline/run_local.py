@@ -302,7 +302,7 @@ def explain(error: BaseException, *, component: str, run: Path, flags: Sequence[
 
 def collect_outcome(config: RunConfig, places: Places, run: Path) -> Outcome:
     """Reads blessing, gates and paths back from the store and puts the report where people look for it."""
-    from medimg.evaluation.facts import read_facts
+    from medimg.reporting.facts import read_facts
     from pipeline.lineage import latest_nodes, properties_of
 
     nodes = latest_nodes(open_store(places.metadata), places.pipeline or config.name)

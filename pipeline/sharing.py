@@ -53,9 +53,9 @@ def share_run(run: Path, target: Target, *, with_images: bool = False, console: 
         UsageError: `run` is none, or has not finished; the extra for MLflow is missing.
         MedimgError: the target cannot be written.
     """
-    from medimg.evaluation.bundle import METRICS_FILE
     from medimg.evaluation.figures import read_metrics
-    from medimg.evaluation.words import count
+    from medimg.reporting.bundle import METRICS_FILE
+    from medimg.reporting.words import count
     from medimg.sharing.packing import pack, write_zip
     from medimg.sharing.rescoring import compare_figures
     from medimg.sharing.tracking import import_mlflow, track
@@ -89,7 +89,7 @@ def share_run(run: Path, target: Target, *, with_images: bool = False, console: 
 
 def rescore_bundle(bundle: Path, *, console: Console | None = None) -> bool:
     """Measures a bundle's figures again and prints what differs. Returns whether nothing does."""
-    from medimg.evaluation.words import count
+    from medimg.reporting.words import count
     from medimg.sharing.rescoring import rescore
 
     console = console or Console()

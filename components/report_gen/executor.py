@@ -21,15 +21,15 @@ from components.eval_config import CASES
 from components.explaining import explain_split
 from components.scoring import list_records, read_images, score_examples
 from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
-from medimg.evaluation.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write_bundle
-from medimg.evaluation.facts import RunFacts
 from medimg.evaluation.figures import Figure, value_text
 from medimg.evaluation.gates import OVERALL, Gate, split_slice
 from medimg.evaluation.merging import Merge, merge_heads, merge_predictions
 from medimg.evaluation.protocols import find_protocols
-from medimg.evaluation.sections.mistakes import mistakes_of
 from medimg.evaluation.shortcuts import tabulate_shortcuts
 from medimg.fingerprints import hash_tree
+from medimg.reporting.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write_bundle
+from medimg.reporting.facts import RunFacts
+from medimg.reporting.sections.mistakes import mistakes_of
 
 SCORED, SPLIT = ("eval", "test"), "test"
 PACKAGES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-model-analysis", "tensorflow-data-validation", "ml-metadata", "pydicom", "numpy")

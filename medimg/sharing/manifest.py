@@ -14,8 +14,8 @@ import pandas as pd
 import pydantic
 
 from medimg.errors import UsageError
-from medimg.evaluation.facts import RunFacts
 from medimg.files import hash_file
+from medimg.reporting.facts import RunFacts
 
 MANIFEST_FILE = "manifest.json"
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from medimg.archive.unzip import Limits, open_zip
 from medimg.errors import UsageError
-from medimg.evaluation.bundle import (
+from medimg.reporting.bundle import (
     CHECKS_FILE,
     EXPLANATIONS_FILE,
     GALLERY_FILE,
@@ -23,7 +23,7 @@ from medimg.evaluation.bundle import (
     SHORTCUTS_FILE,
     derive,
 )
-from medimg.evaluation.facts import FACTS_FILE, read_facts
+from medimg.reporting.facts import FACTS_FILE, read_facts
 from medimg.sharing.manifest import MANIFEST_FILE, Manifest, list_files, write_manifest
 
 TABLES_OF_SOURCES = (FACTS_FILE, PREDICTIONS_FILE, SHORTCUTS_FILE, GALLERY_FILE, EXPLANATIONS_FILE, CHECKS_FILE, LEGEND_FILE)

@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow_hotfix  # noqa: F401  A stranger's Parquet file could make pyarrow 10 run code (CVE-2023-47248); importing it closes that.
 
 from medimg.errors import UsageError
-from medimg.evaluation.bundle import METRICS_FILE, TABLES, derive
 from medimg.evaluation.figures import Figure, read_metrics
+from medimg.reporting.bundle import METRICS_FILE, TABLES, derive
 from medimg.sharing.manifest import Manifest, find_faults, read_manifest
 from medimg.sharing.packing import copy_sources, open_bundle
 

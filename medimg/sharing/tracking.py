@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from medimg.errors import MedimgError, UsageError
-from medimg.evaluation.bundle import METRICS_FILE
 from medimg.evaluation.figures import Figure, read_metrics
+from medimg.reporting.bundle import METRICS_FILE
 from medimg.sharing.manifest import Manifest, read_manifest
 
 METRICS_AT_ONCE, PARAMS_AT_ONCE = 500, 100

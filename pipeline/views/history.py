@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from ml_metadata import MetadataStore
 
 from components.artifacts import Report
-from medimg.evaluation.charts import GUIDE, NEGATIVE, POSITIVE, draw
 from medimg.evaluation.figures import Figure
-from medimg.evaluation.words import name_metric
+from medimg.reporting.charts import GUIDE, NEGATIVE, POSITIVE, draw
+from medimg.reporting.words import name_metric
 from pipeline.lineage import live_artifacts, properties_of
 from pipeline.run_local import read_run_file
 from pipeline.views.drawing import Drawing

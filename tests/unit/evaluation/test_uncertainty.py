@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.evaluation.charts import draw_risk_coverage, draw_set_sizes
 from medimg.evaluation.conformal import fit_conformal
 from medimg.evaluation.metrics import evaluate
 from medimg.evaluation.uncertainty import add_uncertainty, measure_uncertainty
+from medimg.reporting.charts import draw_risk_coverage, draw_set_sizes
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
 
 KIND = {"kind": ("no", "yes")}

@@ -10,10 +10,10 @@ import pytest
 from rich.console import Console
 
 from medimg.errors import UsageError
-from medimg.evaluation.bundle import derive
+from medimg.reporting.bundle import derive
 from pipeline.comparing import compare_runs
 from pipeline.sharing import parse_target, rescore_bundle, share_run
-from tests.unit.evaluation.test_bundle import write_sources
+from tests.unit.reporting.test_bundle import write_sources
 
 
 @pytest.fixture(scope="module")

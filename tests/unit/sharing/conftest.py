@@ -2,9 +2,9 @@ import shutil
 
 import pytest
 
-from medimg.evaluation.bundle import derive
+from medimg.reporting.bundle import derive
 from medimg.sharing.packing import pack
-from tests.unit.evaluation.test_bundle import write_sources
+from tests.unit.reporting.test_bundle import write_sources
 
 
 @pytest.fixture(scope="session")

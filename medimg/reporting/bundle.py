@@ -1,0 +1,160 @@
+"""A report's folder: sources, and what is derived from them by pure functions, so that any machine can do it again without model or images.
+
+Sources:  facts.json  predictions.parquet  gallery.json  gallery/*.png  and, where there are any, shortcuts.parquet  explanations/
+Derived:  metrics.json  tables/*.csv  figures/*.svg, *.png  report.html  model_card.md  data_sheet.md  checklist.md
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from medimg.errors import UsageError
+from medimg.evaluation.agreement import find_differences
+from medimg.evaluation.baselines import BaselineFigure, measure_above_shortcut, measure_baselines, measure_in_sample
+from medimg.evaluation.figures import Figure, measure, write_metrics
+from medimg.evaluation.protocols import find_protocols
+from medimg.evaluation.uncertainty import add_uncertainty, measure_uncertainty
+from medimg.explain.figures import measure_checks
+from medimg.reporting.documents import DOCUMENTS
+from medimg.reporting.evidence import CALIBRATION_SPLIT, COVERAGE, Evidence, Section
+from medimg.reporting.facts import RunFacts, read_facts, write_facts
+from medimg.reporting.report import list_sections, render_page
+
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.parquet"
+GALLERY_FILE = "gallery.json"
+REPORT_FILE = "report.html"
+SHORTCUTS_FILE = "shortcuts.parquet"
+EXPLANATIONS_FILE, CHECKS_FILE, LEGEND_FILE = (f"explanations/{name}" for name in ("index.json", "checks.parquet", "legend.png"))
+TABLES, CHARTS = "tables", "figures"
+
+
+def write_bundle(to: Path, *, predictions: pd.DataFrame, facts: RunFacts, gallery: Mapping[str, Mapping[str, bytes]]) -> None:
+    """Writes the sources.
+
+    Args:
+        gallery: PNGs by role of the cases that `mistakes_of` names, by case_id.
+    """
+    (to / "gallery").mkdir(parents=True, exist_ok=True)
+    add_uncertainty(predictions, heads=facts.heads).to_parquet(to / PREDICTIONS_FILE, index=False)
+    write_facts(to, facts)
+    names: dict[str, dict[str, str]] = {}
+    for number, (case_id, images) in enumerate(sorted(gallery.items())):
+        names[case_id] = {role: f"gallery/{number}-{role}.png" for role in images}
+        for role, image in images.items():
+            (to / names[case_id][role]).write_bytes(image)
+    (to / GALLERY_FILE).write_text(json.dumps(names, indent=1), encoding="utf-8")
+
+
+def derive(folder: Path) -> list[Figure]:
+    """Writes anew all that is derived, from the folder's sources alone; the same sources give the same figures.
+
+    Returns:
+        The figures of metrics.json.
+
+    Raises:
+        UsageError: a source is missing or cannot be read.
+    """
+    evidence = read_evidence(folder)
+    sections = list_sections(evidence)
+    write_metrics(folder / METRICS_FILE, evidence.all_figures)
+    write_drawings(folder, evidence, sections)
+    (folder / REPORT_FILE).write_text(render_page(evidence, sections), encoding="utf-8")
+    for name, render in DOCUMENTS.items():
+        (folder / name).write_text(render(evidence), encoding="utf-8")
+    return evidence.all_figures
+
+
+def read_evidence(folder: Path) -> Evidence:
+    """The sources of a report's folder, measured.
+
+    Raises:
+        UsageError: one is missing or cannot be read.
+    """
+    facts = read_facts(folder)
+    try:
+        predictions = pd.read_parquet(folder / PREDICTIONS_FILE)
+        gallery = read_json(folder / GALLERY_FILE, absent={})
+        explanations = read_json(folder / EXPLANATIONS_FILE, absent=[])
+        shortcuts, checks = (pd.read_parquet(path) if path.exists() else None for path in (folder / SHORTCUTS_FILE, folder / CHECKS_FILE))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder}: {error}, expected the sources of a report") from None
+    figures = measure_model(predictions, facts)
+    differences = find_differences(figures, facts.evaluated, protocols=find_protocols(facts.protocols))
+    return Evidence(
+        dataclasses.replace(facts, warnings=[*facts.warnings, *differences]),
+        predictions,
+        figures,
+        gallery={case_id: {role: path for role, name in roles.items() if (path := find_image(folder, name))} for case_id, roles in gallery.items()},
+        explanations=[{**row, "file": path} for row in explanations if (path := find_image(folder, row["file"]))],
+        legend=find_image(folder, LEGEND_FILE),
+        certainty=measure_certainty(predictions, facts),
+        checks=[] if checks is None else measure_checks(checks, resamples=facts.resamples, seed=facts.seed),
+        **({} if shortcuts is None else measure_shortcuts(predictions, shortcuts, facts)),
+    )
+
+
+def measure_model(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
+    """The model's figures with those of what it is above its shortcuts."""
+    resampling: dict[str, Any] = {"split": facts.split, "resamples": facts.resamples, "seed": facts.seed}
+    wanted: dict[str, Any] = {"heads": facts.heads, "protocols": facts.protocols, "slices": facts.slices, **resampling}
+    return [*measure(predictions, **wanted), *measure_above_shortcut(predictions, **wanted)]
+
+
+def measure_certainty(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
+    """Selective prediction and conformal sets, if there are cases to calibrate the sets on."""
+    labels = [f"label_{head}" for head in facts.heads]
+    if predictions.loc[predictions["split"] == CALIBRATION_SPLIT, labels].isna().all(axis=None):
+        return []
+    wanted: dict[str, Any] = {"split": facts.split, "calibration_split": CALIBRATION_SPLIT, "coverage": COVERAGE}
+    return measure_uncertainty(predictions, heads=facts.heads, protocols=facts.protocols, resamples=facts.resamples, seed=facts.seed, **wanted)
+
+
+def measure_shortcuts(predictions: pd.DataFrame, table: pd.DataFrame, facts: RunFacts) -> dict[str, list[BaselineFigure]]:
+    """What shortcuts reach, on the whole split alone: slices are for the model."""
+    # Merged heads have no shortcuts of their own: the table is of the catalogue's labels.
+    heads = {head: classes for head, classes in facts.heads.items() if f"label_{head}" in table}
+    wanted: dict[str, Any] = {"shortcuts": facts.shortcuts, "heads": heads, "protocols": facts.protocols}
+    return {
+        "baselines": measure_baselines(predictions, table, split=facts.split, resamples=facts.resamples, seed=facts.seed, **wanted),
+        "in_sample": measure_in_sample(table, **wanted),
+    }
+
+
+def read_json(path: Path, *, absent: Any) -> Any:
+    """A JSON file's value, or `absent` where there is no such file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else absent
+
+
+def find_image(folder: Path, name: str) -> Path | None:
+    """An image of the folder; None if it is not there, as in a bundle that was shared without images.
+
+    Raises:
+        UsageError: the name leads out of the folder.
+    """
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"{folder}: image {name!r} leads out of the folder")
+    return path if path.exists() else None
+
+
+def write_drawings(folder: Path, evidence: Evidence, sections: Sequence[Section]) -> None:
+    """Every chart as SVG and PNG and every table as CSV, beside all figures in one; older ones go."""
+    for name in (TABLES, CHARTS):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir()
+    tables: dict[str, Any] = {"figures": pd.DataFrame([dataclasses.asdict(figure) for figure in evidence.all_figures])}
+    for section in sections:
+        tables |= section.tables
+        for name, chart in section.charts.items():
+            (folder / CHARTS / f"{name}.svg").write_text(chart.svg, encoding="utf-8")
+            (folder / CHARTS / f"{name}.png").write_bytes(chart.make_png())
+    for name, table in tables.items():
+        table.to_csv(folder / TABLES / f"{name}.csv", index=False, lineterminator="\n")

@@ -1,0 +1,48 @@
+"""One Jinja environment for page and papers, with the words that both use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from medimg.evaluation.figures import format_figure
+from medimg.reporting.evidence import make_id
+from medimg.reporting.sections.literature import name_pair
+from medimg.reporting.sections.shortcuts import name_chart
+from medimg.reporting.words import count, describe_split, describe_units, format_number, name_metric
+
+
+def make_environment(*, autoescape: bool) -> Environment:
+    """Templates of templates/; a name that is not there is an error. Escapes HTML or not: Markdown is for people to read as it is."""
+    environment = Environment(
+        loader=PackageLoader("medimg.reporting"), autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "figure": format_figure,
+        "number": format_number,
+        "metric": name_metric,
+        "split_name": describe_split,
+        "units": describe_units,
+        "id": make_id,
+        "pair_id": name_pair,
+        "shortcut_id": name_chart,
+        "cell": escape_cell,
+        "groupby_in_order": group_in_order,
+    }
+    environment.globals |= {"count": count}
+    return environment
+
+
+def escape_cell(text: object) -> str:
+    """A text that stays in its cell of a Markdown table."""
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def group_in_order(rows: Iterable[Any], attribute: str) -> list[tuple[Any, Sequence[Any]]]:
+    """Rows by the value of an attribute, in the order in which the values first occur."""
+    groups: dict[Any, list[Any]] = {}
+    for row in rows:
+        groups.setdefault(getattr(row, attribute), []).append(row)
+    return list(groups.items())

@@ -1,0 +1,116 @@
+"""Sections that need more than predictions: shortcuts, uncertainty, explanations."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from medimg.evaluation.gates import ABOVE_SHORTCUT
+from medimg.reporting.bundle import derive, read_evidence, write_bundle
+from medimg.reporting.sections.explanations import describe_explanations
+from medimg.reporting.sections.shortcuts import describe_shortcuts
+from medimg.reporting.sections.uncertainty import describe_uncertainty
+from tests.unit.reporting.evidence import add_eval_cases, drawn_predictions, make_evidence, make_facts, tabulate_drawn
+from tests.unit.reporting.test_report import make_png
+
+HEADS = {"malignancy": ("Benign", "Malignant")}
+
+
+def write_explanations(folder, case_id):
+    (folder / "explanations").mkdir(parents=True)
+    rows = []
+    for method in ("original", "grad_cam"):
+        (folder / "explanations" / f"{method}.png").write_bytes(make_png())
+        about = {"case_id": case_id, "role": "CC", "method": method, "file": f"explanations/{method}.png", "kind": "wrong", "head": "malignancy"}
+        rows.append({**about, "label": "Benign", "class": "Malignant", "probability": 0.875})
+    (folder / "explanations" / "index.json").write_text(json.dumps(rows))
+    list_checks().to_parquet(folder / "explanations" / "checks.parquet")
+
+
+def list_checks():
+    """Twenty images: the trained network points into the lesion on 16 of them, randomised ones on 4, chance on 1 of 10."""
+    rows = []
+    for number in range(20):
+        about = {"case_id": f"c{number}", "group_id": f"g{number}", "role": "CC", "head": "malignancy", "split": "test", "class": "Malignant"}
+        rows.append({**about, "method": "", "subject": "chance", "pointing": 0.1, "energy": 0.1, "rank_correlation": np.nan, "ssim": np.nan})
+        for subject, hits in (("trained", 16), ("randomised-0", 4)):
+            hit = float(number < hits)
+            rows.append({**about, "method": "grad_cam", "subject": subject, "pointing": hit, "energy": hit / 2, "rank_correlation": 0.1, "ssim": 0.2})
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A report's folder with everything that there can be."""
+    folder = tmp_path_factory.mktemp("report")
+    predictions = add_eval_cases(drawn_predictions())
+    predictions["shortcut_malignancy"] = np.where(predictions["clinical_source"] == "D2", 0.8, 0.4)
+    write_explanations(folder, "D1-0001-L")
+    write_bundle(folder, predictions=predictions, facts=make_facts(heads=HEADS, shortcuts=["source"], slices=[]), gallery={})
+    tabulate_drawn(predictions).to_parquet(folder / "shortcuts.parquet")
+    derive(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evidence(folder):
+    return read_evidence(folder)
+
+
+def test_model_and_shortcuts_stand_beside_each_other_under_every_protocol(evidence):
+    section = describe_shortcuts(evidence)
+    assert [figure.protocol for figure, *_ in section.values["parts"]] == ["P1", "P4"]
+    for model, rows, above in section.values["parts"]:
+        assert [row.baseline for row in rows] == ["prevalence", "source"]
+        assert {row.held_out.protocol for row in rows} == {row.all_labelled.protocol for row in rows} == {model.protocol}
+        assert (above.name, above.protocol) == (ABOVE_SHORTCUT, model.protocol)
+    page = (evidence.facts.title, section.charts["shortcuts-malignancy-P1"].title)
+    assert "prevalence 0.500" in page[1]
+
+
+def test_the_first_screen_names_shortcuts_and_how_far_the_model_is_above(folder):
+    page = (folder / "report.html").read_text()
+    first = page[: page.index("<nav")]
+    assert "AUC above that of the shortcuts" in first
+    assert "shortcut: source" in first
+
+
+def test_uncertainty_is_told_by_protocol_with_how_many_cases_the_sets_were_calibrated_on(evidence):
+    section = describe_uncertainty(evidence, "malignancy")
+    assert section.values["calibrated"] == ["P1: sets calibrated on 300 units of eval", "P4: sets calibrated on 150 units of eval"]
+    assert list(section.values["rows"]["conformal_90_coverage"]) == ["P1", "P4"]
+    assert not any("calibrated" in figure.note for row in section.values["rows"].values() for figure in row.values())
+    assert set(section.charts) == {"risk-malignancy", "sets-malignancy"}
+
+
+def test_without_cases_to_calibrate_on_the_section_says_so():
+    assert describe_uncertainty(make_evidence(), "malignancy").absent
+
+
+def test_explained_cases_are_shown_with_their_maps_and_what_the_check_of_these_gave(folder, evidence):
+    section = describe_explanations(evidence)
+    (case,) = section.values["cases"]
+    assert [method for method, _ in case["views"]["CC"]] == ["original", "grad cam"]
+    pointing = next(row for row in section.values["checks"] if row["measure"] == "pointing game")
+    assert [pointing[name].value for name in ("trained", "randomised", "chance")] == pytest.approx([0.8, 0.2, 0.1])
+    assert pointing["above_randomised"].value == pytest.approx(0.6)
+    page = (folder / "report.html").read_text()
+    assert 'alt="D1-0001-L, CC, grad cam"' in page
+    assert "wrong: D1-0001-L" in page
+
+
+def test_without_explanations_the_section_says_so():
+    assert describe_explanations(make_evidence()).absent
+
+
+def test_all_figures_are_in_metrics_json_and_the_uncertainty_of_each_case_in_the_predictions(folder):
+    names = {(one["name"], one["protocol"]) for one in json.loads((folder / "metrics.json").read_text())}
+    assert {("auc", "P1"), ("aurc", "P4"), (ABOVE_SHORTCUT, "P1"), ("pointing_grad_cam", "outlined-positives")} <= names
+    assert pd.read_parquet(folder / "predictions.parquet")["u_malignancy_entropy"].between(0, np.log(2)).all()
+
+
+def test_papers_tell_of_explanations_and_their_check(folder):
+    row = re.search(r"^\| 31 \|.*$", (folder / "checklist.md").read_text(), re.MULTILINE)[0]
+    assert "grad_cam on 1 case; checked against outlined lesions" in row
