@@ -28,6 +28,7 @@ from kubeflow.executor_input import list_artifacts
 from kubeflow.spec import Spec, Task
 from kubeflow.uris import FOLDERS, ROOT_VARIABLE, SCHEMES, is_uri, to_local
 from medimg.errors import MedimgError, UsageError
+from medimg.terminal import make_console
 
 # Where the launcher expects the ExecutorOutput and the output parameters.
 LAUNCHER_OUTPUT = "/tmp/kfp_outputs"
@@ -220,7 +221,7 @@ def execute_spec(
         raise UsageError(f"parameter {missing[0]} has no default: give --parameter {missing[0]}=VALUE")
     folder = make_folder(f"{(root or spec.root).rstrip('/')}/{spec.name}", home)
     execution = Execution(spec, engine, home, values, folder)
-    run_tasks(execution, workers=workers, console=console or Console())
+    run_tasks(execution, workers=workers, console=console or make_console())
     return collect(execution)
 
 

@@ -22,6 +22,7 @@ from rich.progress import (
 )
 
 from medimg.errors import one_line
+from medimg.terminal import say
 
 Item = TypeVar("Item")
 LINE_EVERY_SECONDS = 15.0
@@ -84,7 +85,7 @@ class _Bar:
         self._bar.advance(self._task, count)
 
     def say(self, line: str) -> None:
-        self._bar.console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+        say(self._bar.console, line)
 
 
 class _Lines:

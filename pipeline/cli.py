@@ -139,12 +139,11 @@ def catalogue(
 
     Example: medimg catalogue cmmd --data data --to catalogue --folds 5
     """
-    from rich.console import Console
-
     from medimg.catalogue.build import build_catalogue
     from medimg.catalogue.split import SplitSettings
     from medimg.catalogue.summary import print_summary
     from medimg.datasets import find_data_set
+    from medimg.terminal import make_console
 
     built = build_catalogue(
         find_data_set(data_set),
@@ -154,7 +153,7 @@ def catalogue(
         previous=previous,
         index_path=to / "index.parquet",
     )
-    print_summary(built.summary, Console())
+    print_summary(built.summary, make_console())
 
 
 @app.command()

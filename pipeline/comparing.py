@@ -14,11 +14,8 @@ from medimg.evaluation.gates import OVERALL
 from medimg.files import replace_file
 from medimg.reporting.bundle import METRICS_FILE
 from medimg.reporting.side_by_side import Comparison, Row, Sheet, compare, make_sheets, read_side, render_comparison, tabulate
+from medimg.terminal import make_console, say
 from pipeline.results import PRINTED
-from pipeline.sharing import say
-
-WIDEST = 1000
-"""Letters; no table of ours is wider."""
 
 
 def compare_runs(runs: Sequence[Path], *, to: Path | None = None, console: Console | None = None) -> None:
@@ -42,12 +39,6 @@ def compare_runs(runs: Sequence[Path], *, to: Path | None = None, console: Conso
         text = tabulate(comparison).to_csv(index=False, lineterminator="\n") if to.suffix == ".csv" else render_comparison(comparison)
         replace_file(to, write=lambda temporary: temporary.write_text(text, encoding="utf-8"))
         say(console, f"{len(comparison.rows)} rows in {to}")
-
-
-def make_console() -> Console:
-    """A log has no width: where no terminal limits them, the lines of a table stay whole."""
-    console = Console()
-    return console if console.is_terminal else Console(width=WIDEST)
 
 
 def find_report(run: Path) -> Path:

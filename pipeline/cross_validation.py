@@ -21,6 +21,7 @@ from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.gates import check_gates
 from medimg.reporting.bundle import PREDICTIONS_FILE, derive
 from medimg.reporting.pooling import pool_reports
+from medimg.terminal import make_console
 from pipeline.config import RunConfig
 from pipeline.lineage import latest_nodes
 from pipeline.run_local import (
@@ -70,7 +71,7 @@ def run_folds(
         UsageError: fewer than 3 folds, a gate that no run could meet, or as for `run_config`.
         MedimgError: a fold failed, and the message names it; or a case that should be tested was not.
     """
-    console = console or Console()
+    console = console or make_console()
     if folds < len(SPLITS):
         raise UsageError(f"--folds {folds}: expected {len(SPLITS)} or more, one to test, one to choose the epoch on, the others to train")
     config = check_inputs(config, data_root=data_root, previous=previous)

@@ -12,6 +12,7 @@ from medimg.catalogue.summary import print_summary
 from medimg.datasets import find_data_set, write_phantom
 from medimg.errors import UsageError
 from medimg.fingerprints import hash_code
+from medimg.terminal import make_console
 from pipeline.config import load_config
 from pipeline.run_local import Outcome, run_config
 
@@ -21,7 +22,7 @@ STAMP = "phantom.txt"
 
 def run_demo(to: Path, *, patients: int, console: Console | None = None) -> tuple[Path, Outcome]:
     """Writes or keeps the phantom data, then runs; a second call is mostly cached."""
-    console = console or Console()
+    console = console or make_console()
     config = load_config(CONFIG)
     data = to / "data"
     write_data(data, to / STAMP, patients=patients, console=console)

@@ -26,9 +26,10 @@ from medimg.archive.source import Addresses, NotHere, Series, Source
 from medimg.archive.sources import PRIVATE, bring_tables, choose_names, list_hosts, list_known, list_origins, make_sources
 from medimg.archive.terms import write_terms
 from medimg.archive.transfer import Transfer
-from medimg.errors import DiskFull, MedimgError, UsageError, one_line
+from medimg.errors import DiskFull, MedimgError, UsageError
 from medimg.files import WORK_FOLDER
 from medimg.progress import Meter, metering
+from medimg.terminal import make_console, say
 
 SHOWN_FAILURES = 10
 
@@ -67,8 +68,8 @@ def run_fetch(request: Request, *, dry_run: bool = False, console: Console | Non
         UsageError: an unknown source, patient or series.
         MedimgError: something could not be had; what came is kept, and the same command goes on from there.
     """
-    console = console or Console()
-    with hold_root(request.to, lambda line: print_line(console, line)) as receipts, open_session(request) as session:
+    console = console or make_console()
+    with hold_root(request.to, lambda line: say(console, line)) as receipts, open_session(request) as session:
         held = list_held(request.collection, session.sources)
         chosen = select(held, request.selection, patient_pattern=request.collection.patient_pattern)
         missing = [one for one in chosen if not is_there(one, root=request.to, receipts=receipts)]
@@ -167,24 +168,24 @@ def run_verify(root: Path, *, workers: int = 4, console: Console | None = None) 
         UsageError: nothing was fetched there.
         MedimgError: files are missing or differ; the next fetch brings them again.
     """
-    console = console or Console()
+    console = console or make_console()
     if not (root / RECEIPTS_FILE).is_file():
         raise UsageError(f"{root}: no {RECEIPTS_FILE}, expected a folder that medimg fetch has written")
-    with hold_root(root, lambda line: print_line(console, line)) as receipts:
+    with hold_root(root, lambda line: say(console, line)) as receipts:
         total, size = len(receipts), sum(receipt.bytes for receipt in receipts)
         with metering("verifying") as meter:
             meter.expect(size)
             found = verify(root, receipts, workers=workers, advance=meter.advance)
     for problem in found.edited:
-        print_line(console, f"edited: {problem}")
+        say(console, f"edited: {problem}")
     for problem in found.bad[:SHOWN_FAILURES]:
-        print_line(console, problem)
+        say(console, problem)
     if found.bad:
         raise MedimgError(
             f"{len(found.bad):,} of {total:,} files in {root} are missing or differ from their receipts; what differs is now in "
             f"{WORK_FOLDER}/quarantine, and the same fetch again brings all of them"
         )
-    print_line(console, f"all {total - len(found.edited):,} files in {root} ({decimal(size)}) are as they were fetched")
+    say(console, f"all {total - len(found.edited):,} files in {root} ({decimal(size)}) are as they were fetched")
 
 
 def print_plan(chosen: Sequence[Series], missing: Sequence[Series], *, request: Request, console: Console) -> None:
@@ -205,9 +206,9 @@ def print_plan(chosen: Sequence[Series], missing: Sequence[Series], *, request: 
     licences = sorted({one.licence for one in chosen if one.licence} or {request.collection.licence} - {""})
     dois = sorted({one.doi for one in chosen if one.doi} or {request.collection.doi} - {""})
     if licences:
-        print_line(console, f"licence: {', '.join(licences)}; cite: {', '.join(f'https://doi.org/{doi}' for doi in dois)}")
+        say(console, f"licence: {', '.join(licences)}; cite: {', '.join(f'https://doi.org/{doi}' for doi in dois)}")
     need, free = sum(one.bytes or 0 for one in missing), shutil.disk_usage(request.to).free
-    print_line(console, f"disk: {decimal(need)} to come, {decimal(free)} free in {request.to}")
+    say(console, f"disk: {decimal(need)} to come, {decimal(free)} free in {request.to}")
 
 
 def count_columns(series: Sequence[Series], collection: Collection) -> tuple[str, str, str, str]:
@@ -220,13 +221,8 @@ def count_columns(series: Sequence[Series], collection: Collection) -> tuple[str
 def finish(outcome: Outcome, *, root: Path, console: Console) -> None:
     """Says what came. Raises MedimgError if something is missing."""
     for failure in outcome.failures[:SHOWN_FAILURES]:
-        print_line(console, f"failed: {failure}")
+        say(console, f"failed: {failure}")
     came = f"{outcome.files:,} files, {decimal(outcome.bytes)} fetched; {outcome.kept:,} of {outcome.series:,} series were there already"
     if outcome.failures:
         raise MedimgError(f"{len(outcome.failures):,} of {outcome.series:,} series or tables could not be had; {came}; the same command tries again")
-    print_line(console, f"{came}. All are verified, see {root / RECEIPTS_FILE}")
-
-
-def print_line(console: Console, line: str) -> None:
-    """One line, however long, with nothing in it taken for markup."""
-    console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+    say(console, f"{came}. All are verified, see {root / RECEIPTS_FILE}")

@@ -16,6 +16,7 @@ from medimg.errors import UsageError, one_line
 from medimg.evaluation.figures import Figure, describe_multiplicity, format_figure, read_metrics
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
 from medimg.reporting.words import describe_split
+from medimg.terminal import make_console, say
 from pipeline.run_local import RUN_FILE, Outcome, locate_store, read_finished_run, read_run_file, run_lock, store_lock
 
 PRINTED = (
@@ -31,13 +32,11 @@ PRINTED = (
     ABOVE_SHORTCUT,
 )
 """Metrics for the terminal."""
-LOG_WIDTH = 160
-"""A log has no width, but rich takes it for one of 80 columns and folds the figures of five protocols beyond reading."""
 
 
 def print_outcome(run: Path, outcome: Outcome, *, console: Console | None = None) -> tuple[bool, int]:
     """The metrics table, the blessing and the report's path. Returns (blessed, images quarantined)."""
-    console = console or Console()
+    console = console or make_console()
     print_metrics(run, console=console)
     if outcome.quarantined:
         console.print(f"{outcome.quarantined} images were quarantined; the report says which and why")
@@ -46,8 +45,8 @@ def print_outcome(run: Path, outcome: Outcome, *, console: Console | None = None
     else:
         console.print("NOT BLESSED" if outcome.blessed is False else "not gated: the config has no gate", style="bold red")
         for gate in outcome.failed_gates:
-            console.print(f"  failed: {gate}", markup=False, soft_wrap=True)
-    console.print(f"report: {run / outcome.report}", soft_wrap=True)
+            say(console, f"  failed: {gate}")
+    say(console, f"report: {run / outcome.report}")
     return outcome.blessed is not False, outcome.quarantined
 
 
@@ -61,9 +60,7 @@ def load_metrics(run: Path) -> list[Figure]:
 
 def print_metrics(run: Path, *, console: Console | None = None) -> None:
     """A few metrics of each head on the whole test split, one column per protocol, and the headline on every slice; the rest is in the report."""
-    console = console or Console()
-    if not console.is_terminal:
-        console.width = max(console.width, LOG_WIDTH)
+    console = console or make_console()
     figures = [figure for figure in load_metrics(run) if figure.name in PRINTED]
     for head in dict.fromkeys(figure.head for figure in figures):
         mine = [figure for figure in figures if figure.head == head]
@@ -134,7 +131,7 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
     from pipeline.lineage import latest_nodes, properties_of, walk_up
     from pipeline.store import open_store
 
-    console = console or Console()
+    console = console or make_console()
     facts = read_finished_run(run)
     if folds := facts.get("folds"):
         for fold in folds:
@@ -157,13 +154,11 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
         hashes = {name: values[name] for name in ("data", "code", "baseline") if values.get(name)}
         console.print(f"\n{names[execution.type_id]}", style="bold")
         for name, value in {**hash_values(values), **hashes}.items():
-            console.print(f"  {name}: {value}", highlight=False, soft_wrap=True)
+            say(console, f"  {name}: {value}")
         for artifact in made:
-            console.print(
-                f"  -> {artifact.type} #{artifact.id} {list_counts(properties_of(artifact))}", highlight=False, soft_wrap=True, markup=False
-            )
+            say(console, f"  -> {artifact.type} #{artifact.id} {list_counts(properties_of(artifact))}")
             if origin := name_origin(properties_of(artifact)):
-                console.print(f"     data: {origin}", highlight=False, soft_wrap=True, markup=False)
+                say(console, f"     data: {origin}")
 
 
 def find_store(run: Path, facts: Mapping[str, Any], metadata: str | None) -> str:
@@ -222,7 +217,7 @@ def print_patient(patient: str, within: Path, *, metadata: str | None = None, co
     from pipeline.lineage import live_artifacts, locate_artifact, walk_down
     from pipeline.store import open_store
 
-    console = console or Console()
+    console = console or make_console()
     runs = sorted(path.parent for path in within.rglob(RUN_FILE)) if within.is_dir() else []
     if not runs:
         raise UsageError(f"{within}: no {RUN_FILE} below it, expected the folder of one or more runs")
@@ -253,6 +248,6 @@ def print_patient(patient: str, within: Path, *, metadata: str | None = None, co
             splits = ", ".join(sorted(set(mine.split.dropna())))
             table.add_row(str(run), f"#{artifact.id}", splits, ", ".join(sorted(set(mine.status))), ", ".join(mine.case_id), numbers)
     if not table.rows:
-        console.print(f"no run below {within} has seen {patient}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"no run below {within} has seen {patient}")
         return
     console.print(table)

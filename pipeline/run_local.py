@@ -22,6 +22,7 @@ from medimg.datasets import find_data_set
 from medimg.errors import MedimgError, UsageError, nearest
 from medimg.evaluation.merging import check_merges
 from medimg.files import replace_file
+from medimg.terminal import make_console, say
 from pipeline.beam import explain_engine, parse_beam, read_flag
 from pipeline.config import Places, RunConfig, to_plain
 from pipeline.schema import write_schema
@@ -134,7 +135,7 @@ def run_config(
         UsageError: the data root is missing, or `to` belongs to another config or keeps its metadata elsewhere.
         MedimgError: a component failed; the message names it.
     """
-    console = console or Console()
+    console = console or make_console()
     config = check_inputs(config, data_root=data_root, previous=previous)
     run = make_directory(to)
     with run_lock(run, console), ExitStack() as stack:
@@ -242,7 +243,7 @@ def file_lock(path: Path, console: Console, *, what: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        console.print(f"another run is using {what}; waiting for it to end", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"another run is using {what}; waiting for it to end")
         lock.acquire()
     try:
         yield

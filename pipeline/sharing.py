@@ -12,6 +12,7 @@ from rich.console import Console
 
 from medimg.errors import UsageError
 from medimg.files import replace_file
+from medimg.terminal import make_console, say
 
 Kind = Literal["mlflow", "folder", "zip"]
 
@@ -61,7 +62,7 @@ def share_run(run: Path, target: Target, *, with_images: bool = False, console: 
     from medimg.sharing.tracking import import_mlflow, track
     from pipeline.run_local import read_finished_run
 
-    console = console or Console()
+    console = console or make_console()
     read_finished_run(run)
     if target.kind == "mlflow":
         import_mlflow()  # Before any work is done.
@@ -92,7 +93,7 @@ def rescore_bundle(bundle: Path, *, console: Console | None = None) -> bool:
     from medimg.reporting.words import count
     from medimg.sharing.rescoring import rescore
 
-    console = console or Console()
+    console = console or make_console()
     found = rescore(bundle)
     for line in (*found.faults, *found.differing_figures):
         say(console, line)
@@ -102,8 +103,3 @@ def rescore_bundle(bundle: Path, *, console: Console | None = None) -> bool:
     say(console, f"{agreeing[0]} of {found.figures} figures and {agreeing[1]} of {found.tables} tables agree with what was measured again")
     say(console, f"{len(found.manifest.files)} files, {count(len(found.faults), 'difference')} from the manifest")
     return found.agrees
-
-
-def say(console: Console, line: str) -> None:
-    """One line as it is, however wide the terminal."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 from ml_metadata import MetadataStore
-from rich.console import Console
 
 from medimg.errors import UsageError
 from medimg.evaluation.figures import read_metrics
 from medimg.reporting.bundle import METRICS_FILE, PREDICTIONS_FILE
 from medimg.reporting.evidence import Evidence
 from medimg.reporting.facts import read_facts
+from medimg.terminal import make_console
 from pipeline.lineage import Node, latest_nodes, locate_artifact, open_store
 from pipeline.results import explain_stranger, find_store
 from pipeline.run_local import RUN_FILE, locate_store, read_finished_run, read_run_file, run_lock, store_lock
@@ -71,6 +71,6 @@ def find_runs(within: Path) -> list[Path]:
 @contextmanager
 def open_metadata(folder: Path) -> Iterator[MetadataStore]:
     """The store that a run was run with, while nothing else writes to it."""
-    where, console = find_store(folder, read_run_file(folder), None), Console()
+    where, console = find_store(folder, read_run_file(folder), None), make_console()
     with run_lock(folder, console), store_lock(folder, where, console):
         yield open_store(locate_store(folder, where))

@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import io
 
-from rich.console import Console
-
 from medimg.evaluation.figures import Figure, write_metrics
+from medimg.terminal import make_console
 from pipeline.results import print_metrics
 
 
@@ -17,7 +16,7 @@ def test_every_figure_is_printed_below_its_own_protocol(tmp_path):
     # The last metric is not there for every protocol.
     figures += [figure("auc_above_shortcut", protocol, value) for protocol, value in (("P1", 0.11), ("P2", 0.22))]
     write_metrics(tmp_path / "report" / "metrics.json", figures)
-    console = Console(file=io.StringIO())
+    console = make_console(file=io.StringIO())
     print_metrics(tmp_path, console=console)
     lines = console.file.getvalue().splitlines()
     head, auc, above = (next(line for line in lines if word in line) for word in ("P1:", " auc ", "auc_above_shortcut"))
