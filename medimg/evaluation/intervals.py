@@ -65,6 +65,14 @@ def bootstrap_intervals(
     return {name: take_percentiles(np.concatenate(parts)) for name, parts in values.items()}
 
 
+def mean_interval(values_N: np.ndarray, groups_N: np.ndarray, *, resamples: int, seed: int) -> Interval:
+    """95 % percentile interval of a mean under resampling of whole groups."""
+    if few := find_few_groups(groups_N):
+        return Interval(math.nan, math.nan, note=f"no interval: {few}")
+    blocks = draw_weights(groups_N, resamples=resamples, seed=seed)
+    return take_percentiles(np.concatenate([weights_RN @ values_N / weights_RN.sum(axis=1) for weights_RN in blocks]))
+
+
 def draw_weights(groups: np.ndarray, *, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """How often each case counts, [R, N] in blocks of bounded size; each group is drawn with all its cases."""
     names_G, group_N = np.unique(np.asarray(groups).astype(str), return_inverse=True)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import OVERALL
-from medimg.evaluation.intervals import RESAMPLES, Interval, draw_weights, find_few_groups, take_percentiles
+from medimg.evaluation.intervals import RESAMPLES, mean_interval
 
 PROTOCOL, LEVEL = "outlined-positives", "image"
 TRAINED, RANDOMISED, CHANCE = "trained", "randomised", "chance"
@@ -73,11 +73,3 @@ def measure_mean(name: str, values: pd.Series, *, clusters: pd.Series, where: tu
     value = float(defined.mean()) if len(defined) else math.nan
     place = (head, OVERALL, PROTOCOL, LEVEL, split, len(defined), len(defined), len(set(groups_N)))
     return Figure(name, *place, value, interval.low, interval.high, "; ".join(filter(None, [*notes, interval.note])))
-
-
-def mean_interval(values_N: np.ndarray, groups_N: np.ndarray, *, resamples: int, seed: int) -> Interval:
-    """95 % percentile interval of a mean under resampling of whole groups."""
-    if few := find_few_groups(groups_N):
-        return Interval(math.nan, math.nan, note=f"no interval: {few}")
-    blocks = draw_weights(groups_N, resamples=resamples, seed=seed)
-    return take_percentiles(np.concatenate([weights_RN @ values_N / weights_RN.sum(axis=1) for weights_RN in blocks]))

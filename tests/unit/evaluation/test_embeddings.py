@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medimg.evaluation.embeddings import find_neighbours
+from medimg.evaluation.embeddings import MAPS, find_neighbours, map_spectral, reduce_vectors
 
 
 def test_the_neighbours_of_a_vector_are_those_of_the_smallest_angle_nearest_first():
@@ -17,5 +17,60 @@ def test_the_neighbours_of_a_vector_are_those_of_the_smallest_angle_nearest_firs
 
 @pytest.mark.parametrize("k", [0, 5])
 def test_more_neighbours_than_there_are_references_or_none_at_all_are_refused(k):
-    with pytest.raises(ValueError, match="n_neighbors"):
+    with pytest.raises(ValueError, match=f"k is {k}, expected 1 to 4"):
         find_neighbours(np.eye(2), np.eye(4, 2), k)
+
+
+def test_kin_are_passed_over_and_missing_neighbours_are_infinitely_far():
+    vectors = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
+    groups = np.array([0, 0, 1])
+    indices, distances = find_neighbours(vectors, vectors, 2, kin=(groups, groups))
+    assert indices[:, 0].tolist() == [2, 2, 1]
+    assert np.isinf(distances[:2, 1]).all()
+    assert np.isfinite(distances[2]).all()
+
+
+def test_reduced_vectors_keep_neighbours_and_have_unit_length():
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(40, 8)) + 5.0
+    reduced = reduce_vectors(vectors)
+    assert reduced.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(reduced, axis=1), 1.0, rtol=1e-5)
+    centred = vectors - vectors.mean(axis=0)
+    np.testing.assert_array_equal(find_neighbours(reduced, reduced, 3)[0], find_neighbours(centred, centred, 3)[0])
+
+
+def test_more_than_fifty_dimensions_become_the_fifty_that_vary_most():
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(90, 70)) * np.r_[np.full(2, 100.0), np.ones(68)]
+    reduced = reduce_vectors(vectors)
+    assert reduced.shape == (90, 50)
+    assert (reduced[:, :2] ** 2).sum(axis=1).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_a_map_keeps_together_what_lies_together_and_is_the_same_again(name):
+    vectors, labels = draw_clusters(cases=90)
+    places = MAPS[name](vectors, seed=1)
+    assert places.shape == (90, 2)
+    nearest = np.argsort(((places[:, None] - places[None]) ** 2).sum(axis=2), axis=1)[:, 1:6]
+    assert (labels[nearest] == labels[:, None]).mean() > 0.95
+    np.testing.assert_array_equal(places, MAPS[name](vectors, seed=1))
+
+
+def test_a_map_of_parts_without_a_common_neighbour_still_has_room_for_each_case():
+    vectors, labels = draw_clusters(cases=90, apart=1000.0)
+    places = map_spectral(vectors)
+    assert np.isfinite(places).all()
+    assert len(np.unique(places.round(12), axis=0)) == 90
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_five_cases_are_mapped_too(name):
+    assert np.isfinite(MAPS[name](reduce_vectors(np.random.default_rng(0).normal(size=(5, 9))))).all()
+
+
+def draw_clusters(*, cases, apart=8.0):
+    generator = np.random.default_rng(2)
+    labels = np.arange(cases) % 3
+    return reduce_vectors(np.eye(3, 12)[labels] * apart + generator.normal(size=(cases, 12))), labels
