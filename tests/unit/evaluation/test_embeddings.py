@@ -59,7 +59,7 @@ def test_a_map_keeps_together_what_lies_together_and_is_the_same_again(name):
 
 
 def test_a_map_of_parts_without_a_common_neighbour_still_has_room_for_each_case():
-    vectors, labels = draw_clusters(cases=90, apart=1000.0)
+    vectors, _ = draw_clusters(cases=90, apart=1000.0)
     places = map_spectral(vectors)
     assert np.isfinite(places).all()
     assert len(np.unique(places.round(12), axis=0)) == 90
