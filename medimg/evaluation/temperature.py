@@ -25,8 +25,8 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray, *, balanced: 
     Args:
         labels: int [N], class index, -1 where missing.
         probabilities: [N, C].
-        balanced: let each class count alike, for probabilities that are meant as if all classes were equally frequent: held against the real
-            frequencies they would seem unsure of the common class, whatever the temperature.
+        balanced: let each class count alike, for probabilities that are meant as if all classes were equally frequent; else the temperature
+            would be what suits the common classes.
 
     Returns:
         1.0 where fewer than two classes are labelled.

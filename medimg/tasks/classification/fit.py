@@ -74,8 +74,7 @@ def fit_member(index: int, data: Data, *, model: ModelSettings, training: Traini
         while not state.is_finished(head=head, epochs=training.epochs, patience=training.patience):
             number, start = len(state.history), time.monotonic()
             seed_dropout(network, seed=training.seed, epoch=number)
-            cases = choose_cases(data, model=model, training=training, epoch=number)
-            batches = make_batches(cases, model=model, training=training, epoch=number, replicas=replicas)
+            batches = make_batches(data, model=model, training=training, epoch=number, replicas=replicas)
             losses_of_epoch = network.fit(batches, epochs=number + 1, initial_epoch=number, verbose=0).history
             figures = measure(data.eval_targets, predict(network, evaluation), model)
             epoch = Epoch(number, time.monotonic() - start, {"train/loss": float(losses_of_epoch["loss"][-1]), **figures}, index)
@@ -115,8 +114,9 @@ def choose_cases(data: Data, *, model: ModelSettings, training: TrainingSettings
     return repeat_cases(data.train, draw_copies(data.train_targets[model.heads[0].name], seed=(training.seed, epoch)))
 
 
-def make_batches(cases: tf.data.Dataset, *, model: ModelSettings, training: TrainingSettings, epoch: int, replicas: int) -> tf.data.Dataset:
-    """One epoch of shuffled, augmented batches; order and augmentation depend on seed and epoch only, so a resumed epoch sees the same."""
+def make_batches(data: Data, *, model: ModelSettings, training: TrainingSettings, epoch: int, replicas: int) -> tf.data.Dataset:
+    """One epoch of shuffled, augmented batches; cases, order and augmentation depend on seed and epoch only, so a resumed epoch sees the same."""
+    cases = choose_cases(data, model=model, training=training, epoch=epoch)
     buffer = max(training.batch_size, SHUFFLE_BYTES // case_bytes(model))
 
     def change(step: tf.Tensor, batch: tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
