@@ -214,6 +214,8 @@ def describe_export(job: Job, fitted: Fitted, *, clinical_sizes: Mapping[str, in
         "code": job.code,
         "eval": dict(fitted.figures),
         "temperatures": dict(fitted.temperatures),
+        "log_priors": {head: list(values) for head, values in fitted.log_priors.items()},
+        "prevalence": fitted.prevalence,
         "clinical_sizes": dict(clinical_sizes),
         "networks": [model_file(index) for index in range(len(fitted.members))],
     }

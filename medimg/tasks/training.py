@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,11 +57,16 @@ class Fitted:
         members: one network or, in a deep ensemble, several whose mean probability is the answer.
         temperatures: by head, what the answer's logits are divided by; 1 leaves it as it is.
         figures: of the answer on eval, by name.
+        log_priors: by head, what is then taken off the logits, [C], so that the answer is as if all classes were equally frequent; a head that is
+            not named is left as it is.
+        prevalence: the class frequencies that the answer is meant for: "train", or "balanced" where all are alike.
     """
 
     members: tuple[Member, ...]
     temperatures: Mapping[str, float]
     figures: Mapping[str, float]
+    log_priors: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    prevalence: str = "train"
 
 
 Report = Callable[[Epoch], None]

@@ -25,6 +25,7 @@ class Answer(tf.Module):
         self.networks = [member.network for member in fitted.members]
         self._encoders = [make_encoder(network) for network in self.networks]
         self._temperatures = dict(fitted.temperatures)
+        self._log_priors = {head: np.array(values, np.float32) for head, values in fitted.log_priors.items()}
         self._masks = [
             draw_masks(
                 network.get_layer("embedding").output.shape[-1], rate=model.dropout, samples=training.dropout_samples, seed=(training.seed, index)
@@ -62,10 +63,9 @@ class Answer(tf.Module):
         return answer
 
     def _calibrate(self, outputs: Mapping[str, tf.Tensor]) -> Tensors:
-        """Divides the logits of each head by its temperature; see `medimg.evaluation.temperature.apply_temperature`."""
-        return {
-            head: tf.nn.softmax(tf.math.log(tf.maximum(values, SMALLEST_PROBABILITY)) / self._temperatures[head]) for head, values in outputs.items()
-        }
+        """Divides the logits of each head by its temperature and adjusts them; see `medimg.evaluation.temperature.apply_temperature`."""
+        logits = {head: tf.math.log(tf.maximum(values, SMALLEST_PROBABILITY)) / self._temperatures[head] for head, values in outputs.items()}
+        return {head: tf.nn.softmax(values - self._log_priors.get(head, 0.0)) for head, values in logits.items()}
 
 
 def draw_masks(width: int, *, rate: float, samples: int, seed: tuple[int, int]) -> np.ndarray:

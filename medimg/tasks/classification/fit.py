@@ -20,9 +20,10 @@ from medimg.evaluation.temperature import apply_temperature, fit_temperature
 from medimg.tasks.classification.augment import augment
 from medimg.tasks.classification.checkpoints import State, load_weights, read_state, write_state
 from medimg.tasks.classification.inputs import case_bytes
-from medimg.tasks.classification.losses import make_losses
+from medimg.tasks.classification.losses import class_log_priors, make_losses
 from medimg.tasks.classification.metrics import measure
 from medimg.tasks.classification.model import build_model
+from medimg.tasks.classification.sampling import draw_copies, repeat_cases
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
 from medimg.tasks.training import Data, Epoch, Fitted, Member, Report
 
@@ -44,9 +45,14 @@ def fit(data: Data, *, model: ModelSettings, training: TrainingSettings, folder:
     members = tuple(fit_member(index, data, model=model, training=training, folder=folder, report=report) for index in range(training.members))
     answers = [predict(member.network, evaluation_batches(data, training.batch_size)) for member in members]
     mean = {head.name: np.mean([answer[head.name] for answer in answers], axis=0) for head in model.heads}
-    temperatures = {name: fit_temperature(data.eval_targets[name], values) if training.calibrate else 1.0 for name, values in mean.items()}
-    calibrated = {name: apply_temperature(values, temperatures[name]) for name, values in mean.items()}
-    return Fitted(members, temperatures, measure(data.eval_targets, calibrated, model))
+    balanced = training.learns_balanced
+    temperatures = {
+        name: fit_temperature(data.eval_targets[name], values, balanced=balanced) if training.calibrate else 1.0 for name, values in mean.items()
+    }
+    adjusted = model.heads if training.logit_adjustment == "post_hoc" else ()
+    log_priors = {head.name: class_log_priors(data.train_targets[head.name], classes=len(head.classes)) for head in adjusted}
+    answered = {name: apply_temperature(values, temperatures[name], log_priors=log_priors.get(name, 0.0)) for name, values in mean.items()}
+    return Fitted(members, temperatures, measure(data.eval_targets, answered, model), log_priors=log_priors, prevalence=training.prevalence)
 
 
 def fit_member(index: int, data: Data, *, model: ModelSettings, training: TrainingSettings, folder: Path, report: Report) -> Member:
@@ -58,7 +64,7 @@ def fit_member(index: int, data: Data, *, model: ModelSettings, training: Traini
     strategy = make_strategy()
     with precision(training), strategy.scope():
         network = build_model(model, clinical_width=data.clinical_width)
-        losses, weights = make_losses(model, labels=data.train_targets, balanced=training.class_weights)
+        losses, weights = make_losses(model, training, labels=data.train_targets)
         network.compile(optimizer=keras.optimizers.Adam(training.learning_rate), loss=losses, loss_weights=weights)
         replicas = strategy.num_replicas_in_sync
         state = read_state(folder)
@@ -68,7 +74,7 @@ def fit_member(index: int, data: Data, *, model: ModelSettings, training: Traini
         while not state.is_finished(head=head, epochs=training.epochs, patience=training.patience):
             number, start = len(state.history), time.monotonic()
             seed_dropout(network, seed=training.seed, epoch=number)
-            batches = make_batches(data.train, model=model, training=training, epoch=number, replicas=replicas)
+            batches = make_batches(data, model=model, training=training, epoch=number, replicas=replicas)
             losses_of_epoch = network.fit(batches, epochs=number + 1, initial_epoch=number, verbose=0).history
             figures = measure(data.eval_targets, predict(network, evaluation), model)
             epoch = Epoch(number, time.monotonic() - start, {"train/loss": float(losses_of_epoch["loss"][-1]), **figures}, index)
@@ -101,8 +107,16 @@ def check_labels(data: Data, settings: ModelSettings) -> None:
             raise MedimgError(f"head {head.name}: no labelled case in eval, expected some to stop training by")
 
 
-def make_batches(cases: tf.data.Dataset, *, model: ModelSettings, training: TrainingSettings, epoch: int, replicas: int) -> tf.data.Dataset:
-    """One epoch of shuffled, augmented batches; order and augmentation depend on seed and epoch only, so a resumed epoch sees the same."""
+def choose_cases(data: Data, *, model: ModelSettings, training: TrainingSettings, epoch: int) -> tf.data.Dataset:
+    """The training cases of one epoch in a fixed order: each once, or as often as makes the classes equally frequent."""
+    if training.sampling == "shuffled":
+        return data.train
+    return repeat_cases(data.train, draw_copies(data.train_targets[model.heads[0].name], seed=(training.seed, epoch)))
+
+
+def make_batches(data: Data, *, model: ModelSettings, training: TrainingSettings, epoch: int, replicas: int) -> tf.data.Dataset:
+    """One epoch of shuffled, augmented batches; cases, order and augmentation depend on seed and epoch only, so a resumed epoch sees the same."""
+    cases = choose_cases(data, model=model, training=training, epoch=epoch)
     buffer = max(training.batch_size, SHUFFLE_BYTES // case_bytes(model))
 
     def change(step: tf.Tensor, batch: tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:

@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt, Lt
 from medimg.errors import UsageError
 
 Positive = Annotated[int, Ge(1)]
+Prevalence = Literal["train", "balanced"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,10 @@ class TrainingSettings:
         epochs: at most; early stopping ends it after `patience` epochs in which the main head was no better on the eval split.
         batch_size: cases per step and replica.
         class_weights: weigh each head's classes inversely to their frequency in train.
+        focal_gamma: of the focal loss (Lin et al. 2017, arXiv 1708.02002), which looks at hard cases more; 0 is cross-entropy, 2 their choice.
+        sampling: "balanced" shows each class of the only head equally often: rare cases several times an epoch, common ones in turns.
+        logit_adjustment: (Menon et al. 2021, arXiv 2007.07314) "loss" adds the logarithm of the class frequencies to the logits while training;
+            "post_hoc" takes it off the calibrated logits in the exported model.
         mixed_precision: "auto" uses float16 where a GPU is there.
         cache_bytes: decoded cases are cached on disk when they fit in this many bytes.
         seed: of weights, order and augmentation; member i of an ensemble has seed + i.
@@ -90,6 +95,9 @@ class TrainingSettings:
     learning_rate: Annotated[float, Gt(0)] = 1e-3
     patience: Positive = 8
     class_weights: bool = True
+    focal_gamma: Annotated[float, Ge(0)] = 0.0
+    sampling: Literal["shuffled", "balanced"] = "shuffled"
+    logit_adjustment: Literal["none", "loss", "post_hoc"] = "none"
     augmentation: Augmentation = field(default_factory=Augmentation)
     mixed_precision: Literal["auto", "on", "off"] = "auto"
     cache_bytes: Annotated[int, Ge(0)] = 20_000_000_000
@@ -97,6 +105,16 @@ class TrainingSettings:
     calibrate: bool = True
     members: Positive = 1
     dropout_samples: Annotated[int, Ge(0)] = 0
+
+    @property
+    def learns_balanced(self) -> bool:
+        """Whether the network learns probabilities as if all classes were equally frequent."""
+        return self.class_weights or self.sampling == "balanced" or self.logit_adjustment == "loss"
+
+    @property
+    def prevalence(self) -> Prevalence:
+        """The class frequencies that the model's probabilities are meant for: those of train, or all alike."""
+        return "balanced" if self.learns_balanced or self.logit_adjustment == "post_hoc" else "train"
 
 
 def check_settings(settings: ModelSettings) -> None:
@@ -120,6 +138,23 @@ def check_training(model: ModelSettings, training: TrainingSettings) -> None:
         raise UsageError("training.dropout_samples: found 1, expected 0 for none, or 2 or more: one sample differs from nothing")
     if training.dropout_samples and not model.dropout:
         raise UsageError(f"training.dropout_samples: found {training.dropout_samples} with model.dropout 0, expected a rate above 0")
+    check_balancing(model, training)
+
+
+def check_balancing(model: ModelSettings, training: TrainingSettings) -> None:
+    """Raises UsageError where means against imbalance contradict each other: two of them would make rare classes count for more than common ones."""
+    asked = {"class_weights": training.class_weights, "sampling": training.sampling, "logit_adjustment": training.logit_adjustment}
+    found = [f"{name}={value}".lower() for name, value in asked.items() if value not in (False, "shuffled", "none")]
+    if len(found) > 1:
+        raise UsageError(f"training: found {' and '.join(found)}, expected one of them at most: each alone makes every class count alike")
+    if training.focal_gamma and training.logit_adjustment != "none":
+        raise UsageError(
+            f"training.focal_gamma: found {training.focal_gamma:g} with logit_adjustment={training.logit_adjustment}, expected 0: "
+            "the adjustment is of probabilities learnt by cross-entropy"
+        )
+    if training.sampling == "balanced" and len(model.heads) > 1:
+        heads = ", ".join(head.name for head in model.heads)
+        raise UsageError(f"training.sampling: found balanced with heads {heads}, expected one head: batches balanced for one are not so for others")
 
 
 def describe(settings: ModelSettings) -> dict[str, Any]:

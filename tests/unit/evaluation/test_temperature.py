@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import norm
 from scipy.special import softmax
 
 from medimg.evaluation.metrics import auc, evaluate
@@ -58,3 +59,13 @@ def test_a_probability_of_zero_stays_finite():
     calibrated = apply_temperature(certain, fit_temperature(np.array([0, 1, 1, 1]), certain))
     assert np.isfinite(calibrated).all()
     assert 0.5 < calibrated[0, 0] < 1
+
+
+def test_probabilities_of_balanced_classes_are_calibrated_as_such_whatever_the_cases_frequencies() -> None:
+    generator = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [60_000, 1000])
+    evidence = generator.normal(np.where(labels == 1, 1.0, -1.0), np.where(labels == 1, 2.0, 1.0))
+    common, rare = norm.pdf(evidence, -1.0, 1.0), norm.pdf(evidence, 1.0, 2.0)
+    probabilities = np.stack([common, rare], axis=1) / (common + rare)[:, None]  # Bayes' rule for classes that are equally frequent.
+    assert fit_temperature(labels, probabilities, balanced=True) == pytest.approx(1.0, rel=0.1)
+    assert abs(fit_temperature(labels, probabilities) - 1.0) > 0.3, "held against the real frequencies they seem wrong"

@@ -1,0 +1,155 @@
+"""Means against imbalance: 600 dark images, 10 bright ones and noise, so that whoever goes by frequency overlooks the bright ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from medimg.errors import UsageError
+from medimg.tasks.classification.answer import Answer
+from medimg.tasks.classification.fit import fit, make_batches
+from medimg.tasks.classification.losses import MaskedCrossEntropy, class_log_priors
+from medimg.tasks.classification.sampling import draw_copies, repeat_cases
+from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings, check_training
+from medimg.tasks.training import Data, Fitted
+
+MODEL = ModelSettings(heads=(Head("kind", ("common", "rare")),), roles=("image",), image_size=(32, 32), width=4, dropout=0.0)
+STILL = Augmentation(flip_vertical=False, flip_horizontal=False, rotate_degrees=0, shift_fraction=0, zoom_fraction=0, contrast_fraction=0)
+PLAIN = TrainingSettings(
+    epochs=4, batch_size=32, learning_rate=3e-3, mixed_precision="off", class_weights=False, calibrate=False, augmentation=STILL
+)
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "class weights": {"class_weights": True},
+    "focal loss with class weights": {"focal_gamma": 2.0, "class_weights": True},
+    "balanced sampling": {"sampling": "balanced"},
+    "logit-adjusted loss": {"logit_adjustment": "loss"},
+    "post-hoc logit adjustment": {"logit_adjustment": "post_hoc"},
+}
+
+
+def draw_cases(*, common: int, rare: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Inputs and labels; the brightness of an image is that of its class, and noise as large as half the distance of the classes."""
+    generator = np.random.default_rng(seed)
+    labels_N = generator.permutation(np.repeat([0, 1], [common, rare]))
+    brightness_N = generator.normal(100 + 35 * labels_N, 15)
+    images_NVHWC = brightness_N[:, None, None, None, None] + generator.normal(0, 20, (len(labels_N), 1, 32, 32, 1))
+    return {"images": images_NVHWC.clip(0, 255).astype(np.uint8), "view_present": np.ones((len(labels_N), 1), np.float32)}, labels_N
+
+
+def make_data() -> Data:
+    splits = [draw_cases(common=600, rare=10, seed=seed) for seed in (0, 1)]
+    train, evaluation = (tf.data.Dataset.from_tensor_slices((inputs, {"kind": labels})) for inputs, labels in splits)
+    return Data(train, evaluation, {"kind": splits[0][1]}, {"kind": splits[1][1]})
+
+
+def train(folder: Path, **changes: Any) -> tuple[Fitted, Answer]:
+    training = dataclasses.replace(PLAIN, **changes)
+    check_training(MODEL, training)
+    fitted = fit(make_data(), model=MODEL, training=training, folder=folder, report=lambda _: None)
+    return fitted, Answer(fitted, model=MODEL, training=training)
+
+
+def sensitivity(answer: Answer) -> float:
+    """Share of 200 new rare cases that the exported model's answer calls rare."""
+    inputs, labels_N = draw_cases(common=1, rare=200, seed=2)
+    probabilities_NC = answer.predict({name: tf.constant(values) for name, values in inputs.items()})["kind"].numpy()
+    return float((probabilities_NC.argmax(axis=1)[labels_N == 1] == 1).mean())
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> float:
+    """What is found when nothing is done."""
+    return sensitivity(train(tmp_path_factory.mktemp("plain"))[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_each_strategy_finds_more_of_the_rare_class(tmp_path: Path, plain: float, name: str) -> None:
+    fitted, answer = train(tmp_path, **STRATEGIES[name])
+    assert sensitivity(answer) > plain + 0.1
+    assert fitted.prevalence == "balanced"
+
+
+def test_the_answer_is_adjusted_after_it_is_calibrated(tmp_path: Path) -> None:
+    fitted, answer = train(tmp_path, epochs=1, calibrate=True, logit_adjustment="post_hoc")
+    inputs, _ = draw_cases(common=4, rare=4, seed=3)
+    tensors = {name: tf.constant(values) for name, values in inputs.items()}
+    network_NC = fitted.members[0].network(tensors)["kind"].numpy().astype(np.float64)
+    calibrated_NC = network_NC ** (1 / fitted.temperatures["kind"])
+    shares_C = np.array([600, 10]) / 610
+    expected_NC = calibrated_NC / shares_C / (calibrated_NC / shares_C).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(answer.predict(tensors)["kind"], expected_NC, atol=1e-5)
+
+
+def test_the_focal_loss_is_that_of_keras() -> None:
+    probabilities_NC = np.random.default_rng(0).dirichlet(np.ones(3), 20).astype(np.float32)
+    labels_N, weights = np.arange(20) % 3, (1.0, 2.0, 0.5)
+    keras_loss = keras.losses.CategoricalFocalCrossentropy(alpha=weights, gamma=2.0)
+    ours = MaskedCrossEntropy(weights, focal_gamma=2.0)(labels_N, tf.constant(probabilities_NC))
+    np.testing.assert_allclose(ours, keras_loss(np.eye(3, dtype=np.float32)[labels_N], probabilities_NC), rtol=1e-5)
+
+
+def test_a_case_without_doubt_has_a_focal_gradient_of_zero_and_not_of_nan() -> None:
+    probabilities = tf.Variable([[1.0, 0.0]])
+    with tf.GradientTape() as tape:
+        value = MaskedCrossEntropy((1.0, 1.0), focal_gamma=0.5)(tf.constant([0]), probabilities)
+    np.testing.assert_array_equal(np.isfinite(tape.gradient(value, probabilities)), True)
+
+
+def test_the_logit_adjusted_loss_is_least_where_the_answer_times_the_frequencies_is_the_truth() -> None:
+    priors = class_log_priors(np.repeat([0, 1, -1], [60, 1, 5]), classes=3)
+    assert priors == pytest.approx((math.log(60 / 61), math.log(1 / 61), 0.0))
+    loss = MaskedCrossEntropy((1.0, 1.0), log_priors=priors[:2])
+    labels = np.repeat([0, 1], [60, 1])
+    values = [float(loss(labels, tf.constant([[1 - p, p]] * 61))) for p in (0.3, 0.5, 0.7)]
+    assert values[1] == min(values), "cases that look alike are of no class more than of another, however frequent the classes are"
+
+
+def test_a_balanced_epoch_shows_each_class_and_each_case_of_a_class_equally_often() -> None:
+    labels_N = np.array([0] * 600 + [1] * 9 + [2] * 33 + [-1] * 8)
+    copies_N = draw_copies(labels_N, seed=(0, 3))
+    assert [copies_N[labels_N == index].sum() for index in (0, 1, 2, -1)] == [214, 214, 214, 0]
+    for index in (0, 1, 2):
+        assert np.ptp(copies_N[labels_N == index]) <= 1
+    repeated = list(repeat_cases(tf.data.Dataset.range(len(labels_N)), copies_N).as_numpy_iterator())
+    assert Counter(repeated) == {position: count for position, count in enumerate(copies_N) if count}
+
+
+def test_a_resumed_epoch_is_balanced_with_the_same_cases_and_another_epoch_with_others() -> None:
+    data, training = make_data(), dataclasses.replace(PLAIN, sampling="balanced", epochs=2)
+
+    def draw_epoch(epoch: int) -> np.ndarray:
+        batches = make_batches(data, model=MODEL, training=training, epoch=epoch, replicas=1)
+        return np.concatenate([inputs["images"] for inputs, _ in batches.as_numpy_iterator()])
+
+    np.testing.assert_array_equal(draw_epoch(1), draw_epoch(1))
+    assert not np.array_equal(draw_epoch(1), draw_epoch(2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_weights": True, "sampling": "balanced"}, "found class_weights=true and sampling=balanced, expected one of them at most"),
+        ({"sampling": "balanced", "logit_adjustment": "loss"}, "found sampling=balanced and logit_adjustment=loss, expected one of them"),
+        ({"class_weights": True, "logit_adjustment": "post_hoc"}, "found class_weights=true and logit_adjustment=post_hoc"),
+        ({"focal_gamma": 2.0, "logit_adjustment": "post_hoc"}, r"training\.focal_gamma: found 2 with logit_adjustment=post_hoc, expected 0"),
+    ],
+)
+def test_what_contradicts_itself_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as found:
+        check_training(MODEL, dataclasses.replace(PLAIN, **changes))
+    assert "\n" not in str(found.value)
+
+
+def test_batches_are_balanced_for_one_head_only() -> None:
+    two = dataclasses.replace(MODEL, heads=(*MODEL.heads, Head("other", ("a", "b"))))
+    with pytest.raises(UsageError, match="found balanced with heads kind, other, expected one head"):
+        check_training(two, dataclasses.replace(PLAIN, sampling="balanced"))
