@@ -16,7 +16,8 @@ import pandas as pd
 import pydantic
 import tensorflow as tf
 
-from components.signatures import decode_batch
+from components.scoring import read_examples
+from components.signatures import FACTS_FILE, decode_batch
 from medimg.cases import Record
 from medimg.catalogue.tables import Catalogue
 from medimg.examples import examples_to_record
@@ -24,12 +25,10 @@ from medimg.explain.figures import RANDOMISED, TRAINED
 from medimg.explain.network import Inputs, Network, randomise
 from medimg.explain.overlay import draw_legend
 from medimg.explain.study import check_batch, draw_batch
+from medimg.reporting.bundle import CHECKS_FILE, EXPLANATIONS_FILE, LEGEND_FILE
 from medimg.reporting.gallery import Answer, choose_examples
 from medimg.tasks import Task, find_task
 
-FOLDER = "explanations"
-INDEX_FILE, LEGEND_FILE, CHECKS_FILE = "index.json", "legend.png", "checks.parquet"
-MODEL_FILE, FACTS_FILE = "model.keras", "medimg.json"
 BATCH = 8
 RANDOMISED_NETWORKS = 3
 """One randomised network can be lucky; the mean of three is compared with."""
@@ -82,24 +81,24 @@ def explain_split(
     head, classes = config["model"]["heads"][0]["name"], config["model"]["heads"][0]["classes"]
     answers = choose_examples(predictions, head=head, classes=classes, split=split, count=explained)
     outlined = choose_outlined(predictions, catalogue, head=head, positive=classes[-1], split=split, count=checked)
+    exported = json.loads((model / FACTS_FILE).read_text(encoding="utf-8"))
     subject = Subject(
         task=task,
         settings=pydantic.TypeAdapter(task.model_settings).validate_python(config["model"]),
-        model=keras.saving.load_model(model / MODEL_FILE),
+        model=keras.saving.load_model(model / exported["networks"][0]),
         cut=task.explain,
         saved=tf.saved_model.load(str(model)),
-        clinical_sizes=json.loads((model / FACTS_FILE).read_text(encoding="utf-8"))["clinical_sizes"],
+        clinical_sizes=exported["clinical_sizes"],
         examples=read_examples(files, {*outlined, *(answer.case_id for _, answer in answers)}),
         head=head,
         classes=classes,
     )
-    folder = report / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    draw_answers(folder, answers, subject)
+    (report / EXPLANATIONS_FILE).parent.mkdir(parents=True, exist_ok=True)
+    draw_answers(report, answers, subject)
     drawn = time.monotonic()
     if rows := check_outlined(outlined, subject):
         checks = pd.DataFrame(rows).assign(**{"head": head, "class": classes[-1], "split": split})
-        checks.to_parquet(folder / CHECKS_FILE, index=False)
+        checks.to_parquet(report / CHECKS_FILE, index=False)
     print(
         f"explained {len(answers)} cases in {drawn - began:.1f} s, checked {len(outlined)} with outlined lesions in {time.monotonic() - drawn:.1f} s",
         flush=True,
@@ -113,32 +112,23 @@ def choose_outlined(predictions: pd.DataFrame, catalogue: Catalogue, *, head: st
     return sorted(sorted(rows["case_id"], key=lambda case_id: hashlib.sha256(str(case_id).encode()).digest())[:count])
 
 
-def read_examples(files: Sequence[str], case_ids: set[str]) -> dict[str, bytes]:
-    """The serialized Examples of these cases."""
-    examples = {}
-    for serialized in tf.data.TFRecordDataset(list(files)).as_numpy_iterator():
-        case_id = tf.train.Example.FromString(serialized).features.feature["case_id"].bytes_list.value[0].decode()
-        if case_id in case_ids:
-            examples[case_id] = serialized
-    return examples
-
-
-def draw_answers(folder: Path, answers: Sequence[tuple[str, Answer]], subject: Subject) -> None:
+def draw_answers(report: Path, answers: Sequence[tuple[str, Answer]], subject: Subject) -> None:
     """Writes the pictures, their legend and index.json, a row per picture."""
     network = subject.cut(subject.model, subject.head)
     by_case = {answer.case_id: (kind, answer) for kind, answer in answers}
     rows: list[dict[str, Any]] = []
+    folder = (report / EXPLANATIONS_FILE).parent
     for class_index, name in enumerate(subject.classes):
         for records, inputs in read_batches([case_id for case_id, (_, answer) in by_case.items() if answer.predicted == name], subject):
             for row in draw_batch(records, inputs, roles=subject.settings.roles, network=network, class_index=class_index, folder=folder):
                 kind, answer = by_case[row["case_id"]]
                 about = {"kind": kind, "head": answer.head, "label": answer.label, "class": answer.predicted, "probability": answer.probability}
-                rows.append({**row, **about, "file": f"{FOLDER}/{row['file']}"})
+                rows.append({**row, **about, "file": f"{folder.name}/{row['file']}"})
     if rows:
-        (folder / LEGEND_FILE).write_bytes(draw_legend())
+        (report / LEGEND_FILE).write_bytes(draw_legend())
     chosen = list(by_case)
     rows.sort(key=lambda row: chosen.index(row["case_id"]))
-    (folder / INDEX_FILE).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    (report / EXPLANATIONS_FILE).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 def check_outlined(case_ids: Sequence[str], subject: Subject) -> list[dict[str, Any]]:

@@ -6,13 +6,14 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 from components.signatures import FACTS_FILE
-from medimg.evaluation.uncertainty import add_uncertainty
+from medimg.evaluation.colour import measure_colour
 
 BATCH = 32
 IMAGE_PREFIX = "image_"
@@ -20,10 +21,10 @@ NO_SCALARS = (IMAGE_PREFIX, "mask_", "box_", "polygon_")
 
 
 def score_examples(model: Path, files: Sequence[str], *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """One row per case: ids, clinical columns and labels as in the Example, the model's probabilities and what they say of its uncertainty.
+    """One row per case: ids, clinical columns and labels as in the Example, the mean colour of coloured images, and the model's probabilities.
 
     The columns of medimg.evaluation.protocols (`p_`, and `v_` and `m<i>_` where the model has a signature `details`) and those of
-    medimg.evaluation.uncertainty.
+    medimg.evaluation.colour.
 
     Args:
         model: folder of the SavedModel.
@@ -35,13 +36,12 @@ def score_examples(model: Path, files: Sequence[str], *, heads: Mapping[str, Seq
     rows: list[dict[str, str | float]] = []
     parts: dict[str, list[np.ndarray]] = defaultdict(list)
     for batch in tf.data.TFRecordDataset(list(files)).batch(BATCH):
-        rows += [dict(read_scalars(serialized)) for serialized in batch.numpy()]
+        rows += [read_row(serialized) for serialized in batch.numpy()]
         for name, values in score(examples=batch).items():
             parts[name].append(values.numpy().astype(np.float64))
     outputs = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     probabilities = pd.DataFrame(dict(name_outputs(outputs, heads=heads, roles=read_roles(model))))
-    table = pd.concat([pd.DataFrame(rows), probabilities], axis=1).sort_values("case_id", ignore_index=True)
-    return add_uncertainty(table, heads=heads)
+    return pd.concat([pd.DataFrame(rows), probabilities], axis=1).sort_values("case_id", ignore_index=True)
 
 
 def read_roles(model: Path) -> list[str]:
@@ -65,9 +65,15 @@ def name_outputs(outputs: Mapping[str, np.ndarray], *, heads: Mapping[str, Seque
                 yield from ((f"m{member}_{head}_{name}", values_N) for member, values_N in enumerate(samples_NK.T))
 
 
-def read_scalars(serialized: bytes) -> Iterator[tuple[str, str | float]]:
-    """An Example's features of one value; images and what is drawn on them are none, though they may have one."""
-    for name, feature in tf.train.Example.FromString(serialized).features.feature.items():
+def read_row(serialized: bytes) -> dict[str, str | float]:
+    """What an Example says of its case: its features of one value, and the mean colour of its images."""
+    features = tf.train.Example.FromString(serialized).features.feature
+    return {**dict(read_scalars(features)), **measure_colour(list_images(features).values())}
+
+
+def read_scalars(features: Mapping[str, Any]) -> Iterator[tuple[str, str | float]]:
+    """Features of one value; images and what is drawn on them are none, though they may have one."""
+    for name, feature in features.items():
         if name.startswith(NO_SCALARS):
             continue
         kind = feature.WhichOneof("kind")
@@ -82,15 +88,25 @@ def list_records(uri: str, split: str) -> list[str]:
 
 
 def read_images(files: Sequence[str], case_ids: set[str]) -> dict[str, dict[str, bytes]]:
-    """PNG bytes by case and role, for the named cases only."""
-    images: dict[str, dict[str, bytes]] = {}
-    for serialized in tf.data.TFRecordDataset(list(files)).as_numpy_iterator():
-        features = tf.train.Example.FromString(serialized).features.feature
-        case_id = features["case_id"].bytes_list.value[0].decode()
+    """PNG or JPEG bytes by case and role, for the named cases only."""
+    examples = read_examples(files, case_ids)
+    return {case_id: list_images(tf.train.Example.FromString(serialized).features.feature) for case_id, serialized in examples.items()}
+
+
+def read_examples(files: Sequence[str], case_ids: set[str]) -> dict[str, bytes]:
+    """The serialized Examples of the named cases, by case."""
+    examples = {}
+    for serialized in tf.data.TFRecordDataset(list(files)).as_numpy_iterator() if case_ids else ():
+        case_id = tf.train.Example.FromString(serialized).features.feature["case_id"].bytes_list.value[0].decode()
         if case_id in case_ids:
-            images[case_id] = {
-                name.removeprefix(IMAGE_PREFIX): feature.bytes_list.value[0]
-                for name, feature in sorted(features.items())
-                if name.startswith(IMAGE_PREFIX) and feature.bytes_list.value
-            }
-    return images
+            examples[case_id] = serialized
+    return examples
+
+
+def list_images(features: Mapping[str, Any]) -> dict[str, bytes]:
+    """The bytes of each image by role."""
+    return {
+        name.removeprefix(IMAGE_PREFIX): feature.bytes_list.value[0]
+        for name, feature in sorted(features.items())
+        if name.startswith(IMAGE_PREFIX) and feature.bytes_list.value
+    }

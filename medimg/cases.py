@@ -179,7 +179,7 @@ class DataSet:
         title: for people.
         task: "classification", "detection" or "segmentation".
         licence, doi: of the published data, empty for a user's own folder.
-        levels: names of the case's levels, finest first; the first is the level of a case.
+        levels: names of the case's levels, finest first; the first is the level of a case, the last that of a group.
         roles: image roles in their fixed order.
         heads: label name to its classes, the positive class last; classes may be empty where only the data tell (see `list_classes`).
         stratify_by: clinical columns that the split balances beside the first head's label.
@@ -204,3 +204,8 @@ class DataSet:
     stratify_by: tuple[str, ...] = ()
     list_classes: Callable[[Path], Mapping[str, tuple[str, ...]]] | None = None
     list_columns: Callable[[Path], Mapping[str, Literal["number", "text"]]] | None = None
+
+    @property
+    def group_noun(self) -> str:
+        """What a group of cases is called: "patient", "lesion"."""
+        return self.levels[-1]

@@ -107,9 +107,9 @@ def check_settings(settings: SplitSettings, *, groups: int) -> None:
         )
     wanted = sum(ratio > 0 for ratio in ratios)
     if groups < wanted:
-        raise UsageError(f"{groups} groups (patients) cannot be dealt to {wanted} splits: at least {wanted} are needed")
+        raise UsageError(f"{groups} groups cannot be dealt to {wanted} splits: at least {wanted} are needed")
     if groups < settings.folds:
-        raise UsageError(f"{groups} groups (patients) cannot be dealt to {settings.folds} folds")
+        raise UsageError(f"{groups} groups cannot be dealt to {settings.folds} folds")
 
 
 def gather_clusters(groups: Mapping[str, str], *, links: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:

@@ -109,8 +109,8 @@ def list_twins(twins: Sequence[Twins]) -> list[dict[str, Any]]:
 
 
 def describe_data_set(data_set: DataSet) -> dict[str, str]:
-    """Where the data come from and what may be done with them."""
-    return {"data_set": data_set.name, "title": data_set.title, "licence": data_set.licence, "doi": data_set.doi}
+    """Where the data come from, what may be done with them, and what their groups are called."""
+    return {"data_set": data_set.name, **{name: getattr(data_set, name) for name in ("title", "licence", "doi", "group_noun")}}
 
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:

@@ -89,7 +89,7 @@ def draw_weights(groups: np.ndarray, *, resamples: int, seed: int) -> Iterator[n
 def find_few_groups(groups: np.ndarray) -> str:
     """Words for why groups are too few for an interval, empty if they are not."""
     count = len(np.unique(np.asarray(groups).astype(str)))
-    return f"{count} groups (patients), needs {FEWEST_GROUPS}" if count < FEWEST_GROUPS else ""
+    return f"{count} groups, needs {FEWEST_GROUPS}" if count < FEWEST_GROUPS else ""
 
 
 def find_obstacle(labels: np.ndarray, probabilities: np.ndarray, *, groups: np.ndarray) -> str:

@@ -90,6 +90,7 @@ def test_cases_have_unique_ids_the_data_sets_levels_and_a_reason_where_not_used(
     for case in listing.cases:
         assert tuple(case.levels) == data_set.levels
         assert case.levels[data_set.levels[0]] == case.case_id
+        assert case.levels[data_set.group_noun] == case.group_id
         assert {image.role for image in case.images} <= set(data_set.roles)
         assert bool(case.reason) == (case.status != "used")
         assert bool(case.labels) == (case.status == "used")

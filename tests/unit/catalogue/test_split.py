@@ -128,7 +128,7 @@ def test_without_folds_there_is_no_fold():
         ({"folds": 1}, "1 folds: expected 0 for none, or 2 and more"),
         ({"folds": 2, "test_fold": 0}, "test fold 0 of 2: expected 3 folds or more"),
         ({"folds": 3, "test_fold": 3}, "test fold 3 of 3"),
-        ({"folds": 3}, r"2 groups \(patients\) cannot be dealt to 3 splits"),
+        ({"folds": 3}, r"2 groups cannot be dealt to 3 splits"),
     ],
 )
 def test_settings_that_cannot_be_met_are_refused_in_one_line(options, message):

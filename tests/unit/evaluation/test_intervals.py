@@ -52,7 +52,7 @@ def test_resamples_without_a_class_are_counted():
 @pytest.mark.parametrize(
     ("labels", "groups", "words"),
     [
-        (np.arange(60) % 2, np.arange(60) % 9, "9 groups (patients), needs 10"),
+        (np.arange(60) % 2, np.arange(60) % 9, "9 groups, needs 10"),
         (np.arange(60) < 4, np.arange(60), "4 positives, needs 5"),
         (np.arange(60) >= 3, np.arange(60), "3 negatives, needs 5"),
         (np.arange(60) >= 59 - 5, np.where(np.arange(60) >= 54, 99, np.arange(60)), "resamples miss a class"),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from scipy.stats import norm
 from scipy.special import softmax
+from scipy.stats import norm
 
 from medimg.evaluation.metrics import auc, evaluate
 from medimg.evaluation.temperature import apply_temperature, fit_temperature

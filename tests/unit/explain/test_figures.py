@@ -84,7 +84,7 @@ def test_the_difference_is_paired_so_that_what_both_hit_cancels():
 def test_few_patients_have_no_interval_and_the_note_says_so():
     figure = measured(make_checks(patients=4))["energy_grad_cam"]
     assert math.isnan(figure.low)
-    assert "4 groups (patients), needs 10" in figure.note
+    assert "4 groups, needs 10" in figure.note
 
 
 def test_images_without_a_likeness_are_left_out_and_counted():

@@ -23,9 +23,7 @@ from medimg.tasks.training import Data, Fitted
 
 MODEL = ModelSettings(heads=(Head("kind", ("common", "rare")),), roles=("image",), image_size=(32, 32), width=4, dropout=0.0)
 STILL = Augmentation(flip_vertical=False, flip_horizontal=False, rotate_degrees=0, shift_fraction=0, zoom_fraction=0, contrast_fraction=0)
-PLAIN = TrainingSettings(
-    epochs=4, batch_size=32, learning_rate=3e-3, mixed_precision="off", class_weights=False, calibrate=False, augmentation=STILL
-)
+PLAIN = TrainingSettings(epochs=4, batch_size=32, learning_rate=3e-3, mixed_precision="off", class_weights=False, calibrate=False, augmentation=STILL)
 STRATEGIES: dict[str, dict[str, Any]] = {
     "class weights": {"class_weights": True},
     "focal loss with class weights": {"focal_gamma": 2.0, "class_weights": True},
