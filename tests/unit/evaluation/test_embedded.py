@@ -65,7 +65,7 @@ def test_one_case_per_group_has_nothing_to_leak_and_says_so():
 
 def test_a_split_of_few_groups_has_a_reason_in_place_of_figures():
     figures = measure_by_name(draw_table(groups=20))
-    assert figures["nearest_in_train_pixels"].note == "no figure: the test split has 6 groups (patients), needs 10"
+    assert figures["nearest_in_train_pixels"].note == "no figure: the test split has 6 groups, needs 10"
     assert math.isnan(figures["nearest_in_train_pixels"].value)
 
 
