@@ -10,14 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
 import pandas as pd
-import pydantic
 import tensorflow as tf
 
+from components.exported import Exported, open_exported
 from components.scoring import read_examples
-from components.signatures import FACTS_FILE, decode_batch
 from medimg.cases import Record
 from medimg.catalogue.tables import Catalogue
 from medimg.examples import examples_to_record
@@ -27,7 +24,7 @@ from medimg.explain.overlay import draw_legend
 from medimg.explain.study import check_batch, draw_batch
 from medimg.reporting.bundle import CHECKS_FILE, EXPLANATIONS_FILE, LEGEND_FILE
 from medimg.reporting.gallery import Answer, choose_examples
-from medimg.tasks import Task, find_task
+from medimg.tasks import find_task
 
 BATCH = 8
 RANDOMISED_NETWORKS = 3
@@ -39,20 +36,13 @@ class Subject:
     """What is explained: the exported network, the cases' Examples by id, and the head that is asked.
 
     Attributes:
-        model: the network as Keras loads it.
         cut: (network, head) to what explanations work on.
-        saved: the SavedModel, for its signature `transform_features`.
-        clinical_sizes: of its clinical inputs; empty without.
         examples: serialized, by case_id.
         classes: of the head, the positive one last.
     """
 
-    task: Task
-    settings: Any
-    model: keras.Model
+    exported: Exported
     cut: Callable[..., Network]
-    saved: Any
-    clinical_sizes: Mapping[str, int]
     examples: Mapping[str, bytes]
     head: str
     classes: Sequence[str]
@@ -81,14 +71,9 @@ def explain_split(
     head, classes = config["model"]["heads"][0]["name"], config["model"]["heads"][0]["classes"]
     answers = choose_examples(predictions, head=head, classes=classes, split=split, count=explained)
     outlined = choose_outlined(predictions, catalogue, head=head, positive=classes[-1], split=split, count=checked)
-    exported = json.loads((model / FACTS_FILE).read_text(encoding="utf-8"))
     subject = Subject(
-        task=task,
-        settings=pydantic.TypeAdapter(task.model_settings).validate_python(config["model"]),
-        model=keras.saving.load_model(model / exported["networks"][0]),
+        exported=open_exported(model, config=config),
         cut=task.explain,
-        saved=tf.saved_model.load(str(model)),
-        clinical_sizes=exported["clinical_sizes"],
         examples=read_examples(files, {*outlined, *(answer.case_id for _, answer in answers)}),
         head=head,
         classes=classes,
@@ -114,13 +99,13 @@ def choose_outlined(predictions: pd.DataFrame, catalogue: Catalogue, *, head: st
 
 def draw_answers(report: Path, answers: Sequence[tuple[str, Answer]], subject: Subject) -> None:
     """Writes the pictures, their legend and index.json, a row per picture."""
-    network = subject.cut(subject.model, subject.head)
+    network = subject.cut(subject.exported.network, subject.head)
     by_case = {answer.case_id: (kind, answer) for kind, answer in answers}
     rows: list[dict[str, Any]] = []
     folder = (report / EXPLANATIONS_FILE).parent
     for class_index, name in enumerate(subject.classes):
         for records, inputs in read_batches([case_id for case_id, (_, answer) in by_case.items() if answer.predicted == name], subject):
-            for row in draw_batch(records, inputs, roles=subject.settings.roles, network=network, class_index=class_index, folder=folder):
+            for row in draw_batch(records, inputs, roles=subject.exported.settings.roles, network=network, class_index=class_index, folder=folder):
                 kind, answer = by_case[row["case_id"]]
                 about = {"kind": kind, "head": answer.head, "label": answer.label, "class": answer.predicted, "probability": answer.probability}
                 rows.append({**row, **about, "file": f"{folder.name}/{row['file']}"})
@@ -135,11 +120,11 @@ def check_outlined(case_ids: Sequence[str], subject: Subject) -> list[dict[str, 
     """A row per outlined view, method and network."""
     if not case_ids:
         return []
-    randomised = {f"{RANDOMISED}-{seed}": randomise(subject.model, seed=seed) for seed in range(RANDOMISED_NETWORKS)}
-    networks = {name: subject.cut(model, subject.head) for name, model in {TRAINED: subject.model, **randomised}.items()}
+    randomised = {f"{RANDOMISED}-{seed}": randomise(subject.exported.network, seed=seed) for seed in range(RANDOMISED_NETWORKS)}
+    networks = {name: subject.cut(model, subject.head) for name, model in {TRAINED: subject.exported.network, **randomised}.items()}
     rows: list[dict[str, Any]] = []
     for records, inputs in read_batches(case_ids, subject):
-        rows += check_batch(records, inputs, roles=subject.settings.roles, networks=networks, class_index=len(subject.classes) - 1)
+        rows += check_batch(records, inputs, roles=subject.exported.settings.roles, networks=networks, class_index=len(subject.classes) - 1)
     return rows
 
 
@@ -147,15 +132,5 @@ def read_batches(case_ids: Sequence[str], subject: Subject) -> Iterator[tuple[li
     """The cases as stored and as the network takes them, a few at a time."""
     for start in range(0, len(case_ids), BATCH):
         serialized = [subject.examples[case_id] for case_id in case_ids[start : start + BATCH]]
-        yield [examples_to_record([example]) for example in serialized], make_inputs(serialized, subject)
-
-
-def make_inputs(serialized: Sequence[bytes], subject: Subject) -> dict[str, np.ndarray]:
-    """What the exported signature hands to the network, clinical inputs included."""
-    examples = tf.constant(list(serialized))
-    images = tf.io.parse_example(examples, subject.task.image_spec(subject.settings))
-    inputs = decode_batch(images, task=subject.task, settings=subject.settings)
-    if subject.clinical_sizes:
-        transformed = subject.saved.signatures["transform_features"](examples=examples)
-        inputs |= subject.task.clinical_inputs(transformed, subject.settings, subject.clinical_sizes)
-    return {name: values.numpy() for name, values in inputs.items()}
+        inputs = subject.exported.read(tf.constant(serialized))
+        yield [examples_to_record([example]) for example in serialized], {name: values.numpy() for name, values in inputs.items()}

@@ -64,6 +64,7 @@ class EvaluationSettings:
         explained: cases of each kind of answer, right, wrong and uncertain, whose explanations are drawn; 0 for none.
         merge: derived heads with merged classes, measured in the report beside the heads that they are derived from.
         checked: at most so many positives with an outlined lesion, on which explanations are checked; 0 for no check.
+        mapped: at most so many cases of all splits that are embedded, drawn on maps and compared between splits; 0 for none.
     """
 
     slices: tuple[str, ...] = ()
@@ -73,6 +74,7 @@ class EvaluationSettings:
     shortcuts: tuple[str, ...] = ()
     explained: Annotated[int, Ge(0)] = 4
     checked: Annotated[int, Ge(0)] = 32
+    mapped: Annotated[int, Ge(0)] = 0
     merge: tuple[Merge, ...] = ()
 
 

@@ -17,6 +17,7 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components.artifacts import GateReport, Rejects
+from components.embedding import embed_splits
 from components.eval_config import CASES
 from components.explaining import explain_split
 from components.scoring import list_records, read_images, score_examples
@@ -56,6 +57,7 @@ class Executor(BaseExecutor):
         write_bundle(folder, predictions=predictions, facts=facts, gallery=images)
         write_shortcuts(folder, catalogue, evaluation=config["evaluation"], heads=heads)
         explain_split(folder, config=config, model=model, files=files, predictions=predictions, catalogue=catalogue, split=SPLIT)
+        embed_splits(folder, config=config, model=model, examples=examples, catalogue=catalogue)
         note_figures(artifact, derive(folder))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.evaluation.comparison import bootstrap_differences
+from medimg.evaluation.embeddings import MAPS, reduce_vectors
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.intervals import RESAMPLES, Interval, bootstrap_intervals, find_few_groups, mean_interval
@@ -64,6 +65,22 @@ class Embedded:
     def take(self, chosen: np.ndarray) -> Embedded:
         """Some of the cases: a mask, bool [N], or their rows."""
         return Embedded(*(getattr(self, each.name)[chosen] for each in dataclasses.fields(self)))
+
+
+def tabulate_embedded(cases: pd.DataFrame, vectors: Mapping[str, np.ndarray], *, seed: int = 0) -> pd.DataFrame:
+    """The table of embedded cases.
+
+    Args:
+        cases: rows with the table's columns of a case; others are left out.
+        vectors: [N, D] of the same cases in the same order, as they come, by embedding.
+    """
+    columns = ["case_id", "group_id", "cluster_id", "split", *(name for name in cases if str(name).startswith("label_"))]
+    parts = []
+    for embedding, vectors_ND in vectors.items():
+        reduced = reduce_vectors(vectors_ND, seed=seed)
+        places = {f"{name}_{axis}": axis_N for name, draw in MAPS.items() for axis, axis_N in zip("xy", draw(reduced, seed=seed).T, strict=True)}
+        parts.append(cases[columns].assign(embedding=embedding, vector=list(reduced), **places))
+    return pd.concat(parts, ignore_index=True)
 
 
 def read_embedded(table: pd.DataFrame, embedding: str, measuring: Measuring) -> Embedded:

@@ -1,6 +1,6 @@
 """A report's folder: sources, and what is derived from them by pure functions, so that any machine can do it again without model or images.
 
-Sources:  facts.json  predictions.parquet  gallery.json  gallery/*.png  and, where there are any, shortcuts.parquet  explanations/
+Sources:  facts.json  predictions.parquet  gallery.json  gallery/*.png  and, where there are any, shortcuts.parquet  embeddings.parquet  explanations/
 Derived:  metrics.json  tables/*.csv  figures/*.svg, *.png  report.html  model_card.md  data_sheet.md  checklist.md
 """
 
@@ -18,6 +18,7 @@ import pandas as pd
 from medimg.errors import UsageError
 from medimg.evaluation.agreement import find_differences
 from medimg.evaluation.baselines import BaselineFigure, measure_above_shortcut, measure_baselines, measure_in_sample
+from medimg.evaluation.embedded import measure_embedded
 from medimg.evaluation.figures import Figure, measure, write_metrics
 from medimg.evaluation.protocols import find_protocols
 from medimg.evaluation.uncertainty import add_uncertainty, measure_uncertainty
@@ -31,7 +32,7 @@ METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.parquet"
 GALLERY_FILE = "gallery.json"
 REPORT_FILE = "report.html"
-SHORTCUTS_FILE = "shortcuts.parquet"
+SHORTCUTS_FILE, EMBEDDINGS_FILE = "shortcuts.parquet", "embeddings.parquet"
 EXPLANATIONS_FILE, CHECKS_FILE, LEGEND_FILE = (f"explanations/{name}" for name in ("index.json", "checks.parquet", "legend.png"))
 TABLES, CHARTS = "tables", "figures"
 
@@ -83,7 +84,8 @@ def read_evidence(folder: Path) -> Evidence:
         predictions = pd.read_parquet(folder / PREDICTIONS_FILE)
         gallery = read_json(folder / GALLERY_FILE, absent={})
         explanations = read_json(folder / EXPLANATIONS_FILE, absent=[])
-        shortcuts, checks = (pd.read_parquet(path) if path.exists() else None for path in (folder / SHORTCUTS_FILE, folder / CHECKS_FILE))
+        paths = (folder / name for name in (SHORTCUTS_FILE, CHECKS_FILE, EMBEDDINGS_FILE))
+        shortcuts, checks, embedded = (pd.read_parquet(path) if path.exists() else None for path in paths)
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: {error}, expected the sources of a report") from None
     figures = measure_model(predictions, facts)
@@ -97,6 +99,8 @@ def read_evidence(folder: Path) -> Evidence:
         legend=find_image(folder, LEGEND_FILE),
         certainty=measure_certainty(predictions, facts),
         checks=[] if checks is None else measure_checks(checks, resamples=facts.resamples, seed=facts.seed),
+        embedded=embedded,
+        overlap=[] if embedded is None else measure_embedded(embedded, facts.measuring),
         **({} if shortcuts is None else measure_shortcuts(predictions, shortcuts, facts)),
     )
 

@@ -24,6 +24,9 @@ from medimg.evaluation.selective import make_risk_coverage
 from medimg.reporting.words import name_metric
 
 POSITIVE, NEGATIVE, GUIDE = "#9a3412", "#1d4e89", "#6b7280"
+COLOURS = (NEGATIVE, "#e69f00", "#009e73", POSITIVE, "#56b4e9", "#cc79a7")
+"""Of categories, told apart by those who see less of red or green; from the seventh on they come again with another marker."""
+MARKERS = "o^sDvP"
 STYLE: Any = {  # The keys are literals to the types of newer versions of matplotlib, strings to those of older ones.
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -74,7 +77,7 @@ def draw(name: str, *, title: str, size: tuple[float, float], paint: Callable[[A
         canvas = Canvas(figsize=size, layout="constrained")
         paint(canvas.add_subplot())
         buffer = io.StringIO()
-        canvas.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        canvas.savefig(buffer, format="svg", dpi=200, transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'(id="|"#|\(#)', rf"\g<1>{name}-", text)
@@ -230,3 +233,31 @@ def draw_intervals(name: str, rows: Sequence[tuple[str, float, float, float]], *
 
     words = "; ".join(f"{label} {value:.3f}" for label, value, *_ in shown)
     return draw(name, title=f"{title}: {words}", size=(6.4, 0.9 + 0.34 * max(1, len(shown))), paint=paint)
+
+
+def draw_map(name: str, places: np.ndarray, categories: Sequence[str], *, title: str) -> Chart:
+    """Cases as points, each category in its own colour and marker; axes without a scale, for neither direction nor distance means anything.
+
+    Args:
+        places: [N, 2].
+        categories: of each case, [N]; drawn and listed in the order in which they first occur.
+    """
+    names = list(dict.fromkeys(categories))
+    category_N = np.array(categories)
+
+    def paint(axes: Axes) -> None:
+        for index, category in enumerate(names):
+            x, y = places[category_N == category].T
+            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index // len(COLOURS) % len(MARKERS)]
+            # As pixels within the drawing: 10,000 circles would be 2 MB.
+            axes.scatter(x, y, s=point_area(len(places)), c=colour, marker=marker, alpha=0.6, linewidths=0, label=category, rasterized=True)
+        axes.set(xticks=[], yticks=[])
+        axes.legend(frameon=False, loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.02), markerscale=1.5, columnspacing=1, handletextpad=0.1)
+
+    counts = ", ".join(f"{int((category_N == category).sum())} {category}" for category in names)
+    return draw(name, title=f"{title}: {counts}", size=(4.2, 4.2 + 0.25 * (len(names) + 2) // 3), paint=paint)
+
+
+def point_area(cases: int) -> float:
+    """Square points of a map's marker: some of a small map, just visible of a crowded one."""
+    return float(np.clip(8000 / cases, 3, 25))

@@ -36,6 +36,7 @@ class Evidence:
         in_sample: the same, fitted and scored on all labelled cases.
         certainty: of `medimg.evaluation.uncertainty.measure_uncertainty`; empty where no case of the eval split was scored.
         explanations: rows of explanations/index.json, the files as paths; `legend` is the image that explains their colours.
+        embedded: the table of medimg.evaluation.embedded; None where no case was embedded. `overlap` are its figures.
         checks: of `medimg.explain.figures.measure_checks`; empty where no lesion is outlined.
     """
 
@@ -49,11 +50,13 @@ class Evidence:
     explanations: Sequence[Mapping[str, Any]] = ()
     legend: Path | None = None
     checks: Sequence[Figure] = ()
+    embedded: pd.DataFrame | None = None
+    overlap: Sequence[Figure] = ()
 
     @property
     def all_figures(self) -> list[Figure]:
         """Everything that metrics.json holds; of several models' predictions each figure says so."""
-        return note_folds([*self.figures, *self.certainty, *self.checks], self.facts.folds)
+        return note_folds([*self.figures, *self.certainty, *self.checks, *self.overlap], self.facts.folds)
 
     @property
     def headline(self) -> Figure | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medimg.errors import UsageError
+from medimg.evaluation.embedded import Measuring
 from medimg.evaluation.intervals import RESAMPLES
 
 FACTS_FILE = "facts.json"
@@ -64,6 +65,11 @@ class RunFacts:
     def headline(self) -> str:
         """The first head, which the first screen is about."""
         return next(iter(self.heads))
+
+    @property
+    def measuring(self) -> Measuring:
+        """What is measured of embedded cases: the first head, on the measured split."""
+        return Measuring(self.headline, self.heads[self.headline], split=self.split, resamples=self.resamples, seed=self.seed)
 
 
 def write_facts(folder: Path, facts: RunFacts) -> None:

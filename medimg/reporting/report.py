@@ -18,6 +18,7 @@ from medimg.reporting.sections.explanations import describe_explanations
 from medimg.reporting.sections.folds import describe_folds
 from medimg.reporting.sections.headline import describe_headline
 from medimg.reporting.sections.literature import describe_literature
+from medimg.reporting.sections.looks import describe_looks
 from medimg.reporting.sections.mistakes import describe_mistakes
 from medimg.reporting.sections.performance import describe_performance
 from medimg.reporting.sections.run import describe_run
@@ -39,6 +40,7 @@ def list_sections(evidence: Evidence) -> list[Section]:
         *(describe_uncertainty(evidence, head) for head in heads),
         describe_explanations(evidence),
         describe_mistakes(evidence),
+        describe_looks(evidence),
         describe_data(evidence),
         describe_run(evidence),
     ]

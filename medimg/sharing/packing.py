@@ -16,6 +16,7 @@ from medimg.archive.unzip import Limits, open_zip
 from medimg.errors import UsageError
 from medimg.reporting.bundle import (
     CHECKS_FILE,
+    EMBEDDINGS_FILE,
     EXPLANATIONS_FILE,
     GALLERY_FILE,
     LEGEND_FILE,
@@ -26,7 +27,7 @@ from medimg.reporting.bundle import (
 from medimg.reporting.facts import FACTS_FILE, read_facts
 from medimg.sharing.manifest import MANIFEST_FILE, Manifest, list_files, write_manifest
 
-TABLES_OF_SOURCES = (FACTS_FILE, PREDICTIONS_FILE, SHORTCUTS_FILE, GALLERY_FILE, EXPLANATIONS_FILE, CHECKS_FILE, LEGEND_FILE)
+TABLES_OF_SOURCES = (FACTS_FILE, PREDICTIONS_FILE, SHORTCUTS_FILE, EMBEDDINGS_FILE, GALLERY_FILE, EXPLANATIONS_FILE, CHECKS_FILE, LEGEND_FILE)
 FOLDERS_OF_IMAGES = ("gallery", "explanations")
 LIMITS = Limits(members=20_000, directory_bytes=8_000_000, member_bytes=2_000_000_000, total_bytes=8_000_000_000)
 """Of a bundle: a hundred times what the report of 5,000 cases has."""

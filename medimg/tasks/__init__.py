@@ -35,6 +35,7 @@ class Task:
         case_bytes: (model) to the bytes of one decoded case.
         describe: (model) to JSON-able facts that a reader of the exported model needs.
         explain: (the exported Keras model, head) to its medimg.explain.network.Network; None where the task has nothing of the kind.
+        embed: (the exported Keras model) to a Keras model from the same inputs, `images` among them, to one vector per case; or None.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Task:
     case_bytes: Callable[[Any], int]
     describe: Callable[[Any], dict[str, Any]]
     explain: Callable[..., Any] | None = None
+    embed: Callable[..., Any] | None = None
 
 
 def list_tasks() -> list[str]:

@@ -58,6 +58,11 @@ def make_encoder(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, vectors)
 
 
+def make_embedder(network: keras.Model) -> keras.Model:
+    """A network's own way from its inputs to one vector per case, [batch, E]."""
+    return keras.Model(network.input, network.get_layer("embedding").output)
+
+
 def embed(network: keras.Model, vectors: Any, inputs: Mapping[str, Any]) -> Any:
     """The embedding, [batch, E], of encoded views; of `inputs`, the pixels play no part."""
     fused = network.get_layer("fused_views")([vectors, inputs["view_present"]])

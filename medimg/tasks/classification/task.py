@@ -5,6 +5,7 @@ from medimg.tasks.classification.answer import Answer
 from medimg.tasks.classification.explain import cut_network
 from medimg.tasks.classification.fit import fit
 from medimg.tasks.classification.inputs import case_bytes, decode_case, image_spec
+from medimg.tasks.classification.model import make_embedder
 from medimg.tasks.classification.preprocess import clinical_inputs, clinical_sizes, preprocess, targets
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings, check_settings, check_training, describe
 
@@ -25,4 +26,5 @@ TASK = Task(
     case_bytes=case_bytes,
     describe=describe,
     explain=cut_network,
+    embed=make_embedder,
 )
