@@ -14,7 +14,7 @@ from medimg.evaluation.embeddings import MAPS
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.leak import CLASSIFIERS
 from medimg.reporting.charts import Chart, draw_map
-from medimg.reporting.evidence import Evidence, Section, make_id
+from medimg.reporting.evidence import Evidence, Section
 
 TITLE = "Looking at the data"
 EMBEDDING_NAMES = {PIXELS: "plain pixels", MODEL: "the model's embedding"}
@@ -70,7 +70,7 @@ def describe_looks(evidence: Evidence) -> Section:
             (CLASSIFIER_NAMES[name], *(figures.get(f"{what}_{name}") for what in ("folds_by_case", "folds_by_group", "leak"))) for name in CLASSIFIERS
         ],
     }
-    tables = {make_id("class-neighbours", one.key): one.classes.reset_index(names="class") for one in looks}
+    tables = {f"class_neighbours_{one.key}": one.classes.reset_index(names="class") for one in looks}
     return Section(TITLE, "looks", values, draw_maps(evidence, evidence.embedded), tables)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from medimg.evaluation.embeddings import reduce_vectors
+from medimg.evaluation.embeddings import MAPS, reduce_vectors
 
 DIMENSIONS = 20
 CLASSES = ("benign", "malignant")
@@ -19,13 +19,11 @@ def draw_vectors(groups: int, *, per_group: int = 1, own: float = 1.0, seed: int
 
 
 def tabulate_vectors(vectors: np.ndarray, groups: np.ndarray, *, splits: np.ndarray, labels: np.ndarray, embedding: str = "pixels") -> pd.DataFrame:
-    """The table of embedded cases; maps are the first dimensions."""
+    """The table of embedded cases, with the first dimensions for maps."""
     reduced = reduce_vectors(vectors)
     names = pd.Series(np.arange(len(vectors))).map("case-{:04d}".format)
-    table = pd.DataFrame(
-        {"embedding": embedding, "case_id": names, "group_id": groups.astype(str), "cluster_id": groups.astype(str), "split": splits}
-    )
-    places = {f"{name}_{axis}": reduced[:, place] for name in ("tsne", "spectral") for place, axis in enumerate("xy")}
+    table = pd.DataFrame({"embedding": embedding, "case_id": names, "group_id": groups.astype(str), "cluster_id": groups.astype(str), "split": splits})
+    places = {f"{name}_{axis}": reduced[:, place] for name in MAPS for place, axis in enumerate("xy")}
     return table.assign(label_finding=np.array(CLASSES, dtype=object)[labels], vector=list(reduced), **places)
 
 
