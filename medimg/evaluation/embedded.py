@@ -21,7 +21,7 @@ from medimg.evaluation.embeddings import MAPS, reduce_vectors
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.intervals import RESAMPLES, Interval, bootstrap_intervals, find_few_groups, mean_interval
-from medimg.evaluation.leak import CLASSIFIERS, estimate_leak
+from medimg.evaluation.leak import CLASSIFIERS, FOLDS, estimate_leak
 from medimg.evaluation.metrics import METRICS
 from medimg.evaluation.overlap import find_class_neighbours, measure_discrepancy, measure_nearness, tell_splits_apart
 from medimg.evaluation.samples import make_sample
@@ -116,25 +116,14 @@ def measure_splits(cases: Embedded, measuring: Measuring) -> Iterator[Figure]:
     cases = cases.take(np.isin(cases.splits, (TRAIN, measuring.split)))
     is_test = cases.splits == measuring.split
     train, test = cases.take(~is_test), cases.take(is_test)
-    obstacle = next(
-        (
-            f"no figure: the {name} split has {few}"
-            for name, part in ((TRAIN, train), (measuring.split, test))
-            if (few := find_few_groups(part.groups))
-        ),
-        "",
-    )
-    if obstacle:
-        yield make_figure("nearest_in_train", test, measuring, math.nan, Interval(math.nan, math.nan, note=obstacle))
+    groups, name = min((len(np.unique(part.groups)), name) for name, part in ((TRAIN, train), (measuring.split, test)))
+    if groups < FOLDS:
+        note = f"no figure: the {name} split has {groups} groups, needs {FOLDS}"
+        yield make_figure("nearest_in_train", test, measuring, math.nan, Interval(math.nan, math.nan, note=note))
         return
     near = measure_nearness(train.vectors, test.vectors, train_groups=train.groups, test_groups=test.groups)
-    for name, values_T, by_chance in (
-        ("nearest_in_train", near.is_in_train, near.in_train_by_chance),
-        ("close_to_train", near.is_close, near.close_by_chance),
-    ):
-        interval = mean_interval(values_T, test.groups, resamples=measuring.resamples, seed=measuring.seed)
-        yield make_figure(name, test, measuring, values_T.mean(), interval)
-        yield make_figure(f"{name}_by_chance", test, measuring, by_chance)
+    yield from measure_share("nearest_in_train", near.is_in_train, near.in_train_by_chance, test, measuring)
+    yield from measure_share("close_to_train", near.is_close, near.close_by_chance, test, measuring)
     discrepancy = measure_discrepancy(cases.vectors, is_test, groups=cases.groups, seed=measuring.seed)
     yield make_figure("mmd_squared", cases, measuring, discrepancy.value)
     yield make_figure("mmd_p_value", cases, measuring, discrepancy.p_value)
@@ -147,11 +136,9 @@ def measure_classes(cases: Embedded, measuring: Measuring) -> Iterator[Figure]:
     measured, shares_QC = share_classes(cases, measuring)
     if len(shares_QC):
         others_Q = 1 - shares_QC[np.arange(len(shares_QC)), measured.labels]
-        interval = mean_interval(others_Q, measured.groups, resamples=measuring.resamples, seed=measuring.seed)
-        yield make_figure("other_class_neighbours", measured, measuring, others_Q.mean(), interval)
         labelled = cases.labels[cases.labels >= 0]
         prevalence_C = np.bincount(labelled, minlength=len(measuring.classes)) / len(labelled)
-        yield make_figure("other_class_neighbours_by_chance", measured, measuring, 1 - prevalence_C[measured.labels].mean())
+        yield from measure_share("other_class_neighbours", others_Q, float(1 - prevalence_C[measured.labels].mean()), measured, measuring)
 
 
 def tabulate_classes(cases: Embedded, measuring: Measuring) -> np.ndarray:
@@ -209,6 +196,13 @@ def find_no_leak(labelled: Embedded) -> str:
         return "no estimate: all cases are of one class"
     few = find_few_groups(labelled.groups)
     return f"no estimate: {few}" if few else ""
+
+
+def measure_share(name: str, values_N: np.ndarray, by_chance: float, cases: Embedded, measuring: Measuring) -> Iterator[Figure]:
+    """The mean of these cases' values with its interval, and what chance would give."""
+    interval = mean_interval(values_N, cases.groups, resamples=measuring.resamples, seed=measuring.seed)
+    yield make_figure(name, cases, measuring, values_N.mean(), interval)
+    yield make_figure(f"{name}_by_chance", cases, measuring, by_chance)
 
 
 def measure_scores(name: str, scores_NC: np.ndarray, cases: Embedded, measuring: Measuring, *, metric: str, labels: np.ndarray) -> Figure:

@@ -33,5 +33,6 @@ def get_config() -> RunConfig:
                 Gate(metric="auc_mel", head="diagnosis", lower_bound=0.6),
             ),
             protocols=("cases", "lesion"),
+            mapped=12_000,
         ),
     )

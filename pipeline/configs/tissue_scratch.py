@@ -26,5 +26,5 @@ def get_config() -> RunConfig:
         split=SplitSettings(ratios=(0.6, 0.2, 0.2)),
         model=ModelSettings(heads=(Head("tissue"),), roles=("image",), image_size=(96, 96), channels=3),
         training=TrainingSettings(epochs=30, batch_size=16, augmentation=Augmentation(flip_horizontal=True, rotate_degrees=180.0)),
-        evaluation=EvaluationSettings(gates=(Gate(metric="macro_auc", head="tissue", lower_bound=0.6),), merge=(ORGAN,)),
+        evaluation=EvaluationSettings(gates=(Gate(metric="macro_auc", head="tissue", lower_bound=0.6),), merge=(ORGAN,), mapped=10_000),
     )

@@ -18,7 +18,7 @@ from medimg.reporting.evidence import Evidence, Section
 
 TITLE = "Looking at the data"
 EMBEDDING_NAMES = {PIXELS: "plain pixels", MODEL: "the model's embedding"}
-MAP_NAMES = {"tsne": "t-SNE", "spectral": "spectral map"}
+MAP_NAMES = {"tsne": "t-SNE", "umap_like": "UMAP-like map"}
 CLASSIFIER_NAMES = {"nearest": "nearest neighbour", "logistic": "logistic regression"}
 COLOURINGS = ("split", "class")
 NO_LABEL = "no label"
@@ -64,6 +64,7 @@ def describe_looks(evidence: Evidence) -> Section:
         "head": evidence.facts.headline,
         "cases": evidence.embedded["case_id"].nunique(),
         "used": evidence.facts.summary.get("cases", {}).get("used"),
+        "by_case": evidence.facts.config.get("split.by") == "case",
         "looks": looks,
         "maps": MAP_NAMES,
         "leaks": [

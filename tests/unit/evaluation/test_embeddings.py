@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medimg.evaluation.embeddings import MAPS, find_neighbours, map_spectral, reduce_vectors
+from medimg.evaluation.embeddings import MAPS, find_neighbours, map_tsne, map_umap_like, reduce_vectors
 
 
 def test_the_neighbours_of_a_vector_are_those_of_the_smallest_angle_nearest_first():
@@ -58,11 +58,15 @@ def test_a_map_keeps_together_what_lies_together_and_is_the_same_again(name):
     np.testing.assert_array_equal(places, MAPS[name](vectors, seed=1))
 
 
-def test_a_map_of_parts_without_a_common_neighbour_still_has_room_for_each_case():
-    vectors, _ = draw_clusters(cases=90, apart=1000.0)
-    places = map_spectral(vectors)
-    assert np.isfinite(places).all()
-    assert len(np.unique(places.round(12), axis=0)) == 90
+def test_the_umap_like_map_draws_clusters_tighter_than_t_sne():
+    vectors, labels = draw_clusters(cases=150)
+    assert spread_within(map_umap_like(vectors), labels) < 0.7 * spread_within(map_tsne(vectors), labels)
+
+
+def spread_within(places, labels):
+    """Spread of the places round their cluster's middle, as a share of their spread round the middle of all."""
+    middles = np.stack([places[labels == label].mean(axis=0) for label in range(3)])
+    return np.linalg.norm(places - middles[labels]) / np.linalg.norm(places - places.mean(axis=0))
 
 
 @pytest.mark.parametrize("name", MAPS)

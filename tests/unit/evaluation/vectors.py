@@ -22,7 +22,9 @@ def tabulate_vectors(vectors: np.ndarray, groups: np.ndarray, *, splits: np.ndar
     """The table of embedded cases, with the first dimensions for maps."""
     reduced = reduce_vectors(vectors)
     names = pd.Series(np.arange(len(vectors))).map("case-{:04d}".format)
-    table = pd.DataFrame({"embedding": embedding, "case_id": names, "group_id": groups.astype(str), "cluster_id": groups.astype(str), "split": splits})
+    table = pd.DataFrame(
+        {"embedding": embedding, "case_id": names, "group_id": groups.astype(str), "cluster_id": groups.astype(str), "split": splits}
+    )
     places = {f"{name}_{axis}": reduced[:, place] for name in MAPS for place, axis in enumerate("xy")}
     return table.assign(label_finding=np.array(CLASSES, dtype=object)[labels], vector=list(reduced), **places)
 

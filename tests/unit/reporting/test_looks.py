@@ -58,7 +58,7 @@ def test_every_embedding_has_each_map_by_split_and_by_class_with_the_counts_in_w
     titles = [chart.title.text for chart in section.find_all("svg")]
     assert len(titles) == len(set(titles)) == 2 * len(MAPS) * 2
     assert "t-SNE of plain pixels by split: 168 train, 72 test" in titles
-    assert any(re.fullmatch(r"spectral map of the model's embedding by class: \d+ Benign, \d+ Malignant, 1 no label", title) for title in titles)
+    assert any(re.fullmatch(r"UMAP-like map of the model's embedding by class: \d+ Benign, \d+ Malignant, 1 no label", title) for title in titles)
 
 
 def test_the_leak_stands_with_both_numbers_and_their_difference(folder, section):
