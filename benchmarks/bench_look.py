@@ -2,8 +2,8 @@
 
     python benchmarks/bench_look.py [--images 10000] [--write]
 
-The images are drawn: RGB JPEGs of 600 x 450, of seven classes and two to a group. The network is that of `ham10000_small_cnn`, untrained. On a machine
-that does other work, look at the time on the processor, child processes included: two cores at rest take half of it.
+The images are drawn: RGB JPEGs of 600 x 450, of seven classes and two to a group. The network is that of `ham10000_small_cnn`, untrained. On a
+machine that does other work, look at the time on the processor, child processes included: two cores at rest take half of it.
 """
 
 from __future__ import annotations
@@ -119,18 +119,21 @@ def main() -> None:
     rows = measure(options.images)
     on_clock, on_processor = (sum(row[place] for row in rows) for place in (1, 2))
     today = datetime.now(timezone.utc)
+    goal = (
+        f"{GOAL_SECONDS} s on {CORES} cores, so {CORES * GOAL_SECONDS} s on the processor, for one embedding, its t-SNE and the search for duplicates"
+    )
     lines = [
         f"# Looking at {options.images:,} images, {today:%Y-%m-%d}",
         "",
-        f"{os.cpu_count()} CPU cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.0f}. Drawn RGB JPEGs of {WIDTH} x {HEIGHT}; the network of ham10000_small_cnn.",
+        f"{os.cpu_count()} CPU cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.0f}.",
+        f"Drawn RGB JPEGs of {WIDTH} x {HEIGHT}; the network of `ham10000_small_cnn`, untrained.",
         "",
         "| what | seconds on the clock | on the processor |",
         "|---|---|---|",
         *(f"| {what} | {clocked:.0f} | {spent:.0f} |" for what, clocked, spent in rows),
         f"| all | {on_clock:.0f} | {on_processor:.0f} |",
         "",
-        f"Goal: {GOAL_SECONDS} s on {CORES} cores, {CORES * GOAL_SECONDS} s on the processor, for one embedding, its t-SNE and the search for duplicates.",
-        f"Peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB.",
+        f"Goal: {goal}. Peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB.",
     ]
     text = "\n".join(lines) + "\n"
     print(text)

@@ -27,6 +27,7 @@ POSITIVE, NEGATIVE, GUIDE = "#9a3412", "#1d4e89", "#6b7280"
 COLOURS = (NEGATIVE, "#e69f00", "#009e73", POSITIVE, "#56b4e9", "#cc79a7")
 """Of categories, told apart by those who see less of red or green; from the seventh on they come again with another marker."""
 MARKERS = "o^sDvP"
+LEGEND_COLUMNS, LEGEND_AREA = 3, 40
 STYLE: Any = {  # The keys are literals to the types of newer versions of matplotlib, strings to those of older ones.
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -244,18 +245,20 @@ def draw_map(name: str, places: np.ndarray, categories: Sequence[str], *, title:
     """
     names = list(dict.fromkeys(categories))
     category_N = np.array(categories)
+    area = point_area(len(places))
 
     def paint(axes: Axes) -> None:
         for index, category in enumerate(names):
             x, y = places[category_N == category].T
             colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index // len(COLOURS) % len(MARKERS)]
             # As pixels within the drawing: 10,000 circles would be 2 MB.
-            axes.scatter(x, y, s=point_area(len(places)), c=colour, marker=marker, alpha=0.6, linewidths=0, label=category, rasterized=True)
+            axes.scatter(x, y, s=area, c=colour, marker=marker, alpha=0.6, linewidths=0, label=category, rasterized=True)
         axes.set(xticks=[], yticks=[])
-        axes.legend(frameon=False, loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.02), markerscale=1.5, columnspacing=1, handletextpad=0.1)
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "ncols": LEGEND_COLUMNS, "columnspacing": 1, "handletextpad": 0.1}
+        axes.legend(frameon=False, fontsize=9, markerscale=math.sqrt(LEGEND_AREA / area), **below)
 
     counts = ", ".join(f"{int((category_N == category).sum())} {category}" for category in names)
-    return draw(name, title=f"{title}: {counts}", size=(4.2, 4.2 + 0.25 * (len(names) + 2) // 3), paint=paint)
+    return draw(name, title=f"{title}: {counts}", size=(4.2, 4.2 + 0.2 * math.ceil(len(names) / LEGEND_COLUMNS)), paint=paint)
 
 
 def point_area(cases: int) -> float:
