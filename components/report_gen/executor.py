@@ -21,6 +21,7 @@ from components.embedding import embed_splits
 from components.eval_config import CASES
 from components.explaining import explain_split
 from components.scoring import list_records, read_images, score_examples
+from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
 from medimg.evaluation.figures import Figure, value_text
 from medimg.evaluation.gates import OVERALL, Gate, split_slice
@@ -32,12 +33,12 @@ from medimg.reporting.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write_
 from medimg.reporting.facts import RunFacts
 from medimg.reporting.sections.mistakes import mistakes_of
 
-SCORED, SPLIT = ("eval", "test"), "test"
+SPLIT = "test"
 PACKAGES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-model-analysis", "tensorflow-data-validation", "ml-metadata", "pydicom", "numpy")
 
 
 class Executor(BaseExecutor):
-    """Scores the eval and test splits, gathers what is known of the run, and writes the report's folder."""
+    """Scores the splits, gathers what is known of the run, and writes the report's folder."""
 
     def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
         config = json.loads(exec_properties["config"])
@@ -47,11 +48,13 @@ class Executor(BaseExecutor):
         examples = artifact_utils.get_single_uri(input_dict["examples"])
         model = Path(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"])))
         merges = [Merge(**values) for values in config["evaluation"]["merge"]]
-        predictions = complete(score_splits(model, examples, heads=heads), catalogue, heads=heads, columns=config["evaluation"]["slices"])
+        scored = SPLITS if config["evaluation"]["score_train"] else SPLITS[1:]
+        predictions = score_splits(model, examples, heads=heads, splits=scored)
+        predictions = complete(predictions, catalogue, heads=heads, columns=config["evaluation"]["slices"])
         predictions = merge_predictions(predictions, merges, heads=heads)
         evaluated = read_evaluation(artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads))
         facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
-        facts = dataclasses.replace(facts, heads=merge_heads(heads, merges))
+        facts = dataclasses.replace(facts, heads=merge_heads(heads, merges), merges=config["evaluation"]["merge"])
         files, folder = list_records(examples, SPLIT), Path(artifact.uri)
         images = read_images(files, {mistake.case_id for mistake in mistakes_of(predictions, facts)})
         write_bundle(folder, predictions=predictions, facts=facts, gallery=images)
@@ -61,11 +64,11 @@ class Executor(BaseExecutor):
         note_figures(artifact, derive(folder))
 
 
-def score_splits(model: Path, examples: str, *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """The predictions of the eval and test splits, and of their unlabelled cases where these were written."""
+def score_splits(model: Path, examples: str, *, heads: Mapping[str, Sequence[str]], splits: Sequence[str]) -> pd.DataFrame:
+    """The predictions of the splits, and but for train those of their unlabelled cases where these were written."""
     tables = []
-    for split in SCORED:
-        for name in (split, f"unlabelled_{split}"):
+    for split in splits:
+        for name in (split, f"unlabelled_{split}") if split != "train" else (split,):
             if files := list_records(examples, name):
                 tables.append(score_examples(model, files, heads=heads).assign(split=split))
     return pd.concat(tables, ignore_index=True)

@@ -35,7 +35,7 @@ def render_first(**changes):
 def test_the_first_screen_says_how_good_on_whom_and_which_gate_failed():
     first = render_first(blessed=False, gates=[("auc at least 0.99", False), ("auc at least 0.5", True)])
     assert f"{drawn_figures()[0].value:.3f}" in first
-    assert re.search(r"300 breasts, \d+ positive, of 150 groups", first)
+    assert re.search(r"300 breasts, \d+ positive, of 150 patients", first)
     assert "Not blessed" in first
     assert "✗ failed: auc at least 0.99" in first
     assert "✓ passed: auc at least 0.5" in first
