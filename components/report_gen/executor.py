@@ -31,9 +31,11 @@ from medimg.evaluation.shortcuts import tabulate_shortcuts
 from medimg.fingerprints import hash_tree
 from medimg.reporting.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write_bundle
 from medimg.reporting.facts import RunFacts
+from medimg.reporting.gallery import Answer
+from medimg.reporting.neighbours import find_training_neighbours
 from medimg.reporting.sections.mistakes import mistakes_of
 
-SPLIT = "test"
+TRAIN, SPLIT = "train", "test"
 PACKAGES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-model-analysis", "tensorflow-data-validation", "ml-metadata", "pydicom", "numpy")
 
 
@@ -55,12 +57,13 @@ class Executor(BaseExecutor):
         evaluated = read_evaluation(artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads))
         facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
         facts = dataclasses.replace(facts, heads=merge_heads(heads, merges), merges=config["evaluation"]["merge"])
-        files, folder = list_records(examples, SPLIT), Path(artifact.uri)
-        images = read_images(files, {mistake.case_id for mistake in mistakes_of(predictions, facts)})
+        folder, files, mistakes = Path(artifact.uri), list_records(examples, SPLIT), mistakes_of(predictions, facts)
+        embedded = embed_splits(folder, config=config, model=model, examples=examples, catalogue=catalogue)
+        images = read_gallery(examples, mistakes, neighbours=find_training_neighbours(embedded, facts))
         write_bundle(folder, predictions=predictions, facts=facts, gallery=images)
         write_shortcuts(folder, catalogue, evaluation=config["evaluation"], heads=heads)
-        explain_split(folder, config=config, model=model, files=files, predictions=predictions, catalogue=catalogue, split=SPLIT)
-        embed_splits(folder, config=config, model=model, examples=examples, catalogue=catalogue)
+        explained: dict[str, Any] = {"predictions": predictions, "mistakes": mistakes, "files": files, "split": SPLIT}
+        explain_split(folder, config=config, model=model, catalogue=catalogue, **explained)
         note_figures(artifact, derive(folder))
 
 
@@ -68,10 +71,17 @@ def score_splits(model: Path, examples: str, *, heads: Mapping[str, Sequence[str
     """The predictions of the splits, and but for train those of their unlabelled cases where these were written."""
     tables = []
     for split in splits:
-        for name in (split, f"unlabelled_{split}") if split != "train" else (split,):
+        for name in (split, f"unlabelled_{split}") if split != TRAIN else (split,):
             if files := list_records(examples, name):
                 tables.append(score_examples(model, files, heads=heads).assign(split=split))
     return pd.concat(tables, ignore_index=True)
+
+
+def read_gallery(examples: str, mistakes: Sequence[Answer], *, neighbours: pd.DataFrame) -> dict[str, dict[str, bytes]]:
+    """Images by role of mistakes and of their nearest training cases, by case."""
+    shown = {mistake.case_id for mistake in mistakes}
+    near = set(neighbours.loc[neighbours["case_id"].isin(shown), "neighbour"])
+    return read_images(list_records(examples, SPLIT), shown) | read_images(list_records(examples, TRAIN), near)
 
 
 def write_shortcuts(to: Path, catalogue: Catalogue, *, evaluation: Mapping[str, Any], heads: Mapping[str, Sequence[str]]) -> None:
