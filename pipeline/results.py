@@ -89,8 +89,8 @@ def make_metrics_table(head: str, figures: Sequence[Figure], *, noun: str) -> Ta
     )
     for protocol in order:
         one = protocols[protocol]
-        positive = "" if one.positives is None else f"{one.positives} positive\n"
-        table.add_column(f"{protocol}: {one.n} {one.level}s\n{positive}{count(one.groups, noun)}")
+        lines = [f"{protocol}: {count(one.n, one.level)}", *([] if one.positives is None else [f"{one.positives} positive"])]
+        table.add_column("\n".join([*lines, *([] if one.level == noun else [count(one.groups, noun)])]))
     cells = {(figure.name, figure.protocol): format_figure(figure) for figure in figures}
     for name in dict.fromkeys(figure.name for figure in figures):
         table.add_row(name, *(cells.get((name, protocol), "") for protocol in order))

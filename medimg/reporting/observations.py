@@ -123,15 +123,16 @@ def observe_few(errors: Errors, *, train: pd.DataFrame, classes: Sequence[str]) 
 
 
 def observe_neighbours(errors: Errors) -> Iterator[str]:
-    """Most errors lie nearest to a training case of the class that they were called."""
+    """Most errors lie nearest to a training case of the class that they were called, or of their own."""
     if "nearest" not in errors.cases:
         return
     rows, right = (part[part["nearest"].notna()] for part in (errors.rows, errors.right))
-    count = int((rows["nearest"] == rows["predicted"]).sum())
-    if count > len(rows) / 2:
-        embedded = "" if len(rows) == errors.is_error.sum() else " that were embedded"
-        others = f"; for {share(int((right['nearest'] != right['label']).sum()), right)} right answers it is of another class" if len(right) else ""
-        yield f"For {share(count, rows)}{embedded} the nearest training case is of the class that they were called{others}."
+    embedded = "" if len(rows) == errors.is_error.sum() else " that were embedded"
+    others = f"; for {share(int((right['nearest'] != right['label']).sum()), right)} right answers it is of another class" if len(right) else ""
+    for column, words in (("predicted", "the class that they were called"), ("label", "their own class all the same")):
+        count = int((rows["nearest"] == rows[column]).sum())
+        if is_most(count, rows):
+            yield f"For {share(count, rows)}{embedded} the nearest training case is of {words}{others}."
 
 
 def observe_closeness(errors: Errors, *, answers: pd.DataFrame) -> Iterator[str]:
@@ -158,7 +159,7 @@ def observe_colour(errors: Errors, *, train: pd.DataFrame) -> Iterator[str]:
     colours_N3 = rows[list(COLOUR_COLUMNS)].to_numpy()
     to_own, to_called = (np.linalg.norm(colours_N3 - means.loc[rows[name]].to_numpy(), axis=1) for name in ("label", "predicted"))
     count = int((to_called < to_own).sum())
-    if count > len(errors.rows) / 2:
+    if is_most(count, errors.rows):
         yield (
             f"The mean colour of {share(count, errors.rows)} is nearer to the training mean of the class that they were called than to that of "
             f"their own ({to_called.mean():.1f} against {to_own.mean():.1f} on average, in CIELAB)."
@@ -170,7 +171,7 @@ def observe_groups(errors: Errors, *, noun: str) -> Iterator[str]:
     rows, cases = errors.rows, errors.cases
     (group, count), *_ = Counter(rows["group_id"]).most_common(1)
     held = int((cases["group_id"] == group).sum())
-    if count > max(1, len(rows) / 2) and count / len(rows) >= 2 * held / len(cases):
+    if is_most(count, rows) and count / len(rows) >= 2 * held / len(cases):
         yield f"{share(count, rows)} are of one {noun}, {group}, which has {share(held, cases)} cases."
 
 
@@ -189,6 +190,11 @@ def observe_slices(errors: Errors, *, slices: Sequence[str]) -> Iterator[str]:
                     f"Of the {cases} cases with {column} {value}, {hit} {be(hit)} {errors.called}, of the other {total - cases}, {wrong - hit} "
                     f"(Fisher's exact test, p = {p_value:.2g} for {tested} values looked at)."
                 )
+
+
+def is_most(count: int, rows: pd.DataFrame) -> bool:
+    """More than half, and more than one: a single case speaks for itself."""
+    return count > max(1, len(rows) / 2)
 
 
 def share(count: int, rows: pd.DataFrame) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medimg.evaluation.embeddings import MAPS
 from medimg.reporting.bundle import derive, read_evidence, write_bundle
 from medimg.reporting.facts import RunFacts
 from medimg.reporting.gallery import PAIRS, SHOWN
@@ -37,7 +38,7 @@ def embed_called(predictions):
     called = predictions[[f"p_diagnosis_{name}" for name in CLASSES]].to_numpy().argmax(axis=1)
     vectors = np.eye(4)[called] + 0.01 * np.random.default_rng(0).random((len(called), 4))
     columns = predictions[["case_id", "group_id", "split", "label_diagnosis"]].assign(cluster_id=predictions["group_id"], vector=list(vectors))
-    places = {f"{name}_{axis}": 0.0 for name in ("tsne", "spectral") for axis in "xy"}
+    places = {f"{name}_{axis}": 0.0 for name in MAPS for axis in "xy"}
     return pd.concat([columns.assign(embedding=name, **places) for name in ("pixels", "model")], ignore_index=True)
 
 

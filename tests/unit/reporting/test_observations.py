@@ -50,7 +50,7 @@ def with_neighbours(answers, nearest, distances):
     return answers.assign(nearest=nearest, distance=distances)
 
 
-def test_most_errors_nearest_to_a_training_case_of_the_called_class_are_told_beside_the_right_answers():
+def test_the_class_that_most_errors_lie_nearest_to_is_told_beside_the_right_answers():
     answers = make_answers(("nv", "mel", 3), ("nv", "nv", 4))
     near = with_neighbours(answers, ["mel", "mel", "nv", "nv", "mel", "nv", "bcc"], np.linspace(0.5, 0.1, 7))
     (sentence, *_) = observe_pair(Tables(near, NO_TRAIN, CLASSES), "nv", "mel")
@@ -61,8 +61,12 @@ def test_most_errors_nearest_to_a_training_case_of_the_called_class_are_told_bes
     (sentence, *_) = observe_pair(Tables(half, NO_TRAIN, CLASSES), "nv", "mel")
     assert sentence.startswith("For 2 of 2 that were embedded the nearest training case is ")
     assert sentence.endswith("; for 1 of 3 right answers it is of another class.")
-    far = with_neighbours(answers, ["nv", "mel", "nv", "nv", "mel", "nv", "bcc"], np.linspace(0.5, 0.1, 7))
-    assert observe_pair(Tables(far, NO_TRAIN, CLASSES), "nv", "mel") == []
+    own = with_neighbours(answers, ["nv", "mel", "nv", "nv", "mel", "nv", "bcc"], np.linspace(0.5, 0.1, 7))
+    assert observe_pair(Tables(own, NO_TRAIN, CLASSES), "nv", "mel") == [
+        "For 2 of 3 the nearest training case is of their own class all the same; for 2 of 4 right answers it is of another class."
+    ]
+    neither = with_neighbours(answers, ["nv", "mel", "bcc", "nv", "mel", "nv", "bcc"], np.linspace(0.5, 0.1, 7))
+    assert observe_pair(Tables(neither, NO_TRAIN, CLASSES), "nv", "mel") == []
 
 
 def test_an_error_that_lies_as_close_to_the_called_class_as_hardly_a_case_lies_to_any_is_told():
@@ -72,7 +76,7 @@ def test_an_error_that_lies_as_close_to_the_called_class_as_hardly_a_case_lies_t
     (sentence,) = observe_pair(Tables(with_neighbours(answers, nearest, distances), NO_TRAIN, CLASSES), "nv", "mel")
     assert sentence.startswith("For 1 of 2 a training case of the class that they were called lies within ")
     assert sentence.endswith(", as close as the closest 5 % of all cases lie to any.")
-    other = with_neighbours(answers, ["nv"] * 40, distances)
+    other = with_neighbours(answers, ["nv", "bcc", *["nv"] * 38], distances)
     assert observe_pair(Tables(other, NO_TRAIN, CLASSES), "nv", "mel") == []
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from medimg.evaluation.merging import Merge, merge_heads, merge_predictions
-from medimg.reporting.bundle import derive, write_bundle
+from medimg.reporting.bundle import derive, read_evidence, write_bundle
 from medimg.reporting.evidence import SEEN_SPLITS
 from medimg.reporting.facts import RunFacts
 from medimg.reporting.side_by_side import compare, make_sheets, read_side
@@ -115,3 +115,22 @@ def test_runs_side_by_side_show_what_each_reached_on_its_train_split(folder, tmp
     values = [figures_of(one, name="accuracy", head="tissue", split="train")[0]["value"] for one in (folder, other)]
     assert [cell.split()[0] for cell in row[2:4]] == [f"{value:.3f}" for value in values]
     assert not any(any(row.tests) for row in comparison.rows if row.key[-1] in SEEN_SPLITS)
+
+
+def test_merged_classes_have_no_shortcuts_of_their_own_and_disturb_none(tmp_path):
+    two = Merge("skin", "tissue", {"skin": ("skin_1", "skin_2"), "other": ("colon", "liver")})
+    splits = {"train": 0.9, "test": 0.6}
+    predictions = pd.concat([draw_tiles(split, right=right, seed=0) for split, right in splits.items()], ignore_index=True)
+    predictions["clinical_source"] = np.where(predictions["label_tissue"] == "colon", "a", "b")
+    heads = {"tissue": CLASSES}
+    facts = RunFacts(
+        "Tissue", "tissue", "tissue", heads=merge_heads(heads, [two]), merges=[dataclasses.asdict(two)], shortcuts=["source"], resamples=20
+    )
+    write_bundle(tmp_path, predictions=merge_predictions(predictions, [two], heads=heads), facts=facts, gallery={})
+    columns = ["case_id", "group_id", "split", "label_tissue", "clinical_source"]
+    predictions[columns].assign(status="used", reason="").to_parquet(tmp_path / "shortcuts.parquet")
+    derive(tmp_path)
+    assert {row["head"] for row in figures_of(tmp_path, name="auc_above_shortcut")} == set()
+    evidence = read_evidence(tmp_path)
+    assert {one.figure.head for one in evidence.baselines} == {"tissue"}
+    assert evidence.facts.warnings == []
