@@ -25,16 +25,19 @@ from medimg.tasks import find_task
 BATCH = 32
 
 
-def embed_splits(report: Path, *, config: Mapping[str, Any], model: Path, examples: str, catalogue: Catalogue) -> None:
+def embed_splits(report: Path, *, config: Mapping[str, Any], model: Path, examples: str, catalogue: Catalogue) -> pd.DataFrame | None:
     """Writes embeddings.parquet into the report's folder: at most `evaluation.mapped` cases; nothing if that is 0, or for a task that has none.
 
     Args:
         config: the RunConfig as plain values.
         examples: URI of all splits' Examples.
+
+    Returns:
+        the table as written, None without one.
     """
     count, task = config["evaluation"]["mapped"], find_task(config["task"])
     if not count or task.embed is None:
-        return
+        return None
     began = time.monotonic()
     exported = open_exported(model, config=config)
     cases = choose_cases(catalogue, count=count)
@@ -44,6 +47,7 @@ def embed_splits(report: Path, *, config: Mapping[str, Any], model: Path, exampl
     table = tabulate_embedded(cases.set_index("case_id").loc[names].reset_index(), vectors)
     table.to_parquet(report / EMBEDDINGS_FILE, index=False)
     print(f"embedded {len(names)} cases in {embedded - began:.1f} s, mapped them in {time.monotonic() - embedded:.1f} s", flush=True)
+    return table
 
 
 def choose_cases(catalogue: Catalogue, *, count: int) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,13 @@ from components.scoring import read_examples
 from medimg.cases import Record
 from medimg.catalogue.tables import Catalogue
 from medimg.examples import examples_to_record
-from medimg.explain.figures import RANDOMISED, TRAINED
+from medimg.explain.figures import GRAD_CAM, RANDOMISED, TRAINED
+from medimg.explain.methods import METHODS
 from medimg.explain.network import Inputs, Network, randomise
 from medimg.explain.overlay import draw_legend
 from medimg.explain.study import check_batch, draw_batch
 from medimg.reporting.bundle import CHECKS_FILE, EXPLANATIONS_FILE, LEGEND_FILE
-from medimg.reporting.gallery import Answer, choose_examples
+from medimg.reporting.gallery import MISTAKE, Answer, choose_examples
 from medimg.tasks import find_task
 
 BATCH = 8
@@ -49,7 +51,15 @@ class Subject:
 
 
 def explain_split(
-    report: Path, *, config: Mapping[str, Any], model: Path, files: Sequence[str], predictions: pd.DataFrame, catalogue: Catalogue, split: str
+    report: Path,
+    *,
+    config: Mapping[str, Any],
+    model: Path,
+    files: Sequence[str],
+    predictions: pd.DataFrame,
+    mistakes: Sequence[Answer],
+    catalogue: Catalogue,
+    split: str,
 ) -> None:
     """Writes `explanations/` into the report's folder; nothing for a task that has none.
 
@@ -62,6 +72,7 @@ def explain_split(
             positives are checked.
         files: the split's Examples.
         predictions: the split's.
+        mistakes: those that the report shows; where cases are explained each has a Grad-CAM too.
     """
     task = find_task(config["task"])
     explained, checked = config["evaluation"]["explained"], config["evaluation"]["checked"]
@@ -69,7 +80,8 @@ def explain_split(
         return
     began = time.monotonic()
     head, classes = config["model"]["heads"][0]["name"], config["model"]["heads"][0]["classes"]
-    answers = choose_examples(predictions, head=head, classes=classes, split=split, count=explained)
+    answers = [(MISTAKE, mistake) for mistake in mistakes if explained]
+    answers += choose_examples(predictions, head=head, classes=classes, split=split, count=explained)
     outlined = choose_outlined(predictions, catalogue, head=head, positive=classes[-1], split=split, count=checked)
     subject = Subject(
         exported=open_exported(model, config=config),
@@ -84,10 +96,8 @@ def explain_split(
     if rows := check_outlined(outlined, subject):
         checks = pd.DataFrame(rows).assign(**{"head": head, "class": classes[-1], "split": split})
         checks.to_parquet(report / CHECKS_FILE, index=False)
-    print(
-        f"explained {len(answers)} cases in {drawn - began:.1f} s, checked {len(outlined)} with outlined lesions in {time.monotonic() - drawn:.1f} s",
-        flush=True,
-    )
+    told = f"explained {len({answer.case_id for _, answer in answers})} cases in {drawn - began:.1f} s"
+    print(f"{told}, checked {len(outlined)} with outlined lesions in {time.monotonic() - drawn:.1f} s", flush=True)
 
 
 def choose_outlined(predictions: pd.DataFrame, catalogue: Catalogue, *, head: str, positive: str, split: str, count: int) -> list[str]:
@@ -103,9 +113,14 @@ def draw_answers(report: Path, answers: Sequence[tuple[str, Answer]], subject: S
     by_case = {answer.case_id: (kind, answer) for kind, answer in answers}
     rows: list[dict[str, Any]] = []
     folder = (report / EXPLANATIONS_FILE).parent
-    for class_index, name in enumerate(subject.classes):
-        for records, inputs in read_batches([case_id for case_id, (_, answer) in by_case.items() if answer.predicted == name], subject):
-            for row in draw_batch(records, inputs, roles=subject.exported.settings.roles, network=network, class_index=class_index, folder=folder):
+    wanted: dict[tuple[str, bool], list[str]] = defaultdict(list)
+    for case_id, (kind, answer) in by_case.items():
+        wanted[answer.predicted, kind == MISTAKE].append(case_id)
+    for (name, is_mistake), case_ids in wanted.items():
+        drawing: dict[str, Any] = {"roles": subject.exported.settings.roles, "network": network, "folder": folder}
+        drawing |= {"class_index": subject.classes.index(name), "methods": [GRAD_CAM] if is_mistake else list(METHODS)}
+        for records, inputs in read_batches(case_ids, subject):
+            for row in draw_batch(records, inputs, **drawing):
                 kind, answer = by_case[row["case_id"]]
                 about = {"kind": kind, "head": answer.head, "label": answer.label, "class": answer.predicted, "probability": answer.probability}
                 rows.append({**row, **about, "file": f"{folder.name}/{row['file']}"})

@@ -65,7 +65,7 @@ def demo(
 def phantom(
     data_set: DataSetName,
     to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="Folder to write; must be new or empty.")],
-    cases: Annotated[int, typer.Option("--cases", help="Number of patients.")] = 40,
+    cases: Annotated[int, typer.Option("--cases", help="Number of groups: patients, lesions, donors.")] = 40,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
 ) -> None:
     """Writes a small drawn stand-in of a data set's layout, tables included.
@@ -76,8 +76,9 @@ def phantom(
 
     if to.exists() and any(to.iterdir()):
         raise UsageError(f"{to} is not empty; a phantom is written into a new folder")
-    write_phantom(find_data_set(data_set), to, cases=cases, seed=seed)
-    typer.echo(f"{data_set} phantom of {cases} patients in {to}")
+    drawn = find_data_set(data_set)
+    write_phantom(drawn, to, cases=cases, seed=seed)
+    typer.echo(f"{data_set} phantom of {cases} {drawn.group_noun}s in {to}")
 
 
 @app.command()

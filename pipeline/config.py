@@ -63,6 +63,7 @@ class EvaluationSettings:
             in which the report adds them up. No label is one.
         explained: cases of each kind of answer, right, wrong and uncertain, whose explanations are drawn; 0 for none.
         merge: derived heads with merged classes, measured in the report beside the heads that they are derived from.
+        score_train: also score the train split, so that the report sets what was seen in training beside what was not; no gate looks at it.
         checked: at most so many positives with an outlined lesion, on which explanations are checked; 0 for no check.
         mapped: at most so many cases of all splits that are embedded, drawn on maps and compared between splits; 0 for none.
     """
@@ -76,6 +77,7 @@ class EvaluationSettings:
     checked: Annotated[int, Ge(0)] = 32
     mapped: Annotated[int, Ge(0)] = 0
     merge: tuple[Merge, ...] = ()
+    score_train: bool = True
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from medimg.catalogue.provenance import PROVENANCE
 from medimg.errors import UsageError, one_line
 from medimg.evaluation.figures import Figure, describe_multiplicity, format_figure, read_metrics
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
-from medimg.reporting.words import describe_split
+from medimg.reporting.facts import read_facts
+from medimg.reporting.words import count, describe_split
 from medimg.terminal import make_console, say
 from pipeline.run_local import RUN_FILE, Outcome, locate_store, read_finished_run, read_run_file, run_lock, store_lock
 
@@ -61,17 +62,18 @@ def load_metrics(run: Path) -> list[Figure]:
 def print_metrics(run: Path, *, console: Console | None = None) -> None:
     """A few metrics of each head on the whole test split, one column per protocol, and the headline on every slice; the rest is in the report."""
     console = console or make_console()
-    figures = [figure for figure in load_metrics(run) if figure.name in PRINTED]
+    facts = read_facts(run / "report")
+    figures = [figure for figure in load_metrics(run) if figure.name in PRINTED and figure.split == facts.split]
     for head in dict.fromkeys(figure.head for figure in figures):
         mine = [figure for figure in figures if figure.head == head]
-        console.print(make_metrics_table(head, [figure for figure in mine if figure.slice == OVERALL]))
+        console.print(make_metrics_table(head, [figure for figure in mine if figure.slice == OVERALL], noun=facts.group_noun))
     first = figures[0]
     sliced = [one for one in figures if one.slice != OVERALL and (one.head, one.name, one.protocol) == (first.head, first.name, first.protocol)]
     if sliced:
-        console.print(make_slices_table(sliced))
+        console.print(make_slices_table(sliced, noun=facts.group_noun))
 
 
-def make_metrics_table(head: str, figures: Sequence[Figure]) -> Table:
+def make_metrics_table(head: str, figures: Sequence[Figure], *, noun: str) -> Table:
     """Metrics of one head by protocol; the column's head says of how many."""
     # A protocol without a unit has no meaning for this head; the report says why.
     figures = [figure for figure in figures if figure.n]
@@ -79,7 +81,7 @@ def make_metrics_table(head: str, figures: Sequence[Figure]) -> Table:
     order = list(dict.fromkeys(figure.protocol for figure in figures))
     table = Table(
         Column(head, no_wrap=True),
-        title=f"{' and '.join(dict.fromkeys(describe_split(figure.split) for figure in figures))}, 95 % intervals over patients; more in the report",
+        title=f"{' and '.join(dict.fromkeys(describe_split(figure.split) for figure in figures))}, 95 % intervals over {noun}s; more in the report",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -87,18 +89,18 @@ def make_metrics_table(head: str, figures: Sequence[Figure]) -> Table:
     )
     for protocol in order:
         one = protocols[protocol]
-        positive = "" if one.positives is None else f"{one.positives} positive\n"
-        table.add_column(f"{protocol}: {one.n} {one.level}s\n{positive}{one.groups} patients")
+        lines = [f"{protocol}: {count(one.n, one.level)}", *([] if one.positives is None else [f"{one.positives} positive"])]
+        table.add_column("\n".join([*lines, *([] if one.level == noun else [count(one.groups, noun)])]))
     cells = {(figure.name, figure.protocol): format_figure(figure) for figure in figures}
     for name in dict.fromkeys(figure.name for figure in figures):
         table.add_row(name, *(cells.get((name, protocol), "") for protocol in order))
     return table
 
 
-def make_slices_table(figures: Sequence[Figure]) -> Table:
+def make_slices_table(figures: Sequence[Figure], *, noun: str) -> Table:
     """One metric of one protocol on every slice."""
     first = figures[0]
-    heads = (Column("slice", no_wrap=True), "n", "positive", "patients", Column(f"{first.name} ({first.protocol})", no_wrap=True))
+    heads = (Column("slice", no_wrap=True), "n", "positive", f"{noun}s", Column(f"{first.name} ({first.protocol})", no_wrap=True))
     table = Table(
         *heads,
         title=f"{first.head}, {first.level}s",

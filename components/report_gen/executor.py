@@ -21,6 +21,7 @@ from components.embedding import embed_splits
 from components.eval_config import CASES
 from components.explaining import explain_split
 from components.scoring import list_records, read_images, score_examples
+from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
 from medimg.evaluation.figures import Figure, value_text
 from medimg.evaluation.gates import OVERALL, Gate, split_slice
@@ -30,14 +31,16 @@ from medimg.evaluation.shortcuts import tabulate_shortcuts
 from medimg.fingerprints import hash_tree
 from medimg.reporting.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write_bundle
 from medimg.reporting.facts import RunFacts
+from medimg.reporting.gallery import Answer
+from medimg.reporting.neighbours import find_training_neighbours
 from medimg.reporting.sections.mistakes import mistakes_of
 
-SCORED, SPLIT = ("eval", "test"), "test"
+TRAIN, SPLIT = "train", "test"
 PACKAGES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-model-analysis", "tensorflow-data-validation", "ml-metadata", "pydicom", "numpy")
 
 
 class Executor(BaseExecutor):
-    """Scores the eval and test splits, gathers what is known of the run, and writes the report's folder."""
+    """Scores the splits, gathers what is known of the run, and writes the report's folder."""
 
     def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
         config = json.loads(exec_properties["config"])
@@ -47,28 +50,38 @@ class Executor(BaseExecutor):
         examples = artifact_utils.get_single_uri(input_dict["examples"])
         model = Path(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"])))
         merges = [Merge(**values) for values in config["evaluation"]["merge"]]
-        predictions = complete(score_splits(model, examples, heads=heads), catalogue, heads=heads, columns=config["evaluation"]["slices"])
+        scored = SPLITS if config["evaluation"]["score_train"] else SPLITS[1:]
+        predictions = score_splits(model, examples, heads=heads, splits=scored)
+        predictions = complete(predictions, catalogue, heads=heads, columns=config["evaluation"]["slices"])
         predictions = merge_predictions(predictions, merges, heads=heads)
         evaluated = read_evaluation(artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads))
         facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
-        facts = dataclasses.replace(facts, heads=merge_heads(heads, merges))
-        files, folder = list_records(examples, SPLIT), Path(artifact.uri)
-        images = read_images(files, {mistake.case_id for mistake in mistakes_of(predictions, facts)})
+        facts = dataclasses.replace(facts, heads=merge_heads(heads, merges), merges=config["evaluation"]["merge"])
+        folder, files, mistakes = Path(artifact.uri), list_records(examples, SPLIT), mistakes_of(predictions, facts)
+        embedded = embed_splits(folder, config=config, model=model, examples=examples, catalogue=catalogue)
+        images = read_gallery(examples, mistakes, neighbours=find_training_neighbours(embedded, facts))
         write_bundle(folder, predictions=predictions, facts=facts, gallery=images)
         write_shortcuts(folder, catalogue, evaluation=config["evaluation"], heads=heads)
-        explain_split(folder, config=config, model=model, files=files, predictions=predictions, catalogue=catalogue, split=SPLIT)
-        embed_splits(folder, config=config, model=model, examples=examples, catalogue=catalogue)
+        explained: dict[str, Any] = {"predictions": predictions, "mistakes": mistakes, "files": files, "split": SPLIT}
+        explain_split(folder, config=config, model=model, catalogue=catalogue, **explained)
         note_figures(artifact, derive(folder))
 
 
-def score_splits(model: Path, examples: str, *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """The predictions of the eval and test splits, and of their unlabelled cases where these were written."""
+def score_splits(model: Path, examples: str, *, heads: Mapping[str, Sequence[str]], splits: Sequence[str]) -> pd.DataFrame:
+    """The predictions of the splits, and but for train those of their unlabelled cases where these were written."""
     tables = []
-    for split in SCORED:
-        for name in (split, f"unlabelled_{split}"):
+    for split in splits:
+        for name in (split, f"unlabelled_{split}") if split != TRAIN else (split,):
             if files := list_records(examples, name):
                 tables.append(score_examples(model, files, heads=heads).assign(split=split))
     return pd.concat(tables, ignore_index=True)
+
+
+def read_gallery(examples: str, mistakes: Sequence[Answer], *, neighbours: pd.DataFrame) -> dict[str, dict[str, bytes]]:
+    """Images by role of mistakes and of their nearest training cases, by case."""
+    shown = {mistake.case_id for mistake in mistakes}
+    near = set(neighbours.loc[neighbours["case_id"].isin(shown), "neighbour"])
+    return read_images(list_records(examples, SPLIT), shown) | read_images(list_records(examples, TRAIN), near)
 
 
 def write_shortcuts(to: Path, catalogue: Catalogue, *, evaluation: Mapping[str, Any], heads: Mapping[str, Sequence[str]]) -> None:

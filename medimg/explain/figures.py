@@ -12,6 +12,7 @@ from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.intervals import RESAMPLES, mean_interval
 
+GRAD_CAM = "grad_cam"
 PROTOCOL, LEVEL = "outlined-positives", "image"
 TRAINED, RANDOMISED, CHANCE = "trained", "randomised", "chance"
 TRUTH_MEASURES = ("pointing", "energy")

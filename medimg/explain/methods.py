@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 
+from medimg.explain.figures import GRAD_CAM
 from medimg.explain.network import Inputs, Network
 
 STEPS = 16
@@ -96,4 +97,4 @@ def present(inputs: Inputs) -> np.ndarray:
     return np.asarray(inputs["view_present"], np.float32)[:, :, None, None]
 
 
-METHODS: Mapping[str, Callable[..., np.ndarray]] = {"grad_cam": grad_cam, "integrated_gradients": integrated_gradients}
+METHODS: Mapping[str, Callable[..., np.ndarray]] = {GRAD_CAM: grad_cam, "integrated_gradients": integrated_gradients}

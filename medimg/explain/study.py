@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +59,20 @@ def check_batch(
 
 
 def draw_batch(
-    records: Sequence[Record], inputs: Inputs, *, roles: Sequence[str], network: Network, class_index: int, folder: Path
+    records: Sequence[Record],
+    inputs: Inputs,
+    *,
+    roles: Sequence[str],
+    network: Network,
+    class_index: int,
+    folder: Path,
+    methods: Collection[str] = tuple(METHODS),
 ) -> Iterator[dict[str, str]]:
-    """Writes each view as it is ("original") and under each method's map; yields case_id, role, method and the file's name.
+    """Writes each view as it is ("original") and under the map of each of `methods`; yields case_id, role, method and the file's name.
 
     A map's strongest colour is its highest value in the case, so that the case's views can be compared with each other.
     """
-    maps = {method: explain(network, inputs, class_index=class_index) for method, explain in METHODS.items()}
+    maps = {method: METHODS[method](network, inputs, class_index=class_index) for method in methods}
     for number, record in enumerate(records):
         for place, role in enumerate(roles):
             if role not in record.images:

@@ -22,7 +22,7 @@ DRAWN = "The images are drawn by a program: the figures say that the machinery w
 
 def answer_topics(evidence: Evidence) -> dict[str, str]:
     """Topic to sentences, without the topics that nothing is known of."""
-    environment = make_environment(autoescape=False)
+    environment = make_environment(autoescape=False, group_noun=evidence.facts.group_noun)
     values = list_values(evidence)
     answers = {topic: " ".join(environment.from_string(text).render(values).split()) for topic, text in ANSWERS.items()}
     return {topic: text for topic, text in answers.items() if text}

@@ -24,7 +24,7 @@ from medimg.evaluation.protocols import find_protocols
 from medimg.evaluation.uncertainty import add_uncertainty, measure_uncertainty
 from medimg.explain.figures import measure_checks
 from medimg.reporting.documents import DOCUMENTS
-from medimg.reporting.evidence import CALIBRATION_SPLIT, COVERAGE, Evidence, Section
+from medimg.reporting.evidence import CALIBRATION_SPLIT, COVERAGE, SEEN_SPLITS, Evidence, Section, find_protocol
 from medimg.reporting.facts import RunFacts, read_facts, write_facts
 from medimg.reporting.report import list_sections, render_page
 
@@ -98,6 +98,7 @@ def read_evidence(folder: Path) -> Evidence:
         explanations=[{**row, "file": path} for row in explanations if (path := find_image(folder, row["file"]))],
         legend=find_image(folder, LEGEND_FILE),
         certainty=measure_certainty(predictions, facts),
+        seen=measure_seen(predictions, facts),
         checks=[] if checks is None else measure_checks(checks, resamples=facts.resamples, seed=facts.seed),
         embedded=embedded,
         overlap=[] if embedded is None else measure_embedded(embedded, facts.measuring),
@@ -110,6 +111,18 @@ def measure_model(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
     resampling: dict[str, Any] = {"split": facts.split, "resamples": facts.resamples, "seed": facts.seed}
     wanted: dict[str, Any] = {"heads": facts.heads, "protocols": facts.protocols, "slices": facts.slices, **resampling}
     return [*measure(predictions, **wanted), *measure_above_shortcut(predictions, **wanted)]
+
+
+def measure_seen(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
+    """Figures of the splits that the model knows, each with a note that says so."""
+    figures: list[Figure] = []
+    for split, note in SEEN_SPLITS.items():
+        for head, classes in facts.heads.items():
+            protocol = find_protocol(predictions, facts, head)
+            if protocol and (predictions["split"] == split).any():
+                found = measure(predictions, heads={head: classes}, protocols=[protocol], split=split, resamples=0)
+                figures += [dataclasses.replace(figure, note=note) for figure in found if figure.n]
+    return figures
 
 
 def measure_certainty(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:

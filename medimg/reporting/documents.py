@@ -76,7 +76,7 @@ def render_checklist(evidence: Evidence) -> str:
 
 def render(template: str, evidence: Evidence, **values: Any) -> str:
     """A Markdown template with the answers as `known`."""
-    environment = make_environment(autoescape=False)
+    environment = make_environment(autoescape=False, group_noun=evidence.facts.group_noun)
     shared = {**list_values(evidence), "known": answer_topics(evidence), "unknown": UNKNOWN}
     return environment.get_template(template).render(**shared, **values)
 

@@ -19,6 +19,8 @@ from medimg.reporting.charts import Chart
 from medimg.reporting.facts import RunFacts
 
 CALIBRATION_SPLIT = "eval"
+SEEN_SPLITS = {"train": "seen in training", "eval": "the epoch was chosen on it"}
+"""Splits that a model knows in some way, and in which."""
 COVERAGE = 0.9
 """The chance with which a conformal set is to hold the true class."""
 
@@ -29,13 +31,15 @@ class Evidence:
 
     Attributes:
         facts: of the run.
-        predictions: cases of the splits eval and test; see medimg.evaluation.protocols.
+        predictions: cases of the splits that were scored; see medimg.evaluation.protocols.
         figures: of the model, under every protocol and on every slice.
         gallery: image files by role, by case_id.
         baselines: what prevalence and shortcuts reach on the measured split, fitted on train; empty where none were asked for.
         in_sample: the same, fitted and scored on all labelled cases.
         certainty: of `medimg.evaluation.uncertainty.measure_uncertainty`; empty where no case of the eval split was scored.
         explanations: rows of explanations/index.json, the files as paths; `legend` is the image that explains their colours.
+        seen: figures of SEEN_SPLITS without an interval, which is for unseen cases, each under the first protocol that its head has; no gate and no
+            headline looks at them.
         embedded: the table of medimg.evaluation.embedded; None where no case was embedded. `overlap` are its figures.
         checks: of `medimg.explain.figures.measure_checks`; empty where no lesion is outlined.
     """
@@ -49,6 +53,7 @@ class Evidence:
     certainty: Sequence[Figure] = ()
     explanations: Sequence[Mapping[str, Any]] = ()
     legend: Path | None = None
+    seen: Sequence[Figure] = ()
     checks: Sequence[Figure] = ()
     embedded: pd.DataFrame | None = None
     overlap: Sequence[Figure] = ()
@@ -56,7 +61,7 @@ class Evidence:
     @property
     def all_figures(self) -> list[Figure]:
         """Everything that metrics.json holds; of several models' predictions each figure says so."""
-        return note_folds([*self.figures, *self.certainty, *self.checks, *self.overlap], self.facts.folds)
+        return note_folds([*self.figures, *self.seen, *self.certainty, *self.checks, *self.overlap], self.facts.folds)
 
     @property
     def headline(self) -> Figure | None:
@@ -76,15 +81,20 @@ class Evidence:
 
     def protocol_of(self, head: str) -> Protocol | None:
         """The first protocol that is defined for a head: its curves and confusion matrix are under this one."""
-        rows = self.predictions[self.predictions["split"] == self.facts.split]
-        rules = find_protocols(self.facts.protocols)
-        return next((rule for rule in rules if not find_gap(rows, protocol=rule, head=head, classes=self.facts.heads[head])), None)
+        return find_protocol(self.predictions, self.facts, head)
 
     def units(self, head: str, protocol: Protocol, *, split: str = "") -> tuple[np.ndarray, np.ndarray]:
         """Class indices [N] and probabilities [N, C] of a split's units under a protocol; of the measured split if none is named."""
         classes = self.facts.heads[head]
         rows = self.predictions[self.predictions["split"] == (split or self.facts.split)]
         return read_units(roll_up(rows, protocol=protocol, head=head, classes=classes), head=head, classes=classes)
+
+
+def find_protocol(predictions: pd.DataFrame, facts: RunFacts, head: str) -> Protocol | None:
+    """The first protocol that is defined for a head on the measured split."""
+    rows = predictions[predictions["split"] == facts.split]
+    rules = find_protocols(facts.protocols)
+    return next((rule for rule in rules if not find_gap(rows, protocol=rule, head=head, classes=facts.heads[head])), None)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class RunFacts:
         shortcuts: what the model must not owe its score to; see medimg.evaluation.shortcuts.
         folds: number of models whose predictions out of fold are measured together (medimg.evaluation.folds); 0 for one model.
         evaluated: the Evaluator's figures, each with head, metric, slice and value (None where undefined).
+        merges: the derived heads among `heads`, each as the values of a medimg.evaluation.merging.Merge.
     """
 
     title: str
@@ -60,6 +61,7 @@ class RunFacts:
     shortcuts: Sequence[str] = ()
     evaluated: Sequence[Mapping[str, Any]] = ()
     folds: int = 0
+    merges: Sequence[Mapping[str, Any]] = ()
 
     @property
     def headline(self) -> str:
@@ -70,6 +72,15 @@ class RunFacts:
     def measuring(self) -> Measuring:
         """What is measured of embedded cases: the first head, on the measured split."""
         return Measuring(self.headline, self.heads[self.headline], split=self.split, resamples=self.resamples, seed=self.seed)
+
+    @property
+    def group_noun(self) -> str:
+        """What a group is called, as the catalogue says."""
+        return str(self.summary.get("group_noun", "group"))
+
+    def derived_from(self, head: str) -> list[str]:
+        """The heads whose classes are unions of this one's."""
+        return [merge["name"] for merge in self.merges if merge["head"] == head]
 
 
 def write_facts(folder: Path, facts: RunFacts) -> None:

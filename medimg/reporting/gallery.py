@@ -1,9 +1,11 @@
-"""Cases to look at: the most confident mistakes, and right, wrong and uncertain answers to explain; and images as parts of the report."""
+"""Cases to look at: mistakes by confused pair, and right, wrong and uncertain answers to explain; and images as parts of the report."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +16,10 @@ from PIL import Image
 from medimg.evaluation.samples import predict_classes
 
 LARGEST_SIDE = 320
-SHOWN = 8
+PAIRS, SHOWN = 6, 4
+"""Confused pairs, and cases of each: the page stays a few megabytes large."""
+MISTAKE = "mistake"
+"""Kind of an explained answer that is there for the gallery of mistakes alone."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +39,34 @@ class Answer:
     probability: float
 
 
-class Mistake(Answer):
-    """A case whose likeliest class is not its label."""
+@dataclass(frozen=True)
+class Confusion:
+    """Cases of one class that were called another.
+
+    Attributes:
+        label, predicted: the true class, and what the model says.
+        count, cases: so many of so many labelled cases of the class.
+        errors: wrong answers on all classes.
+        mistakes: the most confident ones, by the probability of the wrong class.
+    """
+
+    label: str
+    predicted: str
+    count: int
+    cases: int
+    errors: int
+    mistakes: Sequence[Answer]
 
 
-def choose_mistakes(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], split: str = "test", count: int = SHOWN) -> list[Mistake]:
-    """The wrong predictions with the highest probability of the wrong class, most confident first; labelled cases of one split only."""
-    answers = list_answers(predictions, head=head, classes=classes, split=split)
-    return [Mistake(**vars(answer)) for answer in answers if answer.predicted != answer.label][:count]
+def list_confusions(answers: pd.DataFrame, *, shown: int = SHOWN) -> list[Confusion]:
+    """Every confused pair, that with most errors first, each with its `shown` most confident mistakes; `answers` are of `tabulate_answers`."""
+    wrong = answers[answers["predicted"] != answers["label"]]
+    cases, pairs = Counter(answers["label"]), Counter(zip(wrong["label"], wrong["predicted"], strict=True))
+    confusions = []
+    for (label, predicted), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0])):
+        rows = wrong[(wrong["label"] == label) & (wrong["predicted"] == predicted)]
+        confusions.append(Confusion(label, predicted, count, cases[label], len(wrong), list_rows(rows[:shown])))
+    return confusions
 
 
 def choose_examples(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], split: str = "test", count: int) -> list[tuple[str, Answer]]:
@@ -49,7 +74,7 @@ def choose_examples(predictions: pd.DataFrame, *, head: str, classes: Sequence[s
 
     Of two classes the least confident are the nearest to the threshold. The same predictions give the same choice.
     """
-    answers = list_answers(predictions, head=head, classes=classes, split=split)
+    answers = list_rows(tabulate_answers(predictions, head=head, classes=classes, split=split))
     wrong = [answer for answer in answers if answer.predicted != answer.label][:count]
     right = [answer for answer in answers if answer.predicted == answer.label][:count]
     rest = [answer for answer in answers if answer not in wrong and answer not in right]
@@ -57,36 +82,44 @@ def choose_examples(predictions: pd.DataFrame, *, head: str, classes: Sequence[s
     return [(kind, answer) for kind, chosen in kinds.items() for answer in chosen]
 
 
-def list_answers(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], split: str) -> list[Answer]:
-    """The model's answers on the labelled cases of a split, most confident first."""
+def tabulate_answers(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], split: str) -> pd.DataFrame:
+    """The labelled cases of a split, most confident answer first, with the columns of an Answer beside their own."""
     rows = predictions[(predictions["split"] == split) & predictions[f"label_{head}"].isin(classes)]
     probabilities_NC = rows[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
-    answers = [
-        Answer(str(case_id), head, str(label), classes[predicted], float(chances_C[predicted]))
-        for case_id, label, predicted, chances_C in zip(
-            rows["case_id"], rows[f"label_{head}"], predict_classes(probabilities_NC), probabilities_NC, strict=True
-        )
-    ]
-    return sorted(answers, key=lambda answer: (-answer.probability, answer.case_id))
+    predicted_N = predict_classes(probabilities_NC)
+    answers = rows.assign(
+        case_id=rows["case_id"].astype(str),
+        head=head,
+        label=rows[f"label_{head}"].astype(str),
+        predicted=np.asarray(classes, dtype=object)[predicted_N],
+        probability=probabilities_NC[np.arange(len(rows)), predicted_N],
+    )
+    return answers.sort_values(["probability", "case_id"], ascending=[False, True], ignore_index=True)
 
 
-def embed_images(images: Mapping[str, bytes]) -> list[tuple[str, str]]:
-    """Role and data URI of each image, at most 320 pixels a side, 8 bit.
+def list_rows(answers: pd.DataFrame) -> list[Answer]:
+    """The rows of such a table."""
+    columns = [each.name for each in dataclasses.fields(Answer)]
+    return [Answer(*row) for row in answers[columns].itertuples(index=False)]
+
+
+def embed_images(images: Mapping[str, bytes], *, side: int = LARGEST_SIDE) -> list[tuple[str, str]]:
+    """Role and data URI of each image, at most `side` pixels a side, 8 bit.
 
     Args:
         images: role to the bytes of an 8 or 16 bit PNG; 16 bit values use the full range.
     """
-    return [(role, make_data_uri(data)) for role, data in images.items()]
+    return [(role, make_data_uri(data, side=side)) for role, data in images.items()]
 
 
-def make_data_uri(data: bytes) -> str:
+def make_data_uri(data: bytes, *, side: int = LARGEST_SIDE) -> str:
     """A small copy of an image as a `data:` address: grey ones as PNG, coloured ones as JPEG, a fifth of its size."""
     image: Image.Image = Image.open(io.BytesIO(data))
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).clip(0, 255).astype(np.uint8))
     elif image.mode not in ("L", "RGB"):
         image = image.convert("RGB")
-    image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    image.thumbnail((side, side))
     buffer = io.BytesIO()
     kind, options = ("jpeg", {"quality": 90}) if image.mode == "RGB" else ("png", {"optimize": True})
     image.save(buffer, kind, **options)

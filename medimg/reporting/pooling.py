@@ -31,7 +31,7 @@ from medimg.reporting.bundle import (
     write_bundle,
 )
 from medimg.reporting.facts import RunFacts, read_facts
-from medimg.reporting.gallery import choose_examples
+from medimg.reporting.gallery import MISTAKE, choose_examples
 from medimg.reporting.sections.mistakes import mistakes_of
 
 MODEL = "model"
@@ -67,7 +67,7 @@ def pool_reports(folders: Sequence[Path], to: Path, *, gates: Sequence[Gate]) ->
     facts = pool_facts(folds, judged=judge_gates(predictions, folds[0].facts, gates), gates=gates)
     shutil.rmtree(to, ignore_errors=True)
     shown = {mistake.case_id for mistake in mistakes_of(predictions, facts)}
-    # The most confident mistakes of all are among the most confident ones of each fold, whose images lie there.
+    # A pair's most confident mistakes of all are among those of each fold. Where a fold did not show the pair, their images are not there.
     gallery = {case_id: images for fold in folds for case_id, images in read_gallery(fold.folder).items() if case_id in shown}
     write_bundle(to, predictions=predictions, facts=facts, gallery=gallery)
     pool_shortcuts(folds, to)
@@ -194,10 +194,13 @@ def pool_shortcuts(folds: Sequence[Fold], to: Path) -> None:
 
 
 def pool_explanations(folds: Sequence[Fold], to: Path, *, predictions: pd.DataFrame, facts: RunFacts) -> None:
-    """Writes the folds' checks, and the pictures of as many cases of each kind as a fold has; a case that its fold did not draw has none."""
+    """Writes the folds' checks, the pictures of as many cases of each kind as a fold has, and those of the mistakes that the page shows.
+
+    A case that its fold did not draw has none.
+    """
     head, count = facts.headline, int(facts.config.get("evaluation.explained", 0))
     answers = choose_examples(predictions, head=head, classes=facts.heads[head], split=OUT_OF_FOLD, count=count)
-    kinds = {answer.case_id: kind for kind, answer in answers}
+    kinds = {mistake.case_id: MISTAKE for mistake in mistakes_of(predictions, facts)} | {answer.case_id: kind for kind, answer in answers}
     rows: list[dict[str, Any]] = []
     for fold in folds:
         for row in read_json(fold.folder / EXPLANATIONS_FILE, absent=[]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,8 +15,11 @@ from medimg.reporting.sections.shortcuts import name_chart
 from medimg.reporting.words import count, describe_split, describe_units, format_number, name_metric
 
 
-def make_environment(*, autoescape: bool) -> Environment:
-    """Templates of templates/; a name that is not there is an error. Escapes HTML or not: Markdown is for people to read as it is."""
+def make_environment(*, autoescape: bool, group_noun: str = "group") -> Environment:
+    """Templates of templates/; a name that is not there is an error. Escapes HTML or not: Markdown is for people to read as it is.
+
+    `group_noun` is what a group is called in these data.
+    """
     environment = Environment(
         loader=PackageLoader("medimg.reporting"), autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -24,14 +28,14 @@ def make_environment(*, autoescape: bool) -> Environment:
         "number": format_number,
         "metric": name_metric,
         "split_name": describe_split,
-        "units": describe_units,
+        "units": partial(describe_units, noun=group_noun),
         "id": make_id,
         "pair_id": name_pair,
         "shortcut_id": name_chart,
         "cell": escape_cell,
         "groupby_in_order": group_in_order,
     }
-    environment.globals |= {"count": count}
+    environment.globals |= {"count": count, "group_noun": group_noun}
     return environment
 
 

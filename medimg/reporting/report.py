@@ -48,7 +48,7 @@ def list_sections(evidence: Evidence) -> list[Section]:
 
 def render_page(evidence: Evidence, sections: Sequence[Section]) -> str:
     """The HTML page: needs no network, no server and no script."""
-    environment = make_environment(autoescape=True)
+    environment = make_environment(autoescape=True, group_noun=evidence.facts.group_noun)
     first, *others = [(make_id(section.title), section, render_section(environment, section)) for section in sections]
     return environment.get_template("report.html.j2").render(facts=evidence.facts, first=first[2], sections=others)
 

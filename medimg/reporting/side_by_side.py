@@ -19,9 +19,10 @@ from medimg.evaluation.figures import Figure, format_figure, read_metrics
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.protocols import find_protocols
 from medimg.reporting.bundle import METRICS_FILE, PREDICTIONS_FILE
+from medimg.reporting.evidence import SEEN_SPLITS
 from medimg.reporting.facts import RunFacts, read_facts
 from medimg.reporting.rendering import make_environment
-from medimg.reporting.words import count, name_metric
+from medimg.reporting.words import count, describe_split, name_metric
 
 KEY = ("head", "metric", "slice", "protocol", "level", "split")
 
@@ -164,17 +165,21 @@ def make_sheets(comparison: Comparison, *, wanted: Callable[[Row], bool] = lambd
     later = comparison.letters[1:]
     for (head, protocol, level, split), rows in groups.items():
         heads = (text for letter in later for text in (f"{letter} - A", "p", "p (Holm)"))
-        units = [describe_counts([row.figures[number] for row in rows], level=level) for number in range(len(comparison.sides))]
+        units = [
+            describe_counts([row.figures[number] for row in rows], level=level, noun=side.facts.group_noun)
+            for number, side in enumerate(comparison.sides)
+        ]
         columns = ("metric", "slice", *(f"{letter}: {words}" for letter, words in zip(comparison.letters, units, strict=True)), *heads)
-        yield Sheet(f"{head}, {protocol}: {level}s, {split} split", columns, [list(list_cells(row)) for row in rows])
+        known = f", {SEEN_SPLITS[split]}" if split in SEEN_SPLITS else ""
+        yield Sheet(f"{head}, {protocol}: {level}s, {describe_split(split)}{known}", columns, [list(list_cells(row)) for row in rows])
 
 
-def describe_counts(figures: Iterable[Figure | None], *, level: str) -> str:
+def describe_counts(figures: Iterable[Figure | None], *, level: str, noun: str) -> str:
     """`25 breasts of 24 patients` of the whole split; a dash where there is none."""
     whole = next((figure for figure in figures if figure and figure.slice == OVERALL), None)
     if whole is None:
         return "-"
-    return count(whole.n, level) + ("" if level == "patient" else f" of {count(whole.groups, 'patient')}")
+    return count(whole.n, level) + ("" if level == noun else f" of {count(whole.groups, noun)}")
 
 
 def list_cells(row: Row) -> Iterator[str]:

@@ -76,7 +76,8 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def describe_units(figure: Figure) -> str:
-    """`25 breasts, 17 positive, of 24 patients`: what a figure was measured on."""
+def describe_units(figure: Figure, noun: str) -> str:
+    """`25 breasts, 17 positive, of 24 patients`: what a figure was measured on; `noun` is what a group is called."""
     positives = "" if figure.positives is None else f", {figure.positives} positive"
-    return f"{count(figure.n, figure.level)}{positives}, of {count(figure.groups, 'group')} (patients)"
+    groups = "" if figure.level == noun else f", of {count(figure.groups, noun)}"
+    return f"{count(figure.n, figure.level)}{positives}{groups}"

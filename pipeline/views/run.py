@@ -58,7 +58,7 @@ def read_run(folder: Path | str) -> FinishedRun:
 def read_figures(report: Path) -> Evidence:
     """A report's predictions and figures of the model as they were written; the checks of explanations have cases of their own and stay aside."""
     facts = read_facts(report)
-    figures = [figure for figure in read_metrics(report / METRICS_FILE) if figure.protocol in facts.protocols]
+    figures = [figure for figure in read_metrics(report / METRICS_FILE) if figure.protocol in facts.protocols and figure.split == facts.split]
     return Evidence(facts, pd.read_parquet(report / PREDICTIONS_FILE), figures)
 
 

@@ -27,6 +27,8 @@ from tests.components.examples import (
 )
 
 SIDE = 9
+SHOWN = slice(10, 12)
+"""Answers that stand for the gallery's mistakes, by their rank in confidence: no kind of example."""
 CONFIG: dict[str, Any] = {"task": "classification", "model": MODEL, "evaluation": {"explained": 2, "checked": 20, "resamples": 500}}
 
 
@@ -84,6 +86,7 @@ def explained(root: Path) -> Path:
 def explain(root: Path, to: Path, **evaluation: int) -> None:
     from components.explaining import explain_split
     from components.scoring import score_examples
+    from medimg.reporting.gallery import list_rows, tabulate_answers
 
     model = root / "trained" / "Format-Serving"
     predictions = score_examples(model, [str(root / "test")], heads={"malignancy": CLASSES}).assign(split="test")
@@ -91,7 +94,9 @@ def explain(root: Path, to: Path, **evaluation: int) -> None:
         cases=pd.DataFrame({"case_id": predictions.case_id, "annotations": np.where(predictions.label_malignancy == "Malignant", "[{}]", "[]")})
     )
     config = {**CONFIG, "evaluation": {**CONFIG["evaluation"], **evaluation}}
-    explain_split(to, config=config, model=model, files=[str(root / "test")], predictions=predictions, catalogue=catalogue, split="test")
+    mistakes = list_rows(tabulate_answers(predictions, head="malignancy", classes=CLASSES, split="test"))[SHOWN]
+    scored: dict[str, Any] = {"predictions": predictions, "mistakes": mistakes, "files": [str(root / "test")], "split": "test"}
+    explain_split(to, config=config, model=model, catalogue=catalogue, **scored)
 
 
 def test_grad_cam_of_the_trained_network_points_at_the_blob_and_beats_chance_and_randomised_weights(explained: Path) -> None:
@@ -106,6 +111,7 @@ def test_grad_cam_of_the_trained_network_points_at_the_blob_and_beats_chance_and
 
 def test_each_kind_of_answer_has_its_pictures_and_every_picture_is_there(explained: Path) -> None:
     rows = pd.DataFrame(json.loads((explained / "index.json").read_text()))
+    rows = rows[rows["kind"] != "mistake"]
     assert {"right", "uncertain"} <= set(rows["kind"])
     for _, part in rows.groupby(["case_id", "role"]):
         assert sorted(part["method"]) == ["grad_cam", "integrated_gradients", "original"]
@@ -113,6 +119,15 @@ def test_each_kind_of_answer_has_its_pictures_and_every_picture_is_there(explain
     for file in rows["file"]:
         assert cv2.imread(str(explained.parent / file)).shape == (HEIGHT, WIDTH, 3)
     assert (explained / "legend.png").is_file()
+
+
+def test_a_mistake_of_the_gallery_has_a_grad_cam_for_the_class_that_was_called_and_no_other_map(explained: Path) -> None:
+    rows = pd.DataFrame(json.loads((explained / "index.json").read_text()))
+    mistakes = rows[rows["kind"] == "mistake"]
+    assert mistakes["case_id"].nunique() == 2
+    for _, part in mistakes.groupby("case_id"):
+        assert sorted(part["method"]) == ["grad_cam", "original"]
+    assert all((explained.parent / file).is_file() for file in mistakes["file"])
 
 
 def test_a_right_answer_is_explained_for_the_class_that_the_model_names(explained: Path) -> None:

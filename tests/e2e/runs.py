@@ -26,8 +26,8 @@ def examples_of(run: Path) -> Path:
 
 
 def figures_of(run: Path) -> dict[tuple[str, ...], float | None]:
-    """The report's figures by (head, name, protocol, level, slice)."""
-    figures = json.loads((run / "report" / "metrics.json").read_text())
+    """The report's figures of the test split by (head, name, protocol, level, slice)."""
+    figures = [figure for figure in json.loads((run / "report" / "metrics.json").read_text()) if figure["split"] == "test"]
     return {tuple(figure[name] for name in ("head", "name", "protocol", "level", "slice")): figure["value"] for figure in figures}
 
 

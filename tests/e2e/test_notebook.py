@@ -66,7 +66,7 @@ def read_table(html: str) -> list[dict[str, str]]:
 
 
 def load_figures(run: Path) -> list[dict[str, Any]]:
-    return json.loads((run / "report" / "metrics.json").read_text())
+    return [figure for figure in json.loads((run / "report" / "metrics.json").read_text()) if figure["split"] == "test"]
 
 
 def test_no_output_is_kept_in_the_repository():

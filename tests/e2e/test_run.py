@@ -54,10 +54,11 @@ def test_every_input_image_is_accounted_for(tiny_run):
     assert sum(summary["images"].values()) == len(list(tiny_run.data.rglob("*.dcm")))
 
 
-def test_predictions_hold_each_case_of_eval_and_test_once_with_its_label_and_cluster(tiny_run):
+def test_predictions_hold_each_case_of_all_splits_once_with_its_label_and_cluster(tiny_run):
     predictions = pd.read_parquet(tiny_run.run / "report" / "predictions.parquet").set_index("case_id")
     cases = pd.read_parquet(tiny_run.run / tiny_run.outcome.catalogue / "cases.parquet").set_index("case_id")
-    expected = cases[(cases.status == "used") & cases.split.isin(["eval", "test"])]
+    expected = cases[cases.status == "used"]
+    assert set(expected.split) == {"train", "eval", "test"}
     for column in ("split", "label_malignancy", "image_count"):
         assert predictions[column].to_dict() == expected[column].to_dict()
     assert set(predictions.cluster_id) <= set(cases.group_id)
@@ -69,6 +70,13 @@ def test_a_figure_carries_protocol_level_split_counts_and_interval(tiny_run):
     assert (auc["level"], auc["split"], auc["head"]) == ("breast", "test", "malignancy")
     assert 0 < auc["positives"] < auc["n"]
     assert auc["low"] <= auc["value"] <= auc["high"]
+
+
+def test_what_was_seen_in_training_is_measured_apart_and_told_so(tiny_run):
+    seen = [figure for figure in load_figures(tiny_run.run) if figure["split"] == "train"]
+    assert {figure["note"] for figure in seen} == {"seen in training"}
+    assert {(figure["slice"], figure["low"]) for figure in seen} == {("overall", None)}
+    assert "train split, seen in training" in (tiny_run.run / "report" / "report.html").read_text()
 
 
 def test_metrics_file_and_ml_metadata_agree(tiny_run):
@@ -92,7 +100,7 @@ def test_the_evaluator_has_the_same_figures_to_one_in_a_million(tiny_run):
     compared = 0
     for figure in load_figures(tiny_run.run):
         name = f"cases/{figure['name']}"
-        if figure["slice"] == "overall" and figure["protocol"] == "P1" and figure["value"] is not None and name in overall:
+        if (figure["slice"], figure["protocol"], figure["split"]) == ("overall", "P1", "test") and figure["value"] is not None and name in overall:
             assert overall[name] == pytest.approx(figure["value"], abs=1e-6)
             compared += 1
     assert compared >= 4

@@ -50,11 +50,21 @@ def describe_flow(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "inputs": [(what, summary["input"][what], summary[what]) for what in ("cases", "images") if what in summary.get("input", {})],
         "classes": list(dict.fromkeys(name for counts in splits.values() for name in sorted(counts))),
+        "dealing": describe_dealing(summary),
         "splits": [(name, summary.get("groups", {}).get(name, ""), counts) for name, counts in splits.items()],
         "reasons": reasons,
         "anomalies": list(summary.get("anomalies", ())),
         "provenance": [name_provenance(row) for row in summary.get("provenance", ())],
     }
+
+
+def describe_dealing(summary: Mapping[str, Any]) -> list[str]:
+    """By what the splits were drawn, and what is in two of them; empty where the catalogue's summary says nothing of it."""
+    if "split_settings" not in summary:
+        return []
+    noun = summary.get("group_noun", "group")
+    drawn = f"Drawn by {noun if summary['split_settings']['by'] == 'group' else 'case'}"
+    return [f"{drawn}. {line[:1].upper()}{line[1:]}." for line in summary["leaks"]] or [f"{drawn}: no {noun} is in two splits."]
 
 
 def count_splits(summary: Mapping[str, Any]) -> dict[str, dict[str, int]]:

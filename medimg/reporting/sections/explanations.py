@@ -8,7 +8,7 @@ from typing import Any
 from medimg.reporting import charts
 from medimg.reporting.charts import Chart
 from medimg.reporting.evidence import Evidence, Section
-from medimg.reporting.gallery import make_data_uri
+from medimg.reporting.gallery import MISTAKE, make_data_uri
 
 TITLE = "Explanations"
 MEASURES = {"pointing": "pointing game", "energy": "energy in lesions"}
@@ -30,9 +30,11 @@ def describe_explanations(evidence: Evidence) -> Section:
 
 
 def list_cases(evidence: Evidence) -> list[dict[str, Any]]:
-    """Each explained case once, with its images by role, then by method."""
+    """Each case that was chosen for this section once, with its images by role, then by method."""
     cases: dict[str, dict[str, Any]] = {}
     for row in evidence.explanations:
+        if row["kind"] == MISTAKE:
+            continue
         case = cases.setdefault(row["case_id"], {**row, "views": {}})
         case["views"].setdefault(row["role"], []).append((name_method(row["method"]), make_data_uri(row["file"].read_bytes())))
     return list(cases.values())

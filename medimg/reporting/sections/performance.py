@@ -14,7 +14,8 @@ from medimg.evaluation.protocols import find_protocols
 from medimg.evaluation.samples import make_sample
 from medimg.reporting import charts
 from medimg.reporting.charts import Chart
-from medimg.reporting.evidence import Evidence, Section, make_id
+from medimg.reporting.evidence import SEEN_SPLITS, Evidence, Section, make_id
+from medimg.reporting.sections.seen import compare_seen, tabulate_seen, tell_gap
 
 
 def describe_performance(evidence: Evidence, head: str) -> Section:
@@ -30,6 +31,7 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
         "rows": pivot(shown),
         "notes": notes,
         "curves": None,
+        "seen": None,
     }
     protocol = evidence.protocol_of(head)
     if protocol is None:
@@ -37,12 +39,16 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
     labels_N, probabilities_NC = evidence.units(head, protocol)
     confusion_CC = make_sample(labels_N, probabilities_NC).confusion[0].astype(int)
     values |= {"curves": protocol, "confusion": confusion_CC.tolist(), "units": len(labels_N)}
+    tables = {make_id("confusion", head): pd.DataFrame(confusion_CC, index=pd.Index(classes, name="true"), columns=classes).reset_index()}
+    if seen := compare_seen(evidence, head):
+        values |= {"seen": seen, "gap": tell_gap(seen), "seen_splits": SEEN_SPLITS}
+        tables[make_id("seen", head)] = tabulate_seen(seen)
     return Section(
         f"{head}: {' · '.join(classes)}",
         "performance",
         values,
         draw_curves(head, classes, labels_N=labels_N, probabilities_NC=probabilities_NC),
-        {make_id("confusion", head): pd.DataFrame(confusion_CC, index=pd.Index(classes, name="true"), columns=classes).reset_index()},
+        tables,
     )
 
 

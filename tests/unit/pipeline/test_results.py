@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import io
 
 from medimg.evaluation.figures import Figure, write_metrics
+from medimg.reporting.facts import RunFacts, write_facts
 from medimg.terminal import make_console
 from pipeline.results import print_metrics
 
@@ -15,10 +17,16 @@ def test_every_figure_is_printed_below_its_own_protocol(tmp_path):
     figures = [figure("auc", protocol, value) for protocol, value in (("P1", 0.81), ("P2", 0.72), ("image", 0.63))]
     # The last metric is not there for every protocol.
     figures += [figure("auc_above_shortcut", protocol, value) for protocol, value in (("P1", 0.11), ("P2", 0.22))]
+    figures.append(dataclasses.replace(figures[0], split="train", value=0.99))
     write_metrics(tmp_path / "report" / "metrics.json", figures)
+    facts = RunFacts("", "", "", heads={"malignancy": ("Benign", "Malignant")}, summary={"group_noun": "lesion"})
+    write_facts(tmp_path / "report", facts)
     console = make_console(file=io.StringIO())
     print_metrics(tmp_path, console=console)
-    lines = console.file.getvalue().splitlines()
+    printed = console.file.getvalue()
+    assert "90 lesions" in printed
+    assert "0.990" not in printed  # Seen in training: the report's business.
+    lines = printed.splitlines()
     head, auc, above = (next(line for line in lines if word in line) for word in ("P1:", " auc ", "auc_above_shortcut"))
     for protocol, value in (("P1:", "0.810 (0.800 to 0.820)"), ("P2:", "0.720 (0.710 to 0.730)"), ("image:", "0.630 (0.620 to 0.640)")):
         assert auc.index(value) == head.index(protocol)

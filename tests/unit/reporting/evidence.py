@@ -15,6 +15,9 @@ SUMMARY = {
     "images": {"used": 600, "unlabelled": 20, "excluded": 12, "quarantined": 8},
     "cases": {"used": 300, "unlabelled": 10, "excluded": 6, "quarantined": 4},
     "groups": {"train": 100},
+    "group_noun": "patient",
+    "split_settings": {"by": "group"},
+    "leaks": [],
     "splits": [{"split": "train", "stratum": "", "class": "Benign", "status": "used", "cases": 137, "groups": 100}],
     "excluded": {
         "total": 1,

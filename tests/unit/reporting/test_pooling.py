@@ -10,6 +10,7 @@ from medimg.evaluation.gates import Gate
 from medimg.evaluation.metrics import auc
 from medimg.reporting.bundle import derive, write_bundle
 from medimg.reporting.facts import read_facts
+from medimg.reporting.gallery import MISTAKE
 from medimg.reporting.pooling import pool_reports
 from medimg.reporting.sections.mistakes import mistakes_of
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
@@ -33,8 +34,20 @@ def write_fold(folder, table, fold, **changes):
     summary = {**SUMMARY, "anomalies": ["the same in all", f"of {fold} alone"]}
     known = {"heads": MALIGNANCY, "summary": summary, "hashes": {"data": "same", "model": f"m{fold}"}, "resamples": 20}
     facts = make_facts(**{**known, **changes})
-    write_bundle(folder, predictions=predictions, facts=facts, gallery={one.case_id: {"CC": make_png()} for one in mistakes_of(predictions, facts)})
+    mistakes = mistakes_of(predictions, facts)
+    write_bundle(folder, predictions=predictions, facts=facts, gallery={one.case_id: {"CC": make_png()} for one in mistakes})
+    write_maps(folder, mistakes)
     return folder
+
+
+def write_maps(folder, mistakes):
+    """A map of each mistake that the fold's page shows, as explaining writes it."""
+    rows = [{"case_id": one.case_id, "role": "CC", "method": "grad_cam", "file": f"explanations/{one.case_id}.png"} for one in mistakes]
+    told = [{"kind": MISTAKE, "head": one.head, "label": one.label, "class": one.predicted, "probability": one.probability} for one in mistakes]
+    (folder / "explanations").mkdir(exist_ok=True)
+    for row in [*rows, {"file": "explanations/legend.png"}]:
+        (folder / row["file"]).write_bytes(make_png())
+    (folder / "explanations" / "index.json").write_text(json.dumps([{**row, **about} for row, about in zip(rows, told, strict=True)]))
 
 
 def write_folds(to, table, **changes):
@@ -86,6 +99,13 @@ def test_each_folds_own_figure_stands_in_the_table_with_no_standard_error(pooled
 def test_the_page_shows_images_of_the_most_confident_mistakes_of_all_folds(pooled):
     shown = json.loads((pooled / "gallery.json").read_text())
     assert set(shown) == {one.case_id for one in mistakes_of(pd.read_parquet(pooled / "predictions.parquet"), read_facts(pooled))}
+
+
+def test_the_maps_of_the_shown_mistakes_come_along_from_their_folds(pooled):
+    rows = json.loads((pooled / "explanations" / "index.json").read_text())
+    assert {row["case_id"] for row in rows} == set(json.loads((pooled / "gallery.json").read_text()))
+    assert all((pooled / row["file"]).is_file() for row in rows)
+    assert (pooled / "report.html").read_text().count("Grad-CAM for") >= len(rows)
 
 
 def test_lines_of_one_fold_name_it_and_lines_of_all_stand_once(pooled):

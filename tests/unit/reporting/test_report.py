@@ -7,10 +7,11 @@ import pytest
 from PIL import Image
 
 from medimg.reporting import charts
-from medimg.reporting.gallery import choose_mistakes, embed_images
+from medimg.reporting.gallery import embed_images
+from medimg.reporting.sections.mistakes import mistakes_of
 from medimg.reporting.sections.slices import judge_slices
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
-from tests.unit.reporting.evidence import SUMMARY, drawn_figures, drawn_predictions, make_evidence, plain_page, render
+from tests.unit.reporting.evidence import SUMMARY, drawn_figures, drawn_predictions, make_evidence, make_facts, plain_page, render
 
 
 def make_png(dtype=np.uint8, shape=(40, 30)):
@@ -35,7 +36,7 @@ def render_first(**changes):
 def test_the_first_screen_says_how_good_on_whom_and_which_gate_failed():
     first = render_first(blessed=False, gates=[("auc at least 0.99", False), ("auc at least 0.5", True)])
     assert f"{drawn_figures()[0].value:.3f}" in first
-    assert re.search(r"300 breasts, \d+ positive, of 150 groups", first)
+    assert re.search(r"300 breasts, \d+ positive, of 150 patients", first)
     assert "Not blessed" in first
     assert "✗ failed: auc at least 0.99" in first
     assert "✓ passed: auc at least 0.5" in first
@@ -84,12 +85,13 @@ def test_the_way_of_the_data_is_told_with_counts_and_reasons():
         assert words in page
 
 
-def test_mistakes_are_the_most_confident_ones_and_shown_with_their_images(tmp_path):
+def test_of_each_confused_pair_the_most_confident_mistakes_are_shown_with_their_images(tmp_path):
     predictions = drawn_predictions()
-    mistakes = choose_mistakes(predictions, head="malignancy", classes=HEADS["malignancy"])
-    wrong = predictions[(predictions.p_malignancy_Malignant >= 0.5) != (predictions.label_malignancy == "Malignant")]
-    confidence = np.maximum(wrong.p_malignancy_Malignant, 1 - wrong.p_malignancy_Malignant)
-    assert [mistake.probability for mistake in mistakes] == pytest.approx(sorted(confidence, reverse=True)[: len(mistakes)])
+    mistakes = mistakes_of(predictions, make_facts())
+    for called, score in (("Malignant", predictions.p_malignancy_Malignant), ("Benign", predictions.p_malignancy_Benign)):
+        wrong = score[(score >= 0.5) & (predictions.label_malignancy != called)]
+        shown = [mistake.probability for mistake in mistakes if mistake.predicted == called]
+        assert shown == pytest.approx(sorted(wrong, reverse=True)[:4])
     for role, dtype in (("CC", np.uint8), ("MLO", np.uint16)):
         (tmp_path / f"{role}.png").write_bytes(make_png(dtype))
     page = render(gallery={mistakes[0].case_id: {role: tmp_path / f"{role}.png" for role in ("CC", "MLO")}})
