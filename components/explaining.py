@@ -20,6 +20,7 @@ from components.scoring import read_examples
 from components.signatures import FACTS_FILE, decode_batch
 from medimg.cases import Record
 from medimg.catalogue.tables import Catalogue
+from medimg.evaluation.costs import read_cost_matrices
 from medimg.examples import examples_to_record
 from medimg.explain.figures import RANDOMISED, TRAINED
 from medimg.explain.network import Inputs, Network, randomise
@@ -79,7 +80,8 @@ def explain_split(
         return
     began = time.monotonic()
     head, classes = config["model"]["heads"][0]["name"], config["model"]["heads"][0]["classes"]
-    answers = choose_examples(predictions, head=head, classes=classes, split=split, count=explained)
+    costs = read_cost_matrices(config["evaluation"]["costs"], heads={one["name"]: one["classes"] for one in config["model"]["heads"]})
+    answers = choose_examples(predictions, head=head, classes=classes, costs_CC=costs.get(head), split=split, count=explained)
     outlined = choose_outlined(predictions, catalogue, head=head, positive=classes[-1], split=split, count=checked)
     exported = json.loads((model / FACTS_FILE).read_text(encoding="utf-8"))
     subject = Subject(

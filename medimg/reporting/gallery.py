@@ -35,21 +35,31 @@ class Answer:
 
 
 class Mistake(Answer):
-    """A case whose likeliest class is not its label."""
+    """A case whose predicted class is not its label."""
 
 
-def choose_mistakes(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], split: str = "test", count: int = SHOWN) -> list[Mistake]:
+def choose_mistakes(
+    predictions: pd.DataFrame,
+    *,
+    head: str,
+    classes: Sequence[str],
+    costs_CC: np.ndarray | None = None,
+    split: str = "test",
+    count: int = SHOWN,
+) -> list[Mistake]:
     """The wrong predictions with the highest probability of the wrong class, most confident first; labelled cases of one split only."""
-    answers = list_answers(predictions, head=head, classes=classes, split=split)
+    answers = list_answers(predictions, head=head, classes=classes, costs_CC=costs_CC, split=split)
     return [Mistake(**vars(answer)) for answer in answers if answer.predicted != answer.label][:count]
 
 
-def choose_examples(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], split: str = "test", count: int) -> list[tuple[str, Answer]]:
+def choose_examples(
+    predictions: pd.DataFrame, *, head: str, classes: Sequence[str], costs_CC: np.ndarray | None = None, split: str = "test", count: int
+) -> list[tuple[str, Answer]]:
     """For each kind of answer up to `count` cases: the most confident "wrong" and "right" ones, then the least confident of the rest, "uncertain".
 
-    Of two classes the least confident are the nearest to the threshold. The same predictions give the same choice.
+    Of two classes, without costs, the least confident are the nearest to the threshold. The same predictions give the same choice.
     """
-    answers = list_answers(predictions, head=head, classes=classes, split=split)
+    answers = list_answers(predictions, head=head, classes=classes, costs_CC=costs_CC, split=split)
     wrong = [answer for answer in answers if answer.predicted != answer.label][:count]
     right = [answer for answer in answers if answer.predicted == answer.label][:count]
     rest = [answer for answer in answers if answer not in wrong and answer not in right]
@@ -57,14 +67,18 @@ def choose_examples(predictions: pd.DataFrame, *, head: str, classes: Sequence[s
     return [(kind, answer) for kind, chosen in kinds.items() for answer in chosen]
 
 
-def list_answers(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], split: str) -> list[Answer]:
-    """The model's answers on the labelled cases of a split, most confident first."""
+def list_answers(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], costs_CC: np.ndarray | None = None, split: str) -> list[Answer]:
+    """The model's answers on the labelled cases of a split, most confident first.
+
+    Args:
+        costs_CC: what answers cost, where that decides the predicted class; see medimg.evaluation.costs.
+    """
     rows = predictions[(predictions["split"] == split) & predictions[f"label_{head}"].isin(classes)]
     probabilities_NC = rows[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
     answers = [
         Answer(str(case_id), head, str(label), classes[predicted], float(chances_C[predicted]))
         for case_id, label, predicted, chances_C in zip(
-            rows["case_id"], rows[f"label_{head}"], predict_classes(probabilities_NC), probabilities_NC, strict=True
+            rows["case_id"], rows[f"label_{head}"], predict_classes(probabilities_NC, costs_CC), probabilities_NC, strict=True
         )
     ]
     return sorted(answers, key=lambda answer: (-answer.probability, answer.case_id))

@@ -27,4 +27,5 @@ def describe_mistakes(evidence: Evidence) -> Section:
 
 def mistakes_of(predictions: pd.DataFrame, facts: RunFacts) -> list[Mistake]:
     """The first head's most confident mistakes on the measured split."""
-    return choose_mistakes(predictions, head=facts.headline, classes=facts.heads[facts.headline], split=facts.split)
+    head = facts.headline
+    return choose_mistakes(predictions, head=head, classes=facts.heads[head], costs_CC=facts.cost_matrices.get(head), split=facts.split)

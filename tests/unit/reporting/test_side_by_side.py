@@ -118,5 +118,5 @@ def test_a_page_shows_all_sheets_and_escapes_names(sides):
     bad = Side("<script>", sides[1].facts, sides[1].figures, sides[1].predictions)
     page = render_comparison(compare([sides[0], bad]))
     assert "<script>" not in page
-    assert page.count("<table>") == 2
+    assert page.count("<table>") == 3, "the overview and two protocols; no setting differs"
     assert page.count("<tr>") == len(compare([sides[0], bad]).rows) + 2
