@@ -121,8 +121,8 @@ def explain_missing(letter: str, tests: Iterable[Difference], why: str) -> Itera
 
 def explain_costs(letter: str, first: RunFacts, second: RunFacts) -> Iterator[str]:
     """One line for each head whose predicted classes follow other costs in a run than in the first."""
-    for head in first.heads.keys() & second.heads.keys():
-        if first.costs.get(head) != second.costs.get(head):
+    for head in first.heads:
+        if head in second.heads and first.costs.get(head) != second.costs.get(head):
             yield f"{head}: {letter} and A decide by different costs: figures of the predicted class differ by that too, mean costs do not compare"
 
 
