@@ -6,10 +6,12 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import tensorflow_model_analysis as tfma
 from google.protobuf.wrappers_pb2 import DoubleValue
 from tensorflow_model_analysis.proto import config_pb2  # TFMA 0.52 no longer gives these at its top.
 
+from medimg.evaluation.costs import NO_COSTS
 from medimg.evaluation.gates import Gate, check_gates, split_slice
 
 CASES = "cases"
@@ -23,6 +25,7 @@ def make_eval_config(
     gates: Sequence[Gate] = (),
     levels: Sequence[str] = (),
     shortcuts: Sequence[str] = (),
+    costs: Mapping[str, np.ndarray] = NO_COSTS,
     code: str = "",
 ) -> config_pb2.EvalConfig:
     """The configuration for models with one output per head and raw Examples; checked here, not when the Evaluator runs.
@@ -36,6 +39,7 @@ def make_eval_config(
         gates: become thresholds of exactly their own slice. A plain threshold would hold for every slice.
         levels: coarser levels ("patient") for which figures are added under that name; two-class heads by max, others by mean.
         shortcuts: if there are any, the Examples hold `shortcut_<head>`, and heads of two classes get `auc_above_shortcut`.
+        costs: head to what its answers cost, where that decides the predicted class.
         code: hash of the metrics' source.
 
     Raises:
@@ -49,7 +53,8 @@ def make_eval_config(
     else:
         model.label_keys.update({head: f"label_{head}" for head in heads})
     specs = [
-        make_metrics_spec(classes, gates=[gate for gate in gates if gate.head == head], levels=levels, code=code) for head, classes in heads.items()
+        make_metrics_spec(classes, gates=[gate for gate in gates if gate.head == head], levels=levels, costs_CC=costs.get(head), code=code)
+        for head, classes in heads.items()
     ]
     for spec, (head, classes) in zip(specs, heads.items(), strict=True):
         if shortcuts and len(classes) == 2:
@@ -64,12 +69,15 @@ def make_eval_config(
     return config
 
 
-def make_metrics_spec(classes: Sequence[str], *, gates: Iterable[Gate], levels: Sequence[str], code: str) -> config_pb2.MetricsSpec:
+def make_metrics_spec(
+    classes: Sequence[str], *, gates: Iterable[Gate], levels: Sequence[str], costs_CC: np.ndarray | None, code: str
+) -> config_pb2.MetricsSpec:
     """Our metrics of one head, and its gates; the output is named by the caller."""
     settings = [{"name": CASES}, *({"name": level, "group_key": f"level_{level}", "how": "max" if len(classes) == 2 else "mean"} for level in levels)]
     metrics = [config_pb2.MetricConfig(class_name="ExampleCount")]
+    costs = {} if costs_CC is None else {"costs": costs_CC.tolist()}
     for setting in settings:
-        config = json.dumps({**setting, "classes": list(classes), "code": code}, sort_keys=True)
+        config = json.dumps({**setting, **costs, "classes": list(classes), "code": code}, sort_keys=True)
         metrics.append(config_pb2.MetricConfig(class_name="CaseMetrics", module=METRICS_MODULE, config=config))
     thresholds: dict[str, list[config_pb2.PerSliceMetricThreshold]] = defaultdict(list)
     for gate in gates:

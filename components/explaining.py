@@ -18,6 +18,7 @@ from components.exported import Exported, open_exported
 from components.scoring import read_examples
 from medimg.cases import Record
 from medimg.catalogue.tables import Catalogue
+from medimg.evaluation.costs import read_cost_matrices
 from medimg.examples import examples_to_record
 from medimg.explain.figures import GRAD_CAM, RANDOMISED, TRAINED
 from medimg.explain.methods import METHODS
@@ -80,8 +81,9 @@ def explain_split(
         return
     began = time.monotonic()
     head, classes = config["model"]["heads"][0]["name"], config["model"]["heads"][0]["classes"]
+    costs = read_cost_matrices(config["evaluation"]["costs"], heads={one["name"]: one["classes"] for one in config["model"]["heads"]})
     answers = [(MISTAKE, mistake) for mistake in mistakes if explained]
-    answers += choose_examples(predictions, head=head, classes=classes, split=split, count=explained)
+    answers += choose_examples(predictions, head=head, classes=classes, costs_CC=costs.get(head), split=split, count=explained)
     outlined = choose_outlined(predictions, catalogue, head=head, positive=classes[-1], split=split, count=checked)
     subject = Subject(
         exported=open_exported(model, config=config),

@@ -31,7 +31,15 @@ class CaseMetrics(tfma.metrics.Metric):
     NaN fails every threshold.
     """
 
-    def __init__(self, classes: Sequence[str], name: str = "cases", group_key: str | None = None, how: str = "max", code: str = "") -> None:
+    def __init__(
+        self,
+        classes: Sequence[str],
+        name: str = "cases",
+        group_key: str | None = None,
+        how: str = "max",
+        costs: Sequence[Sequence[float]] | None = None,
+        code: str = "",
+    ) -> None:
         """Stores the configuration.
 
         Args:
@@ -39,9 +47,10 @@ class CaseMetrics(tfma.metrics.Metric):
             name: prefix of the keys.
             group_key: raw feature that cases are rolled up by ("level_patient"); None counts each case.
             how: "max" (two classes: the highest positive probability, positive if any case is) or "mean".
+            costs: true class by answered class, where that decides the predicted class.
             code: hash of the metrics' source; part of the configuration so that changed code evaluates again.
         """
-        super().__init__(create_computations, classes=list(classes), name=name, group_key=group_key, how=how, code=code)
+        super().__init__(create_computations, classes=list(classes), name=name, group_key=group_key, how=how, costs=costs, code=code)
 
 
 metric_types.register_metric(CaseMetrics)
@@ -52,6 +61,7 @@ def create_computations(
     name: str = "cases",
     group_key: str | None = None,
     how: str = "max",
+    costs: Sequence[Sequence[float]] | None = None,
     code: str = "",
     eval_config: Any = None,
     model_names: Sequence[str] | None = None,
@@ -62,9 +72,8 @@ def create_computations(
     features = [metric_types.FeaturePreprocessor(feature_keys=[group_key], include_default_inputs=True)] if group_key else None
     computations = []
     for place in list_places(model_names, output_names):
-        combiner = CaseCombiner(
-            classes, keys=make_keys(classes, name=name, place=place), roll_up=(group_key, how), place=place, eval_config=eval_config
-        )
+        keys = make_keys(classes, name=name, with_costs=costs is not None, place=place)
+        combiner = CaseCombiner(classes, keys=keys, roll_up=(group_key, how), costs=costs, place=place, eval_config=eval_config)
         computations.append(metric_types.MetricComputation(keys=list(combiner.keys.values()), preprocessors=features, combiner=combiner))
     return computations
 
@@ -74,9 +83,9 @@ def list_places(model_names: Sequence[str] | None, output_names: Sequence[str] |
     return [{"model_name": model, "output_name": output} for model in model_names or [""] for output in output_names or [""]]
 
 
-def make_keys(classes: Sequence[str], *, name: str, place: Mapping[str, str]) -> dict[str, Any]:
+def make_keys(classes: Sequence[str], *, name: str, with_costs: bool, place: Mapping[str, str]) -> dict[str, Any]:
     """TFMA's key of each metric. The weighting is None, not its default False: thresholds by name look for None and would never be found."""
-    names = [*metrics_of(classes), *(COUNTS if len(classes) == 2 else COUNTS[:1])]
+    names = [*metrics_of(classes, with_costs=with_costs), *(COUNTS if len(classes) == 2 else COUNTS[:1])]
     return {metric: metric_types.MetricKey(name=f"{name}/{metric}", example_weighted=None, **place) for metric in names}
 
 
@@ -84,9 +93,17 @@ class CaseCombiner(beam.CombineFn):
     """Keeps label and probabilities of every case; exact metrics need them all (some 100 bytes per case)."""
 
     def __init__(
-        self, classes: Sequence[str], *, keys: Mapping[str, Any], roll_up: tuple[str | None, str], place: Mapping[str, str], eval_config: Any
+        self,
+        classes: Sequence[str],
+        *,
+        keys: Mapping[str, Any],
+        roll_up: tuple[str | None, str],
+        costs: Sequence[Sequence[float]] | None,
+        place: Mapping[str, str],
+        eval_config: Any,
     ) -> None:
         self.classes, self.keys, self.place = list(classes), keys, place
+        self.costs_CC = None if costs is None else np.array(costs, dtype=np.float64)
         self.group_key, self.how = roll_up
         self.eval_config = eval_config
         if self.group_key and self.how == "max" and len(self.classes) != 2:
@@ -122,7 +139,8 @@ class CaseCombiner(beam.CombineFn):
         probabilities_NC = np.array([row.probabilities for row in rows], dtype=np.float64).reshape(len(rows), -1 if rows else len(self.classes))
         if probabilities_NC.shape[1] != len(self.classes):
             raise ValueError(f"CaseMetrics: the model's output has {probabilities_NC.shape[1]} values per case, expected {len(self.classes)}")
-        values = {**evaluate(labels_N, probabilities_NC, classes=self.classes), "n": float(len(rows)), "positives": float((labels_N == 1).sum())}
+        counts = {"n": float(len(rows)), "positives": float((labels_N == 1).sum())}
+        values = {**evaluate(labels_N, probabilities_NC, classes=self.classes, costs_CC=self.costs_CC), **counts}
         return {key: values[metric] for metric, key in self.keys.items()}
 
 

@@ -13,7 +13,7 @@ from medimg.errors import UsageError
 from medimg.evaluation.gates import OVERALL
 from medimg.files import replace_file
 from medimg.reporting.bundle import METRICS_FILE
-from medimg.reporting.side_by_side import Comparison, Row, Sheet, compare, make_sheets, read_side, render_comparison, tabulate
+from medimg.reporting.side_by_side import Comparison, Row, Sheet, compare, make_overview, make_sheets, read_side, render_comparison, tabulate
 from medimg.terminal import make_console, say
 from pipeline.results import PRINTED
 
@@ -53,11 +53,13 @@ def print_comparison(comparison: Comparison, *, console: Console, written: bool)
     """The comparison in short; `written` if the whole of it goes to a file."""
     for letter, side in zip(comparison.letters, comparison.sides, strict=True):
         say(console, f"{letter}: {side.name}")
+    print_sheet(make_overview(comparison), console=console)
     first = next(iter(comparison.rows)).key
+    gated = {gate for side in comparison.sides for gate in side.facts.gated}
 
     def is_printed(row: Row) -> bool:
         head, name, slice_name, protocol, *_ = row.key
-        return name in PRINTED and (slice_name == OVERALL or (head, name, protocol) == (first[0], first[1], first[3]))
+        return (name in PRINTED or (head, name) in gated) and (slice_name == OVERALL or (head, name, protocol) == (first[0], first[1], first[3]))
 
     for sheet in make_sheets(comparison, wanted=is_printed):
         print_sheet(sheet, console=console)

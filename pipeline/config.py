@@ -15,6 +15,7 @@ from annotated_types import Ge
 
 from medimg.catalogue.split import SplitSettings
 from medimg.errors import UsageError, nearest
+from medimg.evaluation.costs import Costs
 from medimg.evaluation.gates import Gate
 from medimg.evaluation.merging import Merge
 from medimg.ingest import Ingest
@@ -62,6 +63,7 @@ class EvaluationSettings:
         shortcuts: what a model must not owe its score to: clinical columns and counts of images (medimg.evaluation.shortcuts), in the order
             in which the report adds them up. No label is one.
         explained: cases of each kind of answer, right, wrong and uncertain, whose explanations are drawn; 0 for none.
+        costs: what wrong answers cost, at most one for each head: the predicted class is then that of least expected cost. The model is the same.
         merge: derived heads with merged classes, measured in the report beside the heads that they are derived from.
         score_train: also score the train split, so that the report sets what was seen in training beside what was not; no gate looks at it.
         checked: at most so many positives with an outlined lesion, on which explanations are checked; 0 for no check.
@@ -78,6 +80,7 @@ class EvaluationSettings:
     mapped: Annotated[int, Ge(0)] = 0
     merge: tuple[Merge, ...] = ()
     score_train: bool = True
+    costs: tuple[Costs, ...] = ()
 
 
 @dataclass(frozen=True)

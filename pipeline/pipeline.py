@@ -26,6 +26,7 @@ from components.data_gate.component import DataGate
 from components.eval_config import make_eval_config
 from components.report_gen.component import ReportGen
 from medimg.catalogue.split import SPLITS
+from medimg.evaluation.costs import make_cost_matrices
 from pipeline.config import Places, RunConfig
 from pipeline.fingerprints import Fingerprints
 from pipeline.store import make_connection
@@ -116,6 +117,7 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
             slices=config.evaluation.slices,
             gates=config.evaluation.gates,
             shortcuts=config.evaluation.shortcuts,
+            costs=make_cost_matrices(config.evaluation.costs, heads=config.heads),
             code=code.evaluator,
         ),
     )

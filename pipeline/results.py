@@ -28,6 +28,8 @@ PRINTED = (
     "specificity_at_sensitivity_90",
     "balanced_accuracy",
     "accuracy",
+    "macro_f1",
+    "mean_cost",
     "brier",
     "ece",
     ABOVE_SHORTCUT,

@@ -20,8 +20,10 @@ from rich.console import Console
 from medimg.catalogue.build import read_previous
 from medimg.datasets import find_data_set
 from medimg.errors import MedimgError, UsageError, nearest
+from medimg.evaluation.costs import check_costs
 from medimg.evaluation.merging import check_merges
 from medimg.files import replace_file
+from medimg.tasks.classification.settings import check_settings, check_training
 from medimg.terminal import make_console, say
 from pipeline.beam import explain_engine, parse_beam, read_flag
 from pipeline.config import Places, RunConfig, to_plain
@@ -89,7 +91,7 @@ def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
 
     Raises:
         UsageError: a head that the data set does not label, with fewer than two classes, or without one that the data set has: its cases
-            would get no label in training and could not be measured. What `check_merges` raises.
+            would get no label in training and could not be measured. What the checks of settings, merges and costs raise.
     """
     data_set = find_data_set(config.data_set)
     known = data_set.list_classes(data_root) if data_set.list_classes and data_root else data_set.heads
@@ -103,14 +105,19 @@ def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
             raise UsageError(f"head {head.name!r} has classes {list(head.classes)}, but {config.data_set} also has {left_out}; expected all of them")
         if len(head.classes) < 2:
             raise UsageError(f"head {head.name!r} has classes {list(head.classes)}, expected two or more")
-    check_merges(config.evaluation.merge, heads={head.name: head.classes for head in heads})
+    classes = {head.name: head.classes for head in heads}
+    check_merges(config.evaluation.merge, heads=classes)
+    check_costs(config.evaluation.costs, heads=classes, prevalence=config.training.prevalence)
     several = {head.name for head in heads if len(head.classes) > 2}
     gates = tuple(
         dataclasses.replace(gate, metric="macro_auc") if gate.head in several and gate.metric == "auc" else gate for gate in config.evaluation.gates
     )
+    model = dataclasses.replace(config.model, heads=tuple(heads))
+    check_settings(model)
+    check_training(model, config.training)
     return dataclasses.replace(
         config,
-        model=dataclasses.replace(config.model, heads=tuple(heads)),
+        model=model,
         evaluation=dataclasses.replace(config.evaluation, gates=gates),
     )
 

@@ -21,8 +21,10 @@ from components.embedding import embed_splits
 from components.eval_config import CASES
 from components.explaining import explain_split
 from components.scoring import list_records, read_images, score_examples
+from components.signatures import FACTS_FILE
 from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
+from medimg.evaluation.costs import read_cost_matrices
 from medimg.evaluation.figures import Figure, value_text
 from medimg.evaluation.gates import OVERALL, Gate, split_slice
 from medimg.evaluation.merging import Merge, merge_heads, merge_predictions
@@ -171,6 +173,8 @@ def gather_facts(
         slices=config["evaluation"]["slices"],
         resamples=config["evaluation"]["resamples"],
         shortcuts=config["evaluation"]["shortcuts"],
+        costs={head: costs_CC.tolist() for head, costs_CC in read_cost_matrices(config["evaluation"]["costs"], heads=heads).items()},
+        prevalence=json.loads((model / FACTS_FILE).read_text(encoding="utf-8"))["prevalence"],
         evaluated=list(list_evaluated(evaluated)),
     )
 

@@ -10,18 +10,22 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, chi2, norm
 
 from medimg.errors import UsageError
+from medimg.evaluation.costs import NO_COSTS
 from medimg.evaluation.delong import Z, estimate_aucs
 from medimg.evaluation.figures import read_units
 from medimg.evaluation.intervals import RESAMPLES, Interval, draw_weights, find_obstacle, take_percentiles
 from medimg.evaluation.metrics import Metric, evaluate, metrics_of
 from medimg.evaluation.protocols import Protocol, clusters_of, find_gap, roll_up
 from medimg.evaluation.samples import make_sample, predict_classes
+
+PairOfCosts: TypeAlias = tuple[np.ndarray | None, np.ndarray | None]
 
 EXACT_BELOW = 25
 """Discordant pairs below which McNemar's test is the exact binomial one."""
@@ -79,6 +83,7 @@ def compare_predictions(
     *,
     heads: Mapping[str, Sequence[str]],
     protocols: Iterable[Protocol],
+    costs: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]] = (NO_COSTS, NO_COSTS),
     split: str = "test",
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -88,6 +93,7 @@ def compare_predictions(
     Args:
         first, second: tables of predictions; see medimg.evaluation.protocols.
         heads: head to classes, the positive one last; of both models.
+        costs: of each model, head to what its answers cost, see medimg.evaluation.costs. Mean costs are compared where both have the same.
 
     Raises:
         UsageError: the tables share no case of the split, or they label a case differently.
@@ -108,7 +114,8 @@ def compare_predictions(
                 differences.append(undefined_difference(place, classes=classes, note=gap))
                 continue
             pair = align(*(roll_up(table, protocol=protocol, head=head, classes=classes) for table in (one, two)))
-            differences += compare_units(*pair, where=place, classes=classes, resamples=resamples, seed=seed, note=note)
+            own = costs[0].get(head), costs[1].get(head)
+            differences += compare_units(*pair, where=place, classes=classes, costs=own, resamples=resamples, seed=seed, note=note)
     adjusted = adjust_holm([difference.p_value for difference in differences])
     return [dataclasses.replace(difference, adjusted=value) for difference, value in zip(differences, adjusted, strict=True)]
 
@@ -136,14 +143,24 @@ def align(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
 
 
 def compare_units(
-    first: pd.DataFrame, second: pd.DataFrame, *, where: tuple[str, Protocol, str], classes: Sequence[str], resamples: int, seed: int, note: str
+    first: pd.DataFrame,
+    second: pd.DataFrame,
+    *,
+    where: tuple[str, Protocol, str],
+    classes: Sequence[str],
+    costs: PairOfCosts,
+    resamples: int,
+    seed: int,
+    note: str,
 ) -> list[Difference]:
     """All metrics of one head under one protocol; the tables hold the same units in the same order."""
     head, protocol, split = where
     (labels_N, one_NC), (_, two_NC) = (read_units(units, head=head, classes=classes) for units in (first, second))
     groups_N = clusters_of(first)
-    values = [evaluate(labels_N, probabilities_NC, classes=classes) for probabilities_NC in (one_NC, two_NC)]
-    tests = compare_metrics(labels_N, one_NC, two_NC, groups=groups_N, metrics=metrics_of(classes), resamples=resamples, seed=seed)
+    values = [evaluate(labels_N, each_NC, classes=classes, costs_CC=costs_CC) for each_NC, costs_CC in zip((one_NC, two_NC), costs, strict=True)]
+    same_costs = costs[0] is not None and costs[1] is not None and np.array_equal(costs[0], costs[1])
+    metrics = metrics_of(classes, with_costs=same_costs)
+    tests = compare_metrics(labels_N, one_NC, two_NC, groups=groups_N, metrics=metrics, costs=costs, resamples=resamples, seed=seed)
     place = (head, protocol.name, protocol.level, split, len(first), len(np.unique(groups_N)))
     return [
         Difference(
@@ -168,6 +185,7 @@ def compare_metrics(
     *,
     groups: np.ndarray,
     metrics: Mapping[str, Metric],
+    costs: PairOfCosts = (None, None),
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, PairedTest]:
@@ -177,14 +195,15 @@ def compare_metrics(
         labels: class index, [N].
         first, second: probabilities of the same cases, [N, C].
         groups: [N], what is drawn as a whole.
+        costs: what answers cost, of each model, where that decides the predicted class.
     """
-    tests = bootstrap_differences(labels, first, second, groups=groups, metrics=metrics, resamples=resamples, seed=seed)
+    tests = bootstrap_differences(labels, first, second, groups=groups, metrics=metrics, costs=costs, resamples=resamples, seed=seed)
     if first.shape[1] != 2 or find_obstacle(labels, first, groups=groups):
         return tests
     if "auc" in tests:
         tests["auc"] = compare_aucs(labels, first[:, 1], second[:, 1], groups=groups)
     if len(np.unique(groups)) == len(groups):
-        right = [predict_classes(probabilities_NC) == labels for probabilities_NC in (first, second)]
+        right = [predict_classes(each_NC, costs_CC) == labels for each_NC, costs_CC in zip((first, second), costs, strict=True)]
         for name, chosen_N in (("sensitivity", labels == 1), ("specificity", labels == 0)):
             if name in tests:
                 p_value = mcnemar(right[0][chosen_N], right[1][chosen_N])
@@ -193,7 +212,15 @@ def compare_metrics(
 
 
 def bootstrap_differences(
-    labels: np.ndarray, first: np.ndarray, second: np.ndarray, *, groups: np.ndarray, metrics: Mapping[str, Metric], resamples: int, seed: int
+    labels: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    groups: np.ndarray,
+    metrics: Mapping[str, Metric],
+    costs: PairOfCosts = (None, None),
+    resamples: int,
+    seed: int,
 ) -> dict[str, PairedTest]:
     """Percentile intervals and two-sided p-values over the same resamples of groups for both models; arguments as for `compare_metrics`."""
     name_of_test = "paired bootstrap"
@@ -202,7 +229,8 @@ def bootstrap_differences(
         return {name: PairedTest(Interval(math.nan, math.nan, note=f"no interval: {obstacle}"), math.nan, name_of_test) for name in metrics}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
     for weights_RN in draw_weights(groups, resamples=resamples, seed=seed):
-        samples = [make_sample(labels, probabilities, weights_RN=weights_RN) for probabilities in (first, second)]
+        pair = zip((first, second), costs, strict=True)
+        samples = [make_sample(labels, each_NC, weights_RN=weights_RN, costs_CC=costs_CC) for each_NC, costs_CC in pair]
         for name, metric in metrics.items():
             parts[name].append(metric(samples[1]) - metric(samples[0]))
     tests = {}

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.errors import UsageError
+from medimg.evaluation.costs import NO_COSTS
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.intervals import CONFIDENCE, RESAMPLES, Interval, bootstrap_intervals
 from medimg.evaluation.metrics import Metric, metrics_of
@@ -64,6 +65,7 @@ def measure(
     protocols: Sequence[Protocol | str],
     slices: Sequence[str] = (),
     metrics: Collection[str] | None = None,
+    costs: Mapping[str, np.ndarray] = NO_COSTS,
     split: str = "test",
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -76,6 +78,7 @@ def measure(
         protocols: rules or their names in `medimg.evaluation.protocols.PROTOCOLS`.
         slices: clinical columns; each value is a slice. Cases without a value are in none.
         metrics: names of the metrics that are wanted; all if None.
+        costs: head to what its answers cost, see medimg.evaluation.costs; the heads without are answered by the likeliest class.
         resamples: of the bootstrap; 0 for figures without an interval.
 
     Raises:
@@ -91,9 +94,11 @@ def measure(
                 figures.append(undefined_figure(head, classes, protocol=protocol, split=split, note=gap))
                 continue
             units = roll_up(rows, protocol=protocol, head=head, classes=classes)
-            wanted = {name: metric for name, metric in metrics_of(classes).items() if metrics is None or name in metrics}
+            known = metrics_of(classes, with_costs=head in costs)
+            wanted = {name: metric for name, metric in known.items() if metrics is None or name in metrics}
+            answering: dict[str, Any] = {"classes": classes, "metrics": wanted, "costs_CC": costs.get(head)}
             for name, part in list_slices(units, slices):
-                figures += measure_slice(part, where=(head, name, protocol, split), classes=classes, metrics=wanted, resamples=resamples, seed=seed)
+                figures += measure_slice(part, where=(head, name, protocol, split), **answering, resamples=resamples, seed=seed)
     return figures
 
 
@@ -126,15 +131,17 @@ def measure_slice(
     classes: Sequence[str],
     resamples: int,
     seed: int,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Metric],
+    costs_CC: np.ndarray | None = None,
 ) -> list[Figure]:
-    """All metrics of one head on one slice, or those given; `where` is (head, slice, protocol, split)."""
+    """Metrics of one head on one slice; `where` is (head, slice, protocol, split), `costs_CC` what an answer costs, if that is to decide."""
     head, slice_name, protocol, split = where
-    metrics = metrics or metrics_of(classes)
     labels_N, probabilities_NC = read_units(units, head=head, classes=classes)
-    sample = make_sample(labels_N, probabilities_NC)
+    sample = make_sample(labels_N, probabilities_NC, costs_CC=costs_CC)
     values = {name: float(metric(sample)[0]) for name, metric in metrics.items()}
-    intervals = bootstrap_intervals(labels_N, probabilities_NC, groups=clusters_of(units), metrics=metrics, resamples=resamples, seed=seed)
+    intervals = bootstrap_intervals(
+        labels_N, probabilities_NC, groups=clusters_of(units), metrics=metrics, costs_CC=costs_CC, resamples=resamples, seed=seed
+    )
     positives = int((labels_N == 1).sum()) if len(classes) == 2 else None
     place = (head, slice_name, protocol.name, protocol.level, split, len(units), positives, units["group_id"].nunique())
     return [

@@ -8,9 +8,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from medimg.catalogue.split import name_split
+from medimg.evaluation.costs import NO_COSTS
 from medimg.evaluation.figures import Figure, measure
 from medimg.evaluation.protocols import Protocol
 from medimg.evaluation.shortcuts import train_rows
@@ -43,11 +45,16 @@ def list_fits(cases: pd.DataFrame, table: pd.DataFrame, *, split: str) -> Iterat
 
 
 def measure_folds(
-    predictions: pd.DataFrame, *, heads: Mapping[str, Sequence[str]], protocol: Protocol, metrics: Collection[str]
+    predictions: pd.DataFrame,
+    *,
+    heads: Mapping[str, Sequence[str]],
+    protocol: Protocol,
+    metrics: Collection[str],
+    costs: Mapping[str, np.ndarray] = NO_COSTS,
 ) -> dict[int, list[Figure]]:
     """The figures of each fold alone, by its number. Without intervals: the folds say how much the figures vary, each has few cases."""
     pooled = predictions[predictions["split"] == OUT_OF_FOLD]
     return {
-        fold: measure(pooled[pooled["fold"] == fold], heads=heads, protocols=[protocol], metrics=metrics, split=OUT_OF_FOLD, resamples=0)
+        fold: measure(pooled[pooled["fold"] == fold], heads=heads, protocols=[protocol], metrics=metrics, costs=costs, split=OUT_OF_FOLD, resamples=0)
         for fold in sorted(pooled["fold"].unique().tolist())
     }

@@ -37,7 +37,7 @@ class Gate:
         return f"{self.head}: {self.metric} at least {self.lower_bound:g}{change} on {split_name(self.slice)}"
 
 
-LOWER_IS_BETTER = frozenset({"brier", "brier_reliability", "ece"})
+LOWER_IS_BETTER = frozenset({"brier", "brier_reliability", "ece", "mean_cost"})
 OF_THE_CASES = frozenset({"brier_uncertainty"})
 """Figures that say something of the cases alone, whatever the model."""
 

@@ -41,12 +41,19 @@ class Interval:
 
 
 def bootstrap_intervals(
-    labels: np.ndarray, probabilities: np.ndarray, *, groups: np.ndarray, metrics: Mapping[str, Metric], resamples: int = RESAMPLES, seed: int = 0
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    groups: np.ndarray,
+    metrics: Mapping[str, Metric],
+    costs_CC: np.ndarray | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> dict[str, Interval]:
     """Percentile intervals of several metrics over the same seeded resamples of groups, drawn with replacement.
 
     Args:
-        labels, probabilities: as for `make_sample`.
+        labels, probabilities, costs_CC: as for `make_sample`.
         groups: [N], what is drawn as a whole: the patient.
         metrics: by name.
 
@@ -59,7 +66,7 @@ def bootstrap_intervals(
         return {name: Interval(math.nan, math.nan, note=f"no interval: {obstacle}") for name in metrics}
     values: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
     for weights_RN in draw_weights(groups, resamples=resamples, seed=seed):
-        sample = make_sample(labels, probabilities, weights_RN=weights_RN)
+        sample = make_sample(labels, probabilities, weights_RN=weights_RN, costs_CC=costs_CC)
         for name, metric in metrics.items():
             values[name].append(metric(sample))
     return {name: take_percentiles(np.concatenate(parts)) for name, parts in values.items()}

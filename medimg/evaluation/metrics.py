@@ -78,9 +78,20 @@ def tally_probabilistic_f1(tally: Tally) -> np.ndarray:
 
 
 def f1(sample: Sample) -> np.ndarray:
-    """Harmonic mean of precision and sensitivity of the positive class of two, at 0.5. NaN without positives."""
-    missed_R, found_R, false_R = sample.confusion[:, 1, 0], sample.confusion[:, 1, 1], sample.confusion[:, 0, 1]
-    return np.where(found_R + missed_R > 0, divide(2 * found_R, 2 * found_R + missed_R + false_R), np.nan)
+    """Harmonic mean of precision and sensitivity of the positive class of two. NaN without positives."""
+    return class_f1s(sample)[:, 1]
+
+
+def class_f1s(sample: Sample) -> np.ndarray:
+    """F1 of each class against the rest, [R, C]: 2 TP / (2 TP + FN + FP); NaN where a class does not occur, 0 where it is never found."""
+    found_RC = np.diagonal(sample.confusion, axis1=1, axis2=2)
+    true_RC, predicted_RC = sample.confusion.sum(axis=2), sample.confusion.sum(axis=1)
+    return np.where(true_RC > 0, divide(2 * found_RC, true_RC + predicted_RC), np.nan)
+
+
+def macro_f1(sample: Sample) -> np.ndarray:
+    """Mean F1 of the classes that occur; NaN if fewer than two do."""
+    return mean_of_defined(class_f1s(sample))
 
 
 def recalls(sample: Sample) -> np.ndarray:
@@ -96,6 +107,17 @@ def balanced_accuracy(sample: Sample) -> np.ndarray:
 def accuracy(sample: Sample) -> np.ndarray:
     """Share of cases whose predicted class is the true one."""
     return divide(np.trace(sample.confusion, axis1=1, axis2=2), sample.confusion.sum(axis=(1, 2)))
+
+
+def mean_cost(sample: Sample) -> np.ndarray:
+    """Mean cost of a case's answer.
+
+    Raises:
+        ValueError: the sample has no costs.
+    """
+    if sample.costs is None:
+        raise ValueError("mean cost of a sample without costs")
+    return divide((sample.confusion * sample.costs).sum(axis=(1, 2)), sample.confusion.sum(axis=(1, 2)))
 
 
 def macro_auc(sample: Sample) -> np.ndarray:
@@ -133,17 +155,32 @@ BINARY_METRICS: Mapping[str, Metric] = {
     "brier_uncertainty": lambda sample: tally_uncertainty(sample.positive),
     "ece": lambda sample: tally_ece(sample.positive),
 }
-MULTI_CLASS_METRICS: Mapping[str, Metric] = {"macro_auc": macro_auc, "balanced_accuracy": balanced_accuracy, "accuracy": accuracy}
+MULTI_CLASS_METRICS: Mapping[str, Metric] = {
+    "macro_auc": macro_auc,
+    "balanced_accuracy": balanced_accuracy,
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
+}
 METRICS: Mapping[str, Metric] = {**BINARY_METRICS, **MULTI_CLASS_METRICS}
 
 
-def metrics_of(classes: Sequence[str]) -> dict[str, Metric]:
-    """The metrics of a head by name: those of two classes, or those of more with `<metric>_<class>` of each class against the rest."""
+def metrics_of(classes: Sequence[str], *, with_costs: bool = False) -> dict[str, Metric]:
+    """The metrics of a head by name: those of two classes, or those of more with each class against the rest; `mean_cost` where costs are given."""
+    costs = {"mean_cost": mean_cost} if with_costs else {}
     if len(classes) == 2:
-        return dict(BINARY_METRICS)
-    rest = {"auc": class_auc, "average_precision": class_average_precision, "sensitivity": class_sensitivity}
-    one_against_rest = {f"{metric}_{name}": partial(function, index=index) for metric, function in rest.items() for index, name in enumerate(classes)}
-    return {**MULTI_CLASS_METRICS, **one_against_rest}
+        return {**BINARY_METRICS, **costs}
+    return {**MULTI_CLASS_METRICS, **costs, **one_against_rest(classes)}
+
+
+def one_against_rest(classes: Sequence[str]) -> dict[str, Metric]:
+    """`auc_<class>`, `average_precision_<class>`, `sensitivity_<class>` and `sensitivity_<class>_at_specificity_95` of each class."""
+    functions = {
+        "auc_{}": class_auc,
+        "average_precision_{}": class_average_precision,
+        "sensitivity_{}": class_sensitivity,
+        "sensitivity_{}_at_specificity_95": class_sensitivity_at_specificity_95,
+    }
+    return {name.format(one): partial(function, index=index) for name, function in functions.items() for index, one in enumerate(classes)}
 
 
 def class_auc(sample: Sample, *, index: int) -> np.ndarray:
@@ -161,10 +198,15 @@ def class_sensitivity(sample: Sample, *, index: int) -> np.ndarray:
     return recalls(sample)[:, index]
 
 
-def evaluate(labels: np.ndarray, probabilities: np.ndarray, *, classes: Sequence[str]) -> dict[str, float]:
+def class_sensitivity_at_specificity_95(sample: Sample, *, index: int) -> np.ndarray:
+    """Largest sensitivity for one class against the rest of any threshold on its probability with a specificity of 95 % or more."""
+    return sensitivity_at_specificity(sample.tallies[index], specificity=0.95)
+
+
+def evaluate(labels: np.ndarray, probabilities: np.ndarray, *, classes: Sequence[str], costs_CC: np.ndarray | None = None) -> dict[str, float]:
     """All metrics of a head over labelled cases; arguments as for `make_sample`."""
-    sample = make_sample(labels, probabilities)
-    return {name: float(metric(sample)[0]) for name, metric in metrics_of(classes).items()}
+    sample = make_sample(labels, probabilities, costs_CC=costs_CC)
+    return {name: float(metric(sample)[0]) for name, metric in metrics_of(classes, with_costs=costs_CC is not None).items()}
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:

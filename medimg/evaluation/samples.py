@@ -88,11 +88,13 @@ class Sample:
         labels: [N], class index, 0 to C-1.
         probabilities: [N, C], in [0, 1].
         weights: [R, N], weight of each case, one row per resample.
+        costs: [C, C], of an answer (columns) by what is true (rows), if the predicted class is to be that of least expected cost.
     """
 
     labels: np.ndarray
     probabilities: np.ndarray
     weights: np.ndarray
+    costs: np.ndarray | None = None
 
     @cached_property
     def tallies(self) -> tuple[Tally, ...]:
@@ -108,7 +110,7 @@ class Sample:
     @cached_property
     def predicted(self) -> np.ndarray:
         """Class index of each answer, [N]; see `predict_classes`."""
-        return predict_classes(self.probabilities)
+        return predict_classes(self.probabilities, self.costs)
 
     @cached_property
     def confusion(self) -> np.ndarray:
@@ -119,8 +121,8 @@ class Sample:
 
     @cached_property
     def confidence(self) -> np.ndarray:
-        """Probability of the likeliest class, [N]; of two classes it orders cases as the entropy does."""
-        return np.asarray(self.probabilities.max(axis=1))
+        """Probability of the predicted class, [N]; of two classes, without costs, it orders cases as the entropy does."""
+        return np.asarray(self.probabilities[np.arange(len(self.labels)), self.predicted])
 
     @cached_property
     def errors(self) -> Tally:
@@ -128,17 +130,24 @@ class Sample:
         return make_tally(self.predicted != self.labels, self.confidence, weights_RN=self.weights)
 
 
-def predict_classes(probabilities_NC: np.ndarray) -> np.ndarray:
-    """Class index of each answer, [N]: the likeliest class, of two the positive one at THRESHOLD or more."""
+def predict_classes(probabilities_NC: np.ndarray, costs_CC: np.ndarray | None = None) -> np.ndarray:
+    """Class index of each answer, [N]: the likeliest class, of two the positive one at THRESHOLD or more.
+
+    With costs (see Sample) the class of least expected cost (Elkan 2001), of two the positive one if both cost the same.
+    """
+    if costs_CC is not None:
+        expected_NC = probabilities_NC @ costs_CC
+        return expected_NC.shape[1] - 1 - expected_NC[:, ::-1].argmin(axis=1)
     return (probabilities_NC[:, 1] >= THRESHOLD).astype(int) if probabilities_NC.shape[1] == 2 else probabilities_NC.argmax(axis=1)
 
 
-def make_sample(labels: np.ndarray, probabilities: np.ndarray, *, weights_RN: np.ndarray | None = None) -> Sample:
+def make_sample(labels: np.ndarray, probabilities: np.ndarray, *, weights_RN: np.ndarray | None = None, costs_CC: np.ndarray | None = None) -> Sample:
     """A checked sample; without weights every case counts once.
 
     Args:
         labels: int [N], class index.
         probabilities: [N, C], or [N] scores of the positive class of two.
+        costs_CC: see Sample.
 
     Raises:
         ValueError: lengths differ, a label is no class index, a probability is NaN.
@@ -154,7 +163,7 @@ def make_sample(labels: np.ndarray, probabilities: np.ndarray, *, weights_RN: np
     if np.isnan(probabilities_NC).any():
         raise ValueError(f"{int(np.isnan(probabilities_NC).any(axis=1).sum())} of {len(labels_N)} predictions are NaN")
     weights_RN = np.ones((1, len(labels_N))) if weights_RN is None else weights_RN
-    return Sample(labels_N, probabilities_NC, weights_RN)
+    return Sample(labels_N, probabilities_NC, weights_RN, costs_CC)
 
 
 def make_tally(is_positive_N: np.ndarray, scores_N: np.ndarray, *, weights_RN: np.ndarray) -> Tally:

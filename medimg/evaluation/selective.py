@@ -32,9 +32,9 @@ class RiskCoverage:
     excess: float
 
 
-def make_risk_coverage(labels: np.ndarray, probabilities: np.ndarray) -> RiskCoverage:
+def make_risk_coverage(labels: np.ndarray, probabilities: np.ndarray, *, costs_CC: np.ndarray | None = None) -> RiskCoverage:
     """The curve of one set of cases; arguments as for `make_sample`."""
-    sample = make_sample(labels, probabilities)
+    sample = make_sample(labels, probabilities, costs_CC=costs_CC)
     tally = sample.errors
     answered_U = (tally.true_positives + tally.false_positives)[0]
     return RiskCoverage(answered_U / answered_U[-1:], risk(tally)[0], float(aurc(sample)[0]), float(excess_aurc(sample)[0]))

@@ -37,7 +37,9 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray, *, balanced: 
     counts_C = np.bincount(labels_N, minlength=classes)
     if (counts_C > 0).sum() < 2:
         return 1.0
-    sure_N1 = ((counts_C + 1) / (counts_C + 2))[labels_N, None]
+    # Where each class counts alike, it counts as many cases as a class has on average: by its own count, a class of one case would flatten all.
+    smoothing_C = np.full(classes, len(labels_N) / (counts_C > 0).sum()) if balanced else counts_C
+    sure_N1 = ((smoothing_C + 1) / (smoothing_C + 2))[labels_N, None]
     weights_N = 1 / counts_C[labels_N] if balanced else None
     targets_NC = np.where(np.arange(classes) == labels_N[:, None], sure_N1, (1 - sure_N1) / (classes - 1))
 

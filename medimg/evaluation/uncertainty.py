@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.special import entr
 
 from medimg.evaluation.conformal import fit_conformal
+from medimg.evaluation.costs import NO_COSTS
 from medimg.evaluation.figures import Figure, measure_slice, read_units, undefined_figure
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.intervals import RESAMPLES
@@ -56,6 +57,7 @@ def measure_uncertainty(
     split: str = "test",
     calibration_split: str = "eval",
     coverage: float = 0.9,
+    costs: Mapping[str, np.ndarray] = NO_COSTS,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[Figure]:
@@ -65,6 +67,7 @@ def measure_uncertainty(
         predictions: see medimg.evaluation.protocols; cases of both splits.
         coverage: that the conformal sets are to have, calibrated on `calibration_split` under the same protocol. The model was chosen on that
             split and its temperature fitted there, so they may fall a little short; the figures say what they reach.
+        costs: as for `medimg.evaluation.figures.measure`; the sets do not depend on them.
     """
     figures: list[Figure] = []
     for head, classes in heads.items():
@@ -78,7 +81,8 @@ def measure_uncertainty(
             sets = [fit_conformal(labels_N, probabilities_NC, coverage=coverage, by_class=by_class) for by_class in (False, True)]
             conformal = {**sets[0].metrics(classes), **sets[1].metrics(classes)}
             metrics = {**selective_metrics(classes), **conformal}
-            found = measure_slice(units, where=(head, OVERALL, protocol, split), classes=classes, metrics=metrics, resamples=resamples, seed=seed)
+            where = (head, OVERALL, protocol, split)
+            found = measure_slice(units, where=where, classes=classes, metrics=metrics, costs_CC=costs.get(head), resamples=resamples, seed=seed)
             note = f"sets calibrated on {len(earlier)} units of {calibration_split}"
             figures += [dataclasses.replace(one, note="; ".join(filter(None, [note, one.note]))) if one.name in conformal else one for one in found]
     return figures

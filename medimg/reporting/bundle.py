@@ -110,7 +110,7 @@ def measure_model(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
     """The model's figures with those of what it is above its shortcuts."""
     resampling: dict[str, Any] = {"split": facts.split, "resamples": facts.resamples, "seed": facts.seed}
     wanted: dict[str, Any] = {"heads": facts.heads, "protocols": facts.protocols, "slices": facts.slices, **resampling}
-    return [*measure(predictions, **wanted), *measure_above_shortcut(predictions, **wanted)]
+    return [*measure(predictions, costs=facts.cost_matrices, **wanted), *measure_above_shortcut(predictions, **wanted)]
 
 
 def measure_seen(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
@@ -120,7 +120,7 @@ def measure_seen(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
         for head, classes in facts.heads.items():
             protocol = find_protocol(predictions, facts, head)
             if protocol and (predictions["split"] == split).any():
-                found = measure(predictions, heads={head: classes}, protocols=[protocol], split=split, resamples=0)
+                found = measure(predictions, heads={head: classes}, protocols=[protocol], split=split, costs=facts.cost_matrices, resamples=0)
                 figures += [dataclasses.replace(figure, note=note) for figure in found if figure.n]
     return figures
 
@@ -130,7 +130,12 @@ def measure_certainty(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure
     labels = [f"label_{head}" for head in facts.heads]
     if predictions.loc[predictions["split"] == CALIBRATION_SPLIT, labels].isna().all(axis=None):
         return []
-    wanted: dict[str, Any] = {"split": facts.split, "calibration_split": CALIBRATION_SPLIT, "coverage": COVERAGE}
+    wanted: dict[str, Any] = {
+        "split": facts.split,
+        "calibration_split": CALIBRATION_SPLIT,
+        "coverage": COVERAGE,
+        "costs": facts.cost_matrices,
+    }
     return measure_uncertainty(predictions, heads=facts.heads, protocols=facts.protocols, resamples=facts.resamples, seed=facts.seed, **wanted)
 
 

@@ -167,14 +167,15 @@ def draw_decision_curve(name: str, labels: np.ndarray, scores: np.ndarray) -> Ch
     return draw(name, title=f"Net benefit at a threshold of 10 %: {words}, {len(labels)} cases", size=(4.2, 4.2), paint=paint)
 
 
-def draw_risk_coverage(name: str, labels: np.ndarray, probabilities: np.ndarray) -> Chart:
+def draw_risk_coverage(name: str, labels: np.ndarray, probabilities: np.ndarray, *, costs_CC: np.ndarray | None = None) -> Chart:
     """Error rate among the most confident share of cases, with that of all cases as the guide.
 
     Args:
         labels: class index [N].
         probabilities: [N, C].
+        costs_CC: what answers cost, where that decides the predicted class.
     """
-    curve = make_risk_coverage(labels, probabilities)
+    curve = make_risk_coverage(labels, probabilities, costs_CC=costs_CC)
 
     def paint(axes: Axes) -> None:
         axes.axhline(curve.risk[-1], color=GUIDE, linestyle=":", linewidth=1)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medimg.errors import UsageError
 from medimg.evaluation.embedded import Measuring
 from medimg.evaluation.intervals import RESAMPLES
@@ -34,6 +36,8 @@ class RunFacts:
         split: the split that is measured.
         protocols, slices, resamples, seed: as for `medimg.evaluation.figures.measure`.
         shortcuts: what the model must not owe its score to; see medimg.evaluation.shortcuts.
+        costs: head to what its answers cost, true class by answered class, where that decides the predicted class; see medimg.evaluation.costs.
+        prevalence: the class frequencies that the probabilities are meant for: "train", or "balanced" where all are alike; empty if not known.
         folds: number of models whose predictions out of fold are measured together (medimg.evaluation.folds); 0 for one model.
         evaluated: the Evaluator's figures, each with head, metric, slice and value (None where undefined).
         merges: the derived heads among `heads`, each as the values of a medimg.evaluation.merging.Merge.
@@ -62,6 +66,8 @@ class RunFacts:
     evaluated: Sequence[Mapping[str, Any]] = ()
     folds: int = 0
     merges: Sequence[Mapping[str, Any]] = ()
+    costs: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
+    prevalence: str = ""
 
     @property
     def headline(self) -> str:
@@ -77,6 +83,16 @@ class RunFacts:
     def group_noun(self) -> str:
         """What a group is called, as the catalogue says."""
         return str(self.summary.get("group_noun", "group"))
+
+    @property
+    def gated(self) -> set[tuple[str, str]]:
+        """Head and metric of each gate: what the run is judged by."""
+        return {(gate["head"], gate["metric"]) for gate in json.loads(self.config.get("evaluation.gates", "[]"))}
+
+    @property
+    def cost_matrices(self) -> dict[str, np.ndarray]:
+        """`costs` as arrays [C, C]."""
+        return {head: np.array(rows, dtype=np.float64) for head, rows in self.costs.items()}
 
     def derived_from(self, head: str) -> list[str]:
         """The heads whose classes are unions of this one's."""

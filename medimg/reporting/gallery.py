@@ -69,12 +69,14 @@ def list_confusions(answers: pd.DataFrame, *, shown: int = SHOWN) -> list[Confus
     return confusions
 
 
-def choose_examples(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], split: str = "test", count: int) -> list[tuple[str, Answer]]:
+def choose_examples(
+    predictions: pd.DataFrame, *, head: str, classes: Sequence[str], costs_CC: np.ndarray | None = None, split: str = "test", count: int
+) -> list[tuple[str, Answer]]:
     """For each kind of answer up to `count` cases: the most confident "wrong" and "right" ones, then the least confident of the rest, "uncertain".
 
-    Of two classes the least confident are the nearest to the threshold. The same predictions give the same choice.
+    Of two classes, without costs, the least confident are the nearest to the threshold. The same predictions give the same choice.
     """
-    answers = list_rows(tabulate_answers(predictions, head=head, classes=classes, split=split))
+    answers = list_rows(tabulate_answers(predictions, head=head, classes=classes, costs_CC=costs_CC, split=split))
     wrong = [answer for answer in answers if answer.predicted != answer.label][:count]
     right = [answer for answer in answers if answer.predicted == answer.label][:count]
     rest = [answer for answer in answers if answer not in wrong and answer not in right]
@@ -82,11 +84,15 @@ def choose_examples(predictions: pd.DataFrame, *, head: str, classes: Sequence[s
     return [(kind, answer) for kind, chosen in kinds.items() for answer in chosen]
 
 
-def tabulate_answers(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], split: str) -> pd.DataFrame:
-    """The labelled cases of a split, most confident answer first, with the columns of an Answer beside their own."""
+def tabulate_answers(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], costs_CC: np.ndarray | None = None, split: str) -> pd.DataFrame:
+    """The labelled cases of a split, most confident answer first, with the columns of an Answer beside their own.
+
+    Args:
+        costs_CC: what answers cost, where that decides the predicted class; see medimg.evaluation.costs.
+    """
     rows = predictions[(predictions["split"] == split) & predictions[f"label_{head}"].isin(classes)]
     probabilities_NC = rows[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
-    predicted_N = predict_classes(probabilities_NC)
+    predicted_N = predict_classes(probabilities_NC, costs_CC)
     answers = rows.assign(
         case_id=rows["case_id"].astype(str),
         head=head,

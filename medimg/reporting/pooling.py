@@ -116,7 +116,7 @@ def judge_gates(predictions: pd.DataFrame, facts: RunFacts, gates: Sequence[Gate
         return []
     wanted: dict[str, Any] = {"heads": facts.heads, "protocols": [PROTOCOLS["cases"]], "split": OUT_OF_FOLD}
     wanted["slices"] = list(dict.fromkeys(where[0] for gate in gates if (where := split_slice(gate.slice))))
-    figures = measure(predictions, metrics={gate.metric for gate in gates}, resamples=0, **wanted)
+    figures = measure(predictions, metrics={gate.metric for gate in gates}, costs=facts.cost_matrices, resamples=0, **wanted)
     if any(gate.metric == ABOVE_SHORTCUT for gate in gates):
         figures += measure_above_shortcut(predictions, resamples=facts.resamples, seed=facts.seed, **wanted)
     return [judge_gate(gate, figures) for gate in gates]
@@ -199,7 +199,8 @@ def pool_explanations(folds: Sequence[Fold], to: Path, *, predictions: pd.DataFr
     A case that its fold did not draw has none.
     """
     head, count = facts.headline, int(facts.config.get("evaluation.explained", 0))
-    answers = choose_examples(predictions, head=head, classes=facts.heads[head], split=OUT_OF_FOLD, count=count)
+    costs_CC = facts.cost_matrices.get(head)
+    answers = choose_examples(predictions, head=head, classes=facts.heads[head], costs_CC=costs_CC, split=OUT_OF_FOLD, count=count)
     kinds = {mistake.case_id: MISTAKE for mistake in mistakes_of(predictions, facts)} | {answer.case_id: kind for kind, answer in answers}
     rows: list[dict[str, Any]] = []
     for fold in folds:

@@ -24,6 +24,8 @@ from medimg.reporting.facts import RunFacts, read_facts
 from medimg.reporting.rendering import make_environment
 from medimg.reporting.words import count, describe_split, name_metric
 
+SUMMARY = ("auc", "macro_auc", "balanced_accuracy", "accuracy", "f1", "macro_f1", "mean_cost")
+"""Metrics that sum up a run, whatever its heads are."""
 KEY = ("head", "metric", "slice", "protocol", "level", "split")
 
 
@@ -102,6 +104,7 @@ def compare(sides: Sequence[Side]) -> Comparison:
     rows = [Row(key, [side.get(key) for side in figures], [side.get(key) for side in tests]) for key in keys]
     later = string.ascii_uppercase[1:]
     notes = [line for letter, (found_tests, why) in zip(later, found, strict=False) for line in explain_missing(letter, found_tests, why)]
+    notes += [line for letter, side in zip(later, sides[1:], strict=False) for line in explain_costs(letter, sides[0].facts, side.facts)]
     total = sum(not math.isnan(test.p_value) for side in tests for test in side.values())
     if total:
         notes.append(f"{count(total, 'paired test')} of the whole split; p (Holm) is adjusted for all of them")
@@ -115,6 +118,13 @@ def explain_missing(letter: str, tests: Iterable[Difference], why: str) -> Itera
     untested = Counter((test.head, test.protocol, test.note) for test in tests if math.isnan(test.p_value))
     for (head, protocol, note), number in untested.items():
         yield f"no p-value of {letter} - A for {count(number, 'figure')} of {head}, {protocol}: {note}"
+
+
+def explain_costs(letter: str, first: RunFacts, second: RunFacts) -> Iterator[str]:
+    """One line for each head whose predicted classes follow other costs in a run than in the first."""
+    for head in first.heads:
+        if head in second.heads and first.costs.get(head) != second.costs.get(head):
+            yield f"{head}: {letter} and A decide by different costs: figures of the predicted class differ by that too, mean costs do not compare"
 
 
 def key_of(test: Difference) -> tuple[str, str, str, str, str, str]:
@@ -132,7 +142,9 @@ def test_pair(first: Side, second: Side) -> tuple[list[Difference], str]:
     facts = first.facts
     try:
         pair = first.predictions, second.predictions
-        return compare_predictions(*pair, heads=heads, protocols=protocols, split=facts.split, resamples=facts.resamples, seed=facts.seed), ""
+        costs = facts.cost_matrices, second.facts.cost_matrices
+        wanted: dict[str, Any] = {"split": facts.split, "resamples": facts.resamples, "seed": facts.seed}
+        return compare_predictions(*pair, heads=heads, protocols=protocols, costs=costs, **wanted), ""
     except UsageError as error:
         return [], str(error)
 
@@ -153,6 +165,26 @@ def find_obstacle(first: Side, second: Side) -> str:
     if not set(first.facts.protocols) & set(second.facts.protocols):
         return "no protocol in common"
     return ""
+
+
+def make_overview(comparison: Comparison) -> Sheet:
+    """A row per run: the first row's head and protocol on the whole split, by the metrics that sum up a run and those that any run is gated by."""
+    head, _, _, protocol, level, split = comparison.rows[0].key
+    metrics = {*SUMMARY, *(metric for side in comparison.sides for gated_head, metric in side.facts.gated if gated_head == head)}
+    rows = [row for row in comparison.rows if row.key in {(head, metric, OVERALL, protocol, level, split) for metric in metrics}]
+    cells = []
+    for number, (letter, side) in enumerate(zip(comparison.letters, comparison.sides, strict=True)):
+        figures = [row.figures[number] for row in rows]
+        cells.append([f"{letter}: {side.facts.config_name}", *(format_figure(figure) if figure else "" for figure in figures)])
+    return Sheet(f"In short: {head}, {protocol}: {level}s, {split} split", ("run", *(name_metric(row.key[1]) for row in rows)), cells)
+
+
+def make_settings_sheet(comparison: Comparison) -> Sheet:
+    """The settings that differ, a column per run."""
+    configs = [side.facts.config for side in comparison.sides]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    values = [(key, [str(config.get(key, "")) for config in configs]) for key in keys]
+    return Sheet("Settings that differ", ("setting", *comparison.letters), [[key, *found] for key, found in values if len(set(found)) > 1])
 
 
 def make_sheets(comparison: Comparison, *, wanted: Callable[[Row], bool] = lambda _: True) -> Iterator[Sheet]:
@@ -230,4 +262,6 @@ def list_numbers(row: Row, letters: Collection[str]) -> Iterator[tuple[str, Any]
 
 def render_comparison(comparison: Comparison) -> str:
     """A page of its own, offline."""
-    return make_environment(autoescape=True).get_template("comparison.html.j2").render(comparison=comparison, sheets=list(make_sheets(comparison)))
+    sheets = [make_overview(comparison), make_settings_sheet(comparison), *make_sheets(comparison)]
+    shown = [sheet for sheet in sheets if sheet.rows]
+    return make_environment(autoescape=True).get_template("comparison.html.j2").render(comparison=comparison, sheets=shown)

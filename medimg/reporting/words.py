@@ -16,11 +16,13 @@ WORDS = {
     "specificity_at_sensitivity_90": "specificity at 90 % sensitivity",
     "specificity_at_sensitivity_85_9": "specificity at 85.9 % sensitivity, that of DREAM's radiologists",
     "partial_auc_sensitivity_80": "partial AUC, sensitivity at least 80 %",
-    "sensitivity": "sensitivity at 0.5",
-    "specificity": "specificity at 0.5",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
     "balanced_accuracy": "balanced accuracy",
     "accuracy": "accuracy",
-    "f1": "F1 at 0.5",
+    "f1": "F1",
+    "macro_f1": "F1, mean over classes",
+    "mean_cost": "mean cost of an answer (lower is better)",
     "probabilistic_f1": "probabilistic F1",
     "net_benefit_2": "net benefit at 2 % (BI-RADS 4A)",
     "net_benefit_10": "net benefit at 10 % (BI-RADS 4B)",
@@ -35,6 +37,7 @@ WORDS = {
     "excess_aurc": "the same above the best order (lower is better)",
 }
 PATTERNS = (
+    (r"sensitivity_(.+)_at_specificity_(\d+)", r"sensitivity at \2 % specificity, \1 against the rest"),
     (r"accuracy_at_coverage_(\d+)", r"accuracy on the most confident \1 %"),
     (r"auc_at_coverage_(\d+)", r"AUC on the most confident \1 %"),
     (r"conformal_(\d+)_coverage", r"sets of \1 %: share that holds the true class"),
@@ -57,7 +60,7 @@ def name_metric(name: str) -> str:
             return found.expand(words)
     for metric in AGAINST_THE_REST:
         if name.startswith(f"{metric}_"):
-            return f"{WORDS[metric].removesuffix(' at 0.5')}, {name.removeprefix(f'{metric}_')} against the rest"
+            return f"{WORDS[metric]}, {name.removeprefix(f'{metric}_')} against the rest"
     return name.replace("_", " ")
 
 

@@ -25,6 +25,7 @@ def get_config() -> RunConfig:
             gates=(
                 Gate(metric="balanced_accuracy", head="diagnosis", lower_bound=0.5),
                 Gate(metric="auc_mel", head="diagnosis", lower_bound=0.75),
+                Gate(metric="sensitivity_mel_at_specificity_95", head="diagnosis", lower_bound=0.2),
             ),
         ),
     )

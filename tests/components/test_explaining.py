@@ -29,7 +29,7 @@ from tests.components.examples import (
 SIDE = 9
 SHOWN = slice(10, 12)
 """Answers that stand for the gallery's mistakes, by their rank in confidence: no kind of example."""
-CONFIG: dict[str, Any] = {"task": "classification", "model": MODEL, "evaluation": {"explained": 2, "checked": 20, "resamples": 500}}
+CONFIG: dict[str, Any] = {"task": "classification", "model": MODEL, "evaluation": {"explained": 2, "checked": 20, "resamples": 500, "costs": []}}
 
 
 def make_outlined_case(number: int) -> tuple[dict[str, Any], tuple[float, float]]:

@@ -14,6 +14,7 @@ from components.eval_config import make_eval_config
 from components.report_gen.executor import passes
 from medimg.errors import UsageError
 from medimg.evaluation.baselines import measure_above_shortcut
+from medimg.evaluation.costs import NO_COSTS, Costs, make_cost_matrices
 from medimg.evaluation.figures import measure
 from medimg.evaluation.gates import Gate
 from medimg.evaluation.metrics import metrics_of
@@ -111,8 +112,8 @@ def evaluate_model(tmp_path_factory, table):
     tf.saved_model.save(model, str(root / "model"), signatures={"serving_default": model.serve, "transform_features": model.transform})
     write_examples(root / "examples", table)
 
-    def run(name, *, gates=(), levels=("patient",), baseline=False):
-        config = make_eval_config(heads=HEADS, slices=["source"], gates=gates, levels=levels, shortcuts=["source"])
+    def run(name, *, gates=(), levels=("patient",), costs=NO_COSTS, baseline=False):
+        config = make_eval_config(heads=HEADS, slices=["source"], gates=gates, levels=levels, shortcuts=["source"], costs=costs)
         config = tfma.utils.update_eval_config_with_defaults(config, has_baseline=baseline, rubber_stamp=True)
         models = [tfma.default_eval_shared_model(str(root / "model"), model_name=spec.name, eval_config=config) for spec in config.model_specs]
         shared = models if baseline else models[0]
@@ -155,6 +156,17 @@ def test_evaluator_and_report_agree_on_every_figure(gated, table):
         compared += 1
     # Four slices; the two-class head per case and per patient, the other per case.
     assert compared == 4 * (2 * len(metrics_of(HEADS["malignancy"])) + len(metrics_of(HEADS["kind"])))
+
+
+def test_evaluator_and_report_agree_where_costs_decide(evaluate_model, gated, table):
+    named = [Costs("malignancy", {"Malignant": {"Benign": 5}}), Costs("kind", {"both": {"mass": 4, "calcification": 3}})]
+    costs = make_cost_matrices(named, heads=HEADS)
+    metrics, _ = evaluate_model("costs", levels=(), costs=costs)
+    for figure in measure(table, heads=HEADS, protocols=find_protocols(["cases"]), costs=costs, resamples=0):
+        assert value_of(metrics[figure.head][()], f"cases/{figure.name}") == pytest.approx(figure.value, abs=1e-6), figure
+    for head in HEADS:
+        assert value_of(metrics[head][()], "cases/mean_cost") > 0
+        assert value_of(metrics[head][()], "cases/accuracy") != value_of(gated[0][head][()], "cases/accuracy")
 
 
 def test_evaluator_and_report_agree_on_how_far_the_model_is_above_its_shortcuts(gated, table):

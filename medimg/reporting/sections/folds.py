@@ -25,7 +25,7 @@ def describe_folds(evidence: Evidence, head: str) -> Section:
     if protocol is None:
         return Section(title, "folds", absent="No protocol has a unit of this head.")
     heads = {head: evidence.facts.heads[head]}
-    by_fold = measure_folds(evidence.predictions, heads=heads, protocol=protocol, metrics=METRICS)
+    by_fold = measure_folds(evidence.predictions, heads=heads, protocol=protocol, metrics=METRICS, costs=evidence.facts.cost_matrices)
     pooled = {figure.name: figure for figure in evidence.overall(head) if figure.protocol == protocol.name and figure.name in METRICS}
     table = tabulate_folds(by_fold, list(pooled))
     rows = [(name_metric(name), table[name].tolist(), *summarise(table[name].to_numpy()), figure) for name, figure in pooled.items()]

@@ -68,7 +68,13 @@ def describe_mistakes(evidence: Evidence) -> Section:
 
 def confusions_of(predictions: pd.DataFrame, facts: RunFacts) -> list[Confusion]:
     """The confused pairs that the page shows: of the first head on the measured split."""
-    return list_confusions(tabulate_answers(predictions, head=facts.headline, classes=facts.heads[facts.headline], split=facts.split))[:PAIRS]
+    return list_confusions(answers_of(predictions, facts, split=facts.split))[:PAIRS]
+
+
+def answers_of(predictions: pd.DataFrame, facts: RunFacts, *, split: str) -> pd.DataFrame:
+    """The first head's answers on a split."""
+    head = facts.headline
+    return tabulate_answers(predictions, head=head, classes=facts.heads[head], costs_CC=facts.cost_matrices.get(head), split=split)
 
 
 def mistakes_of(predictions: pd.DataFrame, facts: RunFacts) -> list[Answer]:
@@ -79,13 +85,12 @@ def mistakes_of(predictions: pd.DataFrame, facts: RunFacts) -> list[Answer]:
 def gather_tables(evidence: Evidence, neighbours: pd.DataFrame) -> Tables:
     """What the observations are made from."""
     facts, predictions = evidence.facts, evidence.predictions
-    head, classes = facts.headline, facts.heads[facts.headline]
-    answers = tabulate_answers(predictions, head=head, classes=classes, split=facts.split)
+    answers = answers_of(predictions, facts, split=facts.split)
     if len(neighbours):
         nearest = neighbours[neighbours["rank"] == 0].rename(columns={"label": "nearest"})
         answers = answers.merge(nearest[["case_id", "nearest", "distance"]], on="case_id", how="left")
-    train = tabulate_answers(predictions, head=head, classes=classes, split=next(iter(SEEN_SPLITS)))
-    return Tables(answers, train, classes, unions=find_unions(facts), slices=facts.slices, group_noun=facts.group_noun)
+    train = answers_of(predictions, facts, split=next(iter(SEEN_SPLITS)))
+    return Tables(answers, train, facts.heads[facts.headline], unions=find_unions(facts), slices=facts.slices, group_noun=facts.group_noun)
 
 
 def find_unions(facts: RunFacts) -> dict[str, dict[str, str]]:

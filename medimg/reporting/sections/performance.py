@@ -15,6 +15,7 @@ from medimg.evaluation.samples import make_sample
 from medimg.reporting import charts
 from medimg.reporting.charts import Chart
 from medimg.reporting.evidence import SEEN_SPLITS, Evidence, Section, make_id
+from medimg.reporting.facts import RunFacts
 from medimg.reporting.sections.seen import compare_seen, tabulate_seen, tell_gap
 
 
@@ -24,8 +25,12 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
     protocols = [find_protocols([name])[0] for name in dict.fromkeys(figure.protocol for figure in overall)]
     classes = list(evidence.facts.heads[head])
     shown, notes = share_notes(overall)
+    costs_CC = evidence.facts.cost_matrices.get(head)
     values: dict[str, Any] = {
         "head": head,
+        "decision": describe_decision(classes, costs_CC=costs_CC),
+        "prevalence": describe_prevalence(evidence.facts),
+        "costs": None if costs_CC is None else costs_CC.tolist(),
         "classes": classes,
         "protocols": [(protocol, next(figure for figure in overall if figure.protocol == protocol.name)) for protocol in protocols],
         "rows": pivot(shown),
@@ -37,7 +42,7 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
     if protocol is None:
         return Section(f"{head}: {' · '.join(classes)}", "performance", values)
     labels_N, probabilities_NC = evidence.units(head, protocol)
-    confusion_CC = make_sample(labels_N, probabilities_NC).confusion[0].astype(int)
+    confusion_CC = make_sample(labels_N, probabilities_NC, costs_CC=costs_CC).confusion[0].astype(int)
     values |= {"curves": protocol, "confusion": confusion_CC.tolist(), "units": len(labels_N)}
     tables = {make_id("confusion", head): pd.DataFrame(confusion_CC, index=pd.Index(classes, name="true"), columns=classes).reset_index()}
     if seen := compare_seen(evidence, head):
@@ -50,6 +55,26 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
         draw_curves(head, classes, labels_N=labels_N, probabilities_NC=probabilities_NC),
         tables,
     )
+
+
+def describe_decision(classes: Sequence[str], *, costs_CC: np.ndarray | None) -> str:
+    """Words for which class is the predicted one."""
+    if costs_CC is None:
+        return f"{classes[1]} at a probability of 0.5 and more" if len(classes) == 2 else "the likeliest"
+    if len(classes) > 2:
+        return "the one of least expected cost, which need not be the likeliest"
+    threshold = costs_CC[0, 1] / (costs_CC[0, 1] + costs_CC[1, 0])
+    return f"the one of least expected cost, {classes[1]} at a probability of {threshold:.3g} and more"
+
+
+def describe_prevalence(facts: RunFacts) -> str:
+    """A sentence on the class frequencies that the probabilities are meant for; empty if they are not known."""
+    if facts.prevalence == "balanced":
+        return (
+            "Probabilities are as if all classes were equally frequent, because training makes rare classes count as much as common ones: "
+            "they favour rare classes, and are no chances of the disease where it is rare."
+        )
+    return "Probabilities are meant for cases in which the classes are as frequent as in train." if facts.prevalence else ""
 
 
 def share_notes(figures: Sequence[Figure]) -> tuple[list[Figure], list[str]]:

@@ -48,6 +48,6 @@ def draw_uncertainty(evidence: Evidence, head: str) -> dict[str, Chart]:
     sets = fit_conformal(*evidence.units(head, protocol, split=CALIBRATION_SPLIT), coverage=COVERAGE)
     risk, sizes = make_id("risk", head), make_id("sets", head)
     return {
-        risk: charts.draw_risk_coverage(risk, labels_N, probabilities_NC),
+        risk: charts.draw_risk_coverage(risk, labels_N, probabilities_NC, costs_CC=evidence.facts.cost_matrices.get(head)),
         sizes: charts.draw_set_sizes(sizes, labels_N, probabilities_NC, sets=sets),
     }

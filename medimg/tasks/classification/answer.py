@@ -41,16 +41,16 @@ class Answer(tf.Module):
         return self._has_views or self._has_samples
 
     def predict(self, inputs: Tensors) -> Tensors:
-        """Head to the mean of the members' probabilities, calibrated."""
+        """Head to the mean of the members' probabilities, calibrated and, where the settings ask for it, adjusted."""
         return self._calibrate(mean([network(inputs, training=False) for network in self.networks]))
 
     def details(self, inputs: Tensors) -> Tensors:
         """What `predict` says, and more.
 
         `v/<head>`, with two roles or more: float32 [batch, V, C], calibrated probabilities from one view alone, the others masked; NaN where that
-        view is absent. `m/<head>`, with two members or dropout samples or more: float32 [batch, K, C], what each says before calibration; with
-        both, K is members times samples. A sample leaves out the same part of the embedding in every case: it is one thinned network. Dropout
-        inside a backbone of keras.applications stays off.
+        view is absent. `m/<head>`, with two members or dropout samples or more: float32 [batch, K, C], what each says before calibration and
+        adjustment; with both, K is members times samples. A sample leaves out the same part of the embedding in every case: it is one thinned
+        network. Dropout inside a backbone of keras.applications stays off.
         """
         members = zip(self.networks, self._encoders, self._masks, strict=True)
         whole, alone, samples = zip(*(look_behind(*member, inputs) for member in members), strict=True)

@@ -97,7 +97,7 @@ class TrainingSettings:
     class_weights: bool = True
     focal_gamma: Annotated[float, Ge(0)] = 0.0
     sampling: Literal["shuffled", "balanced"] = "shuffled"
-    logit_adjustment: Literal["none", "loss", "post_hoc"] = "none"
+    logit_adjustment: Literal["loss", "post_hoc"] | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     mixed_precision: Literal["auto", "on", "off"] = "auto"
     cache_bytes: Annotated[int, Ge(0)] = 20_000_000_000
@@ -144,10 +144,10 @@ def check_training(model: ModelSettings, training: TrainingSettings) -> None:
 def check_balancing(model: ModelSettings, training: TrainingSettings) -> None:
     """Raises UsageError where means against imbalance contradict each other: two of them would make rare classes count for more than common ones."""
     asked = {"class_weights": training.class_weights, "sampling": training.sampling, "logit_adjustment": training.logit_adjustment}
-    found = [f"{name}={value}".lower() for name, value in asked.items() if value not in (False, "shuffled", "none")]
+    found = [f"{name}={value}".lower() for name, value in asked.items() if value not in (False, "shuffled", None)]
     if len(found) > 1:
         raise UsageError(f"training: found {' and '.join(found)}, expected one of them at most: each alone makes every class count alike")
-    if training.focal_gamma and training.logit_adjustment != "none":
+    if training.focal_gamma and training.logit_adjustment:
         raise UsageError(
             f"training.focal_gamma: found {training.focal_gamma:g} with logit_adjustment={training.logit_adjustment}, expected 0: "
             "the adjustment is of probabilities learnt by cross-entropy"

@@ -57,6 +57,17 @@ def test_models_that_differ_by_chance_alone_are_not_told_apart(predictions):
     assert sum(row.low <= 0 <= row.high for row in rows) >= 0.9 * len(rows)
 
 
+def test_each_model_decides_by_its_own_costs_and_mean_costs_are_compared_where_these_are_the_same(predictions):
+    costs = {"malignancy": np.array([[0.0, 1.0], [9.0, 0.0]])}
+    alone = compare(predictions, predictions, protocols=["P1"], costs=({}, costs))
+    assert alone["sensitivity", "P1"].second > alone["sensitivity", "P1"].first
+    assert alone["sensitivity", "P1"].p_value < 0.05
+    assert alone["auc", "P1"].second == alone["auc", "P1"].first
+    assert ("mean_cost", "P1") not in alone
+    both = compare(predictions, blur(predictions, noise=3.0), protocols=["P1"], costs=(costs, costs))
+    assert both["mean_cost", "P1"].value > 0
+
+
 def test_a_model_is_no_better_than_itself(predictions):
     for row in compare(predictions, predictions).values():
         assert row.value == 0

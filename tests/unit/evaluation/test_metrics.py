@@ -111,6 +111,14 @@ def test_more_classes_give_macro_and_one_against_rest_figures_of_scikit_learn():
     assert figures["average_precision_b"] == pytest.approx(sklearn_metrics.average_precision_score(labels == 1, probabilities[:, 1]), abs=1e-12)
     assert figures["sensitivity_b"] == pytest.approx(sklearn_metrics.recall_score(labels, probabilities.argmax(1), labels=[1], average=None)[0])
     assert figures["balanced_accuracy"] == pytest.approx(sklearn_metrics.balanced_accuracy_score(labels, probabilities.argmax(1)))
+    assert figures["macro_f1"] == pytest.approx(sklearn_metrics.f1_score(labels, probabilities.argmax(1), average="macro"))
+    false_positive, true_positive, _ = sklearn_metrics.roc_curve(labels == 1, probabilities[:, 1], drop_intermediate=False)
+    assert figures["sensitivity_b_at_specificity_95"] == pytest.approx(true_positive[false_positive <= 0.05].max())
+
+
+def test_a_class_that_is_never_found_has_an_f1_of_zero_and_one_that_does_not_occur_has_none():
+    labels, probabilities = np.array([0, 0, 1, 1]), np.eye(3)[[0, 0, 0, 2]]
+    assert evaluate(labels, probabilities, classes=("a", "b", "c"))["macro_f1"] == pytest.approx((2 * 2 / (2 * 2 + 1) + 0) / 2)
 
 
 def test_expected_calibration_error_is_the_mean_gap_over_ten_bins_of_equal_mass():
@@ -169,5 +177,6 @@ def test_bad_arrays_are_refused(labels, scores, words):
 
 
 def test_the_table_holds_every_metric_of_both_kinds_of_heads():
-    by_class = {f"{metric}_{name}" for metric in ("auc", "average_precision", "sensitivity") for name in "abc"}
+    of_a_class = ("auc_{}", "average_precision_{}", "sensitivity_{}", "sensitivity_{}_at_specificity_95")
+    by_class = {metric.format(name) for metric in of_a_class for name in "abc"}
     assert set(metrics_of(TWO)) | set(metrics_of(("a", "b", "c"))) == set(METRICS) | by_class

@@ -69,3 +69,10 @@ def test_probabilities_of_balanced_classes_are_calibrated_as_such_whatever_the_c
     probabilities = np.stack([common, rare], axis=1) / (common + rare)[:, None]  # Bayes' rule for classes that are equally frequent.
     assert fit_temperature(labels, probabilities, balanced=True) == pytest.approx(1.0, rel=0.1)
     assert abs(fit_temperature(labels, probabilities) - 1.0) > 0.3, "held against the real frequencies they seem wrong"
+
+
+def test_a_class_of_one_case_does_not_make_balanced_probabilities_unsure_of_all() -> None:
+    labels = np.repeat([0, 1, 2], [100, 15, 1])
+    probabilities = np.full((len(labels), 3), 0.05)
+    probabilities[np.arange(len(labels)), labels] = 0.9
+    assert fit_temperature(labels, probabilities, balanced=True) < 1.0, "all are told apart without an error"

@@ -8,6 +8,7 @@ import pytest
 
 from medimg.errors import UsageError
 from pipeline.config import from_plain, list_configs, load_config, to_plain
+from pipeline.run_local import resolve_config
 
 
 @pytest.mark.parametrize("name", list_configs())
@@ -78,3 +79,22 @@ def test_only_the_columns_that_the_config_names_are_written():
 def test_the_command_line_starts_without_tensorflow():
     code = "import pipeline.cli, sys; print([m for m in ('tensorflow', 'tfx', 'apache_beam', 'pandas', 'numpy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["training.sampling=balanced"], "found class_weights=true and sampling=balanced"),
+        (['evaluation.costs=[{"head": "diagnosis", "matrix": {"mel": {"nv": 20}}}]'], r"expected training\.class_weights=false"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_before_a_run_begins(overrides, words):
+    with pytest.raises(UsageError, match=words):
+        resolve_config(load_config("ham10000_small_cnn", overrides=overrides), None)
+
+
+def test_costs_and_the_absence_of_an_adjustment_can_be_given_on_the_command_line():
+    overrides = ["training.logit_adjustment=none", 'evaluation.costs=[{"head": "diagnosis", "matrix": {"mel": {"nv": 20}}}]']
+    config = resolve_config(load_config("ham10000_adjusted", overrides=overrides), None)
+    assert config.training.prevalence == "train"
+    assert config.evaluation.costs[0].matrix == {"mel": {"nv": 20}}

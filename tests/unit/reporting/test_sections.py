@@ -10,6 +10,8 @@ import pytest
 from medimg.evaluation.gates import ABOVE_SHORTCUT
 from medimg.reporting.bundle import derive, read_evidence, write_bundle
 from medimg.reporting.sections.explanations import describe_explanations
+from medimg.reporting.sections.mistakes import mistakes_of
+from medimg.reporting.sections.performance import describe_performance
 from medimg.reporting.sections.shortcuts import describe_shortcuts
 from medimg.reporting.sections.uncertainty import describe_uncertainty
 from tests.unit.reporting.evidence import add_eval_cases, drawn_predictions, make_evidence, make_facts, tabulate_drawn
@@ -114,3 +116,27 @@ def test_all_figures_are_in_metrics_json_and_the_uncertainty_of_each_case_in_the
 def test_papers_tell_of_explanations_and_their_check(folder):
     row = re.search(r"^\| 31 \|.*$", (folder / "checklist.md").read_text(), re.MULTILINE)[0]
     assert "grad_cam on 1 case; checked against outlined lesions" in row
+
+
+def test_where_costs_decide_confusion_figures_mistakes_and_words_follow(tmp_path):
+    costs_CC = np.array([[0.0, 1.0], [9.0, 0.0]])
+    facts = make_facts(heads=HEADS, slices=[], protocols=["P1"], costs={"malignancy": costs_CC.tolist()}, prevalence="train")
+    write_bundle(tmp_path, predictions=drawn_predictions(), facts=facts, gallery={})
+    figures = {figure.name: figure.value for figure in derive(tmp_path)}
+    evidence = read_evidence(tmp_path)
+    performance = describe_performance(evidence, "malignancy")
+    confusion_CC = np.array(performance.values["confusion"])
+    assert figures["mean_cost"] == pytest.approx((confusion_CC * costs_CC).sum() / confusion_CC.sum())
+    assert figures["sensitivity"] == pytest.approx(confusion_CC[1, 1] / confusion_CC[1].sum())
+    assert figures["accuracy"] == pytest.approx(np.trace(confusion_CC) / confusion_CC.sum())
+    assert all(mistake.predicted == "Malignant" for mistake in mistakes_of(drawn_predictions(), facts) if mistake.probability < 0.9)
+    page = (tmp_path / "report.html").read_text()
+    assert "Predicted class: the one of least expected cost, Malignant at a probability of 0.1 and more." in page
+    assert "Probabilities are meant for cases in which the classes are as frequent as in train." in page
+    assert "What an answer costs." in page
+    assert "Malignant at a probability of 0.1" not in describe_performance(make_evidence(heads=HEADS), "malignancy").values["decision"]
+
+
+def test_probabilities_of_balanced_training_say_that_they_are_no_chances_of_the_disease():
+    words = describe_performance(make_evidence(heads=HEADS, prevalence="balanced"), "malignancy").values["prevalence"]
+    assert words.startswith("Probabilities are as if all classes were equally frequent")

@@ -1,12 +1,13 @@
 import io
+import json
 import math
 
 import pandas as pd
 import pytest
 
 from medimg.evaluation.comparison import adjust_holm
-from medimg.evaluation.figures import measure
-from medimg.reporting.side_by_side import Side, compare, make_sheets, render_comparison, tabulate
+from medimg.evaluation.figures import format_figure, measure
+from medimg.reporting.side_by_side import Side, compare, make_overview, make_settings_sheet, make_sheets, render_comparison, tabulate
 from tests.unit.evaluation.predictions import HEADS
 from tests.unit.evaluation.test_comparison import blur
 from tests.unit.reporting.evidence import drawn_predictions, make_facts
@@ -17,7 +18,8 @@ AUC = ("malignancy", "auc", "overall", "P1", "breast", "test")
 
 def make_side(name, predictions, **changes):
     facts = make_facts(**{**SETTINGS, **changes})
-    figures = measure(predictions, heads=facts.heads, protocols=facts.protocols, slices=facts.slices, resamples=facts.resamples)
+    wanted = {"heads": facts.heads, "protocols": facts.protocols, "slices": facts.slices, "resamples": facts.resamples}
+    figures = measure(predictions, costs=facts.cost_matrices, **wanted)
     return Side(name, facts, figures, predictions)
 
 
@@ -118,5 +120,24 @@ def test_a_page_shows_all_sheets_and_escapes_names(sides):
     bad = Side("<script>", sides[1].facts, sides[1].figures, sides[1].predictions)
     page = render_comparison(compare([sides[0], bad]))
     assert "<script>" not in page
-    assert page.count("<table>") == 2
-    assert page.count("<tr>") == len(compare([sides[0], bad]).rows) + 2
+    assert page.count("<table>") == 3, "the overview and two protocols; no setting differs"
+    assert page.count("<tr>") == len(compare([sides[0], bad]).rows) + 2 + (1 + 2), "each table has a head, the overview a row per run"
+
+
+def test_the_overview_has_a_row_per_run_and_what_any_of_them_is_gated_by(sides):
+    gates = [{"metric": "sensitivity_at_specificity_90", "head": "malignancy"}, {"metric": "auc", "head": "other"}]
+    gated = make_side("gated", sides[0].predictions, config_name="cmmd-gated", config={"evaluation.gates": json.dumps(gates)})
+    overview = make_overview(compare([sides[1], gated]))
+    assert overview.columns == ("run", "AUC", "sensitivity at 90 % specificity", "balanced accuracy", "accuracy", "F1")
+    assert [row[0] for row in overview.rows] == ["A: cmmd-demo", "B: cmmd-gated"]
+    auc = next(figure for figure in gated.figures if figure.key == AUC)
+    assert overview.rows[1][1] == format_figure(auc)
+
+
+def test_runs_that_decide_by_different_costs_say_so(sides):
+    costs = {"malignancy": [[0, 1], [9, 0]]}
+    other = make_side("costs", sides[0].predictions, costs=costs, config={"evaluation.costs": "[...]"})
+    comparison = compare([sides[0], other])
+    assert any("malignancy: B and A decide by different costs" in note for note in comparison.notes)
+    assert not any("costs" in note for note in compare([other, other]).notes)
+    assert make_settings_sheet(comparison).rows == [["evaluation.costs", "", "[...]"]]
