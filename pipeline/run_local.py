@@ -35,6 +35,8 @@ RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 STORE_FILE = "metadata.sqlite"
 INDEX_FILE = "index.parquet"
+SEARCHED = "searched"
+"""State of a directory in which a search has ended (pipeline.tuning), and no run since."""
 # As the C library and SQLite say it, where the error has no errno.
 DISK_FULL = ("No space left on device", "database or disk is full")
 
@@ -145,7 +147,7 @@ def run_config(
         UsageError: what `open_run` raises.
         MedimgError: a component failed; the message names it.
     """
-    console = console or Console()
+    console = console or make_console()
     wanted: dict[str, Any] = {"previous": previous, "beam_args": beam_args, "metadata": metadata, "parent": parent}
     with open_run(config, data_root=data_root, to=to, console=console, **wanted) as run:
         execute(run.config, run.places, run=run.folder, console=console)
@@ -175,10 +177,6 @@ def open_run(
     Raises:
         UsageError: the data root is missing, or `to` belongs to another config or keeps its metadata elsewhere.
     """
-<<<<<<< HEAD
-    console = console or make_console()
-=======
->>>>>>> 0d05b91 (Search settings with KerasTuner through the pipeline's own Trainer (medimg tune))
     config = check_inputs(config, data_root=data_root, previous=previous)
     run = make_directory(to)
     with run_lock(run, console), ExitStack() as stack:
@@ -419,10 +417,10 @@ def read_run_file(run: Path) -> dict[str, Any]:
     return content
 
 
-def read_finished_run(run: Path) -> dict[str, Any]:
-    """The `run.json` of a finished run. Raises UsageError for what is none."""
+def read_finished_run(run: Path, *, searched: bool = False) -> dict[str, Any]:
+    """The `run.json` of a finished run; with `searched` one of a finished search will do. Raises UsageError for what is none."""
     content = read_run_file(run)
-    if content["state"] != "finished":
+    if content["state"] not in ("finished", *([SEARCHED] if searched else [])):
         raise UsageError(f"{run}: the run has not finished")
     return content
 

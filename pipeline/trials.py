@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 TRIALS_FILE = "trials.json"
 LOSS = "loss"
-LOG_WIDTH = 160
-"""A log has no width, but rich takes it for one of 80 columns."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +133,6 @@ def note_trial(store: MetadataStore, trial: Trial, objective: Objective, *, exec
 
 def print_trials(trials: Sequence[Trial], objective: Objective, *, console: Console) -> None:
     """Trials by rank with their settings; `trial` is the number in the order of the search."""
-    if not console.is_terminal:
-        console.width = max(console.width, LOG_WIDTH)
     settings = list(trials[0].values)
     table = Table("rank", "trial", *settings, Column(str(objective), no_wrap=True), "epochs", "seconds", box=box.SIMPLE_HEAD, pad_edge=False)
     numbers = {trial.key: str(number) for number, trial in enumerate(trials, start=1)}

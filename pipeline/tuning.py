@@ -21,10 +21,11 @@ from rich.console import Console
 
 from medimg.errors import DiskFull, MedimgError, UsageError, nearest
 from medimg.tasks.space import Space
+from medimg.terminal import make_console, say
 from pipeline.config import Places, RunConfig, Tuning, list_keys, load_config, read_keys, to_plain
 from pipeline.fingerprints import Fingerprints, take_fingerprints, weights_fingerprint
 from pipeline.lineage import newest_execution, outputs_of
-from pipeline.run_local import RUN_FILE, OpenRun, open_run, relative, run_components, write_json
+from pipeline.run_local import RUN_FILE, SEARCHED, OpenRun, open_run, relative, run_components, write_json
 from pipeline.search_space import apply_values, load_space, to_hyperparameters, to_values
 from pipeline.store import open_store
 from pipeline.trials import Objective, Trial, describe, find_objective, note_trial, print_trials, rank, read_trials, write_trials
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 BEST_FILE = "best.json"
 ORACLES = ("bayesian", "random")
-SEARCHED = "searched"
-"""The state of a directory in which a search has ended and no run yet."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Search:
     """What is searched, and how.
 
     Attributes:
-        config: of all trials, before anything is chosen.
+        name, config: the config's file, and what it says of all trials.
         given: dotted key to value of what was set by hand: it is not searched, and belongs to the experiment.
         space: dotted key to what it is chosen from.
         trials: proposals at most.
@@ -53,6 +52,7 @@ class Search:
         seed: of the oracle.
     """
 
+    name: str
     config: RunConfig
     given: Mapping[str, Any]
     space: Space
@@ -76,7 +76,7 @@ def plan_search(
     if config.tuning:
         raise UsageError("tuning: a search has chosen settings of this config already; expected a config without, or --set tuning=null")
     given = read_keys(config, list_keys(overrides))
-    return Search(config, given, load_space(name, config, fixed=given), trials, objective, oracle, seed)
+    return Search(name, config, given, load_space(name, config, fixed=given), trials, objective, oracle, seed)
 
 
 def tune_config(search: Search, *, data_root: Path, to: Path, console: Console | None = None, **wanted: Any) -> Tuning:
@@ -89,7 +89,7 @@ def tune_config(search: Search, *, data_root: Path, to: Path, console: Console |
         UsageError: a figure that is not measured, or as for `run_config`.
         MedimgError: what comes before training failed, or every trial did.
     """
-    console = console or Console()
+    console = console or make_console()
     with open_run(search.config, data_root=data_root, to=to, console=console, **wanted) as run:
         objective = find_objective(search.objective, run.config.heads)
         # Whatever run has finished here: the newest model is no longer its own.
@@ -102,8 +102,8 @@ def tune_config(search: Search, *, data_root: Path, to: Path, console: Console |
         write_json(run.folder / BEST_FILE, {**search.given, **best.values, "tuning": dataclasses.asdict(tuning)})
         data = os.path.relpath(data_root.resolve(), run.folder)
         write_json(run.folder / RUN_FILE, {**state, "state": SEARCHED, "data_root": data, "model": best.model, "log": "run.log"})
-        console.print(f"chosen on eval: {describe(best.values)}", highlight=False, soft_wrap=True)
-        console.print(f"the test split decides: medimg run ... --to {to} --set @{to / BEST_FILE}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"best on eval: {describe(best.values)}")
+        say(console, f"what it is worth, on test: medimg run {search.name} --data {data_root} --to {to} --set @{to / BEST_FILE}")
     return tuning
 
 
@@ -119,7 +119,7 @@ def conclude(trials: Sequence[Trial], search: Search, *, objective: Objective) -
 
 def try_settings(run: OpenRun, search: Search, *, objective: Objective, console: Console) -> list[Trial]:
     """Asks the oracle and tries what it proposes until it has no more; what the record has is not tried again. In the order of the search."""
-    console.print("reading the data root", highlight=False)
+    say(console, "reading the data root")
     fingerprints = take_fingerprints(run.config, run.places)
     known = read_trials(run.folder)
     tried: dict[str, Trial] = {}
@@ -130,10 +130,10 @@ def try_settings(run: OpenRun, search: Search, *, objective: Objective, console:
         for number in range(1, search.trials + 1):
             asked = oracle.create_trial("search")
             if asked.status != "RUNNING":
-                console.print(f"the space holds no more than {len(tried)} different settings", highlight=False)
+                say(console, f"the space holds no more than {len(tried)} different settings")
                 break
             values = to_values(asked.hyperparameters.values, search.space)
-            console.print(f"trial {number} of {search.trials}: {describe(values)}", highlight=False, soft_wrap=True)
+            say(console, f"trial {number} of {search.trials}: {describe(values)}")
             config = apply_values(run.config, values)
             key = trial_key(config, fingerprints)
             if key not in known:
@@ -142,7 +142,7 @@ def try_settings(run: OpenRun, search: Search, *, objective: Objective, console:
             tried[key] = known[key]
             score = tell(oracle, asked, tried[key], objective)
             result = f"failed: {tried[key].reason(objective)}" if score is None else f"{objective} {score:.4f}"
-            console.print(f"  {result}", highlight=False, markup=False, soft_wrap=True)
+            say(console, f"  {result}")
     return list(tried.values())
 
 
@@ -224,14 +224,14 @@ class Training:
     def prepare(self) -> None:
         """Once, and with each component on the terminal: all that comes before training."""
         if not self.prepared:
-            self.console.print("starting TFX", highlight=False)
+            say(self.console, "starting TFX")
             self.worker.call(work, self.run.config, self.run.places, self.fingerprints, self.run.folder, "Transform", False)
             self.prepared = True
 
 
 def work(config: RunConfig, places: Places, fingerprints: Fingerprints, run: Path, last: str, quiet: bool) -> None:
     """What the worker does: runs the pipeline up to the component `last`."""
-    run_components(config, places, fingerprints, run=run, console=Console(quiet=quiet), last=last)
+    run_components(config, places, fingerprints, run=run, console=make_console(quiet=quiet), last=last)
 
 
 def read_result(trial: Trial, run: Path, *, model: Path, model_run: Path) -> Trial:
