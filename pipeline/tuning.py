@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,9 @@ def tune_config(search: Search, *, data_root: Path, to: Path, console: Console |
         data = os.path.relpath(data_root.resolve(), run.folder)
         write_json(run.folder / RUN_FILE, {**state, "state": SEARCHED, "data_root": data, "model": best.model, "log": "run.log"})
         say(console, f"best on eval: {describe(best.values)}")
-        say(console, f"what it is worth, on test: medimg run {search.name} --data {data_root} --to {to} --set @{to / BEST_FILE}")
+        previous = ["--previous", str(wanted["previous"])] if wanted.get("previous") else []
+        command = ["medimg", "run", search.name, "--data", str(data_root), "--to", str(to), *previous, "--set", f"@{to / BEST_FILE}"]
+        say(console, f"what it is worth, on test: {shlex.join(command)}")
     return tuning
 
 
@@ -135,9 +138,10 @@ def try_settings(run: OpenRun, search: Search, *, objective: Objective, console:
             values = to_values(asked.hyperparameters.values, search.space)
             say(console, f"trial {number} of {search.trials}: {describe(values)}")
             config = apply_values(run.config, values)
-            key = trial_key(config, fingerprints)
+            mine = dataclasses.replace(fingerprints, weights=weights_fingerprint(config.model.weights))
+            key = trial_key(config, mine)
             if key not in known:
-                known[key] = training.train(config, values, key=key)
+                known[key] = training.train(config, mine, Trial(key, values))
                 write_trials(run.folder, known.values())
             tried[key] = known[key]
             score = tell(oracle, asked, tried[key], objective)
@@ -177,11 +181,11 @@ def tell(oracle: keras_tuner.Oracle, asked: Any, trial: Trial, objective: Object
 def trial_key(config: RunConfig, fingerprints: Fingerprints) -> str:
     """Names a trial by what decides its result. Not by what comes after training, nor by the model that was pushed last."""
     code = fingerprints.code
-    made_of = [fingerprints.data, fingerprints.previous, fingerprints.schema, code.catalogue, code.examples, code.transform, code.trainer]
+    content = [getattr(fingerprints, name) for name in ("data", "previous", "schema", "weights")]
+    sources = [code.catalogue, code.examples, code.transform, code.trainer]
     plain = to_plain(config)
     settings = {name: plain[name] for name in ("data_set", "task", "ingest", "split", "examples", "model", "training")}
-    weights = config.model.weights and weights_fingerprint(config.model.weights)
-    return hashlib.sha256(json.dumps([made_of, settings, weights], sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([content, sources, settings], sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass
@@ -195,8 +199,8 @@ class Training:
     console: Console
     prepared: bool = False
 
-    def train(self, config: RunConfig, values: Mapping[str, Any], *, key: str) -> Trial:
-        """Trains with this config, notes the trial in ML Metadata and returns it; one that failed says why.
+    def train(self, config: RunConfig, fingerprints: Fingerprints, trial: Trial) -> Trial:
+        """Trains with the trial's config, notes in ML Metadata what came of it and returns that; one that failed says why.
 
         Raises:
             MedimgError: what comes before training failed, or the disk is full.
@@ -205,13 +209,11 @@ class Training:
         store, pipeline = open_store(self.run.places.metadata), self.run.facts["pipeline"]
         before = newest_execution(store, pipeline, "Trainer")
         try:
-            fingerprints = dataclasses.replace(self.fingerprints, weights=weights_fingerprint(config.model.weights))
             self.worker.call(work, config, self.run.places, fingerprints, self.run.folder, "Trainer", True)
-            trial = Trial(key, values)
         except DiskFull:
             raise
         except MedimgError as error:
-            trial = Trial(key, values, failed=str(error))
+            trial = dataclasses.replace(trial, failed=str(error))
         execution = newest_execution(store, pipeline, "Trainer")
         if execution is None or (before is not None and execution.id == before.id):
             return trial  # It failed before its training began.

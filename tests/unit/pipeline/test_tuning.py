@@ -30,26 +30,26 @@ def play(search, folder, *, failing=()):
 
 
 def make_search(**changes):
-    return dataclasses.replace(plan_search("cmmd_demo", trials=9), **{"space": SPACE, **changes})
+    return dataclasses.replace(plan_search("cmmd_demo", trials=7), **{"space": SPACE, **changes})
 
 
 @pytest.mark.parametrize("oracle", ["bayesian", "random"])
 def test_a_search_that_starts_again_or_grows_proposes_the_same_first(tmp_path, oracle):
-    first = play(make_search(oracle=oracle, trials=9), tmp_path / "first")
-    longer = play(make_search(oracle=oracle, trials=11), tmp_path / "longer")
-    assert len(first) == 9
-    assert longer[:9] == first
-    assert play(make_search(oracle=oracle, trials=9, seed=1), tmp_path / "other") != first
+    first = play(make_search(oracle=oracle, trials=7), tmp_path / "first")
+    longer = play(make_search(oracle=oracle, trials=8), tmp_path / "longer")
+    assert len(first) == 7
+    assert longer[:7] == first
+    assert play(make_search(oracle=oracle, trials=7, seed=1), tmp_path / "other") != first
 
 
 def test_a_search_goes_on_when_trials_fail_one_after_the_other(tmp_path):
-    assert len(play(make_search(), tmp_path, failing=range(1, 9))) == 9
+    assert len(play(make_search(), tmp_path, failing=range(1, 7))) == 7
 
 
 def test_the_bayesian_oracle_learns_what_is_good(tmp_path):
-    proposed = play(make_search(trials=12), tmp_path)
+    proposed = play(make_search(trials=10), tmp_path)
     drawn, learnt = proposed[:6], proposed[6:]
-    assert sum(values["model.width"] == 8 for values in learnt) / 6 > sum(values["model.width"] == 8 for values in drawn) / 6
+    assert sum(values["model.width"] == 8 for values in learnt) / 4 > sum(values["model.width"] == 8 for values in drawn) / 6
 
 
 def test_a_small_space_ends_the_search(tmp_path):
@@ -85,15 +85,10 @@ def test_the_conclusion_counts_what_failed_and_an_undefined_figure_is_a_failure(
         conclude(failed, make_search(), objective=OBJECTIVE)
 
 
-def test_a_trial_is_known_by_what_decides_its_result(tmp_path):
+def test_a_trial_is_known_by_what_decides_its_result():
     config, fingerprints = load_config("cmmd_demo"), FINGERPRINTS
     key = trial_key(config, fingerprints)
     assert key == trial_key(load_config("cmmd_demo", overrides=["evaluation.resamples=7"]), dataclasses.replace(fingerprints, baseline="pushed"))
     assert key != trial_key(apply_values(config, {"model.width": 24}), fingerprints)
     assert key != trial_key(config, dataclasses.replace(fingerprints, data="other"))
-    weights = tmp_path / "weights.h5"
-    keys = set()
-    for content in (b"one", b"two"):
-        weights.write_bytes(content)
-        keys.add(trial_key(apply_values(config, {"model.weights": str(weights)}), fingerprints))
-    assert len(keys) == 2
+    assert key != trial_key(config, dataclasses.replace(fingerprints, weights="other"))

@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -28,3 +32,28 @@ def test_an_error_is_the_callers_and_the_process_stays():
         with pytest.raises(UsageError, match="no such key"):
             worker.call(refuse, "no such key")
         assert worker.call(os.getpid) == first
+
+
+WAITING = """
+import os, time
+from pipeline.worker import Worker
+if __name__ == "__main__":
+    with Worker() as worker:
+        print(worker.call(os.getpid), flush=True)
+        worker.call(time.sleep, 600)
+"""
+
+
+def test_the_process_ends_with_the_one_that_asked_for_it(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(WAITING)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
+    child = Path("/proc", parent.stdout.readline().strip())
+    assert child.exists()
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 60
+    while child.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not child.exists()
