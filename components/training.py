@@ -65,7 +65,9 @@ def run(fn_args: Any) -> None:
     fitted = job.task.fit(data, model=job.model, training=job.training, folder=folder, report=lambda epoch: report_epoch(epoch, job, writer=writer))
     write_json(Path(fn_args.model_run_dir) / HISTORY_FILE, {"members": [describe_member(member) for member in fitted.members]})
     chosen = ", ".join(str(member.best.number + 1) for member in fitted.members)
-    print(f"best epoch {chosen}; calibrated on eval: {format_figures(fitted.figures)}; exporting", flush=True)
+    # Those of every epoch; the whole of them is in medimg.json.
+    followed = {name: value for name, value in fitted.figures.items() if name in fitted.members[0].best.figures}
+    print(f"best epoch {chosen}; calibrated on eval: {format_figures(followed)}; exporting", flush=True)
     answer = job.task.make_answer(fitted, model=job.model, training=job.training)
     export(Serving(answer, task=job.task, settings=job.model, transform_output=transform_output), fn_args.serving_model_dir)
     for index, member in enumerate(fitted.members):

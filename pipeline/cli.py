@@ -210,6 +210,34 @@ def run(
 
 
 @app.command()
+def tune(
+    config: Annotated[str, typer.Argument(help="Name of a file in pipeline/configs/.", metavar="CONFIG")],
+    data: DataRoot,
+    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="The search's directory; the same one continues the search.")],
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Different settings to try, at most.")] = 20,
+    objective: Annotated[str, typer.Option("--objective", help="Figure of the eval split: METRIC of the first head, or HEAD/METRIC.")] = "auc",
+    oracle: Annotated[str, typer.Option("--oracle", help="bayesian or random.")] = "bayesian",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the search.")] = 0,
+    previous: Previous = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value as for medimg run; what is set is not searched.")] = None,
+    beam: Annotated[str, typer.Option("--beam", help="As for medimg run.")] = "local",
+    beam_args: Annotated[list[str] | None, typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated.")] = None,
+    metadata: Metadata = None,
+) -> None:
+    """Searches settings on train and eval; the test split stays closed. Exit 0 with the best in TO/best.json, 1 failed, 2 wrong use.
+
+    Example: medimg tune cmmd_demo --data data --to runs/tuned --trials 20
+
+    Example: medimg run cmmd_demo --data data --to runs/tuned --set @runs/tuned/best.json
+    """
+    from pipeline.beam import parse_beam
+    from pipeline.tuning import plan_search, tune_config
+
+    search = plan_search(config, overrides or [], trials=trials, objective=objective, oracle=oracle, seed=seed)
+    tune_config(search, data_root=data, to=to, previous=previous, beam_args=parse_beam(beam, beam_args or ()), metadata=metadata)
+
+
+@app.command()
 def report(directory: Annotated[Path, typer.Argument(help="A run's directory.", metavar="RUN")]) -> None:
     """Writes a run's report again and prints its metrics.
 

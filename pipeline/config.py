@@ -8,6 +8,7 @@ import json
 import pkgutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import pydantic
@@ -21,6 +22,9 @@ from medimg.evaluation.merging import Merge
 from medimg.ingest import Ingest
 from medimg.tasks.classification.settings import ModelSettings, Positive, TrainingSettings
 from pipeline.deployment import Deployment, ObjectName
+
+TRANSFORMED = ("heads", "roles", "clinical_inputs")
+"""Of the model's settings those that decide labels and inputs, which is Transform's business; all others are the Trainer's."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,32 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """How a search has chosen settings (pipeline.tuning), so that whoever reads a report knows. It changes nothing in the run.
+
+    Attributes:
+        chosen: dotted key to value; the config must have these.
+        objective, score: the figure on the eval split by which they were chosen, and what the chosen trial reached.
+        trials: different settings that were tried, failed ones included.
+        failed: those without a figure.
+        oracle, seed: of the search.
+    """
+
+    chosen: Mapping[str, Any]
+    objective: str
+    score: float
+    trials: Positive
+    failed: Annotated[int, Ge(0)]
+    oracle: str
+    seed: Annotated[int, Ge(0)]
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """One experiment, complete. Its file in pipeline/configs/ states time, hardware and expected score.
 
-    `deployment` says what it gets on a cluster and has no part in the result: two runs that differ in it alone are the same experiment.
+    `deployment` says what it gets on a cluster and has no part in the result: two runs that differ in it alone are the same experiment. `tuning` is
+    there where a search has chosen settings.
     """
 
     name: ObjectName
@@ -101,6 +127,7 @@ class RunConfig:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     deployment: Deployment = field(default_factory=Deployment)
+    tuning: Tuning | None = None
 
     @property
     def heads(self) -> dict[str, Sequence[str]]:
@@ -151,17 +178,27 @@ def list_configs() -> list[str]:
 
 
 def load_config(name: str, *, overrides: Iterable[str] = ()) -> RunConfig:
-    """The config called `name` (a file in pipeline/configs/) with `key=value` overrides applied.
+    """The config called `name` (a file in pipeline/configs/) with overrides applied: `key=value`, or `@file` with a JSON object of them.
 
     Raises:
-        UsageError: no such config or key (the nearest right one is named), or a value of the wrong type.
+        UsageError: no such config, file or key (the nearest right one is named), or a value of the wrong type.
     """
     if name not in list_configs():
         raise UsageError(f"no config {name!r}; {nearest(name, list_configs())}")
     values = to_plain(importlib.import_module(f"pipeline.configs.{name}").get_config())
     for override in overrides:
         apply_override(values, override)
-    return from_plain(values)
+    config = from_plain(values)
+    check_chosen(config)
+    return config
+
+
+def check_chosen(config: RunConfig) -> None:
+    """Raises UsageError for a config that says that a search has chosen its settings, and has others."""
+    chosen = config.tuning.chosen if config.tuning else {}
+    for key, value in read_keys(config, chosen).items():
+        if value != chosen[key]:
+            raise UsageError(f"config key {key}: found {value!r}, expected {chosen[key]!r}, which a search has chosen (--set tuning=null forgets it)")
 
 
 def to_plain(config: RunConfig) -> dict[str, Any]:
@@ -187,24 +224,67 @@ def from_plain(values: Mapping[str, Any]) -> RunConfig:
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:
-    """Sets one `section.key=value` in plain config values, in place.
+    """Sets one `section.key=value`, or those of an `@file`, in plain config values, in place.
 
     A list is written with commas: `model.image_size=256,208`; its items are reached by position: `evaluation.gates.0.lower_bound=0.7`.
     """
+    if override.startswith("@"):
+        for key, value in read_overrides(Path(override[1:])).items():
+            owner, part = find_key(values, key, source=f"--set {override}: {key}")
+            owner[part] = value
+        return
     key, separator, text = override.partition("=")
     if not separator:
-        raise UsageError(f"--set {override}: expected key=value")
-    node: Any = values
-    parts = key.strip().split(".")
-    for depth, name in enumerate(parts):
-        part: Any = int(name) if isinstance(node, list) and name.isdigit() else name
-        if not ((isinstance(node, dict) and part in node) or (isinstance(node, list) and part in range(len(node)))):
-            known = all_keys(values)
-            raise UsageError(f"--set {key}: no such config key; {nearest(key, known)}")
-        if depth == len(parts) - 1:
-            node[part] = parse_value(text, like=node[part])
-        else:
-            node = node[part]
+        raise UsageError(f"--set {override}: expected key=value or @FILE")
+    owner, part = find_key(values, key.strip(), source=f"--set {key.strip()}")
+    owner[part] = parse_value(text, like=owner[part])
+
+
+def list_keys(overrides: Iterable[str]) -> list[str]:
+    """The dotted keys that overrides set."""
+    return [
+        key
+        for override in overrides
+        for key in (read_overrides(Path(override[1:])) if override.startswith("@") else [override.partition("=")[0].strip()])
+    ]
+
+
+def read_keys(config: RunConfig, keys: Iterable[str]) -> dict[str, Any]:
+    """The config's plain values of dotted keys."""
+    values = to_plain(config)
+    found = {}
+    for key in keys:
+        owner, part = find_key(values, key, source=key)
+        found[key] = owner[part]
+    return found
+
+
+def read_overrides(path: Path) -> dict[str, Any]:
+    """A JSON file of dotted key to value. Raises UsageError where it is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--set @{path}: {getattr(error, 'strerror', None) or error}, expected a JSON file of settings") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"--set @{path}: found a {type(content).__name__}, expected a JSON object of dotted key to value")
+    return content
+
+
+def find_key(values: Any, key: str, *, source: str) -> tuple[Any, Any]:
+    """Where a dotted key lies in plain config values: the dict or list that holds it, and its key or position there.
+
+    Raises:
+        UsageError: no such key; begins with `source` and names the nearest right one.
+    """
+    owner: Any = None
+    part: Any = None
+    node = values
+    for name in key.split("."):
+        owner, part = node, int(name) if isinstance(node, list) and name.isdigit() else name
+        if not ((isinstance(owner, dict) and part in owner) or (isinstance(owner, list) and part in range(len(owner)))):
+            raise UsageError(f"{source}: no such config key; {nearest(key, all_keys(values))}")
+        node = owner[part]
+    return owner, part
 
 
 def parse_value(text: str, *, like: Any) -> Any:

@@ -40,6 +40,13 @@ def latest_nodes(store: MetadataStore, pipeline: str) -> dict[str, Node]:
     return nodes
 
 
+def newest_execution(store: MetadataStore, pipeline: str, component: str) -> mlmd.Execution | None:
+    """The latest execution of a component of a pipeline, however it ended; None where there is none."""
+    context = store.get_context_by_type_and_name("node", f"{pipeline}.{component}")
+    executions = store.get_executions_by_context(context.id) if context else []
+    return max(executions, key=lambda one: one.id, default=None)
+
+
 def outputs_of(store: MetadataStore, execution: int) -> dict[str, list[mlmd.Artifact]]:
     """An execution's output artifacts by channel name."""
     outputs: dict[str, list[mlmd.Artifact]] = {}

@@ -27,7 +27,7 @@ from components.eval_config import make_eval_config
 from components.report_gen.component import ReportGen
 from medimg.catalogue.split import SPLITS
 from medimg.evaluation.costs import make_cost_matrices
-from pipeline.config import Places, RunConfig
+from pipeline.config import TRANSFORMED, Places, RunConfig
 from pipeline.fingerprints import Fingerprints
 from pipeline.store import make_connection
 
@@ -87,8 +87,8 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
         splits_config=transform_pb2.SplitsConfig(analyze=["train"], transform=list(SPLITS)),
         materialize=False,
         disable_statistics=True,
-        # Only what decides labels and clinical inputs: another width or learning rate is not Transform's business.
-        custom_config={"task": config.task, "model": {name: model[name] for name in ("heads", "roles", "clinical_inputs")}, "code": code.transform},
+        # Another width or learning rate is not its business.
+        custom_config={"task": config.task, "model": {name: model[name] for name in TRANSFORMED}, "code": code.transform},
     )
     transform.add_upstream_node(gate)
     trainer = Trainer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -18,7 +18,11 @@ from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
 from medimg.reporting.facts import read_facts
 from medimg.reporting.words import count, describe_split
 from medimg.terminal import make_console, say
-from pipeline.run_local import RUN_FILE, Outcome, locate_store, read_finished_run, read_run_file, run_lock, store_lock
+from pipeline.run_local import RUN_FILE, SEARCHED, Outcome, locate_store, read_finished_run, read_run_file, run_lock, store_lock
+
+if TYPE_CHECKING:
+    from ml_metadata import MetadataStore
+    from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 PRINTED = (
     "auc",
@@ -128,15 +132,15 @@ def rewrite_report(run: Path) -> None:
 
 
 def print_lineage(run: Path, *, metadata: str | None = None, console: Console | None = None) -> None:
-    """From the pushed model (or, not blessed, the trained one) back to the catalogue: who made what, with counts and hashes.
+    """From the pushed model (or, not blessed, the trained one; of a search the best) back to the catalogue: who made what, with counts and hashes.
 
     `metadata` is where the run's store is now, if not where `run.json` says.
     """
-    from pipeline.lineage import latest_nodes, properties_of, walk_up
+    from pipeline.lineage import properties_of, walk_up
     from pipeline.store import open_store
 
     console = console or make_console()
-    facts = read_finished_run(run)
+    facts = read_finished_run(run, searched=True)
     if folds := facts.get("folds"):
         for fold in folds:
             console.print(f"\n{fold}", style="bold underline", highlight=False)
@@ -145,14 +149,16 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
     where = find_store(run, facts, metadata)
     with run_lock(run, console), store_lock(run, where, console):
         store = open_store(locate_store(run, where))
-        nodes = latest_nodes(store, facts["pipeline"])
-        if "Pusher" not in nodes:
+        model = find_searched(store, run, facts) if facts["state"] == SEARCHED else find_pushed(store, facts)
+        if model is None:
             raise UsageError(explain_stranger(run, where))
-        pushed = nodes["Pusher"].outputs["pushed_model"][0]
-        steps = list(walk_up(store, pushed.id))
+        steps = list(walk_up(store, model.id))
         names = {kind.id: kind.name.rsplit(".", 1)[-1] for kind in store.get_execution_types()}
-    unpushed = "none, the model was not gated" if facts["blessed"] is None else "none, the model was not blessed"
-    console.print(f"pushed model: {facts['pushed'] or unpushed}", highlight=False)
+    if facts["state"] == SEARCHED:
+        say(console, f"best model of a search, not yet measured on test: {facts['model']}")
+    else:
+        unpushed = "none, the model was not gated" if facts["blessed"] is None else "none, the model was not blessed"
+        say(console, f"pushed model: {facts['pushed'] or unpushed}")
     for execution, made in steps:
         values = properties_of(execution)
         hashes = {name: values[name] for name in ("data", "code", "baseline") if values.get(name)}
@@ -163,6 +169,22 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
             say(console, f"  -> {artifact.type} #{artifact.id} {list_counts(properties_of(artifact))}")
             if origin := name_origin(properties_of(artifact)):
                 say(console, f"     data: {origin}")
+
+
+def find_pushed(store: MetadataStore, facts: Mapping[str, Any]) -> mlmd.Artifact | None:
+    """What the Pusher of a finished run has left; None in a store that does not know the run."""
+    from pipeline.lineage import latest_nodes
+
+    pusher = latest_nodes(store, facts["pipeline"]).get("Pusher")
+    return pusher.outputs["pushed_model"][0] if pusher else None
+
+
+def find_searched(store: MetadataStore, run: Path, facts: Mapping[str, Any]) -> mlmd.Artifact | None:
+    """The best model of a finished search; None in a store that does not know the search."""
+    from pipeline.lineage import live_artifacts, locate_artifact
+
+    models = live_artifacts(store, "Model", pipeline=facts["pipeline"])
+    return next((model for model in models if locate_artifact(run, model) == run / facts["model"]), None)
 
 
 def find_store(run: Path, facts: Mapping[str, Any], metadata: str | None) -> str:
@@ -201,7 +223,7 @@ def list_counts(values: Mapping[str, Any]) -> str:
 def shown_property(name: str) -> bool:
     """Counts and hashes of an artifact; not TFX's own bookkeeping, and no path of the machine."""
     return name != "pushed_destination" and name.startswith(
-        ("images_", "cases_", "content_hash", "data_set", "blessed", "pushed", "pushed_version", "split_names")
+        ("images_", "cases_", "content_hash", "data_set", "blessed", "pushed", "pushed_version", "split_names", "tuning.")
     )
 
 

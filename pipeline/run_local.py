@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from rich.console import Console
 
 from medimg.catalogue.build import read_previous
 from medimg.datasets import find_data_set
-from medimg.errors import MedimgError, UsageError, nearest
+from medimg.errors import DiskFull, MedimgError, UsageError, nearest
 from medimg.evaluation.costs import check_costs
 from medimg.evaluation.merging import check_merges
 from medimg.files import replace_file
@@ -30,10 +30,15 @@ from pipeline.config import Places, RunConfig, to_plain
 from pipeline.schema import write_schema
 from pipeline.store import PASSWORD, open_store, parse_database, resolve_store
 
+if TYPE_CHECKING:
+    from pipeline.fingerprints import Fingerprints
+
 RUN_FILE = "run.json"
 LOCK_FILE = "run.lock"
 STORE_FILE = "metadata.sqlite"
 INDEX_FILE = "index.parquet"
+SEARCHED = "searched"
+"""State of a directory in which a search has ended (pipeline.tuning), and no run since."""
 # As the C library and SQLite say it, where the error has no errno.
 DISK_FULL = ("No space left on device", "database or disk is full")
 
@@ -122,6 +127,16 @@ def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
     )
 
 
+@dataclass(frozen=True)
+class OpenRun:
+    """A run's directory that this process holds the lock of, with what is to be done there; `facts` are its `run.json`."""
+
+    folder: Path
+    config: RunConfig
+    places: Places
+    facts: Mapping[str, Any]
+
+
 def run_config(
     config: RunConfig,
     *,
@@ -133,16 +148,42 @@ def run_config(
     parent: Path | None = None,
     console: Console | None = None,
 ) -> Outcome:
-    """Runs the pipeline under `to` and writes `run.json` there.
+    """Runs the pipeline under `to` and writes `run.json` there; arguments as for `open_run`.
+
+    Raises:
+        UsageError: what `open_run` raises.
+        MedimgError: a component failed; the message names it.
+    """
+    console = console or make_console()
+    wanted: dict[str, Any] = {"previous": previous, "beam_args": beam_args, "metadata": metadata, "parent": parent}
+    with open_run(config, data_root=data_root, to=to, console=console, **wanted) as run:
+        execute(run.config, run.places, run=run.folder, console=console)
+        outcome = collect_outcome(run.config, run.places, run.folder)
+        facts = {**run.facts, "log": "run.log"}
+        write_run_file(run.folder, run.config, data_root=data_root, previous=previous, outcome=outcome, facts=facts)
+    return outcome
+
+
+@contextmanager
+def open_run(
+    config: RunConfig,
+    *,
+    data_root: Path,
+    to: Path,
+    previous: Path | None = None,
+    beam_args: tuple[str, ...] = (),
+    metadata: str | None = None,
+    parent: Path | None = None,
+    console: Console,
+) -> Iterator[OpenRun]:
+    """Makes `to` this config's directory, waits until no other process works there, and checks what can be checked before any work.
 
     `metadata` is the URI of a store that runs share (pipeline.store); without it a run has its own, or keeps the one it was started with.
     `parent` is the directory of the cross-validation that the run is a fold of: the index of the data lies there, and the store without `metadata`.
 
     Raises:
         UsageError: the data root is missing, or `to` belongs to another config or keeps its metadata elsewhere.
-        MedimgError: a component failed; the message names it.
     """
-    console = console or make_console()
     config = check_inputs(config, data_root=data_root, previous=previous)
     run = make_directory(to)
     with run_lock(run, console), ExitStack() as stack:
@@ -163,10 +204,7 @@ def run_config(
             open_store(places.metadata)  # Before any work is done.
         if read_flag(places.beam_args, "job_endpoint"):
             ask_engine(places, run=run, console=console)
-        execute(config, places, run=run, console=console)
-        outcome = collect_outcome(config, places, run)
-        write_run_file(run, config, data_root=data_root, previous=previous, outcome=outcome, facts={**facts, "log": "run.log"})
-    return outcome
+        yield OpenRun(run, config, places, facts)
 
 
 def check_inputs(config: RunConfig, *, data_root: Path, previous: Path | None) -> RunConfig:
@@ -270,42 +308,67 @@ def ask_engine(places: Places, *, run: Path, console: Console) -> None:
 
 
 def execute(config: RunConfig, places: Places, *, run: Path, console: Console) -> None:
-    """Builds and runs the DAG; the first failing component's message becomes the one line that the user reads."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    """Takes the fingerprints, then builds and runs the DAG."""
     from pipeline.fingerprints import take_fingerprints
 
     console.print("reading the data root", highlight=False)
     fingerprints = take_fingerprints(config, places)
     console.print("starting TFX", highlight=False)
+    run_components(config, places, fingerprints, run=run, console=console)
+
+
+def run_components(config: RunConfig, places: Places, fingerprints: Fingerprints, *, run: Path, console: Console, last: str | None = None) -> None:
+    """Builds the DAG and runs it, or only the component `last` and those before it.
+
+    Raises:
+        MedimgError: a component failed; its message is the one line that the user reads. DiskFull where there is no room left.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.orchestration.pipeline import RunOptions
 
     from pipeline.pipeline import create_pipeline
     from pipeline.progress import following
 
     dag = create_pipeline(config, places, fingerprints)
-    with following(console, count=len(dag.components), log=run / "run.log", secret=places.metadata_password) as progress:
+    names = [component.id for component in dag.components]
+    count = names.index(last) + 1 if last else len(names)
+    with following(console, count=count, log=run / "run.log", secret=places.metadata_password) as progress:
         try:
-            LocalDagRunner().run(dag)
+            LocalDagRunner().run(dag, run_options=RunOptions(to_nodes=[last]) if last else None)
         except Exception as error:
-            raise MedimgError(explain(error, component=progress.current, run=run, flags=places.beam_args)) from error
+            kind = DiskFull if any(is_disk_full(cause) for cause in causes_of(error)) else MedimgError
+            raise kind(explain(error, component=progress.current, run=run, flags=places.beam_args)) from error
 
 
 def explain(error: BaseException, *, component: str, run: Path, flags: Sequence[str] = ()) -> str:
     """One line for a failure inside the pipeline: which component, what happened."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in causes_of(error):
         if isinstance(cause, MedimgError):
             return f"{component}: {cause}"
-        if (isinstance(cause, OSError) and cause.errno == errno.ENOSPC) or any(words in str(cause) for words in DISK_FULL):
+        if is_disk_full(cause):
             free = shutil.disk_usage(run).free
             return f"{component}: the disk of {run} is full ({free / 1e6:.0f} MB free); free some space and run again, it continues where it stopped"
-        cause = cause.__cause__ or cause.__context__
     if read_flag(flags, "job_endpoint") and "failed in state" in str(error):
         return f"{component}: {explain_engine(str(error), flags)} (the whole of it is in {run / 'run.log'}); run again, it continues where it stopped"
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()] or [""]
     # Beam puts the worker's whole traceback into the message; what went wrong is its last line.
     told = lines[-1] if lines[0].startswith("Traceback") else lines[0]
     return f"{component}: {type(error).__name__}: {told[:300]} (the whole of it is in {run / 'run.log'})"
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came of, back to the first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether this error, by itself, says that there is no room left."""
+    full = isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
+    return full or any(words in str(error) for words in DISK_FULL)
 
 
 def collect_outcome(config: RunConfig, places: Places, run: Path) -> Outcome:
@@ -361,10 +424,10 @@ def read_run_file(run: Path) -> dict[str, Any]:
     return content
 
 
-def read_finished_run(run: Path) -> dict[str, Any]:
-    """The `run.json` of a finished run. Raises UsageError for what is none."""
+def read_finished_run(run: Path, *, searched: bool = False) -> dict[str, Any]:
+    """The `run.json` of a finished run; with `searched` one of a finished search will do. Raises UsageError for what is none."""
     content = read_run_file(run)
-    if content["state"] != "finished":
+    if content["state"] not in ("finished", *([SEARCHED] if searched else [])):
         raise UsageError(f"{run}: the run has not finished")
     return content
 

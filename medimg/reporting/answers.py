@@ -14,6 +14,7 @@ from medimg.reporting.literature import read_literature
 from medimg.reporting.rendering import make_environment
 from medimg.reporting.sections.data import STATUSES, describe_flow
 from medimg.reporting.sections.literature import list_comparable
+from medimg.reporting.words import describe_tuning
 
 ANSWERS: Mapping[str, str] = yaml.safe_load((Path(__file__).parent / "templates" / "answers.yaml").read_text(encoding="utf-8"))
 UNKNOWN = "not known to this program"
@@ -56,5 +57,6 @@ def list_values(evidence: Evidence) -> dict[str, Any]:
         "drawn": DRAWN if facts.synthetic else "",
         "heads": "; ".join(f"{head} ({', '.join(classes)})" for head, classes in facts.heads.items()),
         "keys": keys,
+        "tuning": describe_tuning(facts.config),
         "section": lambda section: keys(*(name for name in facts.config if name.startswith(f"{section}."))),
     }

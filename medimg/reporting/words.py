@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.folds import OUT_OF_FOLD
@@ -47,6 +49,7 @@ PATTERNS = (
     (r"conformal_(\d+)_by_class_coverage_(.+)", r"sets of \1 % by class: the same, \2"),
     (r"conformal_(\d+)_by_class_set_size", r"sets of \1 % by class: mean number of classes"),
 )
+CHOSEN = "tuning.chosen."
 AGAINST_THE_REST = ("auc", "average_precision", "sensitivity")
 """Metrics that a head of more than two classes has for each class."""
 
@@ -84,3 +87,19 @@ def describe_units(figure: Figure, noun: str) -> str:
     positives = "" if figure.positives is None else f", {figure.positives} positive"
     groups = "" if figure.level == noun else f", of {count(figure.groups, noun)}"
     return f"{count(figure.n, figure.level)}{positives}{groups}"
+
+
+def describe_tuning(config: Mapping[str, Any]) -> str:
+    """How a search has chosen settings and that the test split had no part in it; empty where none has.
+
+    Args:
+        config: dotted key to value, as in the run's facts.
+    """
+    if "tuning.trials" not in config:
+        return ""
+    chosen = [key.removeprefix(CHOSEN) for key in config if key.startswith(CHOSEN)]
+    failed = f", {config['tuning.failed']} of which failed," if config["tuning.failed"] != "0" else ""
+    return (
+        f"Chosen in a search: {', '.join(chosen)}. The best of {config['tuning.trials']} trials{failed} by {config['tuning.objective']} on the eval "
+        f"split, {float(config['tuning.score']):.3f} there; the test split had no part in it."
+    )

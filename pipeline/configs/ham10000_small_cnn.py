@@ -8,7 +8,9 @@ this with other means, and `medimg compare` draws the table of them.
 
 from medimg.evaluation.gates import Gate
 from medimg.ingest import Ingest
+from medimg.tasks.classification import space
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings
+from medimg.tasks.space import Choice, Space
 from pipeline.config import EvaluationSettings, RunConfig
 
 DIAGNOSIS = Head("diagnosis", ("nv", "bkl", "bcc", "akiec", "vasc", "df", "mel"))
@@ -39,3 +41,8 @@ def get_config() -> RunConfig:
             mapped=12_000,
         ),
     )
+
+
+def get_search_space() -> Space:
+    """The task's, and how much the loss looks at hard cases: the rare classes are among them."""
+    return {**space.get_search_space(get_config().model), "training.focal_gamma": Choice((0.0, 1.0, 2.0))}

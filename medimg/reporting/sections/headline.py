@@ -9,6 +9,7 @@ from medimg.evaluation.gates import ABOVE_SHORTCUT
 from medimg.reporting.evidence import Evidence, Section
 from medimg.reporting.sections.literature import list_comparable
 from medimg.reporting.sections.slices import judge_slices
+from medimg.reporting.words import describe_tuning
 
 CERTAINTY = ("ece", "brier")
 """What says, beside the interval, how far a single probability can be trusted."""
@@ -27,6 +28,7 @@ def describe_headline(evidence: Evidence) -> Section:
             "above": find_beside(evidence, ABOVE_SHORTCUT),
             "certainty": [figure for name in CERTAINTY if (figure := find_beside(evidence, name))],
             "slices": judge_slices(evidence),
+            "tuning": describe_tuning(evidence.facts.config),
         },
     )
 

@@ -21,7 +21,7 @@ from medimg.tasks.classification.augment import augment
 from medimg.tasks.classification.checkpoints import State, load_weights, read_state, write_state
 from medimg.tasks.classification.inputs import case_bytes
 from medimg.tasks.classification.losses import class_log_priors, make_losses
-from medimg.tasks.classification.metrics import measure
+from medimg.tasks.classification.metrics import measure, measure_answer
 from medimg.tasks.classification.model import build_model
 from medimg.tasks.classification.sampling import draw_copies, repeat_cases
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
@@ -39,7 +39,7 @@ def fit(data: Data, *, model: ModelSettings, training: TrainingSettings, folder:
         report: called with each finished epoch, once.
 
     Raises:
-        MedimgError: no training or eval case, or only one class in train for a head.
+        MedimgError: no training or eval case, only one class in train for a head, or a training that diverged.
     """
     check_labels(data, model)
     members = tuple(fit_member(index, data, model=model, training=training, folder=folder, report=report) for index in range(training.members))
@@ -52,7 +52,7 @@ def fit(data: Data, *, model: ModelSettings, training: TrainingSettings, folder:
     adjusted = model.heads if training.logit_adjustment == "post_hoc" else ()
     log_priors = {head.name: class_log_priors(data.train_targets[head.name], classes=len(head.classes)) for head in adjusted}
     answered = {name: apply_temperature(values, temperatures[name], log_priors=log_priors.get(name, 0.0)) for name, values in mean.items()}
-    return Fitted(members, temperatures, measure(data.eval_targets, answered, model), log_priors=log_priors, prevalence=training.prevalence)
+    return Fitted(members, temperatures, measure_answer(data.eval_targets, answered, model), log_priors=log_priors, prevalence=training.prevalence)
 
 
 def fit_member(index: int, data: Data, *, model: ModelSettings, training: TrainingSettings, folder: Path, report: Report) -> Member:
@@ -84,6 +84,8 @@ def fit_member(index: int, data: Data, *, model: ModelSettings, training: Traini
         best = state.best(head)
         if best is None:
             raise MedimgError(f"training.epochs is {training.epochs}, expected 1 or more")
+        if not np.isfinite(best.figures[f"{head}/loss"]):
+            raise MedimgError("training diverged: the loss is not a number in any epoch; a smaller training.learning_rate may help")
         load_weights(folder, best.number, model=network)
     return Member(to_float32(network, model, data.clinical_width), best, state.history)
 

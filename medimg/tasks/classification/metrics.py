@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from medimg.evaluation.metrics import auc
+from medimg.evaluation.metrics import auc, evaluate, metrics_of
 from medimg.tasks.classification.settings import ModelSettings
 
 Figures = dict[str, float]
@@ -29,8 +29,24 @@ def measure(labels: Mapping[str, np.ndarray], probabilities: Mapping[str, np.nda
     return figures
 
 
+def measure_answer(labels: Mapping[str, np.ndarray], probabilities: Mapping[str, np.ndarray], settings: ModelSettings) -> Figures:
+    """What `measure` gives, and `<head>/<metric>` of every metric that the report has for the head's classes; arguments as for `measure`."""
+    figures: Figures = {}
+    for head in settings.heads:
+        known = labels[head.name] >= 0
+        undefined = dict.fromkeys(metrics_of(head.classes), float("nan"))
+        values = evaluate(labels[head.name][known], probabilities[head.name][known], classes=head.classes) if known.any() else undefined
+        figures |= {f"{head.name}/{name}": value for name, value in values.items()}
+    return figures | measure(labels, probabilities, settings)
+
+
 def head_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """AUC of the last class against the first for two classes; the mean of one-vs-rest AUCs over the classes that occur for more."""
+    """AUC of the last class against the first for two classes; the mean of one-vs-rest AUCs over the classes that occur for more.
+
+    NaN where a probability is none: what has diverged ranks nothing.
+    """
+    if np.isnan(probabilities).any():
+        return float("nan")
     classes = probabilities.shape[1]
     if classes == 2:
         return float(auc(labels, probabilities[:, 1]))

@@ -62,6 +62,50 @@ def test_a_wrong_override_is_refused_in_one_line_that_names_the_key(override, wo
     assert "\n" not in str(caught.value)
 
 
+TUNING = {"objective": "malignancy/auc", "score": 0.9, "trials": 3, "failed": 0, "oracle": "random", "seed": 0}
+
+
+def write_settings(path, content):
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return f"@{path}"
+
+
+def test_settings_may_come_from_a_file_and_later_ones_win(tmp_path):
+    file = write_settings(tmp_path / "best.json", {"model.image_size": [64, 52], "training.epochs": 2})
+    config = load_config("cmmd_classification", overrides=["training.epochs=1", file, "model.dropout=0.3"])
+    assert (config.model.image_size, config.training.epochs, config.model.dropout) == ((64, 52), 2, 0.3)
+    assert load_config("cmmd_classification", overrides=[file, "training.epochs=1"]).training.epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"training.epoch": 2}, "training.epoch: no such config key; did you mean 'training.epochs'?"),
+        ({"training.epochs": "many"}, "config key training.epochs"),
+        ("{", "expected a JSON file of settings"),
+        ([1], "found a list, expected a JSON object"),
+        (None, "No such file or directory, expected a JSON file of settings"),
+    ],
+)
+def test_a_wrong_file_of_settings_is_refused_in_one_line_that_names_it(tmp_path, content, words):
+    file = write_settings(tmp_path / "best.json", content) if content is not None else f"@{tmp_path / 'absent.json'}"
+    with pytest.raises(UsageError) as caught:
+        load_config("cmmd_classification", overrides=[file])
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_that_names_a_search_has_what_the_search_has_chosen(tmp_path):
+    chosen = {"training.learning_rate": 0.003, "model.image_size": [64, 52]}
+    file = write_settings(tmp_path / "best.json", {**chosen, "tuning": {"chosen": chosen, **TUNING}})
+    config = load_config("cmmd_classification", overrides=[file])
+    assert config.tuning.trials == 3
+    assert from_plain(json.loads(json.dumps(to_plain(config)))) == config
+    with pytest.raises(UsageError, match=r"training.learning_rate: found 0.1, expected 0.003, which a search has chosen"):
+        load_config("cmmd_classification", overrides=[file, "training.learning_rate=0.1"])
+    assert load_config("cmmd_classification", overrides=[file, "training.learning_rate=0.1", "tuning=null"]).tuning is None
+
+
 def test_an_unknown_config_names_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'cmmd_classification'"):
         load_config("cmmd_clasification")

@@ -6,6 +6,7 @@ import yaml
 from medimg.evaluation.figures import format_figure
 from medimg.reporting.answers import ANSWERS, UNKNOWN, answer_topics
 from medimg.reporting.documents import read_checklists, render_checklist, render_data_sheet, render_model_card
+from medimg.reporting.report import list_sections, render_page
 from tests.unit.reporting.evidence import make_evidence
 
 
@@ -96,3 +97,12 @@ def test_what_the_config_says_of_the_training_is_told_and_what_it_does_not_is_ab
     answers = answer_topics(make_evidence(config={"training.epochs": "3", "training.patience": "2"}))
     assert "training.epochs 3" in answers["selection"]
     assert "initialisation" not in answers
+
+
+def test_page_and_papers_say_which_settings_a_search_has_chosen_and_on_which_split():
+    search = {"tuning.chosen.model.width": "8", "tuning.objective": "malignancy/auc", "tuning.score": "0.94444", "tuning.trials": "20"}
+    evidence = make_evidence(config={"training.epochs": "3", **search, "tuning.failed": "2"})
+    words = "Chosen in a search: model.width. The best of 20 trials, 2 of which failed, by malignancy/auc on the eval split, 0.944 there"
+    for text in (render_page(evidence, list_sections(evidence)), render_model_card(evidence), render_checklist(evidence)):
+        assert words in text
+    assert "in a search" not in render_model_card(make_evidence(config={"training.epochs": "3", "tuning": "None"}))

@@ -55,6 +55,12 @@ def test_a_model_that_is_surer_than_right_is_made_less_sure(tmp_path: Path) -> N
     assert fitted.figures["kind/auc"] == as_it_is.figures["kind/auc"]
 
 
+def test_a_training_that_diverges_is_one_line(tmp_path: Path) -> None:
+    training = dataclasses.replace(TRAINING, learning_rate=1e30, mixed_precision="off")
+    with pytest.raises(MedimgError, match="training diverged: the loss is not a number in any epoch"):
+        fit(make_data(np.arange(16) % 2), model=MODEL, training=training, folder=tmp_path, report=lambda _: None)
+
+
 def test_members_differ_and_each_is_what_a_single_network_of_its_seed_is(tmp_path: Path) -> None:
     data, reported = make_data(np.arange(16) % 2), list[Epoch]()
     training = dataclasses.replace(TRAINING, epochs=1, mixed_precision="off")

@@ -13,7 +13,7 @@ from medimg.errors import MedimgError
 from medimg.tasks.classification.augment import augment
 from medimg.tasks.classification.checkpoints import State, load_weights, read_state, write_state
 from medimg.tasks.classification.losses import MaskedCrossEntropy, class_weights
-from medimg.tasks.classification.metrics import is_better, measure
+from medimg.tasks.classification.metrics import is_better, measure, measure_answer
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings
 from medimg.tasks.training import Epoch
 
@@ -52,6 +52,22 @@ def test_figures_leave_out_missing_labels_and_are_undefined_on_one_class() -> No
     assert figures["malignancy/auc"] == 0.5
     assert figures["malignancy/loss"] == pytest.approx(-np.log([0.9, 0.8, 0.05]).mean())
     assert np.isnan(figures["kind/auc"])
+
+
+def test_what_has_diverged_ranks_nothing() -> None:
+    labels = {"malignancy": np.array([0, 1]), "kind": np.array([0, 1])}
+    figures = measure(labels, {"malignancy": np.full((2, 2), np.nan), "kind": np.full((2, 3), np.nan)}, SETTINGS)
+    assert all(np.isnan(value) for value in figures.values())
+
+
+def test_the_answer_has_the_figures_of_the_report_and_none_where_nothing_is_labelled() -> None:
+    labels = {"malignancy": np.array([0, 1, -1, 1]), "kind": np.full(4, -1)}
+    probabilities = {"malignancy": np.array([[0.9, 0.1], [0.2, 0.8], [0.0, 1.0], [0.95, 0.05]]), "kind": np.full((4, 3), 1 / 3)}
+    figures = measure_answer(labels, probabilities, SETTINGS)
+    assert figures["malignancy/accuracy"] == pytest.approx(2 / 3)
+    assert figures["malignancy/brier"] == pytest.approx((0.1**2 + 0.2**2 + 0.95**2) / 3)
+    assert np.isnan(figures["kind/balanced_accuracy"])
+    assert figures.items() >= measure({"malignancy": labels["malignancy"]}, probabilities, ModelSettings(SETTINGS.heads[:1], ("image",))).items()
 
 
 def test_auc_ranks_epochs_loss_decides_between_equals_and_alone_where_auc_is_undefined() -> None:
