@@ -48,6 +48,15 @@ PATTERNS = (
     (r"conformal_(\d+)_by_class_coverage", r"sets of \1 % by class: share that holds the true class"),
     (r"conformal_(\d+)_by_class_coverage_(.+)", r"sets of \1 % by class: the same, \2"),
     (r"conformal_(\d+)_by_class_set_size", r"sets of \1 % by class: mean number of classes"),
+    (r".+_by_chance_(.+)", r"the same by chance, \1"),
+    (r"nearest_in_train_(.+)", r"nearest case is a train case, \1"),
+    (r"close_to_train_(.+)", r"close to a train case, \1"),
+    (r"split_auc_(.+)", r"AUC of telling the splits apart, \1"),
+    (r"mmd_squared_(.+)", r"maximum mean discrepancy of the splits, \1"),
+    (r"mmd_p_value_(.+)", r"the same: p-value, \1"),
+    (r"other_class_neighbours_(.+)", r"neighbours of another class, \1"),
+    (r"folds_by_(case|group)_(.+)", r"balanced accuracy in folds by \1, \2"),
+    (r"leak_(.+)", r"leak of a split by case, \1"),
 )
 CHOSEN = "tuning.chosen."
 AGAINST_THE_REST = ("auc", "average_precision", "sensitivity")

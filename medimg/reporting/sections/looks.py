@@ -22,12 +22,13 @@ MAP_NAMES = {"tsne": "t-SNE", "umap_like": "UMAP-like map"}
 CLASSIFIER_NAMES = {"nearest": "nearest neighbour", "logistic": "logistic regression"}
 COLOURINGS = ("split", "class")
 NO_LABEL = "no label"
-SPLIT_MEASURES = {
+MEASURES = {
     "nearest_in_train": "cases whose nearest case is a train case",
     "close_to_train": "cases as close to a train case as the closest 5 % of train cases are to another group's",
     "split_auc": "AUC of a classifier that tells the two splits apart",
     "mmd_squared": "maximum mean discrepancy, squared",
 }
+"""Of the overlap of train and the measured split."""
 EXPECTED = {"split_auc": 0.5, "mmd_squared": 0.0}
 """By chance, of measures that have no figure of it."""
 
@@ -38,18 +39,24 @@ class Measure:
 
     words: str
     figure: Figure
-    by_chance: float | None = None
-    p_value: float | None = None
+    by_chance: float | None
+    p_value: float | None
 
 
 @dataclass(frozen=True)
 class Looks:
-    """What is said of one embedding; `classes` has a row per class that occurs and a column per class, the mean share among its neighbours."""
+    """What is said of one embedding.
+
+    Attributes:
+        splits: of train and the measured split.
+        others: share of other classes among the neighbours, and by chance; None where there is none.
+        classes: a row per class that occurs, a column per class, the mean share among its neighbours.
+    """
 
     key: str
     name: str
     splits: list[Measure]
-    others: list[Measure]
+    others: tuple[Figure, Figure] | None
     classes: pd.DataFrame
 
 
@@ -81,14 +88,10 @@ def describe_embedding(evidence: Evidence, table: pd.DataFrame, figures: Mapping
     values = {name: figure.value for name, figure in found.items()}
     splits = [
         Measure(words, found[name], values.get(f"{name}_by_chance", EXPECTED.get(name)), values["mmd_p_value"] if name == "mmd_squared" else None)
-        for name, words in SPLIT_MEASURES.items()
+        for name, words in MEASURES.items()
         if name in found
     ]
-    others = [
-        Measure("neighbours of another class", figure, values[f"{name}_by_chance"])
-        for name, figure in found.items()
-        if name == "other_class_neighbours"
-    ]
+    others = (found["other_class_neighbours"], found["other_class_neighbours_by_chance"]) if "other_class_neighbours" in found else None
     classes = list(evidence.facts.heads[evidence.facts.headline])
     shares_CC = tabulate_classes(read_embedded(table, key, evidence.facts.measuring), evidence.facts.measuring)
     return Looks(key, EMBEDDING_NAMES[key], splits, others, pd.DataFrame(shares_CC, index=classes, columns=classes).dropna(how="all"))
@@ -105,13 +108,8 @@ def draw_maps(evidence: Evidence, table: pd.DataFrame) -> dict[str, Chart]:
             for colouring in COLOURINGS:
                 codes_N = pd.Categorical(coloured[colouring], categories=list(orders[colouring])).codes
                 rows = np.argsort(codes_N, kind="stable")
-                chart = name_map(str(embedding), name, colouring)
+                chart = f"map-{embedding}-{name}-{colouring}"
                 title = f"{MAP_NAMES[name]} of {EMBEDDING_NAMES[str(embedding)]} by {colouring}"
                 places_N2 = part[[f"{name}_x", f"{name}_y"]].to_numpy()[rows]
                 charts[chart] = draw_map(chart, places_N2, coloured[colouring].iloc[rows].tolist(), title=title)
     return charts
-
-
-def name_map(embedding: str, name: str, colouring: str) -> str:
-    """The chart's name."""
-    return f"map-{embedding}-{name}-{colouring}"

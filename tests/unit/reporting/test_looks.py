@@ -32,7 +32,7 @@ def write_embedded(to, *, per_group):
         tables.append(tabulate_vectors(vectors, groups, splits=deal_groups(groups), labels=labels, embedding=embedding))
     table = pd.concat(tables, ignore_index=True).rename(columns={"label_finding": "label_malignancy"}).replace({"label_malignancy": NAMES})
     table.loc[table["case_id"] == "case-0006", "label_malignancy"] = None
-    write_sources(to, resamples=50)
+    write_sources(to, resamples=20, slices=[], protocols=["P1"])
     table.to_parquet(to / "embeddings.parquet", index=False)
     return to
 
