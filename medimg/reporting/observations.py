@@ -117,9 +117,9 @@ def observe_few(errors: Errors, *, train: pd.DataFrame, classes: Sequence[str]) 
     hit = [name for name, count in counts.items() if count < FEW * median and (rows["label"] == name).any()]
     if hit:
         told = join_words([f"{name} has {counts[name]}" for name in hit])
-        beside = f"; so {be(in_all := int(cases['label'].isin(hit).sum()))} {share(in_all, cases)} cases" if cases["label"].nunique() > 1 else ""
-        count = int(rows["label"].isin(hit).sum())
-        yield (f"{share(count, rows)} {be(count)} of a class with less than half the {median:g} training cases of the median class: {told}{beside}.")
+        count, of_all = (int(part["label"].isin(hit).sum()) for part in (rows, cases))
+        beside = f"; so {be(of_all)} {share(of_all, cases)} cases" if of_all < len(cases) else ""
+        yield f"{share(count, rows)} {be(count)} of a class with less than half the {median:g} training cases of the median class: {told}{beside}."
 
 
 def observe_neighbours(errors: Errors) -> Iterator[str]:

@@ -61,9 +61,10 @@ def describe_mistakes(evidence: Evidence) -> Section:
         "observations": observe_all(tables),
         "embedded": not neighbours.empty,
     }
-    pairs = [{name: value for name, value in vars(pair).items() if name != "mistakes"} for pair in confusions]
-    mistakes = [dataclasses.asdict(mistake) for pair in shown for mistake in pair.mistakes]
-    return Section(TITLE, "mistakes", values, tables={"confusions": pd.DataFrame(pairs), "mistakes": pd.DataFrame(mistakes)})
+    mistakes = pd.DataFrame([dataclasses.asdict(mistake) for pair in shown for mistake in pair.mistakes])
+    pairs = pd.DataFrame([dataclasses.asdict(dataclasses.replace(pair, mistakes=())) for pair in confusions]).drop(columns="mistakes")
+    near = {"neighbours": neighbours[neighbours["case_id"].isin(mistakes["case_id"])]} if len(neighbours) else {}
+    return Section(TITLE, "mistakes", values, tables={"confusions": pairs, "mistakes": mistakes, **near})
 
 
 def confusions_of(predictions: pd.DataFrame, facts: RunFacts) -> list[Confusion]:

@@ -94,6 +94,14 @@ def test_a_mistake_stands_beside_its_nearest_training_cases_with_class_and_dista
         assert any(sentence.startswith(f"For {pair.count} of {pair.count} the nearest training case") for sentence in sentences)
 
 
+def test_the_neighbours_of_the_shown_mistakes_can_be_looked_up_by_id(folder):
+    table = pd.read_csv(folder / "tables" / "neighbours.csv")
+    mistakes = pd.read_csv(folder / "tables" / "mistakes.csv")
+    assert set(table["case_id"]) == set(mistakes["case_id"])
+    assert table.groupby("case_id")["rank"].apply(list).map(tuple).unique().tolist() == [(0, 1, 2)]
+    assert table["neighbour"].str.startswith("train-").all()
+
+
 def test_the_map_of_a_mistake_stands_beside_it_and_not_among_the_explained_cases(folder, evidence):
     first = describe_mistakes(evidence).values["pairs"][0][2][0]
     assert [role for role, _ in first.maps] == ["image"]
