@@ -262,6 +262,6 @@ def list_numbers(row: Row, letters: Collection[str]) -> Iterator[tuple[str, Any]
 
 def render_comparison(comparison: Comparison) -> str:
     """A page of its own, offline."""
-    sheets = [make_overview(comparison), make_settings_sheet(comparison), *make_sheets(comparison)]
-    shown = [sheet for sheet in sheets if sheet.rows]
-    return make_environment(autoescape=True).get_template("comparison.html.j2").render(comparison=comparison, sheets=shown)
+    overview = [sheet for sheet in (make_overview(comparison), make_settings_sheet(comparison)) if sheet.rows]
+    template = make_environment(autoescape=True).get_template("comparison.html.j2")
+    return template.render(comparison=comparison, overview=overview, sheets=list(make_sheets(comparison)))

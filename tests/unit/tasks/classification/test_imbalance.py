@@ -19,7 +19,7 @@ from medimg.tasks.classification.fit import fit, make_batches
 from medimg.tasks.classification.losses import MaskedCrossEntropy, class_log_priors
 from medimg.tasks.classification.sampling import draw_copies, repeat_cases
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings, check_training
-from medimg.tasks.training import Data, Fitted
+from medimg.tasks.training import Data, Epoch, Fitted
 
 MODEL = ModelSettings(heads=(Head("kind", ("common", "rare")),), roles=("image",), image_size=(32, 32), width=4, dropout=0.0)
 STILL = Augmentation(flip_vertical=False, flip_horizontal=False, rotate_degrees=0, shift_fraction=0, zoom_fraction=0, contrast_fraction=0)
@@ -130,6 +130,20 @@ def test_a_resumed_epoch_is_balanced_with_the_same_cases_and_another_epoch_with_
 
     np.testing.assert_array_equal(draw_epoch(1), draw_epoch(1))
     assert not np.array_equal(draw_epoch(1), draw_epoch(2))
+
+
+@pytest.mark.slow
+def test_a_balanced_training_that_was_interrupted_gives_the_same_network_as_one_that_was_not(tmp_path: Path) -> None:
+    data, training = make_data(), dataclasses.replace(PLAIN, sampling="balanced", epochs=2)
+
+    def interrupt(epoch: Epoch) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, model=MODEL, training=training, folder=tmp_path / "interrupted", report=interrupt)
+    resumed, whole = (fit(data, model=MODEL, training=training, folder=tmp_path / name, report=lambda _: None) for name in ("interrupted", "whole"))
+    for one, other in zip(resumed.members[0].network.get_weights(), whole.members[0].network.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(
