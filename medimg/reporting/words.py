@@ -46,9 +46,10 @@ PATTERNS = (
     (r"conformal_(\d+)_by_class_coverage_(.+)", r"sets of \1 % by class: the same, \2"),
     (r"conformal_(\d+)_by_class_set_size", r"sets of \1 % by class: mean number of classes"),
 )
-CHOSEN = "tuning.chosen."
 AGAINST_THE_REST = ("auc", "average_precision", "sensitivity")
 """Metrics that a head of more than two classes has for each class."""
+CHOSEN = "tuning.chosen."
+"""Before the keys that a search has chosen, in a run's facts."""
 
 
 def name_metric(name: str) -> str:
