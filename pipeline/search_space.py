@@ -14,10 +14,10 @@ from pipeline.config import TRANSFORMED, RunConfig, find_key, from_plain, to_pla
 if TYPE_CHECKING:
     import keras_tuner
 
-SEARCHED = ("model.", "training.")
-"""Sections that the Trainer alone reads: whatever is chosen there, all trials share catalogue, records and Transform graph."""
+SECTIONS = ("model.", "training.")
+"""What the Trainer alone reads: whatever is chosen there, all trials share catalogue, records and Transform graph."""
 FIXED = tuple(f"model.{name}" for name in TRANSFORMED)
-"""Of these sections, what decides labels and inputs."""
+"""What of these decides labels and inputs."""
 
 
 def load_space(name: str, config: RunConfig, *, fixed: Iterable[str] = ()) -> Space:
@@ -44,7 +44,7 @@ def check_space(space: Space, config: RunConfig) -> None:
     values = to_plain(config)
     for key, parameter in space.items():
         find_key(values, key, source=f"search space: {key}")
-        if not key.startswith(SEARCHED) or key.startswith(FIXED):
+        if not key.startswith(SECTIONS) or key.startswith(FIXED):
             raise UsageError(
                 f"search space: {key} changes the cases or how they are judged; expected keys of model or training, not {', '.join(FIXED)}"
             )

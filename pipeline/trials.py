@@ -117,6 +117,10 @@ def write_trials(run: Path, trials: Iterable[Trial]) -> None:
 
 def note_trial(store: MetadataStore, trial: Trial, objective: Objective, *, execution: mlmd.Execution, models: Sequence[mlmd.Artifact]) -> None:
     """Puts settings and score, or the reason why there is none, into ML Metadata: on the Trainer's execution and on the model it has made."""
+    from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+    if trial.failed:
+        execution.last_known_state = mlmd.Execution.FAILED  # A killed process has left it running.
     score = trial.score(objective)
     for item in (execution, *models):
         noted = item.custom_properties

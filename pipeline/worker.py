@@ -16,12 +16,22 @@ from medimg.errors import MedimgError
 
 Result = TypeVar("Result")
 
+CALLS = 10
+"""A small network's training was seen to leave 70 MB."""
+
 
 class Worker:
-    """One process at a time, kept from call to call because TFX takes seconds to import."""
+    """One process at a time, kept for several calls because TFX takes seconds to import, but not for ever: each training leaves memory behind.
+
+    Args:
+        calls: that a process is kept for.
+    """
+
+    def __init__(self, *, calls: int = CALLS) -> None:
+        self._calls = calls
 
     def __enter__(self) -> Worker:
-        self._pool = start_pool()
+        self._start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -33,17 +43,20 @@ class Worker:
         Raises:
             MedimgError: the process was killed. The next call has a new one.
         """
+        if self._left == 0:
+            self._pool.shutdown()
+            self._start()
+        self._left -= 1
         try:
             return self._pool.submit(function, *arguments).result()
         except BrokenProcessPool:
-            self._pool.shutdown()
-            self._pool = start_pool()
+            self._left = 0
             raise MedimgError("its process was killed, as the system does when memory runs out") from None
 
-
-def start_pool() -> ProcessPoolExecutor:
-    """Spawned, never forked: the caller may hold threads and locks of TensorFlow. Unlike those of pebble it may have children, which Beam has."""
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=enter_worker)
+    def _start(self) -> None:
+        # Spawned, never forked: the caller may hold threads and locks of TensorFlow. Unlike those of pebble it may have children, which Beam has.
+        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=enter_worker)
+        self._left = self._calls
 
 
 def enter_worker() -> None:

@@ -58,9 +58,10 @@ PATTERNS = (
     (r"folds_by_(case|group)_(.+)", r"balanced accuracy in folds by \1, \2"),
     (r"leak_(.+)", r"leak of a split by case, \1"),
 )
-CHOSEN = "tuning.chosen."
 AGAINST_THE_REST = ("auc", "average_precision", "sensitivity")
 """Metrics that a head of more than two classes has for each class."""
+CHOSEN = "tuning.chosen."
+"""Before the keys that a search has chosen, in a run's facts."""
 
 
 def name_metric(name: str) -> str:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.config import load_config
 from pipeline.lineage import open_store, properties_of
@@ -54,11 +55,10 @@ def worker_of(process):
 
 
 def trainings(run):
-    """State and properties of every execution of the Trainer that was a trial, in their order."""
+    """Every execution of the Trainer in their order."""
     store = open_store(run / "metadata.sqlite")
     context = store.get_context_by_type_and_name("node", f"{PIPELINE}.Trainer")
-    executions = sorted(store.get_executions_by_context(context.id), key=lambda one: one.id)
-    return [properties_of(one) for one in executions]
+    return sorted(store.get_executions_by_context(context.id), key=lambda one: one.id)
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +112,14 @@ def test_everything_before_training_is_done_once(search):
 def test_a_trial_that_runs_out_of_memory_is_recorded_and_the_search_goes_on(search):
     assert "failed: its process was killed, as the system does when memory runs out" in search["last"]
     assert json.loads((search["run"] / "best.json").read_text())["tuning"]["failed"] == 1
-    assert trainings(search["run"])[-1]["tuning.failed"].startswith("its process was killed")
+    killed = trainings(search["run"])[-1]
+    assert properties_of(killed)["tuning.failed"].startswith("its process was killed")
+    assert mlmd.Execution.State.Name(killed.last_known_state) == "FAILED"
 
 
 def test_each_trial_is_in_the_store_with_its_settings_and_its_score(search):
     trials = {json.dumps(trial["values"]): trial for trial in json.loads((search["run"] / "trials.json").read_text())}
-    noted = [one for one in trainings(search["run"]) if "tuning.score" in one]
+    noted = [noted for one in trainings(search["run"]) if "tuning.score" in (noted := properties_of(one))]
     assert len(noted) == 3
     for one in noted:
         assert one["tuning.score"] == pytest.approx(trials[one["tuning.settings"]]["figures"][one["tuning.objective"]], rel=1e-5)
@@ -150,6 +152,4 @@ def test_a_run_of_the_best_trains_nothing_and_its_report_says_how_it_was_chosen(
     assert words in (run / "report" / "model_card.md").read_text()
     assert {figure["split"] for figure in json.loads((run / "report" / "metrics.json").read_text())} == {"test"}
     assert "pushed model" in written(print_lineage, run)
-    patient = json.loads((run / "report" / "facts.json").read_text())["config"]["name"]
-    assert patient
     assert written(print_patient, "D1-0001", run).count("Model #") >= 3

@@ -34,6 +34,12 @@ def test_an_error_is_the_callers_and_the_process_stays():
         assert worker.call(os.getpid) == first
 
 
+def test_a_process_is_kept_for_some_calls_and_then_renewed():
+    with Worker(calls=2) as worker:
+        first, second, third = (worker.call(os.getpid) for _ in range(3))
+    assert first == second != third
+
+
 WAITING = """
 import os, time
 from pipeline.worker import Worker
