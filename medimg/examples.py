@@ -62,8 +62,8 @@ def record_to_examples(record: Record, *, largest_bytes: int = LARGEST_BYTES) ->
         MedimgError: the slices of one index do not fit into largest_bytes, a stack yields another number of slices than it
             says, or a role's name ends like a feature's.
     """
-    features = _metadata(record)
-    fixed_bytes = len(_serialize(features)) + BLOCK_BYTES + sum(len(name) + LENGTH_BYTES for name in _stacks(record))
+    fixed = _make_message(_metadata(record))
+    fixed_bytes = fixed.ByteSize() + BLOCK_BYTES + sum(len(name) + LENGTH_BYTES for name in _stacks(record))
     total = max((stack.count for stack in _stacks(record).values()), default=0)
     if fixed_bytes > largest_bytes:
         raise MedimgError(f"case {record.case.case_id}: {fixed_bytes} bytes without any slice, expected at most {largest_bytes} per Example")
@@ -76,11 +76,11 @@ def record_to_examples(record: Record, *, largest_bytes: int = LARGEST_BYTES) ->
                 f"case {record.case.case_id}: slice {number} takes {fixed_bytes + added} bytes, expected at most {largest_bytes} per Example"
             )
         if block.size + added > largest_bytes:
-            yield _serialize(features | block.slices | {"block": [index, first, number - first, total, 0]})
+            yield _serialize(fixed, block.slices | {"block": [index, first, number - first, total, 0]})
             index, first, block = index + 1, number, _Block(fixed_bytes)
         block.add(encoded, size=added)
     numbered = {"block": [index, first, total - first, total, 1]} if total > 1 else {}
-    yield _serialize(features | block.slices | numbered)
+    yield _serialize(fixed, block.slices | numbered)
 
 
 def examples_to_record(serialized: Iterable[bytes]) -> Record:
@@ -272,20 +272,33 @@ def _annotation_features(annotations: Sequence[Annotation]) -> dict[str, list[An
     return features
 
 
-def _serialize(features: Mapping[str, list[Any]]) -> bytes:
-    from tensorflow.core.example import example_pb2, feature_pb2
-
-    def feature(values: list[Any]) -> Any:
-        if isinstance(values[0], (bytes, str)):
-            value = [item.encode() if isinstance(item, str) else item for item in values]
-            return feature_pb2.Feature(bytes_list=feature_pb2.BytesList(value=value))
-        if isinstance(values[0], float):
-            return feature_pb2.Feature(float_list=feature_pb2.FloatList(value=values))
-        return feature_pb2.Feature(int64_list=feature_pb2.Int64List(value=values))
-
-    message = example_pb2.Example(features=feature_pb2.Features(feature={name: feature(values) for name, values in features.items()}))
+def _serialize(fixed: Any, features: Mapping[str, list[Any]]) -> bytes:
+    """The message `fixed` and these features as one Example."""
+    message = type(fixed)()
+    message.CopyFrom(fixed)
+    _add_features(message, features)
     serialized: bytes = message.SerializeToString(deterministic=True)
     return serialized
+
+
+def _make_message(features: Mapping[str, list[Any]]) -> Any:
+    from tensorflow.core.example import example_pb2
+
+    message = example_pb2.Example()
+    _add_features(message, features)
+    return message
+
+
+def _add_features(message: Any, features: Mapping[str, list[Any]]) -> None:
+    """Filled in place: a message that is made of others copies them, and with them the image."""
+    for name, values in features.items():
+        feature = message.features.feature[name]
+        if isinstance(values[0], (bytes, str)):
+            feature.bytes_list.value.extend(value.encode() if isinstance(value, str) else value for value in values)
+        elif isinstance(values[0], float):
+            feature.float_list.value.extend(values)
+        else:
+            feature.int64_list.value.extend(values)
 
 
 def _parse(serialized: bytes) -> dict[str, list[Any]]:

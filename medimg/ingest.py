@@ -24,7 +24,7 @@ from medimg.dicom.read import frame_of, frames_of
 from medimg.dicom.safety import LIMITS
 from medimg.dicom.windowing import Display, linear_display, make_display
 from medimg.files import WORK_FOLDER, hash_file
-from medimg.raster import raster_tags, read_plain_jpeg, read_raster
+from medimg.raster import JPEG_START, raster_tags, read_plain_jpeg, read_raster
 
 cv2.setNumThreads(1)  # Beam scales over files; threads of OpenCV's own would only compete with it.
 
@@ -94,7 +94,7 @@ def sniff(path: str | os.PathLike[str]) -> Kind | None:
         head = stream.read(132)
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
-    if head.startswith(b"\xff\xd8\xff"):
+    if head.startswith(JPEG_START):
         return "jpeg"
     return "dicom" if looks_like_dicom(head) else None
 
@@ -168,11 +168,12 @@ def keep_image(path: str | os.PathLike[str], *, ingest: Ingest, name: str = "") 
     """A JPEG file that is already what `prepare_image` would make of it, so that nothing is decoded, encoded or lost; None for any other.
 
     Raises:
-        UnreadableFile: the file cannot be read.
+        UnreadableFile: the file's bytes cannot be read.
     """
-    changed = ingest.bits != 8 or (ingest.orientation, ingest.crop) != ("none", "none")
+    if ingest.bits != 8 or (ingest.orientation, ingest.crop) != ("none", "none"):
+        return None
     with refusing(name or Path(path).name):
-        return None if changed or sniff(path) != "jpeg" else read_plain_jpeg(path, channels=ingest.channels, size=ingest.image_size)
+        return read_plain_jpeg(path, channels=ingest.channels, size=ingest.image_size)
 
 
 def _leaves(path: Path, root: Path) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,15 @@ from PIL import Image, ImageOps
 
 from medimg.dicom.parse import refusing
 from medimg.dicom.safety import LIMITS, Limits
+from medimg.errors import UnreadableFile
 
 BIT_DEPTH_AT, COLOUR_TYPE_AT = 24, 25
 """Bytes of a PNG file's IHDR chunk (ISO/IEC 15948 11.2.1)."""
+
+JPEG_START = b"\xff\xd8\xff"
+
+MORE_THAN_PIXELS = frozenset({"exif", "xmp", "comment", "photoshop"})
+"""What Pillow may find in a JPEG file that could name a patient."""
 
 PLAIN_SEGMENTS = ("APP0", "APP2", "APP14")
 """Application segments of a JPEG file that say how to show it: JFIF, the colour profile and Adobe's colour transform."""
@@ -65,7 +72,7 @@ def read_raster(path: str | os.PathLike[str], *, name: str = "", limits: Limits 
 
 
 def read_plain_jpeg(path: str | os.PathLike[str], *, channels: int, size: tuple[int, int] | None = None) -> bytes | None:
-    """The file as it is, where it is a JPEG that needs no more than decoding; its pixels are not decoded.
+    """The file as it is, where it is a JPEG that needs no more than decoding; it is opened once, and its pixels are not decoded.
 
     Args:
         channels: 1 for grey, 3 for RGB.
@@ -73,17 +80,26 @@ def read_plain_jpeg(path: str | os.PathLike[str], *, channels: int, size: tuple[
 
     Returns:
         None for any other file: another format, colours or size, a rotation, or more in it than pixels: EXIF, XMP and comments may name a patient.
+        None too for one that Pillow cannot open or that is larger than the limits: `read_raster` says what is wrong with it.
 
     Raises:
-        UnreadableFile: as for `read_raster_tags`.
+        OSError: the file cannot be read.
     """
-    with _opened(path, name="", limits=LIMITS) as image:
-        rows_columns = (image.size[1], image.size[0])
-        wanted = image.format == "JPEG" and len(image.getbands()) == channels and size in (None, rows_columns)
-        plain = not {"exif", "xmp", "comment", "photoshop"} & set(image.info) and all(
-            name in PLAIN_SEGMENTS for name, _ in getattr(image, "applist", ())
-        )
-    return Path(path).read_bytes() if wanted and plain else None
+    with Path(path).open("rb", buffering=0) as stream:
+        if os.pread(stream.fileno(), len(JPEG_START), 0) != JPEG_START or os.fstat(stream.fileno()).st_size > LIMITS.frame_bytes:
+            return None
+        content = stream.readall()
+    with suppress(UnreadableFile), refusing(""), Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+        if _is_plain(image, channels=channels, size=size):
+            return content
+    return None
+
+
+def _is_plain(image: Image.Image, *, channels: int, size: tuple[int, int] | None) -> bool:
+    columns, rows = image.size
+    wanted = image.format == "JPEG" and len(image.getbands()) == channels and size in (None, (rows, columns))
+    plain = MORE_THAN_PIXELS.isdisjoint(image.info) and all(name in PLAIN_SEGMENTS for name, _ in getattr(image, "applist", ()))
+    return wanted and plain and rows * columns * channels <= LIMITS.frame_bytes
 
 
 @contextmanager

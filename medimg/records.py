@@ -6,6 +6,7 @@ One code path for ExampleGen and for prediction. Files are checked against the c
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -48,18 +49,18 @@ def read_image(image: ImageRef, *, data_root: Path, ingest: Ingest) -> tuple[Sta
         UnreadableFile: it cannot be read, or is not what was catalogued.
     """
     path = data_root / image.path
-    check_unchanged(path, name=image.path, sha256=image.sha256)
     kept = keep_image(path, ingest=ingest, name=image.path) if image.frame == 0 else None
+    check_unchanged(path, name=image.path, sha256=image.sha256, content=kept)
     if kept is not None:
         return Stack(slices=EncodedSlices((kept,)), count=1), np.eye(3)
     prepared = prepare_image(path, frame=image.frame, ingest=ingest, name=image.path)
     return Stack(slices=(prepared.pixels,), count=1), prepared.stored_to_prepared
 
 
-def check_unchanged(path: Path, *, name: str, sha256: str) -> None:
-    """Raises UnreadableFile if the file is gone or holds other bytes than when it was catalogued."""
+def check_unchanged(path: Path, *, name: str, sha256: str, content: bytes | None = None) -> None:
+    """Raises UnreadableFile if the file is gone, or if it (or its `content`, where that was read already) is not what was catalogued."""
     try:
-        found = hash_file(path)
+        found = hash_file(path) if content is None else hashlib.sha256(content).hexdigest()
     except OSError as error:
         raise UnreadableFile(f"{name}: {error.strerror}, expected the file that was catalogued") from None
     if sha256 and found != sha256:

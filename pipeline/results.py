@@ -46,7 +46,8 @@ def print_outcome(run: Path, outcome: Outcome, *, console: Console | None = None
     console = console or make_console()
     print_metrics(run, console=console)
     if outcome.quarantined:
-        console.print(f"{outcome.quarantined} images were quarantined; the report says which and why")
+        counted = "1 image was" if outcome.quarantined == 1 else f"{outcome.quarantined} images were"
+        console.print(f"{counted} quarantined; the report says which and why")
     if outcome.blessed:
         console.print("BLESSED", style="bold green")
     else:

@@ -2,7 +2,7 @@
 
 On disk:  <root>/HAM10000_metadata (.csv, .tab, .tsv, .txt or none)  one row per image; any separator, `dataset` and an index column optional
           <root>/**/ISIC_*.jpg                                        any depth, keyed by image_id: the two zips of Dataverse, unpacked
-          <root>/ISIC2018_Task3_Test_GroundTruth.csv                  truth of the challenge's test images, optional: with the columns of the metadata
+          <root>/ISIC2018_Task3_Test_GroundTruth (.csv ...)           truth of the challenge's test images, optional: with the columns of the metadata
                                                                       or one column per class
 
 Quirks: 10,015 images show 7,470 lesions, so splits belong to the lesion. `dx_type` is follow_up for nv alone: how a diagnosis was made gives it away.
@@ -24,8 +24,9 @@ from medimg.errors import UsageError
 
 HEAD = "diagnosis"
 CLASSES = ("nv", "bkl", "bcc", "akiec", "vasc", "df", "mel")
-TABLE_NAMES = tuple(f"HAM10000_metadata{suffix}" for suffix in (".csv", "", ".tab", ".tsv", ".txt"))
-CHALLENGE_TABLE = "ISIC2018_Task3_Test_GroundTruth.csv"
+TABLE_ENDINGS = (".csv", "", ".tab", ".tsv", ".txt")
+TABLE_NAMES = tuple(f"HAM10000_metadata{ending}" for ending in TABLE_ENDINGS)
+CHALLENGE_NAMES = tuple(f"ISIC2018_Task3_Test_GroundTruth{ending}" for ending in TABLE_ENDINGS)
 COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
 ONE_HOT_COLUMNS = ("image", *CLASSES)
 PUBLISHED_ROWS = 10_015
@@ -86,7 +87,8 @@ def list_tables(root: Path) -> Sequence[Path]:
     """The metadata, and the challenge's truth where it is there; UsageError without metadata, or where images are still packed."""
     table = find_table(root, TABLE_NAMES)
     check_unpacked(root)
-    return (table, root / CHALLENGE_TABLE) if (root / CHALLENGE_TABLE).is_file() else (table,)
+    truth = next((root / name for name in CHALLENGE_NAMES if (root / name).is_file()), None)
+    return (table, truth) if truth else (table,)
 
 
 def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
@@ -106,7 +108,8 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
     images, rejects = match_images(headers, known={row.image_id for row in rows})
     on_disk = {path.stem for path in root.rglob("ISIC_*")}
     cases = [make_case(row, images.get(row.image_id), on_disk=row.image_id in on_disk) for row in rows]
-    return Listing(sorted(cases, key=lambda case: case.case_id), rejects, [*anomalies, *describe_lesions(rows)])
+    anomalies += [*describe_lesions(rows), *describe_unread_tables(root, read=[table, *challenge])]
+    return Listing(sorted(cases, key=lambda case: case.case_id), rejects, anomalies)
 
 
 def make_case(row: LesionImage, header: Header | None, *, on_disk: bool) -> Case:
@@ -134,18 +137,26 @@ def make_case(row: LesionImage, header: Header | None, *, on_disk: bool) -> Case
 
 
 def check_unpacked(root: Path) -> None:
-    """Raises UsageError for a zip of images whose first image lies nowhere below root: workers read files, not members of archives."""
-    for path in sorted((*root.glob("HAM10000_images*.zip"), *root.glob("ISIC2018_Task3_Test_*.zip"))):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = (PurePosixPath(name).name for name in archive.namelist())
-                first = next((name for name in names if name.startswith("ISIC_") and name.lower().endswith(".jpg")), None)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise UsageError(f"{path.name}: not a readable zip file ({error}), expected images or the folder that it was unpacked to") from None
-        if first and next(root.rglob(first), None) is None:
+    """Raises UsageError for a zip with images that lie nowhere below root: workers read files, not members of archives."""
+    archives = sorted((*root.glob("HAM10000_images*.zip"), *root.glob("ISIC2018_Task3_Test_*.zip")))
+    on_disk = {path.name for path in root.rglob("ISIC_*")} if archives else set()
+    for path in archives:
+        names = list_packed_images(path)
+        if missing := [name for name in names if name not in on_disk]:
             raise UsageError(
-                f"{path.name}: packed, {first} of it is nowhere in the folder; expected unpacked images (unzip -d {path.stem} {path.name})"
+                f"{path.name}: packed, {len(missing)} of its {len(names)} images are nowhere in the folder (first: {missing[0]}); "
+                f"expected unpacked images: unzip -n -d {path.stem} {path.name}"
             )
+
+
+def list_packed_images(path: Path) -> list[str]:
+    """File names of the images in a zip, without folders."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [PurePosixPath(name).name for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path.name}: not a readable zip file ({error}), expected images or the folder that it was unpacked to") from None
+    return [name for name in names if name.startswith("ISIC_") and name.lower().endswith(".jpg")]
 
 
 def read_metadata(path: Path, *, anomalies: list[str]) -> list[LesionImage]:
@@ -268,6 +279,12 @@ def describe_lesions(rows: Iterable[LesionImage]) -> list[str]:
         if row.lesion_id and row.diagnosis:
             diagnoses[row.lesion_id][row.diagnosis] += 1
     return [f"lesion {lesion}: images of {' and '.join(sorted(found))}" for lesion, found in sorted(diagnoses.items()) if len(found) > 1]
+
+
+def describe_unread_tables(root: Path, *, read: Sequence[Path]) -> list[str]:
+    """One line for each further copy of a table, under another ending."""
+    copies = [root / name for name in (*TABLE_NAMES, *CHALLENGE_NAMES) if (root / name).is_file()]
+    return [f"{path.name}: not read, for {path.stem} is there with another ending too" for path in copies if path not in read]
 
 
 DATA_SET = DataSet(

@@ -18,6 +18,7 @@ from medimg.errors import UsageError
 
 ROWS, COLUMNS = 120, 160
 JPEG_QUALITY = 95
+SKIN = (225, 180, 160)
 LEAST_PER_CLASS = 7
 """Lesions of each class where there are enough: one for a split of 15 %."""
 FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
@@ -43,6 +44,14 @@ class Look:
     centre: tuple[int, int, int]
     wobble: float
     dots: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A drawn lesion: RGB in grey levels, and 1 where it is, 0 beside it."""
+
+    colours_HWC: np.ndarray
+    mask_HW: np.ndarray
 
 
 LOOKS: Mapping[str, Look] = {
@@ -72,9 +81,10 @@ def write_phantom(to: Path, *, cases: int, seed: int) -> None:
     for number, diagnosis in enumerate(diagnoses):
         patient = describe_patient(diagnosis, rng=rng)
         repeated = diagnosis == "nv" and 1 < nevi == number + 1
+        lesion = draw_lesion(LOOKS[diagnosis], rng=rng)
         for _ in range(1 if repeated else 1 + int(rng.integers(3))):
             image_id = f"ISIC_{24306 + len(files):07d}"
-            content = files[0][1] if repeated else encode_jpeg(draw_lesion(LOOKS[diagnosis], rng=rng))
+            content = files[0][1] if repeated else encode_jpeg(photograph(lesion, rng=rng))
             files.append((image_id, content))
             rows.append([f"HAM_{number:07d}", image_id, diagnosis, *patient])
     for folder in FOLDERS:
@@ -105,23 +115,34 @@ def describe_patient(diagnosis: str, *, rng: np.random.Generator) -> list[str]:
     return [dx_type, age, str(rng.choice(["male", "female"])), str(rng.choice(PLACES)), str(rng.choice(SOURCES))]
 
 
-def draw_lesion(look: Look, *, rng: np.random.Generator) -> np.ndarray:
-    """One lesion on skin: uint8 image_HWC, RGB."""
-    cloud = cv2.resize(rng.standard_normal((4, 5), dtype=np.float32), (COLUMNS, ROWS), interpolation=cv2.INTER_CUBIC)
-    image_HWC = np.array([225, 180, 160]) + 6 * cloud[..., None] + 4 * rng.standard_normal((ROWS, COLUMNS, 1))
+def draw_lesion(look: Look, *, rng: np.random.Generator) -> Lesion:
+    """A lesion in the middle of nothing."""
+    cloud_HW1 = draw_cloud(rng)[..., None]
     y_HW, x_HW = np.mgrid[:ROWS, :COLUMNS]
-    y_HW, x_HW = y_HW - ROWS / 2 - rng.uniform(-12, 12), x_HW - COLUMNS / 2 - rng.uniform(-20, 20)
+    y_HW, x_HW = y_HW - ROWS / 2, x_HW - COLUMNS / 2
     angle_HW = np.arctan2(y_HW, x_HW)
-    waves = sum(np.sin(count * angle_HW + rng.uniform(0, 2 * np.pi)) for count in (3, 5)) / 2
-    distance_HW = np.hypot(y_HW, x_HW) / (rng.uniform(22, 36) * (1 + look.wobble * waves))
-    mask_HW = distance_HW < 1
+    waves_HW = sum(np.sin(count * angle_HW + rng.uniform(0, 2 * np.pi)) for count in (3, 5)) / 2
+    distance_HW = np.hypot(y_HW, x_HW) / (rng.uniform(22, 36) * (1 + look.wobble * waves_HW))
     mix_HW1 = np.clip(distance_HW, 0, 1)[..., None]
-    lesion_HWC = mix_HW1 * np.array(look.edge) + (1 - mix_HW1) * np.array(look.centre) + 8 * cloud[..., None]
-    image_HWC[mask_HW] = lesion_HWC[mask_HW]
+    colours_HWC = mix_HW1 * np.array(look.edge) + (1 - mix_HW1) * np.array(look.centre) + 8 * cloud_HW1
     if look.dots:
-        speckled_HW = mask_HW & (cv2.GaussianBlur(rng.standard_normal((ROWS, COLUMNS), dtype=np.float32), (0, 0), 2) > 0.2)
-        image_HWC[speckled_HW] = look.dots
-    return image_HWC.clip(0, 255).astype(np.uint8)
+        colours_HWC[cv2.GaussianBlur(rng.standard_normal((ROWS, COLUMNS), dtype=np.float32), (0, 0), 2) > 0.2] = look.dots
+    return Lesion(colours_HWC.astype(np.float32), (distance_HW < 1).astype(np.float32))
+
+
+def photograph(lesion: Lesion, *, rng: np.random.Generator) -> np.ndarray:
+    """One image of a lesion on skin, uint8 RGB image_HWC; the next one has it elsewhere, turned a little, larger or smaller."""
+    turned = cv2.getRotationMatrix2D((COLUMNS / 2, ROWS / 2), rng.uniform(-20, 20), rng.uniform(0.85, 1.2))
+    view = turned + np.array([[0, 0, rng.uniform(-20, 20)], [0, 0, rng.uniform(-12, 12)]])
+    colours_HWC = cv2.warpAffine(lesion.colours_HWC, view, (COLUMNS, ROWS), borderMode=cv2.BORDER_REPLICATE)
+    mask_HW1 = cv2.warpAffine(lesion.mask_HW, view, (COLUMNS, ROWS))[..., None]
+    skin_HWC = np.array(SKIN) + 6 * draw_cloud(rng)[..., None] + 4 * rng.standard_normal((ROWS, COLUMNS, 1))
+    return (mask_HW1 * colours_HWC + (1 - mask_HW1) * skin_HWC).clip(0, 255).astype(np.uint8)
+
+
+def draw_cloud(rng: np.random.Generator) -> np.ndarray:
+    """Soft light and shade, float32 HW, about 0 with a deviation of 1."""
+    return cv2.resize(rng.standard_normal((4, 5), dtype=np.float32), (COLUMNS, ROWS), interpolation=cv2.INTER_CUBIC)
 
 
 def encode_jpeg(image_HWC: np.ndarray) -> bytes:

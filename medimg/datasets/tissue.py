@@ -26,6 +26,8 @@ HEAD = "tissue"
 SPLITS = ("train", "test")
 TABLE_ENDING = "_source_group.csv"
 COLUMNS = ("file", "source_group")
+LEFT_BEHIND = ("Thumbs.db", "desktop.ini")
+"""What Windows leaves in folders of pictures; macOS' files start with a dot."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def find_class_folders(root: Path) -> list[ClassFolder]:
 
     Raises:
         UsageError: no such folder; fewer than two classes; a class folder that is empty, that the other split lacks, or that is none of the Atlas'
-            twelve where others are.
+            twelve where others are; a table of sources beside which there is no such class folder.
     """
     if not root.is_dir():
         raise UsageError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected one with a folder per class")
@@ -73,6 +75,7 @@ def find_class_folders(root: Path) -> list[ClassFolder]:
         check_class_folder(root, folder)
     if official:
         check_same_classes(root, folders)
+    check_tables(root, folders)
     return folders
 
 
@@ -86,9 +89,24 @@ def check_class_folder(root: Path, folder: ClassFolder) -> None:
     others = {*list_folders((root / folder.path).parent)} - {folder.name}
     if folder.name not in CLASSES and others & set(CLASSES):
         raise UsageError(f"{root / folder.path}: no class of the Human Protein Atlas' twelve; {nearest(folder.name, CLASSES)}")
-    if not any(files for _, _, files in os.walk(root / folder.path)):
+    if not any(is_content(name) for _, _, files in os.walk(root / folder.path) for name in files):
         near = nearest(folder.name, others)
         raise UsageError(f"{root / folder.path}: an empty class folder, expected images of {folder.name}; {near}")
+
+
+def is_content(name: str) -> bool:
+    """Whether a file may be an image, and is not what a desktop leaves behind."""
+    return not name.startswith(".") and name not in LEFT_BEHIND
+
+
+def check_tables(root: Path, folders: Sequence[ClassFolder]) -> None:
+    """Refuses a table of sources of no class folder: its tiles would be dealt one by one, and their donors to several splits."""
+    known = {folder.table for folder in folders}
+    for parent in sorted({(root / folder.path).parent for folder in folders}):
+        for path in sorted(parent.glob(f"*{TABLE_ENDING}")):
+            if path.relative_to(root).as_posix() not in known:
+                near = nearest(path.name, [PurePosixPath(name).name for name in known])
+                raise UsageError(f"{path}: sources of no class folder; {near}")
 
 
 def check_same_classes(root: Path, folders: Iterable[ClassFolder]) -> None:

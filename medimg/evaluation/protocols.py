@@ -62,6 +62,13 @@ PROTOCOLS: Mapping[str, Protocol] = {
         Protocol("P4", "patient", "max", "patients: the higher of the two breasts' probabilities; positive if either breast is"),
         Protocol("image", "image", "views", "each view alone with the label of its case; a diagnostic, no result"),
         Protocol("lesion", "lesion", "mean", "lesions: mean probability of a lesion's images"),
+        Protocol(
+            "isic2018",
+            "image",
+            "none",
+            "the official test images of the ISIC 2018 challenge, task 3: comparable with its entries",
+            where={"collection": "ISIC2018_Task3_Test"},
+        ),
         Protocol("patient-mean", "patient", "mean", "patients: mean probability of a patient's cases; positive if any is"),
     )
 }
@@ -88,7 +95,7 @@ def find_gap(predictions: pd.DataFrame, *, protocol: Protocol, head: str, classe
         classes: of the head, the positive one last.
 
     Raises:
-        UsageError: a column of the head is missing.
+        UsageError: a column of the head or of the protocol is missing.
     """
     require(predictions, [f"label_{head}", *(f"p_{head}_{name}" for name in classes)], why=f"head {head!r}")
     if protocol.aggregate == "max" and len(classes) != 2:
@@ -99,6 +106,9 @@ def find_gap(predictions: pd.DataFrame, *, protocol: Protocol, head: str, classe
         return f"{protocol.name} counts cases without a label as {protocol.unlabelled_as}, which is no class of this head"
     if protocol.unlabelled_as and predictions[f"label_{head}"].notna().all():
         return f"{protocol.name} counts cases without a label as {protocol.unlabelled_as}; none was scored (examples.unlabelled writes them)"
+    if protocol.where and choose_cases(predictions, protocol=protocol, head=head).empty:
+        wanted = " and ".join(f"{column} {value}" for column, value in protocol.where.items())
+        return f"{protocol.name} counts cases with {wanted}; none of them was scored"
     return ""
 
 

@@ -1,5 +1,6 @@
 """What every data set in the list must keep: to be listed is to be tested."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -73,6 +74,14 @@ def test_the_schema_holds_no_identifier(data_set):
 def test_a_data_sheet_and_a_config_are_there(data_set):
     assert data_set.title in (ROOT / "docs" / "data_sheets" / f"{data_set.name}.md").read_text()
     assert list((ROOT / "pipeline" / "configs").glob(f"{data_set.name}_*.py"))
+
+
+@every_data_set
+def test_neither_the_components_nor_the_pipeline_know_its_name(data_set):
+    named = re.compile(rf"""["']{data_set.name}["'_]|medimg\.datasets\.{data_set.name}\b|medimg\.datasets import .*\b{data_set.name}\b""")
+    files = [*(ROOT / "components").rglob("*.py"), ROOT / "pipeline" / "pipeline.py"]
+    assert len(files) > 10
+    assert [path.name for path in files if named.search(path.read_text())] == []
 
 
 @every_data_set

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import hashlib
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from medimg.cases import Case, ImageRef
+from medimg.errors import UnreadableFile
 from medimg.examples import decode_image, record_to_examples
 from medimg.ingest import Ingest
 from medimg.raster import read_raster
@@ -61,6 +64,20 @@ def test_the_network_sees_a_kept_jpeg_as_it_sees_a_decoded_one(tmp_path):
 )
 def test_a_jpeg_that_needs_work_or_may_name_a_patient_is_decoded(tmp_path, ingest, options):
     assert payload(write_jpeg(tmp_path / "a.jpg", **options), ingest).startswith(b"\x89PNG")
+
+
+def test_a_jpeg_that_is_not_what_was_catalogued_or_that_is_none_at_all_is_refused_by_name(tmp_path):
+    path = write_jpeg(tmp_path / "a.jpg")
+    image = ImageRef("a.jpg", "image", sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UnreadableFile, match=r"^a.jpg: sha256 \w+, expected \w+ as catalogued"):
+        read_record(Case("c", "g", (image,)), data_root=tmp_path, ingest=AS_IT_IS)
+    path.write_bytes(b"\xff\xd8\xff and nothing more")
+    with pytest.raises(UnreadableFile, match=r"^a.jpg: .*cannot identify image file"):
+        read_record(Case("c", "g", (ImageRef("a.jpg", "image"),)), data_root=tmp_path, ingest=AS_IT_IS)
+    path.unlink()
+    with pytest.raises(UnreadableFile, match=r"^a.jpg: No such file"):
+        read_record(Case("c", "g", (image,)), data_root=tmp_path, ingest=AS_IT_IS)
 
 
 def test_a_png_is_prepared_as_ever(tmp_path):

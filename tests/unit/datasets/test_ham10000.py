@@ -10,7 +10,7 @@ from medimg.cases import Header
 from medimg.catalogue.build import build_catalogue
 from medimg.catalogue.split import SplitSettings
 from medimg.datasets.ham10000 import ABSENT, CLASSES, DATA_SET, REJECTED, list_cases, list_tables
-from medimg.datasets.ham10000_phantom import LOOKS, draw_lesion, encode_jpeg, share_lesions, write_phantom
+from medimg.datasets.ham10000_phantom import LOOKS, draw_lesion, encode_jpeg, photograph, share_lesions, write_phantom
 from medimg.errors import UsageError
 
 COLUMNS = "lesion_id,image_id,dx,dx_type,age,sex,localization"
@@ -32,7 +32,8 @@ TWO_HEADERS = (header("part_1/ISIC_0000001.jpg"), header("part_2/ISIC_0000002.jp
 
 def write_image(path, *, seed=0):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode_jpeg(draw_lesion(LOOKS["nv"], rng=np.random.default_rng(seed))))
+    rng = np.random.default_rng(seed)
+    path.write_bytes(encode_jpeg(photograph(draw_lesion(LOOKS["nv"], rng=rng), rng=rng)))
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +139,15 @@ def test_a_lesion_with_two_diagnoses_is_reported(tmp_path):
     assert list_cases(root, TWO_HEADERS).anomalies == ["lesion HAM_0000001: images of mel and nv"]
 
 
+def test_copies_of_a_table_under_other_endings_are_named_and_not_read(tmp_path):
+    root = metadata(tmp_path, *TWO_ROWS)
+    metadata(tmp_path, TWO_ROWS[0], name="HAM10000_metadata.tab")
+    listing = list_cases(root, TWO_HEADERS)
+    assert len(listing.cases) == 2
+    assert listing.anomalies == ["HAM10000_metadata.tab: not read, for HAM10000_metadata is there with another ending too"]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tab", ""])
 @pytest.mark.parametrize(
     "truth",
     [
@@ -145,13 +155,13 @@ def test_a_lesion_with_two_diagnoses_is_reported(tmp_path):
         f"{COLUMNS}\n,ISIC_0000003,df,histo,45.0,male,back\n",
     ],
 )
-def test_the_challenges_images_are_test_cases_of_their_own_collection(tmp_path, truth):
+def test_the_challenges_images_are_test_cases_of_their_own_collection(tmp_path, truth, ending):
     root = metadata(tmp_path, *TWO_ROWS)
-    (root / "ISIC2018_Task3_Test_GroundTruth.csv").write_text(truth)
+    (root / f"ISIC2018_Task3_Test_GroundTruth{ending}").write_text(truth)
     case = list_cases(root, [*TWO_HEADERS, header("test/ISIC_0000003.jpg")]).cases[-1]
     assert (case.status, case.labels, case.official_split, case.group_id) == ("used", {"diagnosis": "df"}, "test", "ISIC_0000003")
     assert case.clinical["collection"] == "ISIC2018_Task3_Test"
-    assert list_tables(root)[1].name == "ISIC2018_Task3_Test_GroundTruth.csv"
+    assert list_tables(root)[1].name == f"ISIC2018_Task3_Test_GroundTruth{ending}"
 
 
 @pytest.mark.parametrize("marks", ["0,0,0,0,0,0,0", "1,0,0,0,0,1,0", "0,0,0,0,0.5,0,0"])
@@ -167,10 +177,14 @@ def test_images_that_are_still_packed_are_refused_until_they_are_unpacked(tmp_pa
     write_image(tmp_path / "ISIC_0000001.jpg")
     with zipfile.ZipFile(root / "HAM10000_images_part_1.zip", "w") as archive:
         archive.write(tmp_path / "ISIC_0000001.jpg", "ISIC_0000001.jpg")
-    with pytest.raises(UsageError, match=r"HAM10000_images_part_1.zip: packed, ISIC_0000001.jpg of it is nowhere in the folder; expected unpacked"):
+        archive.write(tmp_path / "ISIC_0000001.jpg", "ISIC_0000002.jpg")
+    with pytest.raises(UsageError, match=r"HAM10000_images_part_1.zip: packed, 2 of its 2 images are nowhere in the folder"):
         list_tables(root)
     shutil.unpack_archive(root / "HAM10000_images_part_1.zip", root / "images")
     assert list_tables(root)
+    (root / "images" / "ISIC_0000002.jpg").unlink()
+    with pytest.raises(UsageError, match=r"1 of its 2 images are nowhere in the folder \(first: ISIC_0000002.jpg\); expected unpacked images: unzip"):
+        list_tables(root)
 
 
 def test_the_challenges_images_make_up_the_test_split_where_the_ratios_leave_it_to_them(phantom, tmp_path):
@@ -192,6 +206,25 @@ def test_the_phantom_holds_a_copy_across_folders_and_a_picture_of_two_lesions(ph
     assert {(split, name) for split in ("train", "eval", "test") for name in CLASSES} == set(
         active[["split", "label_diagnosis"]].itertuples(index=False, name=None)
     )
+
+
+def cut_lesion(image_HWC):
+    """The lesion in the middle of 32 x 32 pixels, whatever its place and size, as numbers to correlate."""
+    dark_HW = image_HWC.mean(axis=2) < 110
+    y, x = (int(index.mean()) for index in np.nonzero(dark_HW))
+    reach = int(0.8 * np.sqrt(dark_HW.sum()))
+    framed_HWC = cv2.copyMakeBorder(image_HWC, reach, reach, reach, reach, cv2.BORDER_REPLICATE)
+    return cv2.resize(framed_HWC[y : y + 2 * reach, x : x + 2 * reach], (32, 32)).ravel().astype(float)
+
+
+def test_the_phantoms_images_of_one_lesion_are_more_alike_than_those_of_two_and_never_the_same():
+    rng = np.random.default_rng(0)
+    images = [photograph(lesion, rng=rng) for lesion in (draw_lesion(LOOKS["mel"], rng=rng) for _ in range(10)) for _ in range(2)]
+    correlation = np.corrcoef([cut_lesion(image_HWC) for image_HWC in images])
+    of_one = np.array([correlation[2 * index, 2 * index + 1] for index in range(10)])
+    of_two = np.array([correlation[2 * index, 2 * other] for index in range(10) for other in range(10) if other != index])
+    assert np.median(of_one) > np.quantile(of_two, 0.9)
+    assert of_one.max() < 0.999
 
 
 def test_the_phantom_has_the_published_imbalance_from_some_hundred_lesions_on():

@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import pytest
 
 from medimg.cases import Header
@@ -12,7 +9,6 @@ from medimg.datasets.tissue import list_cases, list_classes, list_tables
 from medimg.datasets.tissue_phantom import CLASSES, LOOKS, write_phantom
 from medimg.errors import UsageError
 
-REAL = Path(os.environ.get("MEDIMG_SHARED", "")) / "data" / "tissue"
 RATIOS = (0.6, 0.2, 0.2)
 
 
@@ -145,9 +141,9 @@ def test_too_few_donors_for_a_phantom_are_refused(tmp_path):
         write_phantom(tmp_path, cases=7, seed=0)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="real test data are not here (data of the shared folder; set MEDIMG_SHARED)")
-def test_of_the_real_tiles_no_source_is_in_two_splits_unless_each_tile_is_dealt_for_itself(tmp_path):
-    grouped, random = build(REAL, tmp_path / "group"), build(REAL, tmp_path / "case", by="case")
+def test_of_the_real_tiles_no_source_is_in_two_splits_unless_each_tile_is_dealt_for_itself(shared_data, tmp_path):
+    real = shared_data / "tissue"
+    grouped, random = build(real, tmp_path / "group"), build(real, tmp_path / "case", by="case")
     assert grouped.summary["input"]["cases"] == 884
     assert splits_of_groups(grouped).tolist() == [1] * 39
     assert grouped.summary["leaks"] == []

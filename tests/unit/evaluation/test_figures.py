@@ -94,6 +94,13 @@ def test_p3_without_unlabelled_cases_has_no_figure_and_says_how_to_get_one(predi
     assert "examples.unlabelled" in figure.note
 
 
+def test_a_protocol_of_cases_of_which_none_was_scored_has_no_figure_and_says_so(predictions):
+    d2 = predictions[predictions.clinical_source == "D2"]
+    (figure,) = measure(d2, heads=MALIGNANCY, protocols=["P2"], slices=[], resamples=0)
+    assert (figure.n, figure.note) == (0, "P2 counts cases with source D1; none of them was scored")
+    assert math.isnan(figure.value)
+
+
 def test_p3_has_no_meaning_for_a_head_without_its_class(predictions):
     (figure,) = measure(predictions, heads={"abnormality": HEADS["abnormality"]}, protocols=["P3"])
     assert "no class of this head" in figure.note

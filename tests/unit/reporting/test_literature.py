@@ -4,7 +4,9 @@ import pydantic
 import pytest
 import yaml
 
-from medimg.datasets import DATA_SETS
+from medimg.datasets import DATA_SETS, find_data_set
+from medimg.evaluation.metrics import metrics_of
+from medimg.evaluation.protocols import PROTOCOLS
 from medimg.reporting import literature
 from medimg.reporting.literature import Literature, Published, find_obstacle, format_table, read_literature
 
@@ -21,6 +23,21 @@ def make_row(**changes):
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_page_of_references_holds_the_same_tables_as_the_report(name):
     assert format_table(read_literature(name).figures) in (REPOSITORY / "docs" / "references.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_row_that_may_compare_has_the_level_and_a_metric_of_its_protocol_and_head(name):
+    heads = find_data_set(name).heads
+    for row in read_literature(name).figures:
+        if row.protocol in PROTOCOLS and not row.reason:
+            assert row.level == PROTOCOLS[row.protocol].level
+            assert row.metric in metrics_of(heads[row.head])
+
+
+def test_the_challenges_results_compare_with_a_run_on_its_test_images_and_with_no_other():
+    first = next(row for row in read_literature("ham10000").figures if row.what.startswith("first place"))
+    assert find_obstacle(first, {("diagnosis", "balanced_accuracy", "isic2018", "image")}) == ""
+    assert "protocol isic2018" in find_obstacle(first, {("diagnosis", "balanced_accuracy", "cases", "case")})
 
 
 def test_every_file_is_of_a_data_set_that_there_is():
