@@ -21,9 +21,10 @@ from typing import TypeVar
 from medimg.cases import Case, Header, ImageRef
 from medimg.catalogue.build import build_catalogue, divide
 from medimg.catalogue.duplicates import settle_twins
+from medimg.catalogue.near_duplicates import NearDuplicates
 from medimg.catalogue.quality import flag_headers
 from medimg.catalogue.split import SplitSettings
-from medimg.catalogue.tables import Catalogue, make_cases_table, make_images_table, write_catalogue
+from medimg.catalogue.tables import Catalogue, make_cases_table, make_images_table, make_pairs_table, write_catalogue
 from medimg.datasets.cmmd import DATA_SET
 
 Result = TypeVar("Result")
@@ -60,10 +61,11 @@ def plan(patients: int, to: Path) -> None:
     """Everything but reading files: twins, flags, split, tables."""
     cases, headers = make_study(patients)
     twins = settle_twins(cases, headers=headers, head="malignancy")
-    division = divide(twins, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=to)
+    division = divide(twins, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=to, near=NearDuplicates())
     flags = flag_headers(list(headers.values()))
     table = make_cases_table(twins.cases, assignments=division.assignments, strata=division.strata)
-    write_catalogue(to, cases=table, images=make_images_table(twins.cases, rejects=(), headers=headers, flags=flags), summary={})
+    images = make_images_table(twins.cases, rejects=(), headers=headers, flags=flags)
+    write_catalogue(to, cases=table, images=images, pairs=make_pairs_table(()), summary={})
 
 
 def main() -> None:

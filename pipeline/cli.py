@@ -6,7 +6,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -134,6 +134,10 @@ def catalogue(
     split: Annotated[str, typer.Option("--split", help="Shares of train, eval and test.")] = "0.7,0.15,0.15",
     folds: Annotated[int, typer.Option("--folds", help="Also deal the groups to k folds.")] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
+    near_duplicates: Annotated[
+        Literal["off", "hash", "keypoints"],
+        typer.Option("--near-duplicates", help="Search cases with nearly the same image, which then share a split; keypoints finds more than hash."),
+    ] = "off",
     previous: Previous = None,
 ) -> None:
     """Builds the catalogue of a data set and prints counts, exclusions and anomalies.
@@ -150,7 +154,7 @@ def catalogue(
         find_data_set(data_set),
         data_root=data,
         to=to,
-        split=SplitSettings(ratios=parse_ratios(split), folds=folds, seed=seed),
+        split=SplitSettings(ratios=parse_ratios(split), folds=folds, seed=seed, near_duplicates=near_duplicates),
         previous=previous,
         index_path=to / "index.parquet",
     )
@@ -160,9 +164,9 @@ def catalogue(
 @app.command()
 def query(
     directory: Annotated[Path, typer.Argument(help="Folder of a catalogue.", metavar="DIR")],
-    sql: Annotated[str, typer.Argument(help="SQL over the tables cases and images.")],
+    sql: Annotated[str, typer.Argument(help="SQL over the tables cases, images and pairs.")],
 ) -> None:
-    """Runs SQL over a catalogue's tables `cases` and `images`.
+    """Runs SQL over a catalogue's tables `cases`, `images` and `pairs` (near duplicates).
 
     Example: medimg query catalogue "SELECT split, count(*) FROM cases GROUP BY split"
     """

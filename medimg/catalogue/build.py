@@ -13,6 +13,8 @@ from medimg.cases import PHANTOM_FILE, Case, DataSet, Header, Listing, Reject
 from medimg.catalogue.constant import find_constant
 from medimg.catalogue.duplicates import ACTIVE, TwinFindings, find_copies, find_uid_clashes, settle_twins
 from medimg.catalogue.index import Scan, Unreadable, scan
+from medimg.catalogue.leakage import describe_crossings, tabulate_leakage
+from medimg.catalogue.near_duplicates import NearDuplicates, find_near_duplicates
 from medimg.catalogue.provenance import describe_receipts, find_changed, list_changed_tables
 from medimg.catalogue.quality import find_unusable, flag_headers
 from medimg.catalogue.split import SPLITS, Assignment, SplitSettings, assign_splits
@@ -21,11 +23,24 @@ from medimg.catalogue.summary import (
     count_splits,
     count_statuses,
     describe_data_set,
+    describe_search,
     hash_content,
     list_reasons,
     list_twins,
 )
-from medimg.catalogue.tables import CASES, IMAGES, SUMMARY, Catalogue, is_absent, make_cases_table, make_images_table, read_catalogue, write_catalogue
+from medimg.catalogue.tables import (
+    CASES,
+    IMAGES,
+    PAIRS,
+    SUMMARY,
+    Catalogue,
+    is_absent,
+    make_cases_table,
+    make_images_table,
+    make_pairs_table,
+    read_catalogue,
+    write_catalogue,
+)
 from medimg.errors import MedimgError, UsageError
 
 
@@ -34,7 +49,8 @@ class Division:
     """Where the cases of groups that may be used or are unlabelled went, by case id, with what is odd about it.
 
     Attributes:
-        leaks: one line if groups lie in more than one split, because that was asked for or because the publisher's split parts them.
+        leaks: one line each if groups or near duplicates lie in more than one split, because that was asked for or because the publisher's split
+            parts them.
     """
 
     strata: dict[str, str]
@@ -53,7 +69,7 @@ def build_catalogue(
     index_path: Path | None = None,
     workers: int | None = None,
 ) -> Catalogue:
-    """Reads what is new below `data_root`, and writes cases.parquet, images.parquet and summary.json to `to`.
+    """Reads what is new below `data_root`, and writes cases.parquet, images.parquet, pairs.parquet and summary.json to `to`.
 
     The same data and settings give the same bytes, wherever the data lie and however many workers read them. Images that differ from the receipt
     that `medimg fetch` wrote of them are quarantined; without receipts nothing is compared.
@@ -69,7 +85,7 @@ def build_catalogue(
     receipts = Receipts(data_root)
     tables = data_set.list_tables(data_root)
     earlier = read_previous(previous, data_set=data_set, settings=split) if previous else {}
-    found = scan(data_root, index_path=index_path, workers=workers, skip=[to / name for name in (CASES, IMAGES, SUMMARY)])
+    found = scan(data_root, index_path=index_path, workers=workers, skip=[to / name for name in (CASES, IMAGES, PAIRS, SUMMARY)])
     found = quarantine_changed(found, receipts)
     check_any_image(found, data_root)
     usable, listing, rejects = list_checked(data_set, data_root=data_root, headers=found.headers)
@@ -77,7 +93,8 @@ def build_catalogue(
     head = next(iter(data_set.heads))
     blank = find_constant(usable, root=data_root)
     twins = settle_twins(listing.cases, headers=headers, head=head, blank=blank)
-    division = divide(twins, data_set=data_set, settings=split, previous=earlier, root=data_root)
+    near = find_near_duplicates(twins.cases, search=split.near_duplicates, data_root=data_root, workers=workers)
+    division = divide(twins, data_set=data_set, settings=split, previous=earlier, root=data_root, near=near)
     rejected = [*found.quarantined, *rejects]
     flags = flag_headers(found.headers, blank=blank)
     files = len(found.headers) + len(found.quarantined)
@@ -94,11 +111,14 @@ def build_catalogue(
         "splits": count_splits(twins.cases, head=head, assignments=division.assignments, strata=division.strata),
         **{status: list_reasons(twins.cases, rejects=rejected, status=status) for status in ("excluded", "quarantined", "unlabelled")},
         "duplicates": list_twins(twins.twins),
+        "near_duplicates": describe_search(near, groups={case.case_id: case.group_id for case in twins.cases if case.status in ACTIVE}),
+        "leakage": tabulate_leakage(twins.cases, twins=twins.twins, near=near, assignments=division.assignments),
         "quality_flags": dict(sorted(Counter(flag.partition(":")[0] for path in flags for flag in flags[path]).items())),
         "anomalies": [
             *list_changed_tables(tables, receipts=receipts, root=data_root),
             *listing.anomalies,
             *twins.anomalies,
+            *near.anomalies,
             *division.leaks,
             *division.anomalies,
         ],
@@ -108,6 +128,7 @@ def build_catalogue(
         to,
         cases=make_cases_table(twins.cases, assignments=division.assignments, strata=division.strata),
         images=make_images_table(twins.cases, rejects=rejected, headers=headers, flags=flags),
+        pairs=make_pairs_table(near.pairs),
         summary=summary,
     )
 
@@ -212,7 +233,15 @@ def name_unit(case_id: str, *, group: str, official: str | None, by: str) -> str
     return f"{official}/{group}" if official else group
 
 
-def divide(twins: TwinFindings, *, data_set: DataSet, settings: SplitSettings, previous: Mapping[str, Assignment], root: Path) -> Division:
+def divide(
+    twins: TwinFindings,
+    *,
+    data_set: DataSet,
+    settings: SplitSettings,
+    previous: Mapping[str, Assignment],
+    root: Path,
+    near: NearDuplicates,
+) -> Division:
     """Splits the groups of used and unlabelled cases; a group whose every case is excluded belongs to no split."""
     head = next(iter(data_set.heads))
     units = {case.case_id: name_unit(case.case_id, group=case.group_id, official=case.official_split, by=settings.by) for case in twins.cases}
@@ -225,7 +254,7 @@ def divide(twins: TwinFindings, *, data_set: DataSet, settings: SplitSettings, p
         raise UsageError(f"{root}: none of {len(twins.cases)} cases can be used{example}")
     strata = {unit: name_stratum(cases, head=head, columns=data_set.stratify_by) for unit, cases in active.items()}
     official = {unit: cases[0].official_split for unit, cases in active.items() if cases[0].official_split}
-    links = list_links(twins, units=units) if settings.by == "group" else []
+    links = list_links(twins, near=near, units=units) if settings.by == "group" else []
     dealt = assign_splits(strata, settings=settings, previous=previous, official=official, links=links)
     by_case = {case.case_id: units[case.case_id] for case in twins.cases if units[case.case_id] in dealt}
     assignments = {case_id: dealt[unit] for case_id, unit in by_case.items()}
@@ -239,13 +268,17 @@ def divide(twins: TwinFindings, *, data_set: DataSet, settings: SplitSettings, p
             *describe_parted_twins(twins, assignments=assignments, by=settings.by),
             *find_missing_classes(used, head=head, classes=classes, assignments=assignments),
         ],
-        leaks=describe_leaks(used, assignments=assignments, by=settings.by),
+        leaks=[
+            *describe_leaks(used, assignments=assignments, by=settings.by),
+            *describe_crossings(near, assignments=assignments, by=settings.by),
+        ],
     )
 
 
-def list_links(twins: TwinFindings, *, units: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Pairs of units that must stay together as far as the publisher's split lets them: they share pixels or the group."""
-    pairs = {(units[first], units[second]) for first, second in (pair.cases for pair in twins.twins)}
+def list_links(twins: TwinFindings, *, near: NearDuplicates, units: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Pairs of units that must stay together as far as the publisher's split lets them: they share pixels or the group, or are near duplicates."""
+    alike = [*(pair.cases for pair in twins.twins), *(pair.cases for pair in near.pairs)]
+    pairs = {(units[first], units[second]) for first, second in alike}
     first_of: dict[str, str] = {}
     pairs |= {(first_of.setdefault(case.group_id, units[case.case_id]), units[case.case_id]) for case in twins.cases}
     return sorted((first, second) for first, second in pairs if first != second)

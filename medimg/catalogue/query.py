@@ -1,4 +1,4 @@
-"""SQL over a catalogue: the tables `cases` and `images`, read by DuckDB."""
+"""SQL over a catalogue: the tables `cases`, `images` and `pairs`, read by DuckDB."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pandas as pd
 
-from medimg.catalogue.tables import CASES, IMAGES
+from medimg.catalogue.tables import CASES, IMAGES, PAIRS
 from medimg.errors import UsageError
 
 
@@ -25,9 +25,10 @@ def run_query(folder: Path, sql: str) -> pd.DataFrame:
     with duckdb.connect(":memory:") as connection:
         try:
             connection.execute("SET enable_progress_bar = false")
-            for view, name in (("cases", CASES), ("images", IMAGES)):
+            for view, name in (("cases", CASES), ("images", IMAGES), ("pairs", PAIRS)):
                 # Tables, not views: after the next line no file can be opened any more, the catalogue's own included.
-                connection.execute(f"CREATE TABLE {view} AS SELECT * FROM read_parquet(?)", [str(folder / name)])
+                if (folder / name).is_file():  # Older catalogues have no pairs.
+                    connection.execute(f"CREATE TABLE {view} AS SELECT * FROM read_parquet(?)", [str(folder / name)])
             connection.execute("SET enable_external_access = false")
             connection.execute("SET python_enable_replacements = false")
             connection.execute("SET lock_configuration = true")

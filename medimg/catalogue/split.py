@@ -14,6 +14,9 @@ from medimg.errors import UsageError
 
 SPLITS = ("train", "eval", "test")
 
+Search = Literal["off", "hash", "keypoints"]
+"""For near duplicates: none; for images that were recompressed, resized, flipped or turned by 90 degrees; also for any angle, crops and zooms."""
+
 
 @dataclass(frozen=True)
 class SplitSettings:
@@ -25,6 +28,8 @@ class SplitSettings:
         seed: another seed deals otherwise.
         test_fold: the fold that is the test split of one step of a cross-validation; the next one is eval, the others train, and `ratios` and
             official splits have no part in it. None deals the splits by `ratios`.
+        near_duplicates: how cases with nearly the same image are searched (medimg.catalogue.near_duplicates); those that are found join their
+            groups, so that they share a split as far as `by` and official splits let them. "off" opens no image for it.
         by: "group" keeps what belongs together in one split. "case" deals each case for itself, to show what that leak is worth: never a result.
     """
 
@@ -33,6 +38,7 @@ class SplitSettings:
     seed: int = 0
     test_fold: int | None = None
     by: Literal["group", "case"] = "group"
+    near_duplicates: Search = "off"
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ def assign_splits(
         previous: assignments of an earlier catalogue; these groups never move (a fold of None is dealt anew). With a `test_fold` it is their
             fold that stays.
         official: the publisher's split by group; kept where `previous` says nothing. Where it knows no eval, eval is dealt from its train.
-        links: pairs of groups that must stay together, because they share pixels. A newcomer follows the group that is already placed.
+        links: pairs of groups that must stay together, because their images are the same or nearly so. A newcomer follows the group that is already
+            placed.
 
     Raises:
         UsageError: ratios or folds make no sense, an official split is not train, eval or test, or there are fewer groups than splits or folds.

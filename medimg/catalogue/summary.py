@@ -15,8 +15,10 @@ from rich.table import Table
 from medimg.archive.receipts import Receipt
 from medimg.cases import Case, DataSet, Reject, Status
 from medimg.catalogue.duplicates import Twins
+from medimg.catalogue.leakage import SIDES
+from medimg.catalogue.near_duplicates import NearDuplicates
 from medimg.catalogue.provenance import PROVENANCE, name_provenance
-from medimg.catalogue.split import Assignment
+from medimg.catalogue.split import Assignment, gather_clusters
 from medimg.errors import MedimgError, one_line
 from medimg.files import hash_file
 
@@ -108,6 +110,25 @@ def list_twins(twins: Sequence[Twins]) -> list[dict[str, Any]]:
     return [{"cases": list(pair.cases), "labels": list(pair.labels), "images": pair.images, "label_conflict": pair.label_conflict} for pair in twins]
 
 
+def describe_search(near: NearDuplicates, *, groups: Mapping[str, str]) -> dict[str, Any]:
+    """How near duplicates were searched, the number of pairs, which are listed in a table of their own, and the groups that they join.
+
+    Args:
+        groups: group by case, of the used and unlabelled cases.
+    """
+    links = [(groups[first], groups[second]) for first, second in (pair.cases for pair in near.pairs)]
+    clusters = gather_clusters(dict.fromkeys(groups.values(), ""), links=links)
+    return {
+        "search": near.search,
+        "images": near.compared,
+        "without_contrast": near.without_contrast,
+        "pairs": len(near.pairs),
+        "groups": len(set(groups.values())),
+        "clusters": len(clusters),
+        "largest_cluster": max(len(cluster) for cluster in clusters),
+    }
+
+
 def describe_data_set(data_set: DataSet) -> dict[str, str]:
     """Where the data come from, what may be done with them, and what their groups are called."""
     return {"data_set": data_set.name, **{name: getattr(data_set, name) for name in ("title", "licence", "doi", "group_noun")}}
@@ -144,6 +165,8 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     conflicts = sum(pair["label_conflict"] for pair in summary["duplicates"])
     pairs = len(summary["duplicates"])
     console.print(f"{pairs:,} pairs of cases with identical pixels, {conflicts:,} of them with different labels", highlight=False, soft_wrap=True)
+    console.print(tell_search(summary["near_duplicates"]), highlight=False, soft_wrap=True)
+    console.print(make_leakage_table(summary))
     for anomaly in summary["anomalies"][:NAMES_SHOWN]:
         console.print(f"anomaly: {escape(one_line(anomaly))}", highlight=False, soft_wrap=True)
     if len(summary["anomalies"]) > NAMES_SHOWN:
@@ -160,4 +183,25 @@ def make_split_table(summary: Mapping[str, Any]) -> Table:
     table = Table("split", "groups", *(escape(one_line(name)) for name in classes))
     for split, groups in summary["groups"].items():
         table.add_row(split, f"{groups:,}", *(f"{cells[split][name]:,}" for name in classes))
+    return table
+
+
+def tell_search(found: Mapping[str, Any]) -> str:
+    """One sentence on the search for near duplicates."""
+    if found["search"] == "off":
+        return "near duplicates were not searched (near_duplicates is off)"
+    flat = f", {found['without_contrast']:,} of them without contrast" if found["without_contrast"] else ""
+    means = "hash" if found["search"] == "hash" else "hash or keypoints"
+    told = f"{found['pairs']:,} pairs of cases are near duplicates by {means}, among {found['images']:,} images{flat}"
+    if found["clusters"] == found["groups"]:
+        return f"{told}; none of them joins groups"
+    return f"{told}; they join {found['groups']:,} groups to {found['clusters']:,}, the largest of {found['largest_cluster']:,} groups"
+
+
+def make_leakage_table(summary: Mapping[str, Any]) -> Table:
+    """Pairs of cases that have something in common and lie in different splits."""
+    table = Table("pairs of cases with", *(f"{one} and {other}" for one, other in SIDES))
+    for row in summary["leakage"]:
+        counts = ["not searched"] * len(SIDES) if row["pairs"] is None else [f"{row['pairs'][f'{one}-{other}']:,}" for one, other in SIDES]
+        table.add_row(row["common"], *counts)
     return table

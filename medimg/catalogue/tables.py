@@ -3,6 +3,7 @@
 cases.parquet   one row per case: case_id, group_id, status, reason, split, fold, stratum, official_split, level_<name>.., label_<head>..,
                 clinical_<column>.., annotations (JSON), image_count
 images.parquet  one row per image of a case (in the case's order), mask, and rejected file (case_id is null)
+pairs.parquet   one row per two cases that are near duplicates: case_id, other_case_id, hash_distance in bits, agreeing keypoints
 summary.json    counts, exclusions, anomalies, hashes
 A missing value is null.
 """
@@ -13,7 +14,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -24,14 +25,18 @@ from medimg.catalogue.split import Assignment, gather_clusters
 from medimg.errors import MedimgError, UsageError
 from medimg.files import hash_file, replace_file
 
-CASES, IMAGES, SUMMARY = "cases.parquet", "images.parquet", "summary.json"
-WHOLE = ("fold", "image_count", "frame", "rows", "columns", "bits_stored", "size")
+if TYPE_CHECKING:
+    from medimg.catalogue.near_duplicates import NearPair  # Loads the readers of images, which whoever reads a catalogue does not need.
+
+CASES, IMAGES, PAIRS, SUMMARY = "cases.parquet", "images.parquet", "pairs.parquet", "summary.json"
+WHOLE = ("fold", "image_count", "frame", "rows", "columns", "bits_stored", "size", "hash_distance", "keypoints")
 FRONT = ("case_id", "group_id", "status", "reason", "split", "fold", "stratum", "official_split")
 IMAGE_COLUMNS = (
     *("path", "case_id", "role", "frame", "is_mask", "kind", "status", "reason", "flags"),
     *("sop_instance_uid", "series_instance_uid", "study_instance_uid"),
     *("rows", "columns", "bits_stored", "photometric", "transfer_syntax", "size", "sha256", "pixel_hash"),
 )
+PAIR_COLUMNS = ("case_id", "other_case_id", "hash_distance", "keypoints")
 TAG_COLUMNS = {
     "series_instance_uid": "SeriesInstanceUID",
     "study_instance_uid": "StudyInstanceUID",
@@ -45,10 +50,14 @@ TAG_COLUMNS = {
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All cases and images of a data set. Columns as in the module's docstring; whole numbers are Int64, so that a missing one stays missing."""
+    """All cases, images and near duplicates of a data set.
+
+    Columns as in the module's docstring; whole numbers are Int64, so that a missing one stays missing.
+    """
 
     cases: pd.DataFrame
     images: pd.DataFrame
+    pairs: pd.DataFrame
     summary: dict[str, Any]
 
 
@@ -118,6 +127,12 @@ def make_images_table(
     return make_table(rows, columns=IMAGE_COLUMNS)
 
 
+def make_pairs_table(pairs: Iterable[NearPair]) -> pa.Table:
+    """One row per pair of near duplicates."""
+    rows = [dict(zip(PAIR_COLUMNS, (*pair.cases, pair.hash_distance, pair.keypoints), strict=True)) for pair in pairs]
+    return make_table(rows, columns=PAIR_COLUMNS)
+
+
 def make_table(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str]) -> pa.Table:
     """An Arrow table whose column types follow from the columns' names, for clinical columns from their values."""
     arrays = []
@@ -161,19 +176,19 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def write_catalogue(to: Path, *, cases: pa.Table, images: pa.Table, summary: Mapping[str, Any]) -> Catalogue:
-    """Writes the three files, each whole or not at all, the summary last; the same values give the same bytes."""
+def write_catalogue(to: Path, *, cases: pa.Table, images: pa.Table, pairs: pa.Table, summary: Mapping[str, Any]) -> Catalogue:
+    """Writes the four files, each whole or not at all, the summary last; the same values give the same bytes."""
     to.mkdir(parents=True, exist_ok=True)
     # Gone while the tables change: what has no summary is no catalogue, so no reader takes a new table with an old one.
     (to / SUMMARY).unlink(missing_ok=True)
     hashes = {}
-    for name, table in ((CASES, cases), (IMAGES, images)):
+    for name, table in ((CASES, cases), (IMAGES, images), (PAIRS, pairs)):
         replace_file(to / name, write=lambda temporary, table=table: pq.write_table(table, temporary, compression="zstd"))  # type: ignore[misc]
         hashes[name] = hash_file(to / name)
     complete = {**summary, "tables": hashes}
     text = json.dumps(complete, indent=1, ensure_ascii=False, default=str) + "\n"
     replace_file(to / SUMMARY, write=lambda temporary: temporary.write_text(text, encoding="utf-8"))
-    return Catalogue(to_frame(cases), to_frame(images), json.loads(text))
+    return Catalogue(to_frame(cases), to_frame(images), to_frame(pairs), json.loads(text))
 
 
 def read_catalogue(folder: Path) -> Catalogue:
@@ -186,17 +201,21 @@ def read_catalogue(folder: Path) -> Catalogue:
     missing = [name for name in (SUMMARY, CASES, IMAGES) if not (folder / name).is_file()]
     if missing:
         raise UsageError(f"{folder}: no catalogue here, {missing[0]} is missing; expected what `medimg catalogue` writes")
-    tables = {}
-    for name in (CASES, IMAGES):
-        try:
-            tables[name] = to_frame(pq.read_table(folder / name, memory_map=False))
-        except (OSError, pa.ArrowException) as error:
-            raise MedimgError(f"{folder / name}: damaged, expected a Parquet table ({str(error).splitlines()[0]})") from None
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except ValueError as error:
         raise MedimgError(f"{folder / SUMMARY}: damaged, expected JSON ({error})") from None
-    return Catalogue(tables[CASES], tables[IMAGES], summary)
+    # Catalogues that were made before near duplicates were searched have no table of them.
+    pairs = read_frame(folder / PAIRS) if PAIRS in summary["tables"] else to_frame(make_pairs_table(()))
+    return Catalogue(read_frame(folder / CASES), read_frame(folder / IMAGES), pairs, summary)
+
+
+def read_frame(path: Path) -> pd.DataFrame:
+    """One Parquet file as a DataFrame. Raises MedimgError if it is damaged."""
+    try:
+        return to_frame(pq.read_table(path, memory_map=False))
+    except (OSError, pa.ArrowException) as error:
+        raise MedimgError(f"{path}: damaged, expected a Parquet table ({str(error).splitlines()[0]})") from None
 
 
 def catalogue_cases(catalogue: Catalogue, *, statuses: Collection[str] = ("used",), split: str | None = None) -> Iterator[Case]:
@@ -215,9 +234,10 @@ def catalogue_cases(catalogue: Catalogue, *, statuses: Collection[str] = ("used"
 
 
 def find_clusters(catalogue: Catalogue) -> dict[str, str]:
-    """Group to the first of the groups that it is joined with, because they share pixels: those that the split kept together."""
+    """Group to the first of those that it is joined with because their images are the same or nearly so: what the split kept together."""
     group_by_case = dict(zip(catalogue.cases["case_id"], catalogue.cases["group_id"], strict=True))
-    links = [tuple(group_by_case[case_id] for case_id in pair["cases"]) for pair in catalogue.summary["duplicates"]]
+    pairs = [*(pair["cases"] for pair in catalogue.summary["duplicates"]), *catalogue.pairs[["case_id", "other_case_id"]].to_numpy()]
+    links = [(group_by_case[first], group_by_case[second]) for first, second in pairs]
     clusters = gather_clusters(dict.fromkeys(group_by_case.values(), ""), links=links)
     return {group: cluster[0] for cluster in clusters for group in cluster}
 

@@ -158,6 +158,7 @@ def pool_summary(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         **first,
         "groups": {OUT_OF_FOLD: sum(first["groups"].values())},
         "splits": [{**row, "split": OUT_OF_FOLD} for row in first["splits"]],
+        "leakage": [],  # Each step parts the groups anew; what one leaks, its anomalies tell.
         "anomalies": merge_lines([summary["anomalies"] for summary in summaries]),
     }
 

@@ -6,6 +6,7 @@ specificity of 95 % is 5 % by chance. Rare classes are made to count by class we
 this with other means, and `medimg compare` draws the table of them.
 """
 
+from medimg.catalogue.split import SplitSettings
 from medimg.evaluation.gates import Gate
 from medimg.ingest import Ingest
 from medimg.tasks.classification import space
@@ -21,6 +22,8 @@ def get_config() -> RunConfig:
     return RunConfig(
         name="ham10000-small-cnn",
         data_set="ham10000",
+        # Some lesions stand there under two ids. By hash alone: what rulers and hairs do to keypoints has not been measured on the whole collection.
+        split=SplitSettings(near_duplicates="hash"),
         # Images keep their 450 x 600 pixels; the network's size has the same aspect ratio.
         ingest=Ingest(image_size=None, channels=3),
         model=ModelSettings(heads=(DIAGNOSIS,), roles=("image",), image_size=(144, 192), channels=3, width=24),

@@ -22,8 +22,8 @@ def get_config() -> RunConfig:
         name="tissue-scratch",
         data_set="tissue",
         ingest=Ingest(image_size=(96, 96), channels=3),
-        # With three donors a class there is little to deal: test and eval need theirs.
-        split=SplitSettings(ratios=(0.6, 0.2, 0.2)),
+        # With three donors a class there is little to deal: test and eval need theirs. Tiles of one spot stay together too.
+        split=SplitSettings(ratios=(0.6, 0.2, 0.2), near_duplicates="keypoints"),
         model=ModelSettings(heads=(Head("tissue"),), roles=("image",), image_size=(96, 96), channels=3),
         training=TrainingSettings(epochs=30, batch_size=16, augmentation=Augmentation(flip_horizontal=True, rotate_degrees=180.0)),
         evaluation=EvaluationSettings(gates=(Gate(metric="macro_auc", head="tissue", lower_bound=0.6),), merge=(ORGAN,), mapped=10_000),

@@ -13,7 +13,7 @@ from medimg.catalogue.tables import Catalogue
 def make_catalogue(rows, *, quarantined=0, used=100, by="group"):
     cases = pd.DataFrame(rows, columns=["case_id", "group_id", "split", "label_malignancy"]).assign(status="used", official_split=None)
     images = {"used": used, "quarantined": quarantined, "unlabelled": 0, "excluded": 0}
-    return Catalogue(cases, pd.DataFrame(), {"images": images, "split_settings": {"by": by}})
+    return Catalogue(cases, pd.DataFrame(), pd.DataFrame(), {"images": images, "split_settings": {"by": by}})
 
 
 GOOD = [

@@ -6,6 +6,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -145,3 +147,17 @@ def test_report_renders_the_same_page_again(tiny_run):
     code, _ = medimg_here("report", tiny_run.run)
     assert code == 0
     assert page.read_text() == before
+
+
+def test_a_copy_across_the_folders_of_an_official_split_is_told_by_the_catalogue(tmp_path):
+    data, to = tmp_path / "data", tmp_path / "catalogue"
+    assert medimg_here("phantom", "tissue", "--to", data, "--cases", 8)[0] == 0
+    original = next(path for path in sorted((data / "train" / "liver").iterdir()) if path.suffix == ".jpg")
+    turned_HWC = np.ascontiguousarray(np.rot90(cv2.imread(str(original))))
+    assert cv2.imwrite(str(data / "test" / "liver" / "turned.jpg"), turned_HWC, [cv2.IMWRITE_JPEG_QUALITY, 60])
+    code, told = medimg_here("catalogue", "tissue", "--data", data, "--to", to, "--near-duplicates", "hash")
+    assert code == 0
+    assert "1 pairs of cases are near duplicates by hash" in told
+    assert "leak: 1 of 1 pairs of near duplicates lie in different splits (first: test/liver/turned.jpg in test, train/liver/" in told
+    code, told = medimg_here("query", to, "SELECT case_id, other_case_id FROM pairs")
+    assert told.split()[-2:] == ["test/liver/turned.jpg", f"train/liver/{original.name}"]

@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from medimg.catalogue.leakage import SIDES
 from medimg.catalogue.provenance import name_provenance
 from medimg.catalogue.split import SPLITS
+from medimg.catalogue.summary import tell_search
 from medimg.reporting.evidence import Evidence, Section
 from medimg.reporting.words import describe_split
 
@@ -35,6 +37,7 @@ def describe_data(evidence: Evidence) -> Section:
             ],
             columns=["status", "reason", "cases", "files"],
         ),
+        "leakage": pd.DataFrame([{"common": row["common"], **(row["pairs"] or {})} for row in flow["leakage"]], columns=["common", *flow["sides"]]),
     }
     return Section(title, "data", {"flow": flow, "statuses": STATUSES}, tables=tables)
 
@@ -53,6 +56,9 @@ def describe_flow(summary: Mapping[str, Any]) -> dict[str, Any]:
         "dealing": describe_dealing(summary),
         "splits": [(name, summary.get("groups", {}).get(name, ""), counts) for name, counts in splits.items()],
         "reasons": reasons,
+        "near_duplicates": tell_search(summary["near_duplicates"]) if "near_duplicates" in summary else "",
+        "leakage": list(summary.get("leakage", ())),
+        "sides": ["-".join(sides) for sides in SIDES],
         "anomalies": list(summary.get("anomalies", ())),
         "provenance": [name_provenance(row) for row in summary.get("provenance", ())],
     }

@@ -64,7 +64,7 @@ def test_building_twice_elsewhere_and_with_more_workers_gives_the_same_bytes(hea
     moved = shutil.copytree(healthy, tmp_path / "moved")
     build(moved, tmp_path / "two", workers=2, index_path=tmp_path / "index.parquet")
     build(moved, tmp_path / "three", index_path=tmp_path / "index.parquet")
-    for name in ("cases.parquet", "images.parquet", "summary.json"):
+    for name in ("cases.parquet", "images.parquet", "pairs.parquet", "summary.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() == (tmp_path / "three" / name).read_bytes()
     assert str(tmp_path) not in (tmp_path / "two" / "summary.json").read_text()
 

@@ -7,8 +7,19 @@ from pathlib import Path
 import pytest
 
 from medimg.cases import Annotation, Case, Header, ImageRef, Reject
+from medimg.catalogue.near_duplicates import NearPair
+from medimg.catalogue.query import run_query
 from medimg.catalogue.split import Assignment
-from medimg.catalogue.tables import Catalogue, catalogue_cases, make_cases_table, make_images_table, read_catalogue, write_catalogue
+from medimg.catalogue.tables import (
+    Catalogue,
+    catalogue_cases,
+    find_clusters,
+    make_cases_table,
+    make_images_table,
+    make_pairs_table,
+    read_catalogue,
+    write_catalogue,
+)
 from medimg.errors import MedimgError, UsageError
 
 STUDY = Case(
@@ -31,12 +42,12 @@ BARE = Case(
 )  # fmt: skip
 
 
-def write(to: Path, cases: list[Case], rejects: tuple[Reject, ...] = ()) -> Catalogue:
+def write(to: Path, cases: list[Case], rejects: tuple[Reject, ...] = (), pairs: tuple[NearPair, ...] = ()) -> Catalogue:
     paths = {image.path for case in cases for image in (*case.images, *case.masks)} | {reject.path for reject in rejects}
     headers = {path: Header(path, "dicom", 10, "00", "11", {"Rows": 5}) for path in paths}
     table = make_cases_table(cases, assignments={"b-study": Assignment("train", 2)}, strata={"b-study": "unlabelled"})
     images = make_images_table(cases, rejects=rejects, headers=headers, flags={"b.png": ("size: 5",)})
-    return write_catalogue(to, cases=table, images=images, summary={"data_set": "x"})
+    return write_catalogue(to, cases=table, images=images, pairs=make_pairs_table(pairs), summary={"data_set": "x", "duplicates": []})
 
 
 def test_a_case_comes_back_with_its_slices_in_order_masks_and_annotations(tmp_path):
@@ -83,3 +94,25 @@ def test_an_incomplete_or_damaged_catalogue_is_one_clear_line(tmp_path, name):
     (damaged / name).unlink()
     with pytest.raises(UsageError, match=f"no catalogue here, {name} is missing"):
         read_catalogue(damaged)
+
+
+def test_pairs_of_near_duplicates_come_back_as_they_were_found(tmp_path):
+    catalogue = write(tmp_path, [BARE, STUDY], pairs=(NearPair(("a-study", "b-study"), hash_distance=3),))
+    for found in (catalogue, read_catalogue(tmp_path)):
+        assert found.pairs.astype(object).where(found.pairs.notna(), None).to_dict("records") == [
+            {"case_id": "a-study", "other_case_id": "b-study", "hash_distance": 3, "keypoints": None}
+        ]
+    assert find_clusters(catalogue) == {"patient a": "b", "b": "b"}
+    assert run_query(tmp_path, "SELECT hash_distance FROM pairs").to_numpy().tolist() == [[3]]
+
+
+def test_a_catalogue_from_before_near_duplicates_were_searched_has_none_of_them(tmp_path):
+    write(tmp_path, [BARE, STUDY])
+    (tmp_path / "pairs.parquet").unlink()
+    with pytest.raises(MedimgError, match=r"pairs\.parquet: damaged"):
+        read_catalogue(tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    del summary["tables"]["pairs.parquet"]
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert read_catalogue(tmp_path).pairs.empty
+    assert len(run_query(tmp_path, "SELECT * FROM cases")) == 2

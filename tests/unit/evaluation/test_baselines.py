@@ -11,8 +11,9 @@ from sklearn.metrics import roc_auc_score
 from medimg.cases import Header
 from medimg.catalogue.build import divide
 from medimg.catalogue.duplicates import settle_twins
+from medimg.catalogue.near_duplicates import NearDuplicates
 from medimg.catalogue.split import SplitSettings
-from medimg.catalogue.tables import Catalogue, make_cases_table, make_images_table, to_frame
+from medimg.catalogue.tables import Catalogue, make_cases_table, make_images_table, make_pairs_table, to_frame
 from medimg.datasets.cmmd import DATA_SET
 from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.baselines import ALL_LABELLED, measure_above_shortcut, measure_baselines, measure_in_sample, tabulate_reach
@@ -217,10 +218,10 @@ def cmmd(shared_data, tmp_path_factory):
     shutil.copy(shared_data / "cmmd" / "CMMD_clinicaldata_revision.xlsx", root)
     headers = {header.path: header for header in list_headers(shared_data / "cmmd" / "headers.csv")}
     twins = settle_twins(DATA_SET.list_cases(root, list(headers.values())).cases, headers=headers, head="malignancy")
-    division = divide(twins, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=root)
+    division = divide(twins, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=root, near=NearDuplicates())
     cases = make_cases_table(twins.cases, assignments=division.assignments, strata=division.strata)
     images = make_images_table(twins.cases, rejects=[], headers=headers, flags={})
-    return tabulate_shortcuts(Catalogue(to_frame(cases), to_frame(images), {}), SHORTCUTS, heads=MALIGNANCY)
+    return tabulate_shortcuts(Catalogue(to_frame(cases), to_frame(images), to_frame(make_pairs_table(())), {}), SHORTCUTS, heads=MALIGNANCY)
 
 
 def test_the_labels_of_cmmd_are_given_away_as_published(cmmd):

@@ -14,7 +14,7 @@ from medimg.reporting.sections.mistakes import mistakes_of
 from medimg.reporting.sections.performance import describe_performance
 from medimg.reporting.sections.shortcuts import describe_shortcuts
 from medimg.reporting.sections.uncertainty import describe_uncertainty
-from tests.unit.reporting.evidence import add_eval_cases, drawn_predictions, make_evidence, make_facts, tabulate_drawn
+from tests.unit.reporting.evidence import SUMMARY, add_eval_cases, drawn_predictions, make_evidence, make_facts, plain_page, render, tabulate_drawn
 from tests.unit.reporting.test_report import make_png
 
 HEADS = {"malignancy": ("Benign", "Malignant")}
@@ -140,3 +140,20 @@ def test_where_costs_decide_confusion_figures_mistakes_and_words_follow(tmp_path
 def test_probabilities_of_balanced_training_say_that_they_are_no_chances_of_the_disease():
     words = describe_performance(make_evidence(heads=HEADS, prevalence="balanced"), "malignancy").values["prevalence"]
     assert words.startswith("Probabilities are as if all classes were equally frequent")
+
+
+def test_the_data_section_counts_what_lies_on_both_sides_of_a_split_and_what_nobody_searched():
+    near = {"search": "hash", "images": 600, "without_contrast": 0, "pairs": 9, "groups": 100, "clusters": 97, "largest_cluster": 3}
+    leakage = [
+        {"common": "nearly the same image, by perceptual hash", "pairs": {"train-eval": 0, "train-test": 4321, "eval-test": 1}},
+        {"common": "the same spot, by keypoints", "pairs": None},
+    ]
+    page = render(summary={**SUMMARY, "near_duplicates": near, "leakage": leakage})
+    assert "9 pairs of cases are near duplicates by hash, among 600 images; they join 100 groups to 97, the largest of 3 groups." in page
+    row, unsearched = re.findall(r"<tr><th scope=\"row\">(?:nearly the same image|the same spot).*?</tr>", page)
+    assert re.findall(r'<td class="number">(.*?)</td>', row) == ["0", "4321", "1"]
+    assert re.findall(r'<td class="number">(.*?)</td>', unsearched) == ["not searched"] * 3
+
+
+def test_a_catalogue_that_counted_no_leakage_gets_no_table_of_it():
+    assert "Leakage: pairs of cases" not in plain_page()
