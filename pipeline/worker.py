@@ -28,7 +28,7 @@ class Worker:
     """
 
     def __init__(self, *, calls: int = CALLS) -> None:
-        self._calls = calls
+        self._calls, self._left = calls, 0
 
     def __enter__(self) -> Worker:
         self._start()
