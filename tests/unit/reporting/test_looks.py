@@ -17,8 +17,8 @@ from medimg.reporting.bundle import derive
 from medimg.sharing.packing import pack
 from medimg.sharing.rescoring import rescore
 from tests.unit.evaluation.vectors import deal_groups, draw_vectors, tabulate_vectors
+from tests.unit.reporting.evidence import plain_page
 from tests.unit.reporting.test_bundle import SCHEMA, write_sources
-from tests.unit.reporting.test_report import render
 
 NAMES = {"benign": "Benign", "malignant": "Malignant"}
 
@@ -104,4 +104,4 @@ def test_one_case_per_group_is_said_to_have_nothing_to_leak(tmp_path):
 
 
 def test_without_embedded_cases_the_section_says_what_makes_them():
-    assert "No case was embedded (evaluation.mapped)." in render()
+    assert "No case was embedded (evaluation.mapped)." in plain_page()
