@@ -182,7 +182,9 @@ def run(
     to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="The run's directory; the same one continues or repeats the run.")],
     previous: Previous = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if anything was quarantined.")] = False,
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value, checked against the config; may be repeated.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value or @FILE of them, checked against the config; may be repeated.")
+    ] = None,
     beam: Annotated[
         str, typer.Option("--beam", help="local, dataflow, or flink://, spark:// or portable:// with HOST:PORT of Beam's job server.")
     ] = "local",
@@ -228,11 +230,11 @@ def tune(
     beam_args: Annotated[list[str] | None, typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated.")] = None,
     metadata: Metadata = None,
 ) -> None:
-    """Searches settings on train and eval; the test split stays closed. Exit 0 with the best in TO/best.json, 1 failed, 2 wrong use.
+    """Searches settings on train and eval; the test split stays closed. Exit 0 with TO/best.json for medimg run --set @FILE, 1 failed, 2 wrong use.
 
     Example: medimg tune cmmd_demo --data data --to runs/tuned --trials 20
 
-    Example: medimg run cmmd_demo --data data --to runs/tuned --set @runs/tuned/best.json
+    Example: medimg tune ham10000_small_cnn --data skin --to runs/tuned-skin --objective balanced_accuracy --set training.epochs=10
     """
     from pipeline.beam import parse_beam
     from pipeline.tuning import plan_search, tune_config
