@@ -23,11 +23,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from medimg.catalogue.near_duplicates import find_near_duplicates
 
 from components.embedding import embed_cases
 from components.exported import Exported
 from medimg.cases import Case, ImageRef
+from medimg.catalogue.near_duplicates import find_near_duplicates
 from medimg.evaluation.embedded import Measuring, measure_embedded, tabulate_embedded
 from medimg.tasks import find_task
 from medimg.tasks.classification.model import build_model
