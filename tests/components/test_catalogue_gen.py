@@ -12,10 +12,12 @@ from components.artifacts import Catalogue
 from components.catalogue_gen import executor
 from medimg.archive.receipts import Receipt, Receipts
 from medimg.catalogue.split import SplitSettings
+from medimg.catalogue.tables import read_catalogue
 from medimg.datasets import find_data_set
 from pipeline.lineage import properties_of
 from pipeline.results import list_counts, name_origin
 
+STANDARD = SplitSettings()
 IDC = {"collection": "cmmd", "source": "idc", "version": "24", "licence": "CC BY 4.0", "doi": "10.7937/tcia.eqde-4b16"}
 
 
@@ -29,14 +31,14 @@ def add_receipts(root: Path, receipts: Iterable[tuple[Path, dict[str, str]]]) ->
         written.add(Receipt(path=name, bytes=len(content), url=f"https://archive.example/{name}", series=name, **hashes, **origin))
 
 
-def catalogue_properties(root: Path, to: Path) -> dict[str, str | int | float]:
+def catalogue_properties(root: Path, to: Path, *, split: SplitSettings = STANDARD) -> dict[str, str | int | float]:
     """What lineage reads of the artifact after the executor has run."""
     artifact = Catalogue()
     artifact.uri = str(to / "catalogue")
     values = {
         "data_set": "cmmd",
         "data_root": str(root),
-        "split": json.dumps(asdict(SplitSettings())),
+        "split": json.dumps(asdict(split)),
         "previous": "",
         "index": str(to / "index.parquet"),
     }
@@ -56,3 +58,12 @@ def test_lineage_names_source_version_licence_and_doi_of_a_fetch(tmp_path):
     made = catalogue_properties(root, tmp_path / "with")
     assert name_origin(made) == "collection cmmd, source idc; nbia, version 24, licence CC BY 4.0, doi 10.7937/tcia.eqde-4b16"
     assert f"images_with_receipt {1 + len(others)}" in list_counts(made)
+
+
+def test_near_duplicates_are_searched_as_the_split_settings_say(tmp_path):
+    root = tmp_path / "data"
+    find_data_set("cmmd").write_phantom(root, cases=16, seed=3)
+    catalogue_properties(root, tmp_path, split=SplitSettings(near_duplicates="hash"))
+    summary = read_catalogue(tmp_path / "catalogue").summary
+    assert summary["near_duplicates"]["search"] == "hash"
+    assert summary["near_duplicates"]["images"] == summary["images"]["used"] + summary["images"]["unlabelled"]
