@@ -13,7 +13,7 @@ import typer
 from medimg.errors import MedimgError, UsageError, one_line
 
 if TYPE_CHECKING:
-    from pipeline.run_local import Outcome
+    from pipeline.run_directory import Outcome
 
 EXIT_NOT_BLESSED = 3
 EXIT_INTERRUPTED = 130

@@ -24,18 +24,8 @@ from medimg.reporting.pooling import pool_reports
 from medimg.terminal import make_console
 from pipeline.config import RunConfig
 from pipeline.lineage import latest_nodes
-from pipeline.run_local import (
-    Outcome,
-    check_inputs,
-    claim_directory,
-    locate_store,
-    make_directory,
-    read_run_file,
-    run_config,
-    run_lock,
-    store_lock,
-    write_run_file,
-)
+from pipeline.run_directory import Outcome, claim_directory, locate_store, make_directory, read_run_file, run_lock, store_lock, write_run_file
+from pipeline.run_local import check_inputs, run_config
 from pipeline.store import open_store
 
 REPORT = "report"

@@ -14,7 +14,8 @@ from medimg.errors import UsageError
 from medimg.fingerprints import hash_code
 from medimg.terminal import make_console
 from pipeline.config import load_config
-from pipeline.run_local import Outcome, run_config
+from pipeline.run_directory import Outcome
+from pipeline.run_local import run_config
 
 CONFIG = "cmmd_demo"
 STAMP = "phantom.txt"

@@ -18,7 +18,7 @@ from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
 from medimg.reporting.facts import read_facts
 from medimg.reporting.words import count, describe_split
 from medimg.terminal import make_console, say
-from pipeline.run_local import RUN_FILE, SEARCHED, Outcome, locate_store, read_finished_run, read_run_file, run_lock, store_lock
+from pipeline.run_directory import RUN_FILE, SEARCHED, Outcome, locate_store, read_finished_run, read_run_file, run_lock, store_lock
 
 if TYPE_CHECKING:
     from ml_metadata import MetadataStore

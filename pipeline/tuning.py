@@ -26,7 +26,8 @@ from medimg.terminal import make_console, say
 from pipeline.config import Places, RunConfig, Tuning, list_keys, load_config, read_keys, to_plain
 from pipeline.fingerprints import Fingerprints, take_fingerprints, weights_fingerprint
 from pipeline.lineage import newest_execution, outputs_of
-from pipeline.run_local import RUN_FILE, SEARCHED, OpenRun, open_run, relative, run_components, write_json
+from pipeline.run_directory import RUN_FILE, SEARCHED, relative, write_json
+from pipeline.run_local import OpenRun, open_run, run_components
 from pipeline.search_space import apply_values, load_space, to_hyperparameters, to_values
 from pipeline.store import open_store
 from pipeline.trials import Objective, Trial, describe, find_objective, note_trial, print_trials, rank, read_trials, write_trials

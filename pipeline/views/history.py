@@ -18,7 +18,7 @@ from medimg.evaluation.figures import Figure
 from medimg.reporting.charts import GUIDE, NEGATIVE, POSITIVE, draw
 from medimg.reporting.words import name_metric
 from pipeline.lineage import live_artifacts, properties_of
-from pipeline.run_local import read_run_file
+from pipeline.run_directory import read_run_file
 from pipeline.views.drawing import Drawing
 from pipeline.views.run import open_metadata
 

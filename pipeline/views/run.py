@@ -18,7 +18,7 @@ from medimg.reporting.facts import read_facts
 from medimg.terminal import make_console
 from pipeline.lineage import Node, latest_nodes, locate_artifact, open_store
 from pipeline.results import explain_stranger, find_store
-from pipeline.run_local import RUN_FILE, locate_store, read_finished_run, read_run_file, run_lock, store_lock
+from pipeline.run_directory import RUN_FILE, locate_store, read_finished_run, read_run_file, run_lock, store_lock
 
 
 @dataclass(frozen=True)

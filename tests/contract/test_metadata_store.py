@@ -14,7 +14,7 @@ from rich.console import Console
 
 from medimg.errors import MedimgError, UsageError
 from pipeline import store
-from pipeline.run_local import store_lock
+from pipeline.run_directory import store_lock
 from tests import databases
 
 REPOSITORY = Path(__file__).resolve().parents[2]

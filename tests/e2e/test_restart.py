@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 from pipeline.lineage import latest_nodes, open_store
-from pipeline.run_local import LOCK_FILE
+from pipeline.run_directory import LOCK_FILE
 from tests.e2e.conftest import TINY, run_tiny
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

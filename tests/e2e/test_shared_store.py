@@ -13,7 +13,7 @@ from rich.console import Console
 from medimg.datasets import find_data_set
 from pipeline import store
 from pipeline.lineage import latest_nodes
-from pipeline.run_local import read_run_file, store_lock
+from pipeline.run_directory import read_run_file, store_lock
 from tests import databases
 from tests.e2e.conftest import PATIENTS, TINY
 

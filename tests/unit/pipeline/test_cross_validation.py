@@ -6,7 +6,7 @@ from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.gates import Gate
 from pipeline.config import load_config
 from pipeline.cross_validation import expect_cases, fold_config, run_fold, run_folds
-from pipeline.run_local import claim_directory, make_directory
+from pipeline.run_directory import claim_directory, make_directory
 
 CONFIG = load_config("cmmd_demo")
 

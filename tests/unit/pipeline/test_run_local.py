@@ -7,7 +7,8 @@ import pytest
 from medimg.errors import UsageError
 from pipeline.beam import parse_beam
 from pipeline.config import load_config
-from pipeline.run_local import claim_directory, explain, locate_store
+from pipeline.run_directory import claim_directory, locate_store
+from pipeline.run_local import explain
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("query: database or disk is full query: INSERT")])
