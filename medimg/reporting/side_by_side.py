@@ -103,7 +103,7 @@ def compare(sides: Sequence[Side]) -> Comparison:
     keys = dict.fromkeys(key for side in figures for key in side)
     rows = [Row(key, [side.get(key) for side in figures], [side.get(key) for side in tests]) for key in keys]
     later = string.ascii_uppercase[1:]
-    notes = [line for letter, (found_tests, why) in zip(later, found, strict=False) for line in explain_missing(letter, found_tests, why)]
+    notes = list(join_alike((letter, reason) for letter, pair in zip(later, found, strict=False) for reason in explain_missing(*pair)))
     notes += [line for letter, side in zip(later, sides[1:], strict=False) for line in explain_costs(letter, sides[0].facts, side.facts)]
     total = sum(not math.isnan(test.p_value) for side in tests for test in side.values())
     if total:
@@ -111,13 +111,22 @@ def compare(sides: Sequence[Side]) -> Comparison:
     return Comparison(sides, rows, notes)
 
 
-def explain_missing(letter: str, tests: Iterable[Difference], why: str) -> Iterator[str]:
-    """One line for each reason why a run has no test, or some of its figures have no p-value."""
+def explain_missing(tests: Iterable[Difference], why: str) -> Iterator[str]:
+    """One line for each reason why a run has no test, or some of its figures have no p-value; `{}` stands for the run's letter."""
     if why:
-        yield f"no paired test of {letter} with A: {why}"
+        yield f"no paired test of {{}} with A: {why}"
     untested = Counter((test.head, test.protocol, test.note) for test in tests if math.isnan(test.p_value))
     for (head, protocol, note), number in untested.items():
-        yield f"no p-value of {letter} - A for {count(number, 'figure')} of {head}, {protocol}: {note}"
+        yield f"no p-value of {{}} against A for {count(number, 'figure')} of {head}, {protocol}: {note}"
+
+
+def join_alike(reasons: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """Each line once, with the letters of all runs that it holds for."""
+    letters: dict[str, list[str]] = {}
+    for letter, reason in reasons:
+        letters.setdefault(reason, []).append(letter)
+    for reason, found in letters.items():
+        yield reason.replace("{}", ", ".join(found), 1)
 
 
 def explain_costs(letter: str, first: RunFacts, second: RunFacts) -> Iterator[str]:
