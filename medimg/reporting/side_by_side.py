@@ -22,7 +22,7 @@ from medimg.reporting.bundle import METRICS_FILE, PREDICTIONS_FILE
 from medimg.reporting.evidence import SEEN_SPLITS
 from medimg.reporting.facts import RunFacts, read_facts
 from medimg.reporting.rendering import make_environment
-from medimg.reporting.words import count, describe_split, name_metric
+from medimg.reporting.words import count, describe_split, format_number, name_metric
 
 SUMMARY = ("auc", "macro_auc", "balanced_accuracy", "accuracy", "f1", "macro_f1", "mean_cost")
 """Metrics that sum up a run, whatever its heads are."""
@@ -177,15 +177,25 @@ def find_obstacle(first: Side, second: Side) -> str:
 
 
 def make_overview(comparison: Comparison) -> Sheet:
-    """A row per run: the first row's head and protocol on the whole split, by the metrics that sum up a run and those that any run is gated by."""
+    """A row per run: the first row's head and protocol on the whole split, by the metrics that sum up a run and those that any run is gated by.
+
+    Then the accuracy on the splits that the models know, where these were scored.
+    """
     head, _, _, protocol, level, split = comparison.rows[0].key
     metrics = {*SUMMARY, *(metric for side in comparison.sides for gated_head, metric in side.facts.gated if gated_head == head)}
     rows = [row for row in comparison.rows if row.key in {(head, metric, OVERALL, protocol, level, split) for metric in metrics}]
+    known = [row for seen in SEEN_SPLITS for row in comparison.rows if row.key == (head, "accuracy", OVERALL, protocol, level, seen)]
     cells = []
     for number, (letter, side) in enumerate(zip(comparison.letters, comparison.sides, strict=True)):
         figures = [row.figures[number] for row in rows]
-        cells.append([f"{letter}: {side.facts.config_name}", *(format_figure(figure) if figure else "" for figure in figures)])
-    return Sheet(f"In short: {head}, {protocol}: {level}s, {split} split", ("run", *(name_metric(row.key[1]) for row in rows)), cells)
+        seen = [figure.value if (figure := row.figures[number]) else math.nan for row in known]
+        values = [*(format_figure(figure) if figure else "" for figure in figures), *map(format_number, seen)]
+        cells.append([f"{letter}: {side.facts.config_name}", *values])
+    columns = [
+        *(name_metric(row.key[1]) for row in rows),
+        *(f"{name_metric(row.key[1])}, {row.key[-1]} ({SEEN_SPLITS[row.key[-1]]})" for row in known),
+    ]
+    return Sheet(f"In short: {head}, {protocol}: {level}s, {split} split", ("run", *columns), cells)
 
 
 def make_settings_sheet(comparison: Comparison) -> Sheet:

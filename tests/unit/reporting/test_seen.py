@@ -12,7 +12,7 @@ from medimg.evaluation.merging import Merge, merge_heads, merge_predictions
 from medimg.reporting.bundle import derive, read_evidence, write_bundle
 from medimg.reporting.evidence import SEEN_SPLITS
 from medimg.reporting.facts import RunFacts
-from medimg.reporting.side_by_side import compare, make_sheets, read_side
+from medimg.reporting.side_by_side import compare, make_overview, make_sheets, read_side
 
 CLASSES = ("colon", "liver", "skin_1", "skin_2")
 ORGAN = Merge("organ", "tissue", {"skin": ("skin_1", "skin_2")})
@@ -115,6 +115,20 @@ def test_runs_side_by_side_show_what_each_reached_on_its_train_split(folder, tmp
     values = [figures_of(one, name="accuracy", head="tissue", split="train")[0]["value"] for one in (folder, other)]
     assert [cell.split()[0] for cell in row[2:4]] == [f"{value:.3f}" for value in values]
     assert not any(any(row.tests) for row in comparison.rows if row.key[-1] in SEEN_SPLITS)
+
+
+def test_the_overview_of_runs_has_train_eval_and_test_accuracy_in_one_row(folder, tmp_path):
+    unscored = write_report(tmp_path, {"test": 0.6})
+    overview = make_overview(compare([read_side("scratch", folder), read_side("unscored", unscored)]))
+    row, other = (dict(zip(overview.columns, cells, strict=True)) for cells in overview.rows)
+    for column, split in (
+        ("accuracy, train (seen in training)", "train"),
+        ("accuracy, eval (the epoch was chosen on it)", "eval"),
+        ("accuracy", "test"),
+    ):
+        (figure,) = figures_of(folder, name="accuracy", head="tissue", split=split, slice="overall")
+        assert row[column].startswith(f"{figure['value']:.3f}")
+    assert other["accuracy, train (seen in training)"] == "-"
 
 
 def test_merged_classes_have_no_shortcuts_of_their_own_and_disturb_none(tmp_path):
