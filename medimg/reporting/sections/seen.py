@@ -75,10 +75,11 @@ def tell_gap(seen: Seen) -> str:
     if metric is None:
         return ""
     train, measured = (seen.figures[metric][head][split] for split in (TRAIN, seen.splits[-1]))
+    less = round(train.value - measured.value, 3)
+    told = f"{abs(less):.3f} {'less' if less > 0 else 'more'}" if less else "the same to three decimals"
     return (
         f"{name_metric(metric)}: {train.value:.3f} on the {train.n} {train.level}s that it was trained on, {measured.value:.3f} on the "
-        f"{measured.n} of the {measured.split} split, which is {abs(train.value - measured.value):.3f} "
-        f"{'less' if measured.value < train.value else 'more'}."
+        f"{measured.n} of the {measured.split} split, which is {told}."
     )
 
 
