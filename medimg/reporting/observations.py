@@ -21,7 +21,7 @@ FEW = 0.5
 CLOSE = 0.05
 """A case lies close to a training case if no larger share of the split's cases lies closer to theirs."""
 SIGNIFICANCE = 0.05
-"""Of the test by which a slice is said to have more wrong answers, over all values that are looked at (Bonferroni)."""
+"""Of the test by which a slice or a group is said to have more wrong answers, over all that are looked at (Bonferroni)."""
 
 
 @dataclass(frozen=True)
@@ -167,29 +167,38 @@ def observe_colour(errors: Errors, *, train: pd.DataFrame) -> Iterator[str]:
 
 
 def observe_groups(errors: Errors, *, noun: str) -> Iterator[str]:
-    """Most errors, and twice its share or more, are of one group."""
+    """Most errors are of one group, and more than would be by chance."""
     rows, cases = errors.rows, errors.cases
     (group, count), *_ = Counter(rows["group_id"]).most_common(1)
-    held = int((cases["group_id"] == group).sum())
-    if is_most(count, rows) and count / len(rows) >= 2 * held / len(cases):
-        yield f"{share(count, rows)} are of one {noun}, {group}, which has {share(held, cases)} cases."
+    inside, tested = cases["group_id"] == group, cases["group_id"].nunique()
+    p_value = find_excess(errors, inside, tested=tested)
+    if is_most(count, rows) and p_value < SIGNIFICANCE:
+        yield (
+            f"{share(count, rows)} are of one {noun}, {group}, which has {share(int(inside.sum()), cases)} cases "
+            f"(Fisher's exact test, p = {p_value:.2g} for {tested} {noun}s)."
+        )
 
 
 def observe_slices(errors: Errors, *, slices: Sequence[str]) -> Iterator[str]:
     """Values of clinical columns with more errors than the other cases have, by Fisher's exact test, one-sided."""
     columns = {column: errors.cases[f"clinical_{column}"].map(value_text, na_action="ignore") for column in slices}
     tested = sum(texts.nunique() for texts in columns.values())
-    total, wrong = len(errors.cases), int(errors.is_error.sum())
     for column, texts in columns.items():
         for value in sorted(texts.dropna().unique()):
             inside = texts == value
-            cases, hit = int(inside.sum()), int((inside & errors.is_error).sum())
-            p_value = min(1.0, tested * float(hypergeom.sf(hit - 1, total, wrong, cases)))
+            p_value = find_excess(errors, inside, tested=tested)
             if p_value < SIGNIFICANCE:
+                hit, others = int((inside & errors.is_error).sum()), int((~inside & errors.is_error).sum())
                 yield (
-                    f"Of the {cases} cases with {column} {value}, {hit} {be(hit)} {errors.called}, of the other {total - cases}, {wrong - hit} "
+                    f"Of the {inside.sum()} cases with {column} {value}, {hit} {be(hit)} {errors.called}, of the other {(~inside).sum()}, {others} "
                     f"(Fisher's exact test, p = {p_value:.2g} for {tested} values looked at)."
                 )
+
+
+def find_excess(errors: Errors, inside: pd.Series, *, tested: int) -> float:
+    """Fisher's exact p-value, one-sided, that cases inside are errors more often than the others, times the number of such tests."""
+    hit = int((inside & errors.is_error).sum())
+    return min(1.0, tested * float(hypergeom.sf(hit - 1, len(inside), int(errors.is_error.sum()), int(inside.sum()))))
 
 
 def is_most(count: int, rows: pd.DataFrame) -> bool:

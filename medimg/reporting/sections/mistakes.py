@@ -58,7 +58,7 @@ def describe_mistakes(evidence: Evidence) -> Section:
         ],
         "in_pairs": sum(pair.count for pair in shown),
         "further": len(confusions) - len(shown),
-        "observations": observe_all(tables),
+        "observations": observe_all(tables) if len(confusions) > 1 else [],  # Of a single pair it would be said twice.
         "embedded": not neighbours.empty,
     }
     mistakes = pd.DataFrame([dataclasses.asdict(mistake) for pair in shown for mistake in pair.mistakes])

@@ -1,5 +1,6 @@
 """The gallery: mistakes by confused pair, each with its images, its map and the training cases that it lies nearest to."""
 
+import dataclasses
 import json
 import re
 
@@ -77,6 +78,16 @@ def test_pairs_are_ordered_by_their_share_of_all_mistakes_and_each_shows_its_mos
         confidence = [card.mistake.probability for card in cards]
         assert confidence == sorted(confidence, reverse=True)
         assert len(cards) <= SHOWN
+
+
+def test_what_holds_for_all_mistakes_is_said_once_where_they_are_of_one_pair(evidence):
+    predictions = evidence.predictions
+    single = predictions[(predictions["split"] == "train") | (predictions["label_diagnosis"] == "mel")]
+    assert describe_mistakes(evidence).values["observations"]
+    section = describe_mistakes(dataclasses.replace(evidence, predictions=single))
+    ((_, sentences, _),) = section.values["pairs"]
+    assert sentences
+    assert section.values["observations"] == []
 
 
 def test_the_page_names_pair_share_and_counts(folder):

@@ -102,11 +102,12 @@ def test_grey_images_have_no_colour_to_speak_of():
 
 
 def test_errors_that_are_mostly_of_one_group_name_it_by_what_the_data_set_calls_it():
-    answers = make_answers(("nv", "mel", 3), ("nv", "nv", 6))
-    answers.loc[[0, 2, 5], "group_id"] = "HAM_7"
-    told = ["2 of 3 are of one lesion, HAM_7, which has 3 of 9 cases."]
+    answers = make_answers(("nv", "mel", 6), ("nv", "nv", 34))
+    answers.loc[[*range(5), 9], "group_id"] = "HAM_7"
+    # 5 of 6 errors in 6 of 40 cases: (6 * 34 + 1) / 3838380 by chance, and 35 lesions are looked at.
+    told = ["5 of 6 are of one lesion, HAM_7, which has 6 of 40 cases (Fisher's exact test, p = 0.0019 for 35 lesions)."]
     assert observe_pair(Tables(answers, NO_TRAIN, CLASSES, group_noun="lesion"), "nv", "mel") == told
-    large = answers.assign(group_id=answers["group_id"].where(answers.index != 6, "HAM_7"))
+    large = answers.assign(group_id=answers["group_id"].where(answers.index > 19, "HAM_7"))
     assert observe_pair(Tables(large, NO_TRAIN, CLASSES, group_noun="lesion"), "nv", "mel") == []
     single = Tables(answers[answers["case_id"] == "c0"], NO_TRAIN, CLASSES, group_noun="lesion")
     assert observe_pair(single, "nv", "mel") == []
