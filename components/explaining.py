@@ -119,10 +119,10 @@ def draw_answers(report: Path, answers: Sequence[tuple[str, Answer]], subject: S
     for case_id, (kind, answer) in by_case.items():
         wanted[answer.predicted, kind == MISTAKE].append(case_id)
     for (name, is_mistake), case_ids in wanted.items():
-        drawing: dict[str, Any] = {"roles": subject.exported.settings.roles, "network": network, "folder": folder}
-        drawing |= {"class_index": subject.classes.index(name), "methods": [GRAD_CAM] if is_mistake else list(METHODS)}
+        drawing: dict[str, Any] = {"roles": subject.exported.settings.roles, "network": network, "class_index": subject.classes.index(name)}
+        methods = [GRAD_CAM] if is_mistake else list(METHODS)
         for records, inputs in read_batches(case_ids, subject):
-            for row in draw_batch(records, inputs, **drawing):
+            for row in draw_batch(records, inputs, folder=folder, methods=methods, **drawing):
                 kind, answer = by_case[row["case_id"]]
                 about = {"kind": kind, "head": answer.head, "label": answer.label, "class": answer.predicted, "probability": answer.probability}
                 rows.append({**row, **about, "file": f"{folder.name}/{row['file']}"})

@@ -93,7 +93,8 @@ def test_runs_that_measure_something_else_are_not_tested(sides, changes, words):
 def test_figures_without_a_p_value_are_counted_with_the_reason_once_for_all_runs(sides):
     notes = compare([sides[0], sides[0], sides[0]]).notes
     reason = "no interval: the two models rank all cases alike, or too few to tell"
-    assert [note for note in notes if reason in note and ", P1:" in note] == [f"no p-value of B, C against A for 1 figure of malignancy, P1: {reason}"]
+    told = f"no p-value of B, C against A for 1 figure of malignancy, P1: {reason}"
+    assert [note for note in notes if reason in note and ", P1:" in note] == [told]
 
 
 def test_a_sheet_is_of_one_protocol_level_and_split(compared):
