@@ -94,8 +94,8 @@ def measure_recall(root: Path) -> Iterator[str]:
     above = np.triu_indices(len(names), 1)
     truth = (labels[:, None] == labels)[above]
     yield f"{len(names):,} tiles of {len(set(labels))} sources: {truth.sum():,} true pairs among {len(truth):,}. A pair is false if its tiles are of"
-    yield "different sources. What this truth leaves open: the sources are what others found out (LC25000-clean), not its makers' record; two tiles of"
-    yield "one source may share little; and so few sources say little of how often two tissues look alike.\n"
+    yield "different sources. What this truth leaves open: the sources are what others found out (LC25000-clean), not its makers' record; two tiles"
+    yield "of one source may share little; and so few sources say little of how often two tissues look alike.\n"
     yield "| search | pairs found | of them false | true pairs found | in one cluster | pairs in one cluster that are false |"
     yield "|---|---|---|---|---|---|"
     for search in SEARCHES:

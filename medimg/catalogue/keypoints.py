@@ -20,7 +20,9 @@ DISTINCT = 0.8
 """Largest ratio of the distances to the best and to the second best match (Lowe 2004)."""
 TOLERANCE_PIXELS = 4.0
 LEAST_AGREEING = 10
-"""Different images reached 9 (benchmarks/bench_duplicates.py), by a label on the film."""
+"""Different photographs and radiographs reach 4 (benchmarks/duplicates_20261121.md)."""
+LEAST_SPREAD_PIXELS = 10.0
+"""Median distance of agreeing keypoints from their middle: a label that stands on many films is smaller, and no spot of the body."""
 
 # A descriptor holds 4 x 4 places of 8 directions (Lowe 2004); in the mirror the rows of places and the directions run the other way.
 MIRRORED = np.arange(128).reshape(4, 4, 8)[::-1][:, :, -np.arange(8) % 8].ravel()
@@ -63,7 +65,7 @@ def count_agreeing(first: Keypoints, second: Keypoints) -> int:
 
 
 def count_inliers(first: Keypoints, second: Keypoints) -> int:
-    """Keypoints whose mutual best matches fit one similarity transform within TOLERANCE_PIXELS."""
+    """Keypoints whose mutual best matches fit one similarity transform within TOLERANCE_PIXELS; 0 where they all lie in one small place."""
     if min(len(first.points_N2), len(second.points_N2)) < LEAST_AGREEING:
         return 0
     likeness = take_roots(first.descriptors_NB) @ take_roots(second.descriptors_NB).T
@@ -77,4 +79,8 @@ def count_inliers(first: Keypoints, second: Keypoints) -> int:
     _, inliers = cv2.estimateAffinePartial2D(
         first.points_N2[matched], second.points_N2[best[matched]], ransacReprojThreshold=TOLERANCE_PIXELS, maxIters=500
     )
-    return 0 if inliers is None else int(inliers.sum())
+    if inliers is None:
+        return 0
+    agreeing_N2 = first.points_N2[matched][inliers.ravel() > 0]
+    spread = np.median(np.linalg.norm(agreeing_N2 - np.median(agreeing_N2, axis=0), axis=1))
+    return len(agreeing_N2) if spread >= LEAST_SPREAD_PIXELS else 0

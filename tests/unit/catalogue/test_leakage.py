@@ -1,10 +1,12 @@
 """What lies on both sides of a split is counted and told, and near duplicates are kept on one side where that may be chosen."""
 
 import io
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 
@@ -101,3 +103,19 @@ def test_a_split_by_case_shows_how_many_near_duplicates_it_parts(tmp_path, by):
     parted = sum(pairs_across(catalogue)["nearly the same image, by perceptual hash"].values())
     assert (parted > 0) == (by == "case")
     assert any("pairs of near duplicates lie in different splits" in line for line in catalogue.summary["leaks"]) == (by == "case")
+
+
+def test_real_tiles_of_one_source_stay_in_one_split_though_no_table_names_it(shared_data, tmp_path):
+    sources: dict[str, str] = {}
+    for name in ("lung_n", "lung_scc"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        table = pd.read_csv(shared_data / f"tissue/{name}_source_group.csv")
+        for row in table[table["source_group"].isin(table["source_group"].unique()[:5])].itertuples():
+            shutil.copy(shared_data / f"tissue/{name}/{row.file}", tmp_path / "data" / name)
+            sources[f"{name}/{row.file}"] = row.source_group
+    catalogue = build(tmp_path / "data", tmp_path / "catalogue", near_duplicates="keypoints")
+    used = catalogue.cases[catalogue.cases["status"] == "used"]
+    assert used.groupby(used["case_id"].map(sources))["split"].nunique().eq(1).all()
+    clusters = used["group_id"].map(find_clusters(catalogue))
+    assert clusters.groupby(clusters).size().gt(1).all()
+    assert used["case_id"].map(sources).groupby(clusters).nunique().eq(1).all()

@@ -69,6 +69,16 @@ def test_different_images_of_one_class_are_no_near_duplicates(tmp_path):
     assert (found.compared, found.pairs) == (6 * len(CLASSES), [])
 
 
+def test_a_label_that_stands_on_two_films_makes_them_no_near_duplicates(tmp_path):
+    label = cv2.resize(np.random.default_rng(9).integers(0, 255, (6, 6), np.uint8), (30, 30), interpolation=cv2.INTER_NEAREST)
+    films = {}
+    for name, corner in (("a.png", 10), ("b.png", 240)):
+        film = cv2.resize(np.random.default_rng(corner).integers(60, 200, (5, 5), np.uint8), (300, 300), interpolation=cv2.INTER_CUBIC)
+        film[corner : corner + 30, corner : corner + 30] = label
+        films[name] = film
+    assert not search_images(tmp_path, "keypoints", films).pairs
+
+
 def test_images_without_contrast_are_told_and_are_near_to_nothing(tmp_path):
     found = search_images(tmp_path, "keypoints", {"a.png": np.full((50, 50), 3, np.uint8), "b.png": np.full((50, 50), 3, np.uint8)})
     assert (found.pairs, found.compared, found.without_contrast) == ([], 2, 2)
