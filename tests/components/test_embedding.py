@@ -77,7 +77,7 @@ def make_catalogue(sizes: list[int], **changes: Any) -> SimpleNamespace:
     groups = np.repeat(np.arange(len(sizes)), sizes)
     cases = pd.DataFrame({"group_id": [f"g{group:02d}" for group in groups], "status": "used", "label_malignancy": "Benign"})
     cases = cases.assign(case_id=[f"c{number:03d}" for number in range(len(cases))], split=np.where(groups % 3 == 0, "test", "train"), **changes)
-    return SimpleNamespace(cases=cases, summary={"duplicates": []})
+    return SimpleNamespace(cases=cases, pairs=pd.DataFrame(columns=["case_id", "other_case_id"]), summary={"duplicates": []})
 
 
 def test_of_many_cases_whole_groups_are_drawn_up_to_the_count_and_the_same_ones_again() -> None:
@@ -85,7 +85,7 @@ def test_of_many_cases_whole_groups_are_drawn_up_to_the_count_and_the_same_ones_
     chosen = choose_cases(catalogue, count=90)
     assert len(chosen) == 88
     assert set(chosen["group_id"].value_counts()) == {4}
-    shuffled = SimpleNamespace(cases=catalogue.cases.sample(frac=1.0, random_state=1), summary=catalogue.summary)
+    shuffled = SimpleNamespace(**{**vars(catalogue), "cases": catalogue.cases.sample(frac=1.0, random_state=1)})
     pd.testing.assert_frame_equal(choose_cases(shuffled, count=90)[COLUMNS], chosen[COLUMNS])
     assert 0.1 < (chosen["split"] == "test").mean() < 0.6
 
