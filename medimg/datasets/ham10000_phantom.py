@@ -19,6 +19,8 @@ from medimg.errors import UsageError
 ROWS, COLUMNS = 120, 160
 JPEG_QUALITY = 95
 SKIN = (225, 180, 160)
+WAVES = (2, 3, 4, 5, 7)
+"""Numbers of bulges around a lesion; how large each is makes an outline that no other lesion has."""
 LEAST_PER_CLASS = 7
 """Lesions of each class where there are enough: one for a split of 15 %."""
 FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
@@ -121,7 +123,8 @@ def draw_lesion(look: Look, *, rng: np.random.Generator) -> Lesion:
     y_HW, x_HW = np.mgrid[:ROWS, :COLUMNS]
     y_HW, x_HW = y_HW - ROWS / 2, x_HW - COLUMNS / 2
     angle_HW = np.arctan2(y_HW, x_HW)
-    waves_HW = sum(np.sin(count * angle_HW + rng.uniform(0, 2 * np.pi)) for count in (3, 5)) / 2
+    shares = rng.dirichlet(np.ones(len(WAVES)))
+    waves_HW = sum(share * np.sin(count * angle_HW + rng.uniform(0, 2 * np.pi)) for share, count in zip(shares, WAVES, strict=True))
     distance_HW = np.hypot(y_HW, x_HW) / (rng.uniform(22, 36) * (1 + look.wobble * waves_HW))
     mix_HW1 = np.clip(distance_HW, 0, 1)[..., None]
     colours_HWC = mix_HW1 * np.array(look.edge) + (1 - mix_HW1) * np.array(look.centre) + 8 * cloud_HW1

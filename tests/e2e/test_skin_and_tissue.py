@@ -34,7 +34,9 @@ def run(config: str, data: Path, to: Path, *more: str) -> str:
 
 
 def figures_of(to: Path) -> pd.DataFrame:
-    return pd.DataFrame(json.loads((to / "report" / "metrics.json").read_text()))
+    """The report's figures of the test split."""
+    figures = pd.DataFrame(json.loads((to / "report" / "metrics.json").read_text()))
+    return figures[figures["split"] == "test"]
 
 
 def images_of(to: Path, pipeline: str) -> dict[str, bytes]:
@@ -110,7 +112,7 @@ def test_the_challenges_images_are_measured_apart_beside_its_published_results(s
     figures = figures_of(skin["home"] / "run")
     whole = figures[(figures["slice"] == "overall") & (figures["name"] == "balanced_accuracy")].set_index("protocol")
     assert whole.loc["isic2018", "n"] == whole.loc["isic2018", "groups"] == CHALLENGE_IMAGES
-    assert whole.loc["cases", "n"] > whole.loc["lesion", "n"] > CHALLENGE_IMAGES
+    assert whole.loc["cases", "n"] >= whole.loc["lesion", "n"] > CHALLENGE_IMAGES
     page = (skin["home"] / "run" / "report" / "report.html").read_text()
     assert "first place, mean of the ten best models" in page
 
