@@ -130,11 +130,13 @@ class Listing:
         cases: every case, whatever its status.
         rejects: files without a usable case.
         anomalies: one line each for what the tables and headers contradict (a row without images, a wrong age), for the summary.
+        is_published: whether this is the published data set; if not, its title, licence, DOI and literature do not speak of these images.
     """
 
     cases: Sequence[Case]
     rejects: Sequence[Reject] = ()
     anomalies: Sequence[str] = ()
+    is_published: bool = True
 
 
 @dataclass(frozen=True)

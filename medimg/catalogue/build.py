@@ -99,7 +99,7 @@ def build_catalogue(
     flags = flag_headers(found.headers, blank=blank)
     files = len(found.headers) + len(found.quarantined)
     summary: dict[str, Any] = {
-        **describe_data_set(data_set),
+        **describe_data_set(data_set, is_published=listing.is_published),
         "synthetic": (data_root / PHANTOM_FILE).is_file(),
         "content_hash": hash_content(found.content, tables=tables, root=data_root, receipts=receipts),
         **describe_receipts(found.content, receipts),

@@ -129,9 +129,10 @@ def describe_search(near: NearDuplicates, *, groups: Mapping[str, str]) -> dict[
     }
 
 
-def describe_data_set(data_set: DataSet) -> dict[str, str]:
-    """Where the data come from, what may be done with them, and what their groups are called."""
-    return {"data_set": data_set.name, **{name: getattr(data_set, name) for name in ("title", "licence", "doi", "group_noun")}}
+def describe_data_set(data_set: DataSet, *, is_published: bool) -> dict[str, Any]:
+    """Where the data come from, what may be done with them (nobody knows unless they are the published ones), and what their groups are called."""
+    terms = {name: getattr(data_set, name) if is_published else "" for name in ("title", "licence", "doi")}
+    return {"data_set": data_set.name, "is_published": is_published, **terms, "group_noun": data_set.group_noun}
 
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:

@@ -134,7 +134,9 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
             rejects.append(Reject(header.path, "excluded", "in no class folder"))
         else:
             cases.append(make_case(header, folder=folder, source=sources[folder.path].get(name_in(folder, header.path), "")))
-    return Listing(cases, rejects, [*describe_classes(folders), *describe_sources(sources, by_path=by_path, headers=headers)])
+    others = describe_classes(folders)
+    anomalies = [*others, *describe_sources(sources, by_path=by_path, headers=headers)]
+    return Listing(cases, rejects, anomalies, is_published=not others)
 
 
 def make_case(header: Header, *, folder: ClassFolder, source: str) -> Case:

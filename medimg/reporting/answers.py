@@ -10,7 +10,6 @@ import yaml
 
 from medimg.evaluation.protocols import find_protocols
 from medimg.reporting.evidence import Evidence
-from medimg.reporting.literature import read_literature
 from medimg.reporting.rendering import make_environment
 from medimg.reporting.sections.data import STATUSES, describe_flow
 from medimg.reporting.sections.literature import list_comparable
@@ -32,7 +31,7 @@ def answer_topics(evidence: Evidence) -> dict[str, str]:
 def list_values(evidence: Evidence) -> dict[str, Any]:
     """What the templates of the answers may name."""
     facts = evidence.facts
-    literature = read_literature(facts.data_set)
+    literature = facts.literature
     flow = describe_flow(facts.summary)
 
     def keys(*names: str) -> str:

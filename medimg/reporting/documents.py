@@ -15,7 +15,6 @@ import yaml
 from medimg.evaluation.figures import Figure
 from medimg.reporting.answers import UNKNOWN, answer_topics, list_values
 from medimg.reporting.evidence import Evidence
-from medimg.reporting.literature import read_literature
 from medimg.reporting.rendering import make_environment
 from medimg.reporting.sections.data import STATUSES
 from medimg.reporting.words import name_metric
@@ -59,13 +58,13 @@ def read_checklists() -> tuple[Checklist, ...]:
 def render_model_card(evidence: Evidence) -> str:
     """model_card.md: the front matter of the Hugging Face Hub, and the sections of Mitchell et al. (2019)."""
     front = yaml.safe_dump(make_front_matter(evidence), sort_keys=False, allow_unicode=True, width=150)
-    return render("model_card.md.j2", evidence, front_matter=front, citation=read_literature(evidence.facts.data_set).citation)
+    return render("model_card.md.j2", evidence, front_matter=front, citation=evidence.facts.literature.citation)
 
 
 def render_data_sheet(evidence: Evidence) -> str:
     """data_sheet.md: of the data of this run, under the headings of Gebru et al. (2021)."""
     facts = evidence.facts
-    title = read_literature(facts.data_set).title or facts.summary.get("title") or facts.data_set
+    title = facts.literature.title or facts.summary.get("title") or facts.data_set
     return render("data_sheet.md.j2", evidence, statuses=STATUSES, title=title)
 
 

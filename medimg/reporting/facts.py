@@ -14,6 +14,7 @@ import numpy as np
 from medimg.errors import UsageError
 from medimg.evaluation.embedded import Measuring
 from medimg.evaluation.intervals import RESAMPLES
+from medimg.reporting.literature import Literature, read_literature
 
 FACTS_FILE = "facts.json"
 
@@ -78,6 +79,11 @@ class RunFacts:
     def measuring(self) -> Measuring:
         """What is measured of embedded cases: the first head, on the measured split."""
         return Measuring(self.headline, self.heads[self.headline], split=self.split, resamples=self.resamples, seed=self.seed)
+
+    @property
+    def literature(self) -> Literature:
+        """What is known of the data set beside its files; nothing if these are not the published ones."""
+        return read_literature(self.data_set) if self.summary.get("is_published", True) else Literature()
 
     @property
     def group_noun(self) -> str:

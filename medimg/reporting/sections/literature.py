@@ -10,7 +10,7 @@ from medimg.evaluation.figures import Figure
 from medimg.reporting import charts
 from medimg.reporting.charts import Chart
 from medimg.reporting.evidence import Evidence, Section, make_id
-from medimg.reporting.literature import Published, find_obstacle, read_literature
+from medimg.reporting.literature import Published, find_obstacle
 from medimg.reporting.words import name_metric
 
 TITLE = "Compared with what is published"
@@ -18,7 +18,7 @@ TITLE = "Compared with what is published"
 
 def describe_literature(evidence: Evidence) -> Section:
     """Published figures of the run's data set."""
-    rows = read_literature(evidence.facts.data_set).figures
+    rows = evidence.facts.literature.figures
     if not rows:
         return Section(TITLE, "literature", absent=f"No published figure of {evidence.facts.data_set} is known to this program.")
     judged = [(row, obstacle_of(row, evidence)) for row in rows]
@@ -38,7 +38,7 @@ def obstacle_of(row: Published, evidence: Evidence) -> str:
 
 def list_comparable(evidence: Evidence) -> list[Published]:
     """The published figures that stand beside the run's."""
-    return [row for row in read_literature(evidence.facts.data_set).figures if not obstacle_of(row, evidence)]
+    return [row for row in evidence.facts.literature.figures if not obstacle_of(row, evidence)]
 
 
 def pair_rows(evidence: Evidence, rows: list[Published]) -> list[tuple[Figure, list[Published]]]:

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from medimg.cases import Header
@@ -49,6 +51,18 @@ def test_class_folders_alone_have_no_official_split_and_may_be_of_any_classes(tm
     assert {case.official_split for case in listing.cases} == {None}
     assert [(reject.path, reject.reason) for reject in listing.rejects] == [("stray.jpg", "in no class folder")]
     assert listing.anomalies[0].startswith("classes aca, scc: none of the Human Protein Atlas' twelve")
+    assert not listing.is_published
+
+
+def test_images_of_other_classes_get_neither_the_atlas_title_nor_its_licence(phantom, tmp_path):
+    assert build(phantom, tmp_path / "atlas").summary["licence"] == "CC BY-SA 4.0"
+    shutil.copytree(phantom, tmp_path / "tiles")
+    for folder in sorted((tmp_path / "tiles").glob("*/*/")):
+        folder.rename(folder.with_name(f"my_{folder.name}"))
+    for table in (tmp_path / "tiles").glob("*/*.csv"):
+        table.rename(table.with_name(f"my_{table.name}"))
+    summary = build(tmp_path / "tiles", tmp_path / "mine").summary
+    assert (summary["title"], summary["licence"], summary["doi"]) == ("", "", "")
 
 
 def test_tiles_without_a_source_and_rows_without_a_tile_are_counted(tmp_path):

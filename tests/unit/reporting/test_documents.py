@@ -7,7 +7,7 @@ from medimg.evaluation.figures import format_figure
 from medimg.reporting.answers import ANSWERS, UNKNOWN, answer_topics
 from medimg.reporting.documents import read_checklists, render_checklist, render_data_sheet, render_model_card
 from medimg.reporting.report import list_sections, render_page
-from tests.unit.reporting.evidence import make_evidence
+from tests.unit.reporting.evidence import SUMMARY, make_evidence
 
 
 def read_front_matter(card):
@@ -28,6 +28,12 @@ def test_the_front_matter_has_each_figure_with_protocol_and_interval():
 
 def test_the_card_gives_no_licence_to_the_model():
     assert read_front_matter(render_model_card(make_evidence(licence="CC BY 4.0")))["license"] == "unknown"
+
+
+@pytest.mark.parametrize("render", [render_model_card, render_data_sheet])
+def test_what_is_known_of_a_published_data_set_is_not_said_of_other_images_of_its_layout(render):
+    assert "confounded" in render(make_evidence())
+    assert "confounded" not in render(make_evidence(summary={**SUMMARY, "is_published": False}))
 
 
 def test_the_card_shows_the_protocols_in_columns_and_what_the_data_warn_of():
