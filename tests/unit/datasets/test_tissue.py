@@ -57,10 +57,8 @@ def test_class_folders_alone_have_no_official_split_and_may_be_of_any_classes(tm
 def test_images_of_other_classes_get_neither_the_atlas_title_nor_its_licence(phantom, tmp_path):
     assert build(phantom, tmp_path / "atlas").summary["licence"] == "CC BY-SA 4.0"
     shutil.copytree(phantom, tmp_path / "tiles")
-    for folder in sorted((tmp_path / "tiles").glob("*/*/")):
-        folder.rename(folder.with_name(f"my_{folder.name}"))
-    for table in (tmp_path / "tiles").glob("*/*.csv"):
-        table.rename(table.with_name(f"my_{table.name}"))
+    for entry in sorted((tmp_path / "tiles").glob("*/*")):
+        entry.rename(entry.with_name(f"my_{entry.name}"))
     summary = build(tmp_path / "tiles", tmp_path / "mine").summary
     assert (summary["title"], summary["licence"], summary["doi"]) == ("", "", "")
 
