@@ -174,13 +174,7 @@ def metrics_of(classes: Sequence[str], *, with_costs: bool = False) -> dict[str,
 
 def one_against_rest(classes: Sequence[str]) -> dict[str, Metric]:
     """`auc_<class>`, `average_precision_<class>`, `sensitivity_<class>` and `sensitivity_<class>_at_specificity_95` of each class."""
-    functions = {
-        "auc_{}": class_auc,
-        "average_precision_{}": class_average_precision,
-        "sensitivity_{}": class_sensitivity,
-        "sensitivity_{}_at_specificity_95": class_sensitivity_at_specificity_95,
-    }
-    return {name.format(one): partial(function, index=index) for name, function in functions.items() for index, one in enumerate(classes)}
+    return {name.format(one): partial(function, index=index) for name, function in ONE_AGAINST_REST.items() for index, one in enumerate(classes)}
 
 
 def class_auc(sample: Sample, *, index: int) -> np.ndarray:
@@ -201,6 +195,15 @@ def class_sensitivity(sample: Sample, *, index: int) -> np.ndarray:
 def class_sensitivity_at_specificity_95(sample: Sample, *, index: int) -> np.ndarray:
     """Largest sensitivity for one class against the rest of any threshold on its probability with a specificity of 95 % or more."""
     return sensitivity_at_specificity(sample.tallies[index], specificity=0.95)
+
+
+ONE_AGAINST_REST: Mapping[str, Callable[..., np.ndarray]] = {
+    "auc_{}": class_auc,
+    "average_precision_{}": class_average_precision,
+    "sensitivity_{}": class_sensitivity,
+    "sensitivity_{}_at_specificity_95": class_sensitivity_at_specificity_95,
+}
+"""What a head of more than two classes has for each class: name with a place for the class, function of (sample, index)."""
 
 
 def evaluate(labels: np.ndarray, probabilities: np.ndarray, *, classes: Sequence[str], costs_CC: np.ndarray | None = None) -> dict[str, float]:

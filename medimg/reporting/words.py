@@ -15,6 +15,7 @@ WORDS = {
     "macro_auc": "AUC, mean over classes",
     "average_precision": "average precision",
     "sensitivity_at_specificity_90": "sensitivity at 90 % specificity",
+    "sensitivity_at_specificity_95": "sensitivity at 95 % specificity",
     "specificity_at_sensitivity_90": "specificity at 90 % sensitivity",
     "specificity_at_sensitivity_85_9": "specificity at 85.9 % sensitivity, that of DREAM's radiologists",
     "partial_auc_sensitivity_80": "partial AUC, sensitivity at least 80 %",

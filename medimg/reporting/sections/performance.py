@@ -1,16 +1,18 @@
-"""How good, by protocol: every metric in a column per protocol, and the curves of the first one."""
+"""How good, by protocol: metrics in a column per protocol, each class in a row of its own, and the curves of the first protocol."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from medimg.evaluation.figures import Figure
-from medimg.evaluation.protocols import find_protocols
+from medimg.evaluation.metrics import ONE_AGAINST_REST
+from medimg.evaluation.protocols import Protocol, find_protocols
 from medimg.evaluation.samples import make_sample
 from medimg.reporting import charts
 from medimg.reporting.charts import Chart
@@ -35,6 +37,7 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
         "protocols": [(protocol, next(figure for figure in overall if figure.protocol == protocol.name)) for protocol in protocols],
         "rows": pivot(shown),
         "notes": notes,
+        "by_class": [],
         "curves": None,
         "seen": None,
     }
@@ -44,6 +47,9 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
     labels_N, probabilities_NC = evidence.units(head, protocol)
     confusion_CC = make_sample(labels_N, probabilities_NC, costs_CC=costs_CC).confusion[0].astype(int)
     values |= {"curves": protocol, "confusion": confusion_CC.tolist(), "units": len(labels_N)}
+    if of_classes := {template: names for template, names in name_class_metrics(classes).items() if set(names.values()) & values["rows"].keys()}:
+        figures = {name: values["rows"].pop(name) for names in of_classes.values() for name in names.values() if name in values["rows"]}
+        values["by_class"] = [tabulate_classes(rule, evidence, head, of_classes, figures) for rule, whole in values["protocols"] if whole.n]
     tables = {make_id("confusion", head): pd.DataFrame(confusion_CC, index=pd.Index(classes, name="true"), columns=classes).reset_index()}
     if seen := compare_seen(evidence, head):
         values |= {"seen": seen, "gap": tell_gap(seen), "seen_splits": SEEN_SPLITS}
@@ -55,6 +61,38 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
         draw_curves(head, classes, labels_N=labels_N, probabilities_NC=probabilities_NC),
         tables,
     )
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The classes of a head under one protocol: by class the number of units, and a figure for each of `metrics`."""
+
+    protocol: Protocol
+    metrics: Sequence[str]
+    counts: Mapping[str, int]
+    figures: Mapping[str, Sequence[Figure | None]]
+
+
+def name_class_metrics(classes: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Of more than two classes, metric against the rest to class to the name of its figure."""
+    if len(classes) == 2:
+        return {}
+    return {template.replace("_{}", ""): {name: template.format(name) for name in classes} for template in ONE_AGAINST_REST}
+
+
+def tabulate_classes(
+    protocol: Protocol, evidence: Evidence, head: str, names: Mapping[str, Mapping[str, str]], figures: Mapping[str, Mapping[str, Figure]]
+) -> ClassTable:
+    """Each class against the rest under a protocol.
+
+    Args:
+        names: of `name_class_metrics`.
+        figures: of `pivot`.
+    """
+    classes = evidence.facts.heads[head]
+    counts = np.bincount(evidence.units(head, protocol)[0], minlength=len(classes)).tolist()
+    rows = {one: [figures.get(by_class[one], {}).get(protocol.name) for by_class in names.values()] for one in classes}
+    return ClassTable(protocol, list(names), dict(zip(classes, counts, strict=True)), rows)
 
 
 def describe_decision(classes: Sequence[str], *, costs_CC: np.ndarray | None) -> str:

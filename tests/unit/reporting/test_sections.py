@@ -79,6 +79,18 @@ def test_the_first_screen_names_shortcuts_and_how_far_the_model_is_above(folder)
     assert "shortcut: source" in first
 
 
+def test_of_several_classes_each_has_a_row_of_its_own_with_how_many_it_was_measured_on():
+    evidence = make_evidence()
+    values = describe_performance(evidence, "abnormality").values
+    (first, *_) = values["by_class"]
+    labels = evidence.predictions["label_abnormality"]
+    assert first.metrics == ["auc", "average_precision", "sensitivity", "sensitivity_at_specificity_95"]
+    assert first.counts["mass"] == (labels == "mass").sum()
+    assert [(one.name, one.protocol) for one in first.figures["mass"][:2]] == [("auc_mass", "P1"), ("average_precision_mass", "P1")]
+    assert not any("mass" in name for name in values["rows"])
+    assert describe_performance(evidence, "malignancy").values["by_class"] == []
+
+
 def test_uncertainty_is_told_by_protocol_with_how_many_cases_the_sets_were_calibrated_on(evidence):
     section = describe_uncertainty(evidence, "malignancy")
     assert section.values["calibrated"] == ["P1: sets calibrated on 300 units of eval", "P4: sets calibrated on 150 units of eval"]
