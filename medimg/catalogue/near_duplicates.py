@@ -16,6 +16,7 @@ from medimg.catalogue.duplicates import ACTIVE
 from medimg.catalogue.keypoints import Keypoints, find_keypoints
 from medimg.catalogue.perceptual_hash import find_close_hashes, hash_image
 from medimg.catalogue.split import Search
+from medimg.catalogue.tables import NearPair
 from medimg.dicom.safety import guarded_map
 from medimg.errors import MedimgError
 from medimg.ingest import Ingest, prepare_image
@@ -32,21 +33,6 @@ class Signature:
 
     hash_UV: np.ndarray
     keypoints: Keypoints | None
-
-
-@dataclass(frozen=True)
-class NearPair:
-    """Two cases with a near-duplicate image.
-
-    Attributes:
-        cases: in the order of case ids.
-        hash_distance: bits of their hashes that differ; None where those are too far apart.
-        keypoints: number of those that agree; None where too few do, or where they were not looked for.
-    """
-
-    cases: tuple[str, str]
-    hash_distance: int | None = None
-    keypoints: int | None = None
 
 
 @dataclass(frozen=True)

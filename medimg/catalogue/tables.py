@@ -14,7 +14,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -24,9 +24,6 @@ from medimg.cases import Annotation, Case, Header, ImageRef, Reject, Value
 from medimg.catalogue.split import Assignment, gather_clusters
 from medimg.errors import MedimgError, UsageError
 from medimg.files import hash_file, replace_file
-
-if TYPE_CHECKING:
-    from medimg.catalogue.near_duplicates import NearPair  # Loads the readers of images, which whoever reads a catalogue does not need.
 
 CASES, IMAGES, PAIRS, SUMMARY = "cases.parquet", "images.parquet", "pairs.parquet", "summary.json"
 WHOLE = ("fold", "image_count", "frame", "rows", "columns", "bits_stored", "size", "hash_distance", "keypoints")
@@ -46,6 +43,21 @@ TAG_COLUMNS = {
     "photometric": "PhotometricInterpretation",
     "transfer_syntax": "TransferSyntaxUID",
 }
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """Two cases with a near-duplicate image.
+
+    Attributes:
+        cases: in the order of case ids.
+        hash_distance: bits of their hashes that differ; None where those are too far apart.
+        keypoints: number of those that agree; None where too few do, or where they were not looked for.
+    """
+
+    cases: tuple[str, str]
+    hash_distance: int | None = None
+    keypoints: int | None = None
 
 
 @dataclass(frozen=True)

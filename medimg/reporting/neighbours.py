@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.evaluation.embedded import MODEL, TRAIN
-from medimg.evaluation.embeddings import find_neighbours
+from medimg.neighbours import find_neighbours
 from medimg.reporting.facts import RunFacts
 
 NEAREST = 3

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from medimg.cases import Annotation, Case, Header, ImageRef, Reject
-from medimg.catalogue.near_duplicates import NearPair
 from medimg.catalogue.query import run_query
 from medimg.catalogue.split import Assignment
 from medimg.catalogue.tables import (
     Catalogue,
+    NearPair,
     catalogue_cases,
     find_clusters,
     make_cases_table,
