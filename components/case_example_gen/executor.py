@@ -16,6 +16,7 @@ from tfx.types import artifact_utils
 
 from components.artifacts import Rejects
 from medimg.cases import Case
+from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import Catalogue, catalogue_cases, read_catalogue
 from medimg.errors import MedimgError, UnreadableFile
 from medimg.evaluation.shortcuts import score_cases, tabulate_shortcuts
@@ -125,16 +126,16 @@ def plan_splits(
     catalogue: Catalogue, *, columns: list[str], unlabelled: bool, shortcuts: Mapping[str, Mapping[str, float]] | None = None
 ) -> dict[str, list[Case]]:
     """Cases by the name of the split that they are written to, clinical columns cut down to `columns`, `shortcuts` added by case."""
-    splits: dict[str, list[Case]] = {"train": [], "eval": [], "test": []}
+    splits: dict[str, list[Case]] = {split: [] for split in SPLITS}
     for prefix, status in (("", "used"), ("unlabelled_", "unlabelled")):
         if prefix and not unlabelled:
             continue
-        for split in ("train", "eval", "test"):
+        for split in SPLITS:
             for case in catalogue_cases(catalogue, statuses=(status,), split=split):
                 kept = {name: case.clinical.get(name) for name in columns}
                 scores = (shortcuts or {}).get(case.case_id, {})
                 splits.setdefault(prefix + split, []).append(dataclasses.replace(case, clinical=kept, shortcuts=scores))
-    empty = [name for name in ("train", "eval", "test") if not splits[name]]
+    empty = [name for name in SPLITS if not splits[name]]
     if empty:
         raise MedimgError(f"no labelled case in split {', '.join(empty)}: more groups are needed, or another --split")
     return splits

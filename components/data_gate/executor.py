@@ -13,6 +13,7 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
 
 from components.artifacts import GateReport, Rejects
+from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import Catalogue, read_catalogue
 from medimg.errors import MedimgError
 
@@ -73,7 +74,7 @@ def missing_classes(catalogue: Catalogue, head: str) -> Iterator[str]:
     classes = sorted(used[column].dropna().unique())
     if len(classes) < 2:
         yield f"label {head!r} has one class only ({', '.join(map(str, classes))}), expected two or more"
-    for split in ("train", "eval", "test"):
+    for split in SPLITS:
         present = set(used[used.split == split][column].dropna())
         for name in map(str, classes):
             if name not in present:

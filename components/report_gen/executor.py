@@ -22,7 +22,7 @@ from components.eval_config import CASES
 from components.explaining import explain_split
 from components.scoring import list_records, read_images, score_examples
 from components.signatures import FACTS_FILE
-from medimg.catalogue.split import SPLITS
+from medimg.catalogue.split import SPLITS, TEST, TRAIN
 from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
 from medimg.evaluation.costs import read_cost_matrices
 from medimg.evaluation.figures import Figure, value_text
@@ -37,7 +37,6 @@ from medimg.reporting.gallery import Answer
 from medimg.reporting.neighbours import find_training_neighbours
 from medimg.reporting.sections.mistakes import mistakes_of
 
-TRAIN, SPLIT = "train", "test"
 PACKAGES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-model-analysis", "tensorflow-data-validation", "ml-metadata", "pydicom", "numpy")
 
 
@@ -59,12 +58,12 @@ class Executor(BaseExecutor):
         evaluated = read_evaluation(artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads))
         facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
         facts = dataclasses.replace(facts, heads=merge_heads(heads, merges), merges=config["evaluation"]["merge"])
-        folder, files, mistakes = Path(artifact.uri), list_records(examples, SPLIT), mistakes_of(predictions, facts)
+        folder, files, mistakes = Path(artifact.uri), list_records(examples, TEST), mistakes_of(predictions, facts)
         embedded = embed_splits(folder, config=config, model=model, examples=examples, catalogue=catalogue)
         images = read_gallery(examples, mistakes, neighbours=find_training_neighbours(embedded, facts))
         write_bundle(folder, predictions=predictions, facts=facts, gallery=images)
         write_shortcuts(folder, catalogue, evaluation=config["evaluation"], heads=heads)
-        explained: dict[str, Any] = {"predictions": predictions, "mistakes": mistakes, "files": files, "split": SPLIT}
+        explained: dict[str, Any] = {"predictions": predictions, "mistakes": mistakes, "files": files, "split": TEST}
         explain_split(folder, config=config, model=model, catalogue=catalogue, **explained)
         note_figures(artifact, derive(folder))
 
@@ -83,7 +82,7 @@ def read_gallery(examples: str, mistakes: Sequence[Answer], *, neighbours: pd.Da
     """Images by role of mistakes and of their nearest training cases, by case."""
     shown = {mistake.case_id for mistake in mistakes}
     near = set(neighbours.loc[neighbours["case_id"].isin(shown), "neighbour"])
-    return read_images(list_records(examples, SPLIT), shown) | read_images(list_records(examples, TRAIN), near)
+    return read_images(list_records(examples, TEST), shown) | read_images(list_records(examples, TRAIN), near)
 
 
 def write_shortcuts(to: Path, catalogue: Catalogue, *, evaluation: Mapping[str, Any], heads: Mapping[str, Sequence[str]]) -> None:
@@ -168,7 +167,7 @@ def gather_facts(
         hashes={"catalogue": summary["content_hash"], **json.loads(exec_properties["facts"]), "model": hash_tree(model)},
         warnings=[f"{reject['case_id']} could not be read while writing Examples: {reject['reason']}" for reject in rejects] + gate["warnings"],
         synthetic=bool(summary.get("synthetic")),
-        split=SPLIT,
+        split=TEST,
         protocols=config["evaluation"]["protocols"],
         slices=config["evaluation"]["slices"],
         resamples=config["evaluation"]["resamples"],
@@ -221,7 +220,7 @@ def describe_gate(gate: Gate, evaluated: Mapping[tuple[str, str, str], float]) -
     """The gate in words, with what was found."""
     found = evaluated.get((gate.head, f"{CASES}/{gate.metric}", gate.slice))
     if found is None and split_slice(gate.slice):
-        return f"{gate}: no such slice in the {SPLIT} split"
+        return f"{gate}: no such slice in the {TEST} split"
     return f"{gate}: found {found:.3f}" if found is not None and not math.isnan(found) else f"{gate}: undefined"
 
 

@@ -12,7 +12,7 @@ from scipy.cluster.hierarchy import DisjointSet
 
 from medimg.errors import UsageError
 
-SPLITS = ("train", "eval", "test")
+SPLITS = TRAIN, EVAL, TEST = "train", "eval", "test"
 
 Search = Literal["off", "hash", "keypoints"]
 """For near duplicates: none; for images that were recompressed, resized, flipped or turned by 90 degrees; also for any angle, crops and zooms."""

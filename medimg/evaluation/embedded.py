@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medimg.catalogue.split import TRAIN
 from medimg.evaluation.comparison import bootstrap_differences
 from medimg.evaluation.embeddings import MAPS, reduce_vectors
 from medimg.evaluation.figures import Figure
@@ -27,7 +28,6 @@ from medimg.evaluation.overlap import find_class_neighbours, measure_discrepancy
 from medimg.evaluation.samples import make_sample
 
 PIXELS, MODEL = "pixels", "model"
-TRAIN = "train"
 PROTOCOL, LEVEL = "embedded", "case"
 ALL_EMBEDDED = "all embedded"
 """Stands for the split where every embedded case is scored out of fold."""

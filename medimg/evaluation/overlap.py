@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import euclidean_distances
 from sklearn.metrics.pairwise import rbf_kernel
 
-from medimg.evaluation.leak import deal_folds, predict_out_of_fold
+from medimg.evaluation.leak import CLASSIFIERS, deal_folds, predict_out_of_fold
 from medimg.neighbours import find_neighbours
 
 CLOSE = 0.05
@@ -123,7 +122,7 @@ def tell_splits_apart(vectors_ND: np.ndarray, is_test: np.ndarray, *, groups: np
     """
     labels_N = is_test.astype(int)
     folds = deal_folds(vectors_ND, labels_N, groups=groups, seed=seed)
-    return predict_out_of_fold(LogisticRegression(class_weight="balanced", max_iter=1000), vectors_ND, labels_N, folds=folds, classes=2)
+    return predict_out_of_fold(CLASSIFIERS["logistic"], vectors_ND, labels_N, folds=folds, classes=2)
 
 
 def find_class_neighbours(

@@ -116,10 +116,10 @@ def measure_model(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
 def measure_seen(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
     """Figures of the splits that the model knows, each with a note that says so."""
     figures: list[Figure] = []
+    protocols = {head: find_protocol(predictions, facts, head) for head in facts.heads}
     for split, note in SEEN_SPLITS.items():
         for head, classes in facts.heads.items():
-            protocol = find_protocol(predictions, facts, head)
-            if protocol and (predictions["split"] == split).any():
+            if (protocol := protocols[head]) and (predictions["split"] == split).any():
                 found = measure(predictions, heads={head: classes}, protocols=[protocol], split=split, costs=facts.cost_matrices, resamples=0)
                 figures += [dataclasses.replace(figure, note=note) for figure in found if figure.n]
     return figures

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medimg.catalogue.split import EVAL, TRAIN
 from medimg.evaluation.baselines import BaselineFigure
 from medimg.evaluation.figures import Figure, read_units
 from medimg.evaluation.folds import note_folds
@@ -18,8 +19,8 @@ from medimg.evaluation.protocols import Protocol, find_gap, find_protocols, roll
 from medimg.reporting.charts import Chart
 from medimg.reporting.facts import RunFacts
 
-CALIBRATION_SPLIT = "eval"
-SEEN_SPLITS = {"train": "seen in training", "eval": "the epoch was chosen on it"}
+CALIBRATION_SPLIT = EVAL
+SEEN_SPLITS = {TRAIN: "seen in training", EVAL: "the epoch was chosen on it"}
 """Splits that a model knows in some way, and in which."""
 COVERAGE = 0.9
 """The chance with which a conformal set is to hold the true class."""

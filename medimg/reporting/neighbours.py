@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from medimg.evaluation.embedded import MODEL, TRAIN
+from medimg.catalogue.split import TRAIN
+from medimg.evaluation.embedded import MODEL
 from medimg.neighbours import find_neighbours
 from medimg.reporting.facts import RunFacts
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from medimg.catalogue.split import TRAIN
 from medimg.evaluation.merging import Merge, merge_classes
 from medimg.explain.figures import GRAD_CAM
-from medimg.reporting.evidence import SEEN_SPLITS, Evidence, Section
+from medimg.reporting.evidence import Evidence, Section
 from medimg.reporting.facts import RunFacts
 from medimg.reporting.gallery import PAIRS, Answer, Confusion, embed_images, list_confusions, tabulate_answers
 from medimg.reporting.neighbours import find_training_neighbours
@@ -90,7 +91,7 @@ def gather_tables(evidence: Evidence, neighbours: pd.DataFrame) -> Tables:
     if len(neighbours):
         nearest = neighbours[neighbours["rank"] == 0].rename(columns={"label": "nearest"})
         answers = answers.merge(nearest[["case_id", "nearest", "distance"]], on="case_id", how="left")
-    train = answers_of(predictions, facts, split=next(iter(SEEN_SPLITS)))
+    train = answers_of(predictions, facts, split=TRAIN)
     return Tables(answers, train, facts.heads[facts.headline], unions=find_unions(facts), slices=facts.slices, group_noun=facts.group_noun)
 
 

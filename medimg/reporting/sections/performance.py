@@ -28,16 +28,19 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
     classes = list(evidence.facts.heads[head])
     shown, notes = share_notes(overall)
     costs_CC = evidence.facts.cost_matrices.get(head)
+    rows, of_classes = pivot(shown), name_class_metrics(classes)
+    against_the_rest = {name for by_class in of_classes.values() for name in by_class.values()}
+    units = [(protocol, next(figure for figure in overall if figure.protocol == protocol.name)) for protocol in protocols]
     values: dict[str, Any] = {
         "head": head,
         "decision": describe_decision(classes, costs_CC=costs_CC),
         "prevalence": describe_prevalence(evidence.facts),
         "costs": None if costs_CC is None else costs_CC.tolist(),
         "classes": classes,
-        "protocols": [(protocol, next(figure for figure in overall if figure.protocol == protocol.name)) for protocol in protocols],
-        "rows": pivot(shown),
+        "protocols": units,
+        "rows": {metric: figures for metric, figures in rows.items() if metric not in against_the_rest},
         "notes": notes,
-        "by_class": [],
+        "by_class": [tabulate_classes(rule, evidence, head, of_classes, rows) for rule, whole in units if whole.n] if of_classes else [],
         "curves": None,
         "seen": None,
     }
@@ -47,9 +50,6 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
     labels_N, probabilities_NC = evidence.units(head, protocol)
     confusion_CC = make_sample(labels_N, probabilities_NC, costs_CC=costs_CC).confusion[0].astype(int)
     values |= {"curves": protocol, "confusion": confusion_CC.tolist(), "units": len(labels_N)}
-    if of_classes := {template: names for template, names in name_class_metrics(classes).items() if set(names.values()) & values["rows"].keys()}:
-        figures = {name: values["rows"].pop(name) for names in of_classes.values() for name in names.values() if name in values["rows"]}
-        values["by_class"] = [tabulate_classes(rule, evidence, head, of_classes, figures) for rule, whole in values["protocols"] if whole.n]
     tables = {make_id("confusion", head): pd.DataFrame(confusion_CC, index=pd.Index(classes, name="true"), columns=classes).reset_index()}
     if seen := compare_seen(evidence, head):
         values |= {"seen": seen, "gap": tell_gap(seen), "seen_splits": SEEN_SPLITS}

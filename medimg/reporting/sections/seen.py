@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from medimg.catalogue.split import TRAIN
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.metrics import METRICS
-from medimg.reporting.evidence import SEEN_SPLITS, Evidence
+from medimg.reporting.evidence import Evidence
 from medimg.reporting.words import name_metric
-
-TRAIN = next(iter(SEEN_SPLITS))
 
 
 @dataclass(frozen=True)
