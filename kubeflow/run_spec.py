@@ -27,8 +27,8 @@ from rich.console import Console
 from kubeflow.executor_input import list_artifacts
 from kubeflow.spec import Spec, Task
 from kubeflow.uris import FOLDERS, ROOT_VARIABLE, SCHEMES, is_uri, to_local
+from medimg.console.terminal import make_console
 from medimg.errors import MedimgError, UsageError
-from medimg.terminal import make_console
 
 # Where the launcher expects the ExecutorOutput and the output parameters.
 LAUNCHER_OUTPUT = "/tmp/kfp_outputs"

@@ -147,8 +147,8 @@ def catalogue(
     from medimg.catalogue.build import build_catalogue
     from medimg.catalogue.split import SplitSettings
     from medimg.catalogue.summary import print_summary
+    from medimg.console.terminal import make_console
     from medimg.datasets import find_data_set
-    from medimg.terminal import make_console
 
     built = build_catalogue(
         find_data_set(data_set),

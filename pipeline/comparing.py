@@ -9,12 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from medimg.console.terminal import make_console, say
 from medimg.errors import UsageError
 from medimg.evaluation.gates import OVERALL
 from medimg.files import replace_file
 from medimg.reporting.bundle import METRICS_FILE
 from medimg.reporting.side_by_side import Comparison, Row, Sheet, compare, make_overview, make_sheets, read_side, render_comparison, tabulate
-from medimg.terminal import make_console, say
 from pipeline.results import PRINTED
 
 

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from medimg.catalogue.build import build_catalogue
 from medimg.catalogue.summary import print_summary
+from medimg.console.terminal import make_console
 from medimg.datasets import find_data_set, write_phantom
 from medimg.errors import UsageError
 from medimg.fingerprints import hash_code
-from medimg.terminal import make_console
 from pipeline.config import load_config
 from pipeline.run_directory import Outcome
 from pipeline.run_local import run_config

@@ -26,10 +26,10 @@ from medimg.archive.source import Addresses, NotHere, Series, Source
 from medimg.archive.sources import PRIVATE, bring_tables, choose_names, list_hosts, list_known, list_origins, make_sources
 from medimg.archive.terms import write_terms
 from medimg.archive.transfer import Transfer
+from medimg.console.progress import Meter, metering
+from medimg.console.terminal import make_console, say
 from medimg.errors import DiskFull, MedimgError, UsageError
 from medimg.files import WORK_FOLDER
-from medimg.progress import Meter, metering
-from medimg.terminal import make_console, say
 
 SHOWN_FAILURES = 10
 

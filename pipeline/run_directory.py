@@ -15,9 +15,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from medimg.console.terminal import say
 from medimg.errors import UsageError
 from medimg.files import replace_file
-from medimg.terminal import say
 from pipeline.config import RunConfig, to_plain
 from pipeline.store import parse_database, resolve_store
 

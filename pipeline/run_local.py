@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from medimg.catalogue.build import read_previous
+from medimg.console.terminal import make_console
 from medimg.datasets import find_data_set
 from medimg.errors import DiskFull, MedimgError, UsageError, nearest
 from medimg.evaluation.costs import check_costs
 from medimg.evaluation.merging import check_merges
 from medimg.tasks.classification.settings import check_settings, check_training
-from medimg.terminal import make_console
 from pipeline.beam import explain_engine, parse_beam, read_flag
 from pipeline.config import Places, RunConfig
 from pipeline.run_directory import STORE_FILE, Outcome, claim_directory, locate_store, make_directory, relative, run_lock, store_lock, write_run_file

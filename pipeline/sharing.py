@@ -10,9 +10,9 @@ from typing import Literal, get_args
 
 from rich.console import Console
 
+from medimg.console.terminal import make_console, say
 from medimg.errors import UsageError
 from medimg.files import replace_file
-from medimg.terminal import make_console, say
 
 Kind = Literal["mlflow", "folder", "zip"]
 

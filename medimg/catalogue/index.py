@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 
 from medimg import dicom, ingest, raster
 from medimg.cases import Header, Reject
+from medimg.console.progress import show_progress
 from medimg.dicom.safety import guarded_map
 from medimg.errors import MedimgError, UsageError
 from medimg.files import hash_file, replace_file
-from medimg.progress import show_progress
 
 SAVE_EVERY_SECONDS = 20.0
 COLUMNS = pa.schema(

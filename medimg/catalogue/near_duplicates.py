@@ -17,10 +17,10 @@ from medimg.catalogue.keypoints import Keypoints, find_keypoints
 from medimg.catalogue.perceptual_hash import find_close_hashes, hash_image
 from medimg.catalogue.split import Search
 from medimg.catalogue.tables import NearPair
+from medimg.console.progress import show_progress
 from medimg.dicom.safety import guarded_map
 from medimg.errors import MedimgError
 from medimg.ingest import Ingest, prepare_image
-from medimg.progress import show_progress
 
 HASH_DISTANCE = 31
 """Bits of 255 that two near duplicates may differ in: PDQ's threshold, and half of what the nearest different images measured here differ in."""

@@ -3,9 +3,9 @@ from __future__ import annotations
 import dataclasses
 import io
 
+from medimg.console.terminal import make_console
 from medimg.evaluation.figures import Figure, write_metrics
 from medimg.reporting.facts import RunFacts, write_facts
-from medimg.terminal import make_console
 from pipeline.results import print_metrics
 
 

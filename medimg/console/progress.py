@@ -21,8 +21,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from medimg.console.terminal import say
 from medimg.errors import one_line
-from medimg.terminal import say
 
 Item = TypeVar("Item")
 LINE_EVERY_SECONDS = 15.0
