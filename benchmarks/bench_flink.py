@@ -36,7 +36,7 @@ from medimg.catalogue.tables import catalogue_cases, read_catalogue
 from medimg.datasets import find_data_set
 from medimg.datasets.cmmd_phantom import write_phantom
 from medimg.errors import MedimgError
-from medimg.fingerprints import hash_tree
+from medimg.hashing import hash_tree
 from medimg.ingest import Ingest
 from pipeline.beam import parse_beam
 

@@ -111,7 +111,7 @@ def fetch(
     """
     from medimg.archive.collections import find_collection
     from medimg.archive.plan import Selection
-    from medimg.archive.sources import read_addresses
+    from medimg.archive.sources.registry import read_addresses
     from pipeline.fetching import Request, run_fetch, run_verify
 
     if verify:

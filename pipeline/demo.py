@@ -12,7 +12,7 @@ from medimg.catalogue.summary import print_summary
 from medimg.console.terminal import make_console
 from medimg.datasets import find_data_set, write_phantom
 from medimg.errors import UsageError
-from medimg.fingerprints import hash_code
+from medimg.hashing import hash_code
 from pipeline.config import load_config
 from pipeline.run_directory import Outcome
 from pipeline.run_local import run_config

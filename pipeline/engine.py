@@ -22,7 +22,7 @@ from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.runners.runner import PipelineState
 
 from medimg.errors import MedimgError
-from medimg.fingerprints import hash_code
+from medimg.hashing import hash_code
 from pipeline.beam import explain_engine, read_flag
 
 ANSWER_SECONDS = 10

@@ -17,15 +17,15 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from medimg.archive.collections import Collection
-from medimg.archive.dicomweb import login_from
-from medimg.archive.failures import Interrupted
 from medimg.archive.fetch import Outcome, clear_parts, fetch_all, fetch_tables, hold_root, is_there, verify, work_folder
+from medimg.archive.licences import write_terms
 from medimg.archive.plan import Selection, select, summarise
 from medimg.archive.receipts import RECEIPTS_FILE, Receipts
 from medimg.archive.source import Addresses, NotHere, Series, Source
-from medimg.archive.sources import PRIVATE, bring_tables, choose_names, list_hosts, list_known, list_origins, make_sources
-from medimg.archive.terms import write_terms
-from medimg.archive.transfer import Transfer
+from medimg.archive.sources.dicomweb import login_from
+from medimg.archive.sources.registry import PRIVATE, bring_tables, choose_names, list_hosts, list_known, list_origins, make_sources
+from medimg.archive.transport.errors import Interrupted
+from medimg.archive.transport.transfer import Transfer
 from medimg.console.progress import Meter, metering
 from medimg.console.terminal import make_console, say
 from medimg.errors import DiskFull, MedimgError, UsageError

@@ -13,7 +13,7 @@ from medimg.catalogue.build import data_fingerprint
 from medimg.datasets import find_data_set
 from medimg.errors import UsageError
 from medimg.files import hash_file
-from medimg.fingerprints import hash_code, hash_tree, newest_version, submodules
+from medimg.hashing import hash_code, hash_tree, newest_version, submodules
 from pipeline.config import Places, RunConfig
 
 REPORTING = Path(medimg.__file__).parent / "reporting"

@@ -8,7 +8,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
-from medimg.fingerprints import newest_version
+from medimg.hashing import newest_version
 
 
 class Executor(BaseExecutor):

@@ -30,7 +30,7 @@ from medimg.evaluation.gates import OVERALL, Gate, split_slice
 from medimg.evaluation.merging import Merge, merge_heads, merge_predictions
 from medimg.evaluation.protocols import find_protocols
 from medimg.evaluation.shortcuts import tabulate_shortcuts
-from medimg.fingerprints import hash_tree
+from medimg.hashing import hash_tree
 from medimg.reporting.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write_bundle
 from medimg.reporting.facts import RunFacts
 from medimg.reporting.gallery import Answer

@@ -24,9 +24,9 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock, Timeout
 
 from medimg.archive.collections import Collection, Table
-from medimg.archive.failures import Interrupted
 from medimg.archive.receipts import Finished, Receipt, Receipts, repair
 from medimg.archive.source import Arrived, NotHere, Series, Source, SourceFailed, Spoilt, is_uid
+from medimg.archive.transport.errors import Interrupted
 from medimg.errors import DiskFull, MedimgError
 from medimg.files import WORK_FOLDER, bring_to_disk, cannot_write, hash_file
 

@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 
 from medimg.catalogue.keypoints import LEAST_AGREEING, MIRRORED, Keypoints, count_agreeing, take_roots
 from medimg.console.progress import show_progress
-from medimg.neighbours import find_neighbours
+from medimg.nearest_neighbours import find_neighbours
 
 WORDS = 500
 CANDIDATES = 10

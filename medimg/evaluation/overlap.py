@@ -12,7 +12,7 @@ from sklearn.metrics import euclidean_distances
 from sklearn.metrics.pairwise import rbf_kernel
 
 from medimg.evaluation.leak import CLASSIFIERS, deal_folds, predict_out_of_fold
-from medimg.neighbours import find_neighbours
+from medimg.nearest_neighbours import find_neighbours
 
 CLOSE = 0.05
 """Share of the train cases that lie as close to another group's train case as those that count as close."""

@@ -7,7 +7,7 @@ import pandas as pd
 
 from medimg.catalogue.split import TRAIN
 from medimg.evaluation.embedded import MODEL
-from medimg.neighbours import find_neighbours
+from medimg.nearest_neighbours import find_neighbours
 from medimg.reporting.facts import RunFacts
 
 NEAREST = 3

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from medimg.archive.unzip import Limits, open_zip
+from medimg.archive.transport.unzip import Limits, open_zip
 from medimg.errors import UsageError
 from medimg.reporting.bundle import (
     CHECKS_FILE,
@@ -76,7 +76,7 @@ def open_bundle(path: Path) -> Iterator[Path]:
 
     Raises:
         UsageError: there is neither.
-        BadZip: the zip is damaged or hostile; see medimg.archive.unzip.
+        BadZip: the zip is damaged or hostile; see medimg.archive.transport.unzip.
     """
     if path.is_dir():
         yield path

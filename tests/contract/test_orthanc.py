@@ -15,10 +15,10 @@ import pydicom
 import pytest
 
 from medimg.archive.collections import Collection
-from medimg.archive.dicomweb import PASSWORD, TOKEN, USER, DicomwebSource, login_from
-from medimg.archive.retries import Patience
 from medimg.archive.source import Arrived, NotHere, Series, SourceFailed
-from medimg.archive.transfer import Transfer
+from medimg.archive.sources.dicomweb import PASSWORD, TOKEN, USER, DicomwebSource, login_from
+from medimg.archive.transport.retries import Patience
+from medimg.archive.transport.transfer import Transfer
 from tests.fakes.fault_proxy import Fault, FaultProxy
 from tests.fakes.orthanc import Orthanc
 from tests.unit.dicom.written import EXPLICIT, JPEG_2000, JPEG_LOSSLESS, JPEG_LS, RLE, make_dataset, write_dicom

@@ -61,7 +61,7 @@ def run_tiny(run: Path, data: Path, *more: str):
 def tiny_run(request) -> TinyRun:
     """A blessed and pushed run on a phantom of 60 patients."""
     from medimg.datasets import find_data_set
-    from medimg.fingerprints import hash_code
+    from medimg.hashing import hash_code
 
     # Two processes of pytest-xdist must not share one run: each would change it under the other.
     home = request.config.cache.mkdir(f"tiny_run{os.environ.get('PYTEST_XDIST_WORKER', '')}")

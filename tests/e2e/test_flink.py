@@ -16,7 +16,7 @@ from components.case_example_gen import executor
 from kubeflow.flink.local import REPOSITORY, Flink, embedded, fetch_jars, free_port, running, wait_for
 from medimg.catalogue.tables import read_catalogue
 from medimg.errors import MedimgError
-from medimg.fingerprints import hash_tree
+from medimg.hashing import hash_tree
 from pipeline.beam import parse_beam
 from pipeline.config import load_config
 from pipeline.engine import check_engine

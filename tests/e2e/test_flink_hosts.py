@@ -20,7 +20,7 @@ from kubeflow.flink.hosts import hosts
 from kubeflow.flink.local import REPOSITORY, Flink, fetch_jars, session_cluster
 from medimg.datasets import find_data_set
 from medimg.errors import MedimgError
-from medimg.fingerprints import hash_tree
+from medimg.hashing import hash_tree
 from pipeline.config import load_config
 from pipeline.run_local import run_config
 from tests.e2e.conftest import TINY

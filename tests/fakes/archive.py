@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medimg.archive.collections import find_collection
-from medimg.archive.idc import list_published
 from medimg.archive.plan import Selection, select
 from medimg.archive.source import Series
+from medimg.archive.sources.idc import list_published
 from tests.fakes.cmmd import write_cmmd_series
 from tests.fakes.fault_proxy import FaultProxy
 from tests.fakes.s3 import S3Archive, publish_cmmd

@@ -10,10 +10,10 @@ import pytest
 
 from medimg.archive.collections import find_collection
 from medimg.archive.fetch import Outcome, fetch_all, hold_root, work_folder
-from medimg.archive.idc import IdcSource
 from medimg.archive.receipts import Receipts
-from medimg.archive.retries import Patience
-from medimg.archive.transfer import Transfer
+from medimg.archive.sources.idc import IdcSource
+from medimg.archive.transport.retries import Patience
+from medimg.archive.transport.transfer import Transfer
 from tests.fakes.archive import CmmdArchive, choose_series, publish
 from tests.fakes.fault_proxy import Fault, FaultProxy
 

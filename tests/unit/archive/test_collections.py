@@ -9,9 +9,9 @@ import pytest
 
 from medimg.archive import idc_index
 from medimg.archive.collections import COLLECTIONS, find_collection
-from medimg.archive.idc import IdcSource, read_series_list
 from medimg.archive.source import NotHere, Series
-from medimg.archive.transfer import Transfer
+from medimg.archive.sources.idc import IdcSource, read_series_list
+from medimg.archive.transport.transfer import Transfer
 from medimg.datasets.cmmd_clinical import read_clinical_table
 from medimg.errors import UsageError
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from medimg.archive.collections import Collection, Table
-from medimg.archive.failures import Interrupted
 from medimg.archive.fetch import fetch_all, fetch_tables, hold_root, is_there, safe_name, verify
-from medimg.archive.folder import FolderSource
 from medimg.archive.receipts import RECEIPTS_FILE, Receipts, read_provenance, repair
 from medimg.archive.source import Arrived, NotHere, Series, SourceFailed
+from medimg.archive.sources.folder import FolderSource
+from medimg.archive.transport.errors import Interrupted
 from medimg.datasets import find_data_set, write_phantom
 from medimg.errors import DiskFull, MedimgError
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from medimg.archive import plan
 from medimg.archive.collections import find_collection
-from medimg.archive.idc import read_series_list
 from medimg.archive.plan import Selection, order_patients, read_manifest, select, summarise
 from medimg.archive.source import Series
+from medimg.archive.sources.idc import read_series_list
 from medimg.errors import UsageError
 
 CMMD = read_series_list("cmmd_series.csv")

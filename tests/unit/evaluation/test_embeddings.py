@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medimg.evaluation.embeddings import MAPS, map_tsne, map_umap_like, reduce_vectors
-from medimg.neighbours import find_neighbours
+from medimg.nearest_neighbours import find_neighbours
 
 
 def test_reduced_vectors_keep_neighbours_and_have_unit_length():

@@ -4,7 +4,7 @@ import json
 import pandas as pd
 import pytest
 
-from medimg.archive.unzip import open_zip
+from medimg.archive.transport.unzip import open_zip
 from medimg.errors import UsageError
 from medimg.sharing.manifest import hash_split, list_files, read_manifest
 from medimg.sharing.packing import open_bundle, pack, write_zip

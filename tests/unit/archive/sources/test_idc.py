@@ -5,11 +5,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pydicom
 import pytest
 
-from medimg.archive.idc import IdcSource, bucket_address, read_series_list
 from medimg.archive.plan import Selection, select
-from medimg.archive.retries import Patience
 from medimg.archive.source import NotHere, Series, SourceFailed
-from medimg.archive.transfer import Transfer
+from medimg.archive.sources.idc import IdcSource, bucket_address, read_series_list
+from medimg.archive.transport.retries import Patience
+from medimg.archive.transport.transfer import Transfer
 from medimg.catalogue.index import scan
 from medimg.datasets.cmmd import list_cases
 from medimg.errors import MedimgError

@@ -26,11 +26,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from urllib3.exceptions import ConnectTimeoutError
 
-from medimg.archive.connections import Hosts, explain
-from medimg.archive.failures import Denied, Interrupted, Missing, TransferError, Unreachable
-from medimg.archive.retries import PATIENCE, Patience
-from medimg.archive.transfer import Answer, Login, Transfer
-from medimg.archive.urls import shown_url
+from medimg.archive.transport.connections import Hosts, explain
+from medimg.archive.transport.errors import Denied, Interrupted, Missing, TransferError, Unreachable
+from medimg.archive.transport.retries import PATIENCE, Patience
+from medimg.archive.transport.transfer import Answer, Login, Transfer
+from medimg.archive.transport.urls import shown_url
 from medimg.errors import MedimgError, UsageError
 from tests.fakes.fault_proxy import Fault, FaultProxy
 
@@ -286,7 +286,7 @@ def test_a_whole_part_is_hashed_not_fetched(tmp_path, proxy, known):
 
 def test_a_killed_process_leaves_a_part_that_is_continued(tmp_path):
     content = random.Random(1).randbytes(6_000_000)
-    code = "import sys; from pathlib import Path; from medimg.archive.transfer import Transfer; url, parts = sys.argv[1:]; "
+    code = "import sys; from pathlib import Path; from medimg.archive.transport.transfer import Transfer; url, parts = sys.argv[1:]; "
     code += "Transfer(origins=(url,), parts=Path(parts)).download(url)"
     with serving(content=content, etag='"one"') as server, FaultProxy(server) as proxy:
         url, parts = f"{proxy.url}/file", tmp_path / "parts"

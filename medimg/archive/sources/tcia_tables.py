@@ -17,11 +17,11 @@ from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
 
 from medimg.archive.collections import Collection, Table
-from medimg.archive.failures import Interrupted, TransferError
-from medimg.archive.parts import Downloaded
 from medimg.archive.source import Arrived, SourceFailed
-from medimg.archive.transfer import Transfer
-from medimg.archive.unzip import BadZip, open_zip
+from medimg.archive.transport.errors import Interrupted, TransferError
+from medimg.archive.transport.partial_files import Downloaded
+from medimg.archive.transport.transfer import Transfer
+from medimg.archive.transport.unzip import BadZip, open_zip
 from medimg.errors import DiskFull, MedimgError
 
 PAGE_ROWS, MOST_PAGES = 100, 100

@@ -6,10 +6,10 @@ import openpyxl
 import pytest
 
 from medimg.archive.collections import Collection, Table
-from medimg.archive.failures import Missing
-from medimg.archive.retries import Patience
-from medimg.archive.tables import fetch_tables, find_address
-from medimg.archive.transfer import Transfer
+from medimg.archive.sources.tcia_tables import fetch_tables, find_address
+from medimg.archive.transport.errors import Missing
+from medimg.archive.transport.retries import Patience
+from medimg.archive.transport.transfer import Transfer
 from medimg.errors import MedimgError
 from tests.fakes.loopback import PAGE, pack
 from tests.fakes.tcia import TciaServer

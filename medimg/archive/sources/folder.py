@@ -25,7 +25,7 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from medimg.archive.collections import Collection
 from medimg.archive.source import Arrived, NotHere, Series, is_uid
-from medimg.archive.unzip import Zip, extract, open_zip
+from medimg.archive.transport.unzip import Zip, extract, open_zip
 from medimg.dicom.parse import looks_like_dicom, open_dicom
 from medimg.errors import DiskFull, MedimgError, UnreadableFile, UsageError, one_line
 from medimg.files import WORK_FOLDER, cannot_write, hash_file

@@ -16,11 +16,11 @@ from typing import Any
 from urllib3.exceptions import HTTPError, LocationValueError
 from urllib3.response import BaseHTTPResponse
 
-from medimg.archive.connections import Connections, Hosts, Rules, check_stop, explain, is_bad_certificate, read_into
-from medimg.archive.failures import Denied, Missing, TransferError, Unreachable
-from medimg.archive.parts import BLOCK_BYTES, RESERVE_BYTES, Downloaded, Part, lower_headers, naming_disk_errors
-from medimg.archive.retries import PATIENCE, Again, Patience, Result, read_retry_after, repeat
-from medimg.archive.urls import origin_of, parse_address, shown_url
+from medimg.archive.transport.connections import Connections, Hosts, Rules, check_stop, explain, is_bad_certificate, read_into
+from medimg.archive.transport.errors import Denied, Missing, TransferError, Unreachable
+from medimg.archive.transport.partial_files import BLOCK_BYTES, RESERVE_BYTES, Downloaded, Part, lower_headers, naming_disk_errors
+from medimg.archive.transport.retries import PATIENCE, Again, Patience, Result, read_retry_after, repeat
+from medimg.archive.transport.urls import origin_of, parse_address, shown_url
 from medimg.errors import one_line
 
 REDIRECTS = 5

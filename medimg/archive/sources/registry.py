@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 from medimg.archive import idc_index
 from medimg.archive.collections import Collection, Table
-from medimg.archive.dataverse import DataverseSource
-from medimg.archive.dicomweb import DicomwebSource
-from medimg.archive.idc import BUCKETS, IdcSource, list_published
-from medimg.archive.nbia import NbiaSource
 from medimg.archive.source import Addresses, Arrived, Series, Source
-from medimg.archive.tables import fetch_tables
-from medimg.archive.transfer import Transfer
+from medimg.archive.sources.dataverse import DataverseSource
+from medimg.archive.sources.dicomweb import DicomwebSource
+from medimg.archive.sources.idc import BUCKETS, IdcSource, list_published
+from medimg.archive.sources.nbia import NbiaSource
+from medimg.archive.sources.tcia_tables import fetch_tables
+from medimg.archive.transport.transfer import Transfer
 from medimg.errors import UsageError, nearest
 
 VARIABLES = {name: f"MEDIMG_{name.upper()}_URL" for name in ("idc", "nbia", "tcia", "dataverse", "dicomweb")}
@@ -127,7 +127,9 @@ NEEDS = {
 
 
 def _make_folder(addresses: Addresses, staging: Path, say: Callable[[str], None]) -> Source:
-    from medimg.archive.folder import FolderSource  # With it comes pydicom, whose third of a second no other source waits for before its first byte.
+    from medimg.archive.sources.folder import (
+        FolderSource,  # With it comes pydicom, whose third of a second no other source waits for before its first byte.
+    )
 
     return FolderSource(Path(addresses.folder), staging=staging, on_message=say)
 

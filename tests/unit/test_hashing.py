@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medimg.fingerprints import hash_tree, newest_version
+from medimg.hashing import hash_tree, newest_version
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHANGED = {

@@ -19,9 +19,9 @@ from typing import BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 from medimg.archive.collections import Collection
-from medimg.archive.failures import Denied, Missing, TransferError, Unreachable
 from medimg.archive.source import Arrived, NotHere, Series, SourceFailed, is_uid
-from medimg.archive.transfer import Login, Transfer
+from medimg.archive.transport.errors import Denied, Missing, TransferError, Unreachable
+from medimg.archive.transport.transfer import Login, Transfer
 from medimg.errors import MedimgError, UsageError, one_line
 from medimg.files import cannot_write
 

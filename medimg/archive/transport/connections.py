@@ -22,9 +22,9 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionErr
 from urllib3.response import BaseHTTPResponse
 from urllib3.util import make_headers
 
-from medimg.archive.failures import Interrupted, Unreachable
-from medimg.archive.retries import Patience
-from medimg.archive.urls import host_of, is_loopback, parse_address, shown_url
+from medimg.archive.transport.errors import Interrupted, Unreachable
+from medimg.archive.transport.retries import Patience
+from medimg.archive.transport.urls import host_of, is_loopback, parse_address, shown_url
 from medimg.errors import UsageError, one_line
 
 TICK_SECONDS = 0.2

@@ -21,10 +21,10 @@ from defusedxml import ElementTree
 
 from medimg.archive import idc_index
 from medimg.archive.collections import Collection
-from medimg.archive.failures import Denied, Missing, Unreachable
 from medimg.archive.source import Addresses, Arrived, NotHere, Series, SourceFailed
-from medimg.archive.transfer import Answer, Transfer
-from medimg.archive.urls import shown_url
+from medimg.archive.transport.errors import Denied, Missing, Unreachable
+from medimg.archive.transport.transfer import Answer, Transfer
+from medimg.archive.transport.urls import shown_url
 from medimg.errors import MedimgError, one_line
 
 BUCKETS = ("idc-open-data", "idc-open-data-two", "idc-open-data-cr")
@@ -133,7 +133,7 @@ def bucket_address(address: str, bucket: str) -> str:
 
 def read_series_list(name: str) -> list[Series]:
     """A series list of this package: a CSV file whose columns are the fields of Series, below comment lines that say where it comes from."""
-    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    text = resources.files("medimg.archive").joinpath(name).read_text(encoding="utf-8")
     return [_read_row(row) for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))]
 
 

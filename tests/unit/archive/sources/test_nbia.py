@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from medimg.archive.collections import Collection
-from medimg.archive.failures import TransferError
-from medimg.archive.nbia import NbiaSource, name_licence, parse_md5s, parse_series, read_doi
-from medimg.archive.retries import Patience
 from medimg.archive.source import NotHere, Series, SourceFailed
-from medimg.archive.transfer import Transfer
-from medimg.archive.unzip import BadZip
+from medimg.archive.sources.nbia import NbiaSource, name_licence, parse_md5s, parse_series, read_doi
+from medimg.archive.transport.errors import TransferError
+from medimg.archive.transport.retries import Patience
+from medimg.archive.transport.transfer import Transfer
+from medimg.archive.transport.unzip import BadZip
 from medimg.errors import MedimgError
 from tests.fakes.fault_proxy import Fault, FaultProxy
 from tests.fakes.loopback import md5_of

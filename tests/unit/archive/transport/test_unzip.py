@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medimg.archive.unzip import LIMITS, BadZip, Limits, extract, open_zip
+from medimg.archive.transport.unzip import LIMITS, BadZip, Limits, extract, open_zip
 from medimg.errors import MedimgError
 from tests.fakes.loopback import md5_of, pack
 

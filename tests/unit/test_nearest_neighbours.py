@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medimg.neighbours import find_neighbours
+from medimg.nearest_neighbours import find_neighbours
 
 
 def test_the_neighbours_of_a_vector_are_those_of_the_smallest_angle_nearest_first():

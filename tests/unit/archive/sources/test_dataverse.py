@@ -6,12 +6,12 @@ import zipfile
 import pytest
 
 from medimg.archive.collections import Collection
-from medimg.archive.dataverse import DataverseSource, parse_version
-from medimg.archive.failures import Denied
-from medimg.archive.retries import Patience
 from medimg.archive.source import NotHere, Series, SourceFailed
-from medimg.archive.transfer import Transfer
-from medimg.archive.unzip import BadZip
+from medimg.archive.sources.dataverse import DataverseSource, parse_version
+from medimg.archive.transport.errors import Denied
+from medimg.archive.transport.retries import Patience
+from medimg.archive.transport.transfer import Transfer
+from medimg.archive.transport.unzip import BadZip
 from medimg.errors import MedimgError
 from tests.fakes.dataverse import DOI, DataFile, DataverseServer
 from tests.fakes.loopback import md5_of, pack

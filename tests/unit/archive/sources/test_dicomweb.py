@@ -14,12 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from medimg.archive import dicomweb
 from medimg.archive.collections import Collection
-from medimg.archive.dicomweb import PASSWORD, TOKEN, USER, DicomwebSource, login_from, unwrap
-from medimg.archive.retries import Patience
 from medimg.archive.source import NotHere, Series, SourceFailed
-from medimg.archive.transfer import Login, Transfer
+from medimg.archive.sources.dicomweb import PASSWORD, TOKEN, USER, DicomwebSource, login_from, unwrap
+from medimg.archive.sources.registry import dicomweb
+from medimg.archive.transport.retries import Patience
+from medimg.archive.transport.transfer import Login, Transfer
 from medimg.errors import MedimgError, UsageError
 
 OWN = Collection(name="folder", title="own data")

@@ -22,9 +22,9 @@ from pathlib import Path
 
 from urllib3.response import BaseHTTPResponse
 
-from medimg.archive.failures import TransferError
-from medimg.archive.retries import Again
-from medimg.archive.urls import shown_url
+from medimg.archive.transport.errors import TransferError
+from medimg.archive.transport.retries import Again
+from medimg.archive.transport.urls import shown_url
 from medimg.errors import DiskFull, MedimgError, one_line
 
 BLOCK_BYTES = 1 << 20

@@ -15,8 +15,8 @@ from pydicom import dcmread
 from pydicom.fileset import FileSet
 
 from medimg.archive.collections import Collection
-from medimg.archive.folder import FolderSource
 from medimg.archive.source import NotHere, Series
+from medimg.archive.sources.folder import FolderSource
 from medimg.errors import MedimgError, UsageError
 from tests.unit.dicom.written import write_dicom
 

@@ -18,11 +18,11 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from medimg.archive.collections import Collection
-from medimg.archive.failures import Denied, Missing, TransferError, Unreachable
-from medimg.archive.parts import Downloaded
 from medimg.archive.source import Arrived, NotHere, Series, SourceFailed
-from medimg.archive.transfer import Transfer
-from medimg.archive.unzip import LIMITS, BadZip, Limits, Zip, open_zip
+from medimg.archive.transport.errors import Denied, Missing, TransferError, Unreachable
+from medimg.archive.transport.partial_files import Downloaded
+from medimg.archive.transport.transfer import Transfer
+from medimg.archive.transport.unzip import LIMITS, BadZip, Limits, Zip, open_zip
 from medimg.errors import one_line
 
 MD5_LIST = "md5hashes.csv"

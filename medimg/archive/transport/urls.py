@@ -9,7 +9,7 @@ import urllib.parse
 from urllib3.exceptions import LocationValueError
 from urllib3.util import Url, parse_url
 
-from medimg.archive.failures import TransferError
+from medimg.archive.transport.errors import TransferError
 from medimg.errors import one_line
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import tenacity
 
-from medimg.archive.failures import TransferError
+from medimg.archive.transport.errors import TransferError
 
 Result = TypeVar("Result")
 
