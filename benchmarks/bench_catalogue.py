@@ -25,7 +25,7 @@ from medimg.catalogue.near_duplicates import NearDuplicates
 from medimg.catalogue.quality import flag_headers
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import Catalogue, make_cases_table, make_images_table, make_pairs_table, write_catalogue
-from medimg.datasets.cmmd import DATA_SET
+from medimg.datasets.cmmd.cases import DATA_SET
 
 Result = TypeVar("Result")
 

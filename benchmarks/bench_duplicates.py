@@ -34,8 +34,8 @@ from medimg.catalogue.perceptual_hash import BITS, find_close_hashes, hash_image
 from medimg.catalogue.split import Search
 from medimg.catalogue.thumbnails import embed_pixels
 from medimg.catalogue.visual_words import CANDIDATES, embed_words
-from medimg.datasets.tissue import find_class_folders, read_sources
-from medimg.datasets.tissue_phantom import write_phantom
+from medimg.datasets.tissue.cases import find_class_folders, read_sources
+from medimg.datasets.tissue.phantom import write_phantom
 from medimg.ingest import Ingest, list_files, prepare_image, sniff
 
 FALSE_SHARE = 0.01

@@ -92,7 +92,7 @@ def main() -> None:
     from medimg.catalogue.build import build_catalogue
     from medimg.catalogue.split import SplitSettings
     from medimg.datasets import find_data_set
-    from medimg.datasets.cmmd_phantom import write_phantom
+    from medimg.datasets.cmmd.phantom import write_phantom
 
     if not options.data:
         options.data = Path(tempfile.mkdtemp()) / "data"

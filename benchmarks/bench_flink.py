@@ -34,7 +34,7 @@ from medimg.catalogue.build import build_catalogue
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import catalogue_cases, read_catalogue
 from medimg.datasets import find_data_set
-from medimg.datasets.cmmd_phantom import write_phantom
+from medimg.datasets.cmmd.phantom import write_phantom
 from medimg.errors import MedimgError
 from medimg.hashing import hash_tree
 from medimg.ingest import Ingest

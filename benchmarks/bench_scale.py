@@ -177,7 +177,7 @@ def main() -> None:
         measure_report(*options.measure_report)
         return
     if not options.data:
-        from medimg.datasets.cmmd_phantom import write_phantom
+        from medimg.datasets.cmmd.phantom import write_phantom
 
         options.data = [Path(tempfile.mkdtemp()) / "data" for _ in PATIENTS]
         for folder, patients in zip(options.data, PATIENTS, strict=True):

@@ -38,7 +38,7 @@ def run_demo(to: Path, *, patients: int, console: Console | None = None) -> tupl
 
 def write_data(data: Path, stamp: Path, *, patients: int, console: Console) -> None:
     """Draws the phantom tree, unless the same code has drawn the same tree before."""
-    want = f"{patients} patients, code {hash_code(['medimg.datasets.cmmd_phantom'])}\n"
+    want = f"{patients} patients, code {hash_code(['medimg.datasets.cmmd.phantom'])}\n"
     if stamp.exists() and stamp.read_text() == want:
         return
     if data.exists():

@@ -88,7 +88,7 @@ def code_fingerprints(config: RunConfig) -> CodeFingerprints:
     preprocess, explain = f"{task}.preprocess", f"{task}.explain"
     return CodeFingerprints(
         # Without the executor's own imports: the list of data sets would make every one of them count.
-        catalogue=hash_code(["medimg.catalogue.build", f"medimg.datasets.{config.data_set}"], alone=["components.catalogue_gen.executor"]),
+        catalogue=hash_code(["medimg.catalogue.build", f"medimg.datasets.{config.data_set}.cases"], alone=["components.catalogue_gen.executor"]),
         examples=hash_code(["components.case_example_gen.executor"]),
         gate=hash_code(["components.data_gate.executor"]),
         transform=hash_code([preprocess], alone=["components.entry_points"]),

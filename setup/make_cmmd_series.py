@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from medimg.archive.source import Series
-from medimg.datasets.cmmd_clinical import read_clinical_table
+from medimg.datasets.cmmd.clinical_table import read_clinical_table
 
 HEADER = """\
 # The series of CMMD (Chinese Mammography Database, Cui et al. 2021, doi 10.7937/tcia.eqde-4b16), licence CC BY 4.0.

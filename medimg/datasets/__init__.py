@@ -1,11 +1,14 @@
-"""The data sets, one file each; to add one is to add a line to DATA_SETS."""
+"""The data sets, one folder each; to add one is to add a line to DATA_SETS."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from medimg.cases import PHANTOM_FILE, DataSet
-from medimg.datasets import cmmd, folder, ham10000, tissue
+from medimg.datasets.cmmd import cases as cmmd
+from medimg.datasets.folder import cases as folder
+from medimg.datasets.ham10000 import cases as ham10000
+from medimg.datasets.tissue import cases as tissue
 from medimg.errors import UsageError, nearest
 
 DATA_SETS: tuple[DataSet, ...] = (cmmd.DATA_SET, folder.DATA_SET, ham10000.DATA_SET, tissue.DATA_SET)

@@ -66,7 +66,7 @@ def tiny_run(request) -> TinyRun:
     # Two processes of pytest-xdist must not share one run: each would change it under the other.
     home = request.config.cache.mkdir(f"tiny_run{os.environ.get('PYTEST_XDIST_WORKER', '')}")
     data, stamp = home / "data", home / "phantom.txt"
-    want = f"{PATIENTS} {hash_code(['medimg.datasets.cmmd_phantom'])}"
+    want = f"{PATIENTS} {hash_code(['medimg.datasets.cmmd.phantom'])}"
     if not stamp.exists() or stamp.read_text() != want:
         shutil.rmtree(home, ignore_errors=True)
         find_data_set("cmmd").write_phantom(data, cases=PATIENTS, seed=1)

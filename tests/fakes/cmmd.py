@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from medimg.archive.source import Series
-from medimg.datasets.cmmd_drawing import PhantomBreast, draw_breast
-from medimg.datasets.cmmd_phantom import (
+from medimg.datasets.cmmd.drawing import PhantomBreast, draw_breast
+from medimg.datasets.cmmd.phantom import (
     HEADER,
     SUBTYPES,
     TABLE,

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from medimg.datasets.ham10000_phantom import LOOKS, draw_lesion, encode_jpeg, photograph
+from medimg.datasets.ham10000.phantom import LOOKS, draw_lesion, encode_jpeg, photograph
 
 ODD = ("palette", "16 bits", "grey", "EXIF rotation")
 """What `write_odd_images` writes, each of which is to be used as it is meant."""

@@ -15,8 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CHANGED = {
     "medimg/tasks/classification/model.py": {"trainer"},
     "medimg/tasks/classification/preprocess.py": {"transform", "trainer"},
-    "medimg/datasets/cmmd.py": {"catalogue"},
-    "medimg/datasets/folder.py": set(),
+    "medimg/datasets/cmmd/cases.py": {"catalogue"},
+    "medimg/datasets/folder/cases.py": set(),
     "medimg/dicom/windowing.py": {"catalogue", "examples", "report"},  # The report makes thumbnails.
     "components/tfma_metrics.py": {"evaluator"},
     "medimg/reporting/report.py": {"report"},

@@ -12,7 +12,7 @@ from medimg.archive.collections import COLLECTIONS, find_collection
 from medimg.archive.source import NotHere, Series
 from medimg.archive.sources.idc import IdcSource, read_series_list
 from medimg.archive.transport.transfer import Transfer
-from medimg.datasets.cmmd_clinical import read_clinical_table
+from medimg.datasets.cmmd.clinical_table import read_clinical_table
 from medimg.errors import UsageError
 
 needs_index = pytest.mark.skipif(not idc_index.is_installed(), reason="the extra idc is not installed (setup/install.sh core idc)")

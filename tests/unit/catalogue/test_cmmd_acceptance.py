@@ -11,7 +11,7 @@ import pytest
 from medimg.catalogue.build import build_catalogue
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import Catalogue
-from medimg.datasets.cmmd import DATA_SET
+from medimg.datasets.cmmd.cases import DATA_SET
 
 
 def write_tree(to: Path, shared_data: Path, *options: str) -> Path:

@@ -16,7 +16,7 @@ from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.summary import print_summary
 from medimg.catalogue.tables import Catalogue, find_clusters
 from medimg.datasets import find_data_set
-from medimg.datasets.tissue_phantom import LOOKS, draw_tile
+from medimg.datasets.tissue.phantom import LOOKS, draw_tile
 
 CLASSES = ("colon", "liver")
 

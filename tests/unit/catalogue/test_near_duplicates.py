@@ -11,7 +11,7 @@ from medimg.catalogue import perceptual_hash
 from medimg.catalogue.near_duplicates import NearDuplicates, find_near_duplicates
 from medimg.catalogue.perceptual_hash import BITS, find_close_hashes, hash_image, iterate_turned
 from medimg.catalogue.split import Search
-from medimg.datasets.tissue_phantom import CLASSES, LOOKS, draw_tile
+from medimg.datasets.tissue.phantom import CLASSES, LOOKS, draw_tile
 from tests.unit.catalogue.phantom import Picture, write_picture
 
 SAME: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {

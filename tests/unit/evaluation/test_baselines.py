@@ -14,7 +14,7 @@ from medimg.catalogue.duplicates import settle_twins
 from medimg.catalogue.near_duplicates import NearDuplicates
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import Catalogue, make_cases_table, make_images_table, make_pairs_table, to_frame
-from medimg.datasets.cmmd import DATA_SET
+from medimg.datasets.cmmd.cases import DATA_SET
 from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.baselines import ALL_LABELLED, measure_above_shortcut, measure_baselines, measure_in_sample, tabulate_reach
 from medimg.evaluation.figures import measure

@@ -11,7 +11,7 @@ from medimg.archive.sources.idc import IdcSource, bucket_address, read_series_li
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
 from medimg.catalogue.index import scan
-from medimg.datasets.cmmd import list_cases
+from medimg.datasets.cmmd.cases import list_cases
 from medimg.errors import MedimgError
 from tests.fakes.cmmd import write_cmmd_series
 from tests.fakes.s3 import PAGE, S3Archive, publish_cmmd

@@ -7,8 +7,8 @@ from medimg.catalogue.build import build_catalogue
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import read_catalogue
 from medimg.datasets import find_data_set
-from medimg.datasets.tissue import list_cases, list_classes, list_tables
-from medimg.datasets.tissue_phantom import CLASSES, LOOKS, write_phantom
+from medimg.datasets.tissue.cases import list_cases, list_classes, list_tables
+from medimg.datasets.tissue.phantom import CLASSES, LOOKS, write_phantom
 from medimg.errors import UsageError
 
 RATIOS = (0.6, 0.2, 0.2)

@@ -9,8 +9,8 @@ from PIL import Image
 from medimg.cases import Header
 from medimg.catalogue.build import build_catalogue
 from medimg.catalogue.split import SplitSettings
-from medimg.datasets.ham10000 import ABSENT, CLASSES, DATA_SET, REJECTED, list_cases, list_tables
-from medimg.datasets.ham10000_phantom import LOOKS, draw_lesion, encode_jpeg, photograph, share_lesions, write_phantom
+from medimg.datasets.ham10000.cases import ABSENT, CLASSES, DATA_SET, REJECTED, list_cases, list_tables
+from medimg.datasets.ham10000.phantom import LOOKS, draw_lesion, encode_jpeg, photograph, share_lesions, write_phantom
 from medimg.errors import UsageError
 
 COLUMNS = "lesion_id,image_id,dx,dx_type,age,sex,localization"

@@ -7,7 +7,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from medimg.datasets.folder_phantom import draw_image, write_phantom
+from medimg.datasets.folder.phantom import draw_image, write_phantom
 from medimg.errors import UsageError
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from medimg.cases import Case, DataSet, Header, ImageRef, Listing, Reject, Status, Value
-from medimg.datasets.ham10000_phantom import write_phantom
+from medimg.datasets.ham10000.phantom import write_phantom
 from medimg.datasets.tables import Row, find_table, is_missing, read_table, shown
 from medimg.errors import UsageError
 

@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from medimg.cases import Header
-from medimg.datasets.folder import list_cases, list_classes
+from medimg.datasets.folder.cases import list_cases, list_classes
 from medimg.errors import UsageError
 
 

@@ -23,8 +23,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from medimg.cases import Annotation
-from medimg.datasets.cmmd_drawing import PhantomBreast, draw_breast, lesion_outline
-from medimg.datasets.lesions import write_lesions
+from medimg.datasets.cmmd.drawing import PhantomBreast, draw_breast, lesion_outline
+from medimg.datasets.outlines import write_lesions
 from medimg.errors import UsageError
 
 TABLE = "CMMD_clinicaldata_revision.xlsx"

@@ -21,7 +21,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from medimg.cases import Case, DataSet, Header, ImageRef, Listing, Reject, Value
-from medimg.datasets.folder_phantom import write_phantom
+from medimg.datasets.folder.phantom import write_phantom
 from medimg.datasets.tables import Row, Table, find_table, is_missing, read_table, shown
 from medimg.errors import UsageError
 

@@ -2,8 +2,8 @@
 
 On disk:  <root>/CMMD_clinicaldata_revision.xlsx (or .csv)   one row per labelled breast
           <root>/**/*.dcm                                    any depth; keyed by SOPInstanceUID, never by file name
-          <root>/lesions.csv                                 outlines of lesions, optional; see medimg.datasets.lesions
-          <root>/**/*_AnnotationFile.json                    those of TOMPEI-CMMD, optional; see medimg.datasets.tompei
+          <root>/lesions.csv                                 outlines of lesions, optional; see medimg.datasets.outlines
+          <root>/**/*_AnnotationFile.json                    those of TOMPEI-CMMD, optional; see medimg.datasets.cmmd.tompei_outlines
 
 Quirks: 729 patients have a second, unlabelled breast; 30 have one benign and one malignant breast, so labels belong to (patient, side) and splits
 to the patient. The view is only in ViewCodeSequence; D1-1506 is numbered 2, 3 with the MLO first. D1-1343 is 16 bit. StudyDate is made up.
@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from medimg.cases import Annotation, Case, DataSet, Header, ImageRef, Listing, Reject, Status, Value
-from medimg.datasets.cmmd_clinical import HEADS, TABLE_NAMES, Breast, BreastRow, ClinicalTable, read_clinical_table
-from medimg.datasets.cmmd_phantom import write_phantom
-from medimg.datasets.lesions import Outlines, annotate, describe_unknown_images, list_lesion_tables, read_lesions
+from medimg.datasets.cmmd.clinical_table import HEADS, TABLE_NAMES, Breast, BreastRow, ClinicalTable, read_clinical_table
+from medimg.datasets.cmmd.phantom import write_phantom
+from medimg.datasets.cmmd.tompei_outlines import View, list_outline_files, read_outlines
+from medimg.datasets.outlines import Outlines, annotate, describe_unknown_images, list_lesion_tables, read_lesions
 from medimg.datasets.tables import find_table
-from medimg.datasets.tompei import View, list_outline_files, read_outlines
 
 VIEWS = {"399162004": "CC", "399368009": "MLO"}  # SNOMED CT: cranio-caudal and medio-lateral oblique projection (DICOM PS3.16 CID 4014).
 AGE_BANDS = ((40, "<40"), (50, "40-49"), (60, "50-59"), (70, "60-69"))

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from medimg.cases import Case, DataSet, Header, ImageRef, Listing, Reject
 from medimg.datasets.tables import read_table, shown
-from medimg.datasets.tissue_phantom import CLASSES, write_phantom
+from medimg.datasets.tissue.phantom import CLASSES, write_phantom
 from medimg.errors import UsageError, nearest
 
 HEAD = "tissue"

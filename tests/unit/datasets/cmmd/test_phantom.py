@@ -5,8 +5,8 @@ import openpyxl
 import pydicom
 import pytest
 
-from medimg.datasets.cmmd_drawing import draw_breast, lesion_box
-from medimg.datasets.cmmd_phantom import plan_breasts, write_phantom
+from medimg.datasets.cmmd.drawing import draw_breast, lesion_box
+from medimg.datasets.cmmd.phantom import plan_breasts, write_phantom
 from medimg.errors import UsageError
 
 ROWS, COLUMNS = 143, 120

@@ -1,7 +1,7 @@
 import pytest
 
 from medimg.cases import Annotation, ImageRef
-from medimg.datasets.lesions import annotate, describe_unknown_images, list_lesion_tables, read_lesions, write_lesions
+from medimg.datasets.outlines import annotate, describe_unknown_images, list_lesion_tables, read_lesions, write_lesions
 from medimg.errors import UsageError
 
 HEADER = "sop_instance_uid,label,kind,points\n"

@@ -9,7 +9,7 @@ import pytest
 
 from medimg.cases import Header
 from medimg.datasets import find_data_set
-from medimg.datasets.cmmd import ERRATA, list_cases
+from medimg.datasets.cmmd.cases import ERRATA, list_cases
 from medimg.errors import UsageError
 
 CODES = {"CC": "399162004", "MLO": "399368009"}

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from medimg.datasets.tompei import list_outline_files, read_outlines
+from medimg.datasets.cmmd.tompei_outlines import list_outline_files, read_outlines
 from medimg.errors import UsageError
 
 TRIANGLE = [{"x": 10, "y": 1}, {"x": 12.5, "y": 1}, {"x": 11, "y": 4}]
