@@ -36,7 +36,7 @@ from medimg.catalogue.thumbnails import embed_pixels
 from medimg.catalogue.visual_words import CANDIDATES, embed_words
 from medimg.datasets.tissue.cases import find_class_folders, read_sources
 from medimg.datasets.tissue.phantom import write_phantom
-from medimg.ingest import Ingest, list_files, prepare_image, sniff
+from medimg.images.prepare import Ingest, list_files, prepare_image, sniff
 
 FALSE_SHARE = 0.01
 SAMPLED = 200

@@ -27,8 +27,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from medimg.dicom.crop import breast_box, stride_of
-from medimg.ingest import Ingest, prepare_image
+from medimg.images.breast_crop import breast_box, stride_of
+from medimg.images.prepare import Ingest, prepare_image
 
 INGEST = Ingest((1024, 832), orientation="mammogram", crop="breast")
 KINDS = {

@@ -13,7 +13,7 @@ import pandas as pd
 import tensorflow as tf
 
 from components.signatures import FACTS_FILE
-from medimg.evaluation.colour import measure_colour
+from medimg.images.colour import measure_colour
 
 BATCH = 32
 IMAGE_PREFIX = "image_"
@@ -24,7 +24,7 @@ def score_examples(model: Path, files: Sequence[str], *, heads: Mapping[str, Seq
     """One row per case: ids, clinical columns and labels as in the Example, the mean colour of coloured images, and the model's probabilities.
 
     The columns of medimg.evaluation.protocols (`p_`, and `v_` and `m<i>_` where the model has a signature `details`) and those of
-    medimg.evaluation.colour.
+    medimg.images.colour.
 
     Args:
         model: folder of the SavedModel.

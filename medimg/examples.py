@@ -29,7 +29,7 @@ import numpy as np
 
 from medimg.cases import Annotation, Case, Record, Stack, Value
 from medimg.errors import MedimgError
-from medimg.png import EncodedSlices, encode_png
+from medimg.images.encoding import EncodedSlices, encode_png
 
 if TYPE_CHECKING:
     import tensorflow as tf

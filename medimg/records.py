@@ -15,8 +15,8 @@ import numpy as np
 from medimg.cases import Annotation, Case, ImageRef, Record, Stack
 from medimg.errors import UnreadableFile
 from medimg.files import hash_file
-from medimg.ingest import Ingest, keep_image, prepare_image
-from medimg.png import EncodedSlices
+from medimg.images.encoding import EncodedSlices
+from medimg.images.prepare import Ingest, keep_image, prepare_image
 
 
 def read_record(case: Case, *, data_root: Path, ingest: Ingest) -> tuple[Record, list[str]]:

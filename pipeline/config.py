@@ -19,7 +19,7 @@ from medimg.errors import UsageError, nearest
 from medimg.evaluation.costs import Costs
 from medimg.evaluation.gates import Gate
 from medimg.evaluation.merging import Merge
-from medimg.ingest import Ingest
+from medimg.images.prepare import Ingest
 from medimg.tasks.classification.settings import ModelSettings, Positive, TrainingSettings
 from pipeline.deployment import Deployment, ObjectName
 

@@ -22,7 +22,7 @@ from medimg.errors import MedimgError, UnreadableFile
 from medimg.evaluation.shortcuts import score_cases, tabulate_shortcuts
 from medimg.examples import record_to_examples
 from medimg.files import replace_file
-from medimg.ingest import Ingest
+from medimg.images.prepare import Ingest
 from medimg.records import read_record
 
 PART = ".part-"

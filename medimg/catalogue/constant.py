@@ -12,7 +12,7 @@ import numpy as np
 from medimg.cases import Header
 from medimg.dicom.read import iterate_frames
 from medimg.dicom.safety import guarded_map
-from medimg.raster import read_raster
+from medimg.images.raster import read_raster
 
 
 def find_constant(headers: Sequence[Header], *, root: Path) -> set[str]:

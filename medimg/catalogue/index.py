@@ -18,12 +18,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from medimg import dicom, ingest, raster
+from medimg import dicom
 from medimg.cases import Header, Reject
 from medimg.console.progress import show_progress
 from medimg.dicom.safety import guarded_map
 from medimg.errors import MedimgError, UsageError
 from medimg.files import hash_file, replace_file
+from medimg.images import prepare as ingest
+from medimg.images import raster
 
 SAVE_EVERY_SECONDS = 20.0
 COLUMNS = pa.schema(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from medimg.ingest import resize
+from medimg.images.prepare import resize
 
 LARGEST_SIDE = 224
 MOST_KEYPOINTS = 100

@@ -20,7 +20,7 @@ from medimg.catalogue.tables import NearPair
 from medimg.console.progress import show_progress
 from medimg.dicom.safety import guarded_map
 from medimg.errors import MedimgError
-from medimg.ingest import Ingest, prepare_image
+from medimg.images.prepare import Ingest, prepare_image
 
 HASH_DISTANCE = 31
 """Bits of 255 that two near duplicates may differ in: PDQ's threshold, and half of what the nearest different images measured here differ in."""

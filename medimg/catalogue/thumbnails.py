@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from medimg.ingest import resize
+from medimg.images.prepare import resize
 
 SIDE = 32
 """Pixels of a thumbnail's side: stain, illumination and layout remain, no cell or hair does."""

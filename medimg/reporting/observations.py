@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import hypergeom
 
-from medimg.evaluation.colour import COLOUR_COLUMNS
 from medimg.evaluation.figures import value_text
+from medimg.images.colour import COLOUR_COLUMNS
 
 FEW = 0.5
 """A class has few training cases if it has less than this share of what the median class has."""

@@ -5,7 +5,7 @@ where the source does not give the label away, and there for more than age and n
 """
 
 from medimg.evaluation.gates import Gate
-from medimg.ingest import Ingest
+from medimg.images.prepare import Ingest
 from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
 from pipeline.config import EvaluationSettings, ExampleSettings, RunConfig
 

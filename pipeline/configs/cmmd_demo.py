@@ -6,7 +6,7 @@ The score says that the machinery works; the images are drawn, so it says nothin
 import dataclasses
 
 from medimg.evaluation.gates import Gate
-from medimg.ingest import Ingest
+from medimg.images.prepare import Ingest
 from medimg.tasks.classification.settings import TrainingSettings
 from pipeline.config import ExampleSettings, RunConfig
 from pipeline.configs import cmmd_classification

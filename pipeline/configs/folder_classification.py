@@ -6,7 +6,7 @@ The classes are read from labels.csv. No further column reaches the model or the
 
 from medimg.catalogue.split import SplitSettings
 from medimg.evaluation.gates import Gate
-from medimg.ingest import Ingest
+from medimg.images.prepare import Ingest
 from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
 from pipeline.config import EvaluationSettings, RunConfig
 

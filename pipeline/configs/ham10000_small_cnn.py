@@ -8,7 +8,7 @@ this with other means, and `medimg compare` draws the table of them.
 
 from medimg.catalogue.split import SplitSettings
 from medimg.evaluation.gates import Gate
-from medimg.ingest import Ingest
+from medimg.images.prepare import Ingest
 from medimg.tasks.classification import space
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings
 from medimg.tasks.space import Choice, Space

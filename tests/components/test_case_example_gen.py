@@ -18,7 +18,7 @@ from medimg.catalogue.tables import read_catalogue
 from medimg.datasets import find_data_set
 from medimg.errors import MedimgError
 from medimg.examples import record_to_examples
-from medimg.ingest import Ingest
+from medimg.images.prepare import Ingest
 
 RUNNER = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner", "--direct_running_mode=multi_threading"]
 COLUMNS = ["source", "age_years"]

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from components.scoring import list_records
 from medimg.datasets import find_data_set, write_phantom
-from medimg.raster import read_raster
+from medimg.images.raster import read_raster
 from pipeline.cli import EXIT_NOT_BLESSED, app
 from pipeline.lineage import latest_nodes, open_store
 from tests.faults.odd_images import write_challenge, write_cmyk, write_odd_images

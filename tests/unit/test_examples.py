@@ -19,7 +19,7 @@ from medimg.examples import (
     record_to_examples,
     study_feature_spec,
 )
-from medimg.png import encode_png
+from medimg.images.encoding import encode_png
 
 tf = pytest.importorskip("tensorflow")
 
@@ -294,7 +294,7 @@ def test_a_range_of_slices_is_black_beyond_the_study(first):
 @pytest.mark.parametrize("kind", ["image", "mask"])
 def test_a_real_brain_volume_survives_in_blocks(shared_data, kind):
     pytest.importorskip("nibabel")
-    from medimg.nifti import read_nifti
+    from medimg.images.nifti import read_nifti
 
     folder = shared_data / "brain" / "brats_2013_pat0004_1"
     flair = read_nifti(folder / "Flair_subtrMeanDivStd.nii.gz", kind="image")

@@ -10,8 +10,8 @@ from PIL import Image
 from medimg.cases import Case, ImageRef
 from medimg.errors import UnreadableFile
 from medimg.examples import decode_image, record_to_examples
-from medimg.ingest import Ingest
-from medimg.raster import read_raster
+from medimg.images.prepare import Ingest
+from medimg.images.raster import read_raster
 from medimg.records import read_record
 
 EXIF_UPRIGHT = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00"

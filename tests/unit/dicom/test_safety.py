@@ -13,7 +13,7 @@ import pytest
 
 from medimg.dicom.safety import Limits, guarded_map, inflate
 from medimg.errors import UnreadableFile, UsageError
-from medimg.ingest import scan_file
+from medimg.images.prepare import scan_file
 from tests.unit.dicom.written import write_dicom
 
 
@@ -39,7 +39,7 @@ def misbehave(deed: str) -> str:
 
 
 def loaded_modules(_: int) -> list[str]:
-    import medimg.ingest  # noqa: F401 - what a worker really loads
+    import medimg.images.prepare  # noqa: F401 - what a worker really loads
 
     return sorted(sys.modules)
 

@@ -9,7 +9,7 @@ from medimg.datasets import find_data_set
 from medimg.datasets.cmmd.phantom import write_phantom
 from medimg.datasets.outlines import read_lesions
 from medimg.explain.truth import draw_mask, widen
-from medimg.ingest import Ingest, list_files, scan_file
+from medimg.images.prepare import Ingest, list_files, scan_file
 from medimg.records import read_record
 
 

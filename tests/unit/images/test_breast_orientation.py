@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from medimg.dicom.orientation import Flips, mammogram_flips
 from medimg.dicom.read import read_frame
-from medimg.ingest import Ingest, prepare_image
+from medimg.images.breast_orientation import Flips, mammogram_flips
+from medimg.images.prepare import Ingest, prepare_image
 
 CC = {"ViewCodeSequence": [{"CodeValue": "399162004"}]}
 DARK = np.zeros((8, 8), np.uint8)

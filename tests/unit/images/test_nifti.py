@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medimg.errors import UnreadableFile
-from medimg.nifti import read_nifti
+from medimg.images.nifti import read_nifti
 
 nibabel = pytest.importorskip("nibabel", reason="needs the extra volumes")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medimg.dicom.crop import Box, breast_box, stride_of
+from medimg.images.breast_crop import Box, breast_box, stride_of
 
 
 def box_of(image: np.ndarray) -> Box:

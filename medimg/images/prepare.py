@@ -17,14 +17,14 @@ import numpy as np
 from PIL import Image
 
 from medimg.cases import Header
-from medimg.dicom.crop import Box, breast_box, stride_of
-from medimg.dicom.orientation import Flips, mammogram_flips
 from medimg.dicom.parse import DicomFile, looks_like_dicom, open_dicom, refusing, tags_of
 from medimg.dicom.read import frame_of, frames_of
 from medimg.dicom.safety import LIMITS
 from medimg.dicom.windowing import Display, linear_display, make_display
 from medimg.files import WORK_FOLDER, hash_file
-from medimg.raster import JPEG_START, raster_tags, read_plain_jpeg, read_raster
+from medimg.images.breast_crop import Box, breast_box, stride_of
+from medimg.images.breast_orientation import Flips, mammogram_flips
+from medimg.images.raster import JPEG_START, raster_tags, read_plain_jpeg, read_raster
 
 cv2.setNumThreads(1)  # Beam scales over files; threads of OpenCV's own would only compete with it.
 
@@ -42,8 +42,8 @@ class Ingest:
         image_size: (H, W) of the prepared image, or None to keep the size after the crop.
         bits: of the prepared image; 16 keeps what a 12-bit detector saw.
         channels: 1 is grey (colours become luminance), 3 is RGB (grey is repeated).
-        orientation: "mammogram" brings the chest wall to the left, see medimg.dicom.orientation.
-        crop: "breast" cuts the background off, see medimg.dicom.crop.
+        orientation: "mammogram" brings the chest wall to the left, see medimg.images.breast_orientation.
+        crop: "breast" cuts the background off, see medimg.images.breast_crop.
         fit: "pad" keeps the aspect ratio and fills with black, "stretch" does not.
     """
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from medimg.evaluation.colour import COLOUR_COLUMNS, measure_colour
+from medimg.images.colour import COLOUR_COLUMNS, measure_colour
 
 RED_BGR = (0, 0, 255)
 

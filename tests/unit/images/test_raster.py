@@ -10,7 +10,7 @@ from PIL import Image
 
 from medimg.dicom.safety import Limits
 from medimg.errors import UnreadableFile
-from medimg.raster import read_raster, read_raster_tags
+from medimg.images.raster import read_raster, read_raster_tags
 
 GREY = np.random.default_rng(1).integers(0, 256, size=(20, 30), dtype=np.uint8)
 COLOUR = np.random.default_rng(2).integers(0, 256, size=(20, 30, 3), dtype=np.uint8)

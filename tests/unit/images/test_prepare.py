@@ -11,11 +11,11 @@ from PIL import Image
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from medimg.cases import Header
-from medimg.dicom.crop import breast_box, stride_of
 from medimg.errors import UnreadableFile
 from medimg.files import WORK_FOLDER
-from medimg.ingest import Ingest, list_files, prepare_image, scan_file, sniff
-from medimg.png import encode_png
+from medimg.images.breast_crop import breast_box, stride_of
+from medimg.images.encoding import encode_png
+from medimg.images.prepare import Ingest, list_files, prepare_image, scan_file, sniff
 from tests.unit.dicom.test_read import LOSSLESS, some_pixels
 from tests.unit.dicom.written import EXPLICIT, RLE, make_dataset, write_dicom
 
