@@ -20,8 +20,8 @@ from typing import TypeVar
 
 from medimg.cases import Case, Header, ImageRef
 from medimg.catalogue.build import build_catalogue, divide
-from medimg.catalogue.duplicates import settle_twins
-from medimg.catalogue.near_duplicates import NearDuplicates
+from medimg.catalogue.duplicates.exact import settle_twins
+from medimg.catalogue.duplicates.near import NearDuplicates
 from medimg.catalogue.quality import flag_headers
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import Catalogue, make_cases_table, make_images_table, make_pairs_table, write_catalogue

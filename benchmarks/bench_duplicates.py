@@ -28,12 +28,12 @@ from sklearn.metrics import precision_recall_curve
 from sklearn.preprocessing import normalize
 
 from medimg.cases import Case, ImageRef
-from medimg.catalogue.keypoints import LEAST_AGREEING, Keypoints, count_agreeing, find_keypoints
-from medimg.catalogue.near_duplicates import GREY, HASH_DISTANCE, NearDuplicates, find_near_duplicates, read_signature
-from medimg.catalogue.perceptual_hash import BITS, find_close_hashes, hash_image
+from medimg.catalogue.duplicates.keypoints import LEAST_AGREEING, Keypoints, count_agreeing, find_keypoints
+from medimg.catalogue.duplicates.near import GREY, HASH_DISTANCE, NearDuplicates, find_near_duplicates, read_signature
+from medimg.catalogue.duplicates.perceptual_hash import BITS, find_close_hashes, hash_image
+from medimg.catalogue.duplicates.thumbnails import embed_pixels
+from medimg.catalogue.duplicates.visual_words import CANDIDATES, embed_words
 from medimg.catalogue.split import Search
-from medimg.catalogue.thumbnails import embed_pixels
-from medimg.catalogue.visual_words import CANDIDATES, embed_words
 from medimg.datasets.tissue.cases import find_class_folders, read_sources
 from medimg.datasets.tissue.phantom import write_phantom
 from medimg.images.prepare import Ingest, list_files, prepare_image, sniff

@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from components.embedding import embed_cases
 from components.exported import Exported
-from medimg.catalogue.near_duplicates import pair_cases, read_signature
+from medimg.catalogue.duplicates.near import pair_cases, read_signature
 from medimg.evaluation.embedded import Measuring, measure_embedded, tabulate_embedded
 from medimg.tasks import find_task
 from medimg.tasks.classification.model import build_model

@@ -10,11 +10,11 @@ from typing import Any
 
 from medimg.archive.receipts import Receipts
 from medimg.cases import PHANTOM_FILE, Case, DataSet, Header, Listing, Reject
-from medimg.catalogue.constant import find_constant
-from medimg.catalogue.duplicates import ACTIVE, TwinFindings, find_copies, find_uid_clashes, settle_twins
+from medimg.catalogue.duplicates.blank_images import find_constant
+from medimg.catalogue.duplicates.exact import ACTIVE, TwinFindings, find_copies, find_uid_clashes, settle_twins
+from medimg.catalogue.duplicates.near import NearDuplicates, find_near_duplicates
 from medimg.catalogue.index import Scan, Unreadable, scan
 from medimg.catalogue.leakage import describe_crossings, tabulate_leakage
-from medimg.catalogue.near_duplicates import NearDuplicates, find_near_duplicates
 from medimg.catalogue.provenance import describe_receipts, find_changed, list_changed_tables
 from medimg.catalogue.quality import find_unusable, flag_headers
 from medimg.catalogue.split import SPLITS, Assignment, SplitSettings, assign_splits

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from medimg.cases import Case
-from medimg.catalogue.duplicates import ACTIVE, Twins
-from medimg.catalogue.near_duplicates import NearDuplicates
+from medimg.catalogue.duplicates.exact import ACTIVE, Twins
+from medimg.catalogue.duplicates.near import NearDuplicates
 from medimg.catalogue.split import SPLITS, Assignment
 
 SIDES = tuple(itertools.combinations(SPLITS, 2))

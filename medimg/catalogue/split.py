@@ -28,7 +28,7 @@ class SplitSettings:
         seed: another seed deals otherwise.
         test_fold: the fold that is the test split of one step of a cross-validation; the next one is eval, the others train, and `ratios` and
             official splits have no part in it. None deals the splits by `ratios`.
-        near_duplicates: how cases with nearly the same image are searched (medimg.catalogue.near_duplicates); those that are found join their
+        near_duplicates: how cases with nearly the same image are searched (medimg.catalogue.duplicates.near); those that are found join their
             groups, so that they share a split as far as `by` and official splits let them. "off" opens no image for it.
         by: "group" keeps what belongs together in one split. "case" deals each case for itself, to show what that leak is worth: never a result.
     """

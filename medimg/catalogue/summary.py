@@ -14,9 +14,9 @@ from rich.table import Table
 
 from medimg.archive.receipts import Receipt
 from medimg.cases import Case, DataSet, Reject, Status
-from medimg.catalogue.duplicates import Twins
+from medimg.catalogue.duplicates.exact import Twins
+from medimg.catalogue.duplicates.near import NearDuplicates
 from medimg.catalogue.leakage import SIDES
-from medimg.catalogue.near_duplicates import NearDuplicates
 from medimg.catalogue.provenance import PROVENANCE, name_provenance
 from medimg.catalogue.split import Assignment, gather_clusters
 from medimg.errors import MedimgError, one_line

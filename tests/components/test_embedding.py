@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from components.embedding import choose_cases
-from medimg.catalogue.thumbnails import SIDE
+from medimg.catalogue.duplicates.thumbnails import SIDE
 from tests.components.examples import CLASSES, HEIGHT, WIDTH, make_case, serialize, write_split
 
 CASES = 70

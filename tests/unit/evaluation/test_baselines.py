@@ -10,8 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from medimg.cases import Header
 from medimg.catalogue.build import divide
-from medimg.catalogue.duplicates import settle_twins
-from medimg.catalogue.near_duplicates import NearDuplicates
+from medimg.catalogue.duplicates.exact import settle_twins
+from medimg.catalogue.duplicates.near import NearDuplicates
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import Catalogue, make_cases_table, make_images_table, make_pairs_table, to_frame
 from medimg.datasets.cmmd.cases import DATA_SET

@@ -1,6 +1,6 @@
 import numpy as np
 
-from medimg.catalogue.thumbnails import SIDE, embed_pixels
+from medimg.catalogue.duplicates.thumbnails import SIDE, embed_pixels
 
 
 def test_a_thumbnail_embeds_the_colours_of_an_image_whatever_its_size_depth_and_channels():

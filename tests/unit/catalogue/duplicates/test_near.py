@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 
 from medimg.cases import Case, ImageRef
-from medimg.catalogue import perceptual_hash
-from medimg.catalogue.near_duplicates import NearDuplicates, find_near_duplicates
-from medimg.catalogue.perceptual_hash import BITS, find_close_hashes, hash_image, iterate_turned
+from medimg.catalogue.duplicates import perceptual_hash
+from medimg.catalogue.duplicates.near import NearDuplicates, find_near_duplicates
+from medimg.catalogue.duplicates.perceptual_hash import BITS, find_close_hashes, hash_image, iterate_turned
 from medimg.catalogue.split import Search
 from medimg.datasets.tissue.phantom import CLASSES, LOOKS, draw_tile
 from tests.unit.catalogue.phantom import Picture, write_picture

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.fft import dctn
 
-from medimg.catalogue.thumbnails import make_thumbnail
+from medimg.catalogue.duplicates.thumbnails import make_thumbnail
 
 SIDE = 64
 FREQUENCIES = 16

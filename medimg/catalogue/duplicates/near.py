@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from medimg.cases import Case
-from medimg.catalogue.duplicates import ACTIVE
-from medimg.catalogue.keypoints import Keypoints, find_keypoints
-from medimg.catalogue.perceptual_hash import find_close_hashes, hash_image
+from medimg.catalogue.duplicates.exact import ACTIVE
+from medimg.catalogue.duplicates.keypoints import Keypoints, find_keypoints
+from medimg.catalogue.duplicates.perceptual_hash import find_close_hashes, hash_image
 from medimg.catalogue.split import Search
 from medimg.catalogue.tables import NearPair
 from medimg.console.progress import show_progress
@@ -106,7 +106,9 @@ def pair_cases(signatures: Sequence[Signature], *, owned: Sequence[Collection[st
     agreeing: dict[tuple[str, str], int] = {}
     keypoints = [one.keypoints for one in signatures if one.keypoints is not None]
     if keypoints:
-        from medimg.catalogue.visual_words import find_same_spots  # scikit-learn takes a second to load, which a search by hash does not need.
+        from medimg.catalogue.duplicates.visual_words import (
+            find_same_spots,  # scikit-learn takes a second to load, which a search by hash does not need.
+        )
 
         agreeing = choose_by_cases(*find_same_spots(keypoints, cases=[min(ids) for ids in owned]), owned=owned, choose=max)
     return [NearPair(cases, close.get(cases), agreeing.get(cases)) for cases in sorted(close.keys() | agreeing.keys())]

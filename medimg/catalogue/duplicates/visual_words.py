@@ -13,7 +13,7 @@ from scipy import sparse
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.feature_extraction.text import TfidfTransformer
 
-from medimg.catalogue.keypoints import LEAST_AGREEING, MIRRORED, Keypoints, count_agreeing, take_roots
+from medimg.catalogue.duplicates.keypoints import LEAST_AGREEING, MIRRORED, Keypoints, count_agreeing, take_roots
 from medimg.console.progress import show_progress
 from medimg.nearest_neighbours import find_neighbours
 
