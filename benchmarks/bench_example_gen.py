@@ -31,8 +31,8 @@ def measure(mode: str, images: int, catalogue: Path, data: Path) -> None:
 
     from components.case_example_gen import executor
     from medimg.catalogue.tables import catalogue_cases, read_catalogue
-    from medimg.examples import record_to_examples
-    from medimg.records import read_record
+    from medimg.examples.encoding import record_to_examples
+    from medimg.examples.record import read_record
 
     ingest = executor.ingest_from_json(json.dumps(INGEST))
     tables = read_catalogue(catalogue)

@@ -19,7 +19,7 @@ from components.scoring import read_examples
 from medimg.cases import Record
 from medimg.catalogue.tables import Catalogue
 from medimg.evaluation.costs import read_cost_matrices
-from medimg.examples import examples_to_record
+from medimg.examples.encoding import examples_to_record
 from medimg.explain.figures import GRAD_CAM, RANDOMISED, TRAINED
 from medimg.explain.methods import METHODS
 from medimg.explain.network import Inputs, Network, randomise

@@ -20,10 +20,10 @@ from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import Catalogue, catalogue_cases, read_catalogue
 from medimg.errors import MedimgError, UnreadableFile
 from medimg.evaluation.shortcuts import score_cases, tabulate_shortcuts
-from medimg.examples import record_to_examples
+from medimg.examples.encoding import record_to_examples
+from medimg.examples.record import read_record
 from medimg.files import replace_file
 from medimg.images.prepare import Ingest
-from medimg.records import read_record
 
 PART = ".part-"
 

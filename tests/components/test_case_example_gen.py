@@ -17,7 +17,7 @@ from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import read_catalogue
 from medimg.datasets import find_data_set
 from medimg.errors import MedimgError
-from medimg.examples import record_to_examples
+from medimg.examples.encoding import record_to_examples
 from medimg.images.prepare import Ingest
 
 RUNNER = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner", "--direct_running_mode=multi_threading"]

@@ -45,7 +45,7 @@ def make_outlined_case(number: int) -> tuple[dict[str, Any], tuple[float, float]
 
 
 def outline(serialized: bytes, centre: tuple[float, float]) -> bytes:
-    """The Example with a box round the blob, as medimg.examples writes one."""
+    """The Example with a box round the blob, as medimg.examples.encoding writes one."""
     import tensorflow as tf
 
     example = tf.train.Example.FromString(serialized)

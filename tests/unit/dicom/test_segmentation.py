@@ -48,7 +48,7 @@ def test_frames_lie_on_the_slices_they_reference_and_the_rest_is_background(tmp_
 def test_a_label_map_becomes_a_record_and_comes_back(tmp_path, volume):
     pytest.importorskip("tensorflow")
     from medimg.cases import Case, Record
-    from medimg.examples import examples_to_record, record_to_examples
+    from medimg.examples.encoding import examples_to_record, record_to_examples
 
     stack = read_segmentation(write_segmentation(tmp_path / "seg.dcm", [(1, 3, spot((2, 2)))]), volume).stack
     record = Record(Case("study", "patient", ()), {"CT": volume.stack}, {"lesion": stack})

@@ -10,7 +10,7 @@ import pytest
 
 from medimg.cases import Annotation, Case, Record, Stack
 from medimg.errors import MedimgError
-from medimg.examples import (
+from medimg.examples.encoding import (
     decode_crop,
     decode_image,
     decode_slices,

@@ -9,10 +9,10 @@ from PIL import Image
 
 from medimg.cases import Case, ImageRef
 from medimg.errors import UnreadableFile
-from medimg.examples import decode_image, record_to_examples
+from medimg.examples.encoding import decode_image, record_to_examples
+from medimg.examples.record import read_record
 from medimg.images.prepare import Ingest
 from medimg.images.raster import read_raster
-from medimg.records import read_record
 
 EXIF_UPRIGHT = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00"
 AS_IT_IS = Ingest(image_size=None, channels=3)
