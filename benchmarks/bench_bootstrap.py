@@ -30,8 +30,8 @@ from sklearn import metrics as sklearn_metrics
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from medimg.evaluation.classification.metrics import BINARY_METRICS, RADIOLOGISTS
 from medimg.evaluation.intervals import bootstrap_intervals
-from medimg.evaluation.metrics import BINARY_METRICS, RADIOLOGISTS
 
 TURNS = 5
 SEEDS = 20

@@ -24,9 +24,9 @@ from scipy.stats import binomtest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from medimg.evaluation.delong import auc_interval
+from medimg.evaluation.classification.delong import auc_interval
+from medimg.evaluation.classification.metrics import BINARY_METRICS
 from medimg.evaluation.intervals import Interval, bootstrap_intervals
-from medimg.evaluation.metrics import BINARY_METRICS
 from tests.unit.evaluation.cohorts import VIEWS, Cohort, draw_cohort, true_auc
 
 AUC = {"auc": BINARY_METRICS["auc"]}

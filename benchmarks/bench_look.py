@@ -27,7 +27,7 @@ import tensorflow as tf
 from components.embedding import embed_cases
 from components.exported import Exported
 from medimg.catalogue.duplicates.near import pair_cases, read_signature
-from medimg.evaluation.embedded import Measuring, measure_embedded, tabulate_embedded
+from medimg.evaluation.representation.figures import Measuring, measure_embedded, tabulate_embedded
 from medimg.tasks import find_task
 from medimg.tasks.classification.model import build_model
 from pipeline.config import load_config

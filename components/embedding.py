@@ -18,7 +18,7 @@ from components.scoring import list_records
 from medimg.catalogue.duplicates.thumbnails import embed_pixels
 from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import Catalogue, find_clusters
-from medimg.evaluation.embedded import MODEL, PIXELS, tabulate_embedded
+from medimg.evaluation.representation.figures import MODEL, PIXELS, tabulate_embedded
 from medimg.reporting.bundle import EMBEDDINGS_FILE
 from medimg.tasks import find_task
 

@@ -11,7 +11,7 @@ import tensorflow_model_analysis as tfma
 from google.protobuf.wrappers_pb2 import DoubleValue
 from tensorflow_model_analysis.proto import config_pb2  # TFMA 0.52 no longer gives these at its top.
 
-from medimg.evaluation.costs import NO_COSTS
+from medimg.evaluation.classification.costs import NO_COSTS
 from medimg.evaluation.gates import Gate, check_gates, split_slice
 
 CASES = "cases"

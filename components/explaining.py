@@ -18,7 +18,7 @@ from components.exported import Exported, open_exported
 from components.scoring import read_examples
 from medimg.cases import Record
 from medimg.catalogue.tables import Catalogue
-from medimg.evaluation.costs import read_cost_matrices
+from medimg.evaluation.classification.costs import read_cost_matrices
 from medimg.examples.encoding import examples_to_record
 from medimg.explain.figures import GRAD_CAM, RANDOMISED, TRAINED
 from medimg.explain.methods import METHODS

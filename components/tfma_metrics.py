@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 
+from medimg.evaluation.classification.metrics import auc, evaluate, metrics_of
 from medimg.evaluation.gates import ABOVE_SHORTCUT
-from medimg.evaluation.metrics import auc, evaluate, metrics_of
 
 COUNTS = ("n", "positives")
 
@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 class CaseMetrics(tfma.metrics.Metric):
-    """Emits `<name>/<metric>` for every metric of `medimg.evaluation.metrics.metrics_of(classes)`, with `<name>/n` and `<name>/positives`.
+    """Emits `<name>/<metric>` for every metric of `medimg.evaluation.classification.metrics.metrics_of(classes)`, with `<name>/n` and `<name>/positives`.
 
     Labels are class indices, below 0 for a case without one, which does not count. A metric that is undefined (one class) is NaN, and
     NaN fails every threshold.

@@ -92,7 +92,7 @@ class Case:
         levels: ids for rolling up, finest first: {"breast": "D1-0001-L", "patient": "D1-0001"}.
         labels: head to class name; a head without a label is absent. Empty: the case is unlabelled.
         clinical: columns of the clinical table and acquisition facts; None where unknown.
-        shortcuts: head to the probability of its positive class by what is known without the pixels (medimg.evaluation.shortcuts).
+        shortcuts: head to the probability of its positive class by what is known without the pixels (medimg.evaluation.classification.shortcuts).
         annotations: boxes and polygons on the images.
         masks: images whose pixels are labels, role by role like `images`.
         official_split: the split that the data set's publisher assigns, if any.

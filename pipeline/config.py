@@ -16,9 +16,9 @@ from annotated_types import Ge
 
 from medimg.catalogue.split import SplitSettings
 from medimg.errors import UsageError, nearest
-from medimg.evaluation.costs import Costs
+from medimg.evaluation.classification.costs import Costs
+from medimg.evaluation.classification.merging import Merge
 from medimg.evaluation.gates import Gate
-from medimg.evaluation.merging import Merge
 from medimg.images.prepare import Ingest
 from medimg.tasks.classification.settings import ModelSettings, Positive, TrainingSettings
 from pipeline.deployment import Deployment, ObjectName
@@ -64,7 +64,7 @@ class EvaluationSettings:
         gates: bounds that every blessed model meets.
         protocols: names of medimg.evaluation.protocols, each a rule of which cases count at which level.
         resamples: of the patient-clustered bootstrap.
-        shortcuts: what a model must not owe its score to: clinical columns and counts of images (medimg.evaluation.shortcuts), in the order
+        shortcuts: what a model must not owe its score to: clinical columns and counts of images (medimg.evaluation.classification.shortcuts), in the order
             in which the report adds them up. No label is one.
         explained: cases of each kind of answer, right, wrong and uncertain, whose explanations are drawn; 0 for none.
         costs: what wrong answers cost, at most one for each head: the predicted class is then that of least expected cost. The model is the same.

@@ -26,7 +26,7 @@ from components.data_gate.component import DataGate
 from components.eval_config import make_eval_config
 from components.report_gen.component import ReportGen
 from medimg.catalogue.split import SPLITS
-from medimg.evaluation.costs import make_cost_matrices
+from medimg.evaluation.classification.costs import make_cost_matrices
 from pipeline.config import TRANSFORMED, Places, RunConfig
 from pipeline.fingerprints import Fingerprints
 from pipeline.store import make_connection

@@ -18,8 +18,8 @@ from medimg.catalogue.build import read_previous
 from medimg.console.terminal import make_console
 from medimg.datasets import find_data_set
 from medimg.errors import DiskFull, MedimgError, UsageError, nearest
-from medimg.evaluation.costs import check_costs
-from medimg.evaluation.merging import check_merges
+from medimg.evaluation.classification.costs import check_costs
+from medimg.evaluation.classification.merging import check_merges
 from medimg.tasks.classification.settings import check_settings, check_training
 from pipeline.beam import explain_engine, parse_beam, read_flag
 from pipeline.config import Places, RunConfig

@@ -14,7 +14,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from medimg.datasets import find_data_set
 from medimg.errors import UsageError, nearest
-from medimg.evaluation.shortcuts import COUNTS
+from medimg.evaluation.classification.shortcuts import COUNTS
 from pipeline.config import RunConfig
 
 SCHEMAS = Path(__file__).resolve().parents[1] / "schema"

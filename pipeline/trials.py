@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from medimg.errors import UsageError, nearest
+from medimg.evaluation.classification.metrics import metrics_of
 from medimg.evaluation.gates import LOWER_IS_BETTER, OF_THE_CASES
-from medimg.evaluation.metrics import metrics_of
 from medimg.files import replace_file
 
 if TYPE_CHECKING:

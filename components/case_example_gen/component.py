@@ -36,7 +36,7 @@ class CaseExampleGen(BaseBeamComponent):
         data_root: folder that the catalogue's paths are relative to; every Beam worker must reach it.
         ingest, examples_settings: Ingest and ExampleSettings as JSON.
         columns: the clinical columns to write.
-        shortcuts: what `shortcut_<head>` is fitted on, see medimg.evaluation.shortcuts; without any it is not written.
+        shortcuts: what `shortcut_<head>` is fitted on, see medimg.evaluation.classification.shortcuts; without any it is not written.
         heads: head to classes, the positive one last, that it is fitted for.
         code: fingerprint of the code that decodes.
     """

@@ -19,7 +19,7 @@ from medimg.cases import Case
 from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import Catalogue, catalogue_cases, read_catalogue
 from medimg.errors import MedimgError, UnreadableFile
-from medimg.evaluation.shortcuts import score_cases, tabulate_shortcuts
+from medimg.evaluation.classification.shortcuts import score_cases, tabulate_shortcuts
 from medimg.examples.encoding import record_to_examples
 from medimg.examples.record import read_record
 from medimg.files import replace_file

@@ -24,12 +24,12 @@ from components.scoring import list_records, read_images, score_examples
 from components.signatures import FACTS_FILE
 from medimg.catalogue.split import SPLITS, TEST, TRAIN
 from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
-from medimg.evaluation.costs import read_cost_matrices
+from medimg.evaluation.classification.costs import read_cost_matrices
+from medimg.evaluation.classification.merging import Merge, merge_heads, merge_predictions
+from medimg.evaluation.classification.shortcuts import tabulate_shortcuts
 from medimg.evaluation.figures import Figure, value_text
 from medimg.evaluation.gates import OVERALL, Gate, split_slice
-from medimg.evaluation.merging import Merge, merge_heads, merge_predictions
 from medimg.evaluation.protocols import find_protocols
-from medimg.evaluation.shortcuts import tabulate_shortcuts
 from medimg.hashing import hash_tree
 from medimg.reporting.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write_bundle
 from medimg.reporting.facts import RunFacts

@@ -17,13 +17,13 @@ import pandas as pd
 from scipy.stats import binomtest, chi2, norm
 
 from medimg.errors import UsageError
-from medimg.evaluation.costs import NO_COSTS
-from medimg.evaluation.delong import Z, estimate_aucs
+from medimg.evaluation.classification.costs import NO_COSTS
+from medimg.evaluation.classification.delong import Z, estimate_aucs
+from medimg.evaluation.classification.metrics import Metric, evaluate, metrics_of
+from medimg.evaluation.classification.weighted_sample import make_sample, predict_classes
 from medimg.evaluation.figures import read_units
 from medimg.evaluation.intervals import RESAMPLES, Interval, draw_weights, find_obstacle, take_percentiles
-from medimg.evaluation.metrics import Metric, evaluate, metrics_of
 from medimg.evaluation.protocols import Protocol, clusters_of, find_gap, roll_up
-from medimg.evaluation.samples import make_sample, predict_classes
 
 PairOfCosts: TypeAlias = tuple[np.ndarray | None, np.ndarray | None]
 
@@ -93,7 +93,7 @@ def compare_predictions(
     Args:
         first, second: tables of predictions; see medimg.evaluation.protocols.
         heads: head to classes, the positive one last; of both models.
-        costs: of each model, head to what its answers cost, see medimg.evaluation.costs. Mean costs are compared where both have the same.
+        costs: of each model, head to what its answers cost, see medimg.evaluation.classification.costs. Mean costs are compared where both have the same.
 
     Raises:
         UsageError: the tables share no case of the split, or they label a case differently.

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from medimg.errors import UsageError
-from medimg.evaluation.costs import NO_COSTS
+from medimg.evaluation.classification.costs import NO_COSTS
+from medimg.evaluation.classification.metrics import Metric, metrics_of
+from medimg.evaluation.classification.weighted_sample import make_sample
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.intervals import CONFIDENCE, RESAMPLES, Interval, bootstrap_intervals
-from medimg.evaluation.metrics import Metric, metrics_of
 from medimg.evaluation.protocols import Protocol, clusters_of, find_gap, find_protocols, require, roll_up
-from medimg.evaluation.samples import make_sample
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def measure(
         protocols: rules or their names in `medimg.evaluation.protocols.PROTOCOLS`.
         slices: clinical columns; each value is a slice. Cases without a value are in none.
         metrics: names of the metrics that are wanted; all if None.
-        costs: head to what its answers cost, see medimg.evaluation.costs; the heads without are answered by the likeliest class.
+        costs: head to what its answers cost, see medimg.evaluation.classification.costs; the heads without are answered by the likeliest class.
         resamples: of the bootstrap; 0 for figures without an interval.
 
     Raises:

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from medimg.catalogue.split import name_split
-from medimg.evaluation.costs import NO_COSTS
+from medimg.evaluation.classification.costs import NO_COSTS
+from medimg.evaluation.classification.shortcuts import train_rows
 from medimg.evaluation.figures import Figure, measure
 from medimg.evaluation.protocols import Protocol
-from medimg.evaluation.shortcuts import train_rows
 
 OUT_OF_FOLD = "out of fold"
 """Stands for the split of pooled predictions."""

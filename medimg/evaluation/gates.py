@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from medimg.errors import UsageError, nearest
-from medimg.evaluation.metrics import metrics_of
+from medimg.evaluation.classification.metrics import metrics_of
 
 OVERALL = "overall"
 ABOVE_SHORTCUT = "auc_above_shortcut"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medimg.evaluation.metrics import Metric
-from medimg.evaluation.samples import make_sample
+from medimg.evaluation.classification.metrics import Metric
+from medimg.evaluation.classification.weighted_sample import make_sample
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95

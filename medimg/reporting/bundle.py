@@ -17,11 +17,11 @@ import pandas as pd
 
 from medimg.errors import UsageError
 from medimg.evaluation.agreement import find_differences
-from medimg.evaluation.baselines import BaselineFigure, measure_above_shortcut, measure_baselines, measure_in_sample
-from medimg.evaluation.embedded import measure_embedded
+from medimg.evaluation.classification.baselines import BaselineFigure, measure_above_shortcut, measure_baselines, measure_in_sample
+from medimg.evaluation.classification.uncertainty import add_uncertainty, measure_uncertainty
 from medimg.evaluation.figures import Figure, measure, write_metrics
 from medimg.evaluation.protocols import find_protocols
-from medimg.evaluation.uncertainty import add_uncertainty, measure_uncertainty
+from medimg.evaluation.representation.figures import measure_embedded
 from medimg.explain.figures import measure_checks
 from medimg.reporting.documents import DOCUMENTS
 from medimg.reporting.evidence import CALIBRATION_SPLIT, COVERAGE, SEEN_SPLITS, Evidence, Section, find_protocol

@@ -16,11 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from medimg.evaluation.calibration import make_reliability_bins
-from medimg.evaluation.conformal import ConformalSets
-from medimg.evaluation.decisions import make_decision_curve
+from medimg.evaluation.classification.calibration import make_reliability_bins
+from medimg.evaluation.classification.conformal import ConformalSets
+from medimg.evaluation.classification.decision_curve import make_decision_curve
+from medimg.evaluation.classification.selective import make_risk_coverage
 from medimg.evaluation.figures import Figure
-from medimg.evaluation.selective import make_risk_coverage
 from medimg.reporting.words import name_metric
 
 POSITIVE, NEGATIVE, GUIDE = "#9a3412", "#1d4e89", "#6b7280"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.catalogue.split import EVAL, TRAIN
-from medimg.evaluation.baselines import BaselineFigure
+from medimg.evaluation.classification.baselines import BaselineFigure
 from medimg.evaluation.figures import Figure, read_units
 from medimg.evaluation.folds import note_folds
 from medimg.evaluation.gates import OVERALL
@@ -37,11 +37,11 @@ class Evidence:
         gallery: image files by role, by case_id.
         baselines: what prevalence and shortcuts reach on the measured split, fitted on train; empty where none were asked for.
         in_sample: the same, fitted and scored on all labelled cases.
-        certainty: of `medimg.evaluation.uncertainty.measure_uncertainty`; empty where no case of the eval split was scored.
+        certainty: of `medimg.evaluation.classification.uncertainty.measure_uncertainty`; empty where no case of the eval split was scored.
         explanations: rows of explanations/index.json, the files as paths; `legend` is the image that explains their colours.
         seen: figures of SEEN_SPLITS without an interval, which is for unseen cases, each under the first protocol that its head has; no gate and no
             headline looks at them.
-        embedded: the table of medimg.evaluation.embedded; None where no case was embedded. `overlap` are its figures.
+        embedded: the table of medimg.evaluation.representation.figures; None where no case was embedded. `overlap` are its figures.
         checks: of `medimg.explain.figures.measure_checks`; empty where no lesion is outlined.
     """
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from medimg.errors import UsageError
-from medimg.evaluation.embedded import Measuring
 from medimg.evaluation.intervals import RESAMPLES
+from medimg.evaluation.representation.figures import Measuring
 from medimg.reporting.literature import Literature, read_literature
 
 FACTS_FILE = "facts.json"
@@ -36,12 +36,12 @@ class RunFacts:
         synthetic: the images are drawn, so the figures say nothing about medicine.
         split: the split that is measured.
         protocols, slices, resamples, seed: as for `medimg.evaluation.figures.measure`.
-        shortcuts: what the model must not owe its score to; see medimg.evaluation.shortcuts.
-        costs: head to what its answers cost, true class by answered class, where that decides the predicted class; see medimg.evaluation.costs.
+        shortcuts: what the model must not owe its score to; see medimg.evaluation.classification.shortcuts.
+        costs: head to what its answers cost, true class by answered class, where that decides the predicted class; see medimg.evaluation.classification.costs.
         prevalence: the class frequencies that the probabilities are meant for: "train", or "balanced" where all are alike; empty if not known.
         folds: number of models whose predictions out of fold are measured together (medimg.evaluation.folds); 0 for one model.
         evaluated: the Evaluator's figures, each with head, metric, slice and value (None where undefined).
-        merges: the derived heads among `heads`, each as the values of a medimg.evaluation.merging.Merge.
+        merges: the derived heads among `heads`, each as the values of a medimg.evaluation.classification.merging.Merge.
     """
 
     title: str

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from medimg.evaluation.samples import predict_classes
+from medimg.evaluation.classification.weighted_sample import predict_classes
 
 LARGEST_SIDE = 320
 PAIRS, SHOWN = 6, 4
@@ -88,7 +88,7 @@ def tabulate_answers(predictions: pd.DataFrame, *, head: str, classes: Sequence[
     """The labelled cases of a split, most confident answer first, with the columns of an Answer beside their own.
 
     Args:
-        costs_CC: what answers cost, where that decides the predicted class; see medimg.evaluation.costs.
+        costs_CC: what answers cost, where that decides the predicted class; see medimg.evaluation.classification.costs.
     """
     rows = predictions[(predictions["split"] == split) & predictions[f"label_{head}"].isin(classes)]
     probabilities_NC = rows[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)

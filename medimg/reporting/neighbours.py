@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from medimg.catalogue.split import TRAIN
-from medimg.evaluation.embedded import MODEL
+from medimg.evaluation.representation.figures import MODEL
 from medimg.nearest_neighbours import find_neighbours
 from medimg.reporting.facts import RunFacts
 
@@ -18,7 +18,7 @@ def find_training_neighbours(embedded: pd.DataFrame | None, facts: RunFacts, *, 
     """For each embedded case of the measured split its `count` nearest labelled training cases in the model's embedding, by cosine distance.
 
     Args:
-        embedded: the table of medimg.evaluation.embedded; None where no case was embedded.
+        embedded: the table of medimg.evaluation.representation.figures; None where no case was embedded.
 
     Returns:
         a row per case and neighbour: case_id, rank (0 for the nearest), neighbour (its id), label (its class of the first head), distance.

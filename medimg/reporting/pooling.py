@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from medimg.errors import MedimgError, UsageError
-from medimg.evaluation.baselines import measure_above_shortcut
+from medimg.evaluation.classification.baselines import measure_above_shortcut
 from medimg.evaluation.figures import Figure, measure
 from medimg.evaluation.folds import OUT_OF_FOLD
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL, Gate, split_slice

@@ -6,8 +6,8 @@ scratch, and 73 % with MobileNet's ImageNet weights. The gate asks for more than
 """
 
 from medimg.catalogue.split import SplitSettings
+from medimg.evaluation.classification.merging import Merge
 from medimg.evaluation.gates import Gate
-from medimg.evaluation.merging import Merge
 from medimg.images.prepare import Ingest
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings
 from pipeline.config import EvaluationSettings, RunConfig

@@ -13,11 +13,11 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from components.eval_config import make_eval_config
 from components.report_gen.executor import passes
 from medimg.errors import UsageError
-from medimg.evaluation.baselines import measure_above_shortcut
-from medimg.evaluation.costs import NO_COSTS, Costs, make_cost_matrices
+from medimg.evaluation.classification.baselines import measure_above_shortcut
+from medimg.evaluation.classification.costs import NO_COSTS, Costs, make_cost_matrices
+from medimg.evaluation.classification.metrics import metrics_of
 from medimg.evaluation.figures import measure
 from medimg.evaluation.gates import Gate
-from medimg.evaluation.metrics import metrics_of
 from medimg.evaluation.protocols import find_protocols
 
 GATES = [

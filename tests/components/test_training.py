@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from medimg.errors import MedimgError, UsageError
-from medimg.evaluation.temperature import apply_temperature
+from medimg.evaluation.classification.temperature import apply_temperature
 from tests.components.examples import MODEL, TRAINING, make_arguments, make_case, serialize, write_split, write_transform_graph
 
 REPOSITORY = Path(__file__).resolve().parents[2]

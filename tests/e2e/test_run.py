@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.evaluation.shortcuts import score_cases
+from medimg.evaluation.classification.shortcuts import score_cases
 from pipeline.config import load_config
 from pipeline.lineage import latest_nodes, open_store, properties_of
 from tests.e2e.conftest import run_tiny

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from medimg.catalogue.split import SPLITS
-from medimg.evaluation.embedded import MODEL, PIXELS, read_embedded, tabulate_classes
-from medimg.evaluation.embeddings import MAPS
 from medimg.evaluation.figures import Figure
-from medimg.evaluation.leak import CLASSIFIERS
+from medimg.evaluation.representation.figures import MODEL, PIXELS, read_embedded, tabulate_classes
+from medimg.evaluation.representation.leakage_estimate import CLASSIFIERS
+from medimg.evaluation.representation.maps import MAPS
 from medimg.reporting.charts import Chart, draw_map
 from medimg.reporting.evidence import Evidence, Section
 

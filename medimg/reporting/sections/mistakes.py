@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from medimg.catalogue.split import TRAIN
-from medimg.evaluation.merging import Merge, merge_classes
+from medimg.evaluation.classification.merging import Merge, merge_classes
 from medimg.explain.figures import GRAD_CAM
 from medimg.reporting.evidence import Evidence, Section
 from medimg.reporting.facts import RunFacts

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from medimg.evaluation.classification.metrics import ONE_AGAINST_REST
+from medimg.evaluation.classification.weighted_sample import make_sample
 from medimg.evaluation.figures import Figure
-from medimg.evaluation.metrics import ONE_AGAINST_REST
 from medimg.evaluation.protocols import Protocol, find_protocols
-from medimg.evaluation.samples import make_sample
 from medimg.reporting import charts
 from medimg.reporting.charts import Chart
 from medimg.reporting.evidence import SEEN_SPLITS, Evidence, Section, make_id

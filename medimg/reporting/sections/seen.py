@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from medimg.catalogue.split import TRAIN
+from medimg.evaluation.classification.metrics import METRICS
 from medimg.evaluation.figures import Figure
-from medimg.evaluation.metrics import METRICS
 from medimg.reporting.evidence import Evidence
 from medimg.reporting.words import name_metric
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from medimg.evaluation.baselines import BaselineFigure, Reach, tabulate_reach
+from medimg.evaluation.classification.baselines import BaselineFigure, Reach, tabulate_reach
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
 from medimg.reporting import charts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from medimg.evaluation.conformal import fit_conformal
+from medimg.evaluation.classification.conformal import fit_conformal
 from medimg.evaluation.protocols import find_protocols
 from medimg.reporting import charts
 from medimg.reporting.charts import Chart

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from medimg.evaluation.temperature import SMALLEST_PROBABILITY
+from medimg.evaluation.classification.temperature import SMALLEST_PROBABILITY
 from medimg.tasks.classification.model import classify, embed, make_encoder
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
 from medimg.tasks.training import Fitted
@@ -63,7 +63,7 @@ class Answer(tf.Module):
         return answer
 
     def _calibrate(self, outputs: Mapping[str, tf.Tensor]) -> Tensors:
-        """Divides the logits of each head by its temperature and adjusts them; see `medimg.evaluation.temperature.apply_temperature`."""
+        """Divides the logits of each head by its temperature and adjusts them; see `medimg.evaluation.classification.temperature.apply_temperature`."""
         logits = {head: tf.math.log(tf.maximum(values, SMALLEST_PROBABILITY)) / self._temperatures[head] for head, values in outputs.items()}
         return {head: tf.nn.softmax(values - self._log_priors.get(head, 0.0)) for head, values in logits.items()}
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.errors import MedimgError
-from medimg.evaluation.temperature import apply_temperature, fit_temperature
+from medimg.evaluation.classification.temperature import apply_temperature, fit_temperature
 from medimg.tasks.classification.augment import augment
 from medimg.tasks.classification.checkpoints import State, load_weights, read_state, write_state
 from medimg.tasks.classification.inputs import case_bytes

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from medimg.evaluation.temperature import SMALLEST_PROBABILITY
+from medimg.evaluation.classification.temperature import SMALLEST_PROBABILITY
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from medimg.evaluation.metrics import auc, evaluate, metrics_of
+from medimg.evaluation.classification.metrics import auc, evaluate, metrics_of
 from medimg.tasks.classification.settings import ModelSettings
 
 Figures = dict[str, float]

@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medimg.errors import UsageError
+from medimg.evaluation.classification.metrics import BINARY_METRICS
 from medimg.evaluation.comparison import adjust_holm, compare_aucs, compare_metrics, compare_predictions, mcnemar
-from medimg.evaluation.metrics import BINARY_METRICS
 from medimg.evaluation.protocols import find_protocols
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
 from tests.unit.evaluation.readers import FIRST, LABELS, SECOND

@@ -3,9 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from medimg.evaluation.delong import auc_interval
+from medimg.evaluation.classification.delong import auc_interval
+from medimg.evaluation.classification.metrics import BINARY_METRICS, metrics_of
 from medimg.evaluation.intervals import bootstrap_intervals
-from medimg.evaluation.metrics import BINARY_METRICS, metrics_of
 from tests.unit.evaluation.cohorts import draw_cohort, true_auc
 
 AUC = {"auc": BINARY_METRICS["auc"]}

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from medimg.datasets import DATA_SETS, find_data_set
-from medimg.evaluation.metrics import metrics_of
+from medimg.evaluation.classification.metrics import metrics_of
 from medimg.evaluation.protocols import PROTOCOLS
 from medimg.reporting import literature
 from medimg.reporting.literature import Literature, Published, find_obstacle, format_table, read_literature

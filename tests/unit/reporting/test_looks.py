@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
 
-from medimg.evaluation.embedded import NOTHING_TO_LEAK
-from medimg.evaluation.embeddings import MAPS
+from medimg.evaluation.representation.figures import NOTHING_TO_LEAK
+from medimg.evaluation.representation.maps import MAPS
 from medimg.reporting.bundle import derive
 from medimg.sharing.packing import pack
 from medimg.sharing.rescoring import rescore
-from tests.unit.evaluation.vectors import deal_groups, draw_vectors, tabulate_vectors
+from tests.unit.evaluation.representation.vectors import deal_groups, draw_vectors, tabulate_vectors
 from tests.unit.reporting.evidence import plain_page
 from tests.unit.reporting.test_bundle import SCHEMA, write_sources
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.evaluation.embeddings import MAPS
+from medimg.evaluation.representation.maps import MAPS
 from medimg.reporting.bundle import derive, read_evidence, write_bundle
 from medimg.reporting.facts import RunFacts
 from medimg.reporting.gallery import PAIRS, SHOWN

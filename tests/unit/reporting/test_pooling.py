@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from medimg.errors import MedimgError
+from medimg.evaluation.classification.metrics import auc
 from medimg.evaluation.folds import OUT_OF_FOLD
 from medimg.evaluation.gates import Gate
-from medimg.evaluation.metrics import auc
 from medimg.reporting.bundle import derive, write_bundle
 from medimg.reporting.facts import read_facts
 from medimg.reporting.gallery import MISTAKE

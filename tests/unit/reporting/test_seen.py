@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.evaluation.merging import Merge, merge_heads, merge_predictions
+from medimg.evaluation.classification.merging import Merge, merge_heads, merge_predictions
 from medimg.reporting.bundle import derive, read_evidence, write_bundle
 from medimg.reporting.evidence import SEEN_SPLITS
 from medimg.reporting.facts import RunFacts

@@ -1,4 +1,4 @@
-"""What the probabilities mean: predicted against observed, in bins of equal mass. The axes are those of medimg.evaluation.samples."""
+"""What the probabilities mean: predicted against observed, in bins of equal mass. The axes are those of medimg.evaluation.classification.weighted_sample."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medimg.evaluation.samples import CALIBRATION_BINS, Tally, bin_by_mass, divide, make_tally
+from medimg.evaluation.classification.weighted_sample import CALIBRATION_BINS, Tally, bin_by_mass, divide, make_tally
 
 Z_95 = 1.959963984540054
 

@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from medimg.errors import UsageError
+from medimg.evaluation.classification.metrics import auc, metrics_of
+from medimg.evaluation.classification.shortcuts import fit_shortcuts, predict_from_shortcuts
 from medimg.evaluation.comparison import bootstrap_differences
 from medimg.evaluation.figures import Figure, describe, list_slices, measure
 from medimg.evaluation.folds import list_fits
 from medimg.evaluation.gates import ABOVE_SHORTCUT
 from medimg.evaluation.intervals import RESAMPLES
-from medimg.evaluation.metrics import auc, metrics_of
 from medimg.evaluation.protocols import Protocol, clusters_of, find_gap, find_protocols, roll_up
-from medimg.evaluation.shortcuts import fit_shortcuts, predict_from_shortcuts
 
 METRICS = ("auc", "average_precision", "brier", "macro_auc")
 """What baselines are measured by: metrics that need no threshold."""
@@ -88,7 +88,7 @@ def measure_baselines(
 
     Args:
         predictions: see medimg.evaluation.protocols; its probabilities have no part in this.
-        table: of medimg.evaluation.shortcuts.
+        table: of medimg.evaluation.classification.shortcuts.
         shortcuts: names, in the order in which they are added up.
         heads, protocols, slices, resamples, seed: as for `medimg.evaluation.figures.measure`.
 

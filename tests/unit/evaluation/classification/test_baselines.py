@@ -16,9 +16,9 @@ from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import Catalogue, make_cases_table, make_images_table, make_pairs_table, to_frame
 from medimg.datasets.cmmd.cases import DATA_SET
 from medimg.errors import MedimgError, UsageError
-from medimg.evaluation.baselines import ALL_LABELLED, measure_above_shortcut, measure_baselines, measure_in_sample, tabulate_reach
+from medimg.evaluation.classification.baselines import ALL_LABELLED, measure_above_shortcut, measure_baselines, measure_in_sample, tabulate_reach
+from medimg.evaluation.classification.shortcuts import score_cases, tabulate_shortcuts
 from medimg.evaluation.figures import measure
-from medimg.evaluation.shortcuts import score_cases, tabulate_shortcuts
 
 MALIGNANCY = {"malignancy": ("Benign", "Malignant")}
 HEADS = {**MALIGNANCY, "abnormality": ("calcification", "mass", "both")}

@@ -3,8 +3,8 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import norm
 
-from medimg.evaluation.metrics import auc, evaluate
-from medimg.evaluation.temperature import apply_temperature, fit_temperature
+from medimg.evaluation.classification.metrics import auc, evaluate
+from medimg.evaluation.classification.temperature import apply_temperature, fit_temperature
 
 
 def draw(cases, *, classes=2, overconfidence=3.0, seed=0):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from medimg.evaluation.delong import auc_interval, estimate_aucs
+from medimg.evaluation.classification.delong import auc_interval, estimate_aucs
 from tests.unit.evaluation.readers import FIRST, LABELS, SECOND, TOMOGRAPHY_LABELS, TOMOGRAPHY_RATINGS
 
 

@@ -12,8 +12,8 @@ from functools import partial
 
 import numpy as np
 
-from medimg.evaluation.metrics import Metric
-from medimg.evaluation.samples import ROUNDING, Sample, divide
+from medimg.evaluation.classification.metrics import Metric
+from medimg.evaluation.classification.weighted_sample import ROUNDING, Sample, divide
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Exact metrics over all thresholds, for one set of cases or for thousands of weighted resamples of it at once.
 
-Axes as in medimg.evaluation.samples. The report, its intervals and the Evaluator call the same functions, listed in METRICS. Undefined is NaN,
+Axes as in medimg.evaluation.classification.weighted_sample. The report, its intervals and the Evaluator call the same functions, listed in METRICS. Undefined is NaN,
 never 0.
 """
 
@@ -11,9 +11,9 @@ from functools import partial
 
 import numpy as np
 
-from medimg.evaluation.calibration import tally_brier, tally_ece, tally_reliability, tally_resolution, tally_uncertainty
-from medimg.evaluation.decisions import tally_net_benefit
-from medimg.evaluation.samples import ROUNDING, Sample, Tally, defined, divide, make_sample, make_tally
+from medimg.evaluation.classification.calibration import tally_brier, tally_ece, tally_reliability, tally_resolution, tally_uncertainty
+from medimg.evaluation.classification.decision_curve import tally_net_benefit
+from medimg.evaluation.classification.weighted_sample import ROUNDING, Sample, Tally, defined, divide, make_sample, make_tally
 
 RADIOLOGISTS = 0.859
 """Sensitivity of the radiologists in the DREAM challenge, at which its models are compared (Schaffter et al., JAMA Netw Open 2020;3:e200265)."""

@@ -1,8 +1,8 @@
 """From embedded cases to figures: how train and test overlap, how the classes do, and what a split by case would leak.
 
 The table of embedded cases has a row per case and embedding: embedding (PIXELS, MODEL), case_id, group_id, cluster_id (groups joined where they
-share images), split, label_<head> (class name or null), vector (float32, of medimg.evaluation.embeddings.reduce_vectors), and <map>_x and <map>_y
-for each of medimg.evaluation.embeddings.MAPS.
+share images), split, label_<head> (class name or null), vector (float32, of medimg.evaluation.representation.maps.reduce_vectors), and <map>_x and <map>_y
+for each of medimg.evaluation.representation.maps.MAPS.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import numpy as np
 import pandas as pd
 
 from medimg.catalogue.split import TRAIN
+from medimg.evaluation.classification.metrics import METRICS
+from medimg.evaluation.classification.weighted_sample import make_sample
 from medimg.evaluation.comparison import bootstrap_differences
-from medimg.evaluation.embeddings import MAPS, reduce_vectors
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.intervals import RESAMPLES, Interval, bootstrap_intervals, find_few_groups, mean_interval
-from medimg.evaluation.leak import CLASSIFIERS, FOLDS, estimate_leak
-from medimg.evaluation.metrics import METRICS
-from medimg.evaluation.overlap import find_class_neighbours, measure_discrepancy, measure_nearness, tell_splits_apart
-from medimg.evaluation.samples import make_sample
+from medimg.evaluation.representation.leakage_estimate import CLASSIFIERS, FOLDS, estimate_leak
+from medimg.evaluation.representation.maps import MAPS, reduce_vectors
+from medimg.evaluation.representation.split_overlap import find_class_neighbours, measure_discrepancy, measure_nearness, tell_splits_apart
 
 PIXELS, MODEL = "pixels", "model"
 PROTOCOL, LEVEL = "embedded", "case"

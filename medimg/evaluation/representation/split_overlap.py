@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.metrics import euclidean_distances
 from sklearn.metrics.pairwise import rbf_kernel
 
-from medimg.evaluation.leak import CLASSIFIERS, deal_folds, predict_out_of_fold
+from medimg.evaluation.representation.leakage_estimate import CLASSIFIERS, deal_folds, predict_out_of_fold
 from medimg.nearest_neighbours import find_neighbours
 
 CLOSE = 0.05

@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 from scipy.special import xlog1py
 
-from medimg.evaluation.metrics import Metric, accuracy, macro_auc, tally_auc
-from medimg.evaluation.samples import Sample, Tally, divide, make_sample
+from medimg.evaluation.classification.metrics import Metric, accuracy, macro_auc, tally_auc
+from medimg.evaluation.classification.weighted_sample import Sample, Tally, divide, make_sample
 
 COVERAGES = (0.8, 0.9)
 """Shares of cases that are answered."""

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from medimg.evaluation.metrics import accuracy, auc
-from medimg.evaluation.samples import make_sample
-from medimg.evaluation.selective import aurc, excess_aurc, make_risk_coverage, on_confident, selective_metrics
+from medimg.evaluation.classification.metrics import accuracy, auc
+from medimg.evaluation.classification.selective import aurc, excess_aurc, make_risk_coverage, on_confident, selective_metrics
+from medimg.evaluation.classification.weighted_sample import make_sample
 
 # Four cases from the surest to the least sure: right, wrong, right, wrong.
 LABELS = np.array([1, 1, 0, 0])

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.evaluation.embedded import NOTHING_TO_LEAK, Measuring, measure_embedded, read_embedded, tabulate_classes
-from tests.unit.evaluation.vectors import CLASSES, deal_groups, draw_vectors, tabulate_vectors
+from medimg.evaluation.representation.figures import NOTHING_TO_LEAK, Measuring, measure_embedded, read_embedded, tabulate_classes
+from tests.unit.evaluation.representation.vectors import CLASSES, deal_groups, draw_vectors, tabulate_vectors
 
 MEASURING = Measuring("finding", CLASSES, resamples=200)
 

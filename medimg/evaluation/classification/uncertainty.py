@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from scipy.special import entr
 
-from medimg.evaluation.conformal import fit_conformal
-from medimg.evaluation.costs import NO_COSTS
+from medimg.evaluation.classification.conformal import fit_conformal
+from medimg.evaluation.classification.costs import NO_COSTS
+from medimg.evaluation.classification.selective import selective_metrics
 from medimg.evaluation.figures import Figure, measure_slice, read_units, undefined_figure
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.intervals import RESAMPLES
 from medimg.evaluation.protocols import find_gap, find_protocols, roll_up
-from medimg.evaluation.selective import selective_metrics
 
 
 def add_uncertainty(predictions: pd.DataFrame, *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:

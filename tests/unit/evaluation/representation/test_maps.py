@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medimg.evaluation.embeddings import MAPS, map_tsne, map_umap_like, reduce_vectors
+from medimg.evaluation.representation.maps import MAPS, map_tsne, map_umap_like, reduce_vectors
 from medimg.nearest_neighbours import find_neighbours
 
 

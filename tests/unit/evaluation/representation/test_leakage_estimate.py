@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medimg.evaluation.embeddings import reduce_vectors
-from medimg.evaluation.leak import estimate_leak
-from tests.unit.evaluation.vectors import draw_vectors
+from medimg.evaluation.representation.leakage_estimate import estimate_leak
+from medimg.evaluation.representation.maps import reduce_vectors
+from tests.unit.evaluation.representation.vectors import draw_vectors
 
 
 def score(*, per_group, own, groups=60):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medimg.evaluation.samples import ROUNDING, Tally, divide, make_tally
+from medimg.evaluation.classification.weighted_sample import ROUNDING, Tally, divide, make_tally
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from medimg.evaluation.calibration import make_reliability_bins
-from medimg.evaluation.decisions import make_decision_curve
-from medimg.evaluation.metrics import METRICS, auc, evaluate, metrics_of
-from medimg.evaluation.samples import make_sample
+from medimg.evaluation.classification.calibration import make_reliability_bins
+from medimg.evaluation.classification.decision_curve import make_decision_curve
+from medimg.evaluation.classification.metrics import METRICS, auc, evaluate, metrics_of
+from medimg.evaluation.classification.weighted_sample import make_sample
 from tests.unit.evaluation.readers import FIRST, LABELS, SECOND, TOMOGRAPHY_LABELS, TOMOGRAPHY_RATINGS
 
 TWO = ("Benign", "Malignant")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medimg.evaluation.embeddings import reduce_vectors
-from medimg.evaluation.metrics import auc
-from medimg.evaluation.overlap import find_class_neighbours, measure_discrepancy, measure_nearness, tell_splits_apart
-from tests.unit.evaluation.vectors import deal_groups, draw_vectors
+from medimg.evaluation.classification.metrics import auc
+from medimg.evaluation.representation.maps import reduce_vectors
+from medimg.evaluation.representation.split_overlap import find_class_neighbours, measure_discrepancy, measure_nearness, tell_splits_apart
+from tests.unit.evaluation.representation.vectors import deal_groups, draw_vectors
 
 
 def draw_splits(*, shift=0.0, seed=0, per_group=2):

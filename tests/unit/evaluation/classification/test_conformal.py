@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from medimg.evaluation.conformal import fit_conformal
-from medimg.evaluation.samples import make_sample
+from medimg.evaluation.classification.conformal import fit_conformal
+from medimg.evaluation.classification.weighted_sample import make_sample
 
 
 def draw(cases, *, seed, prevalence=(0.7, 0.2, 0.1)):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from medimg.evaluation.embeddings import MAPS, reduce_vectors
+from medimg.evaluation.representation.maps import MAPS, reduce_vectors
 
 DIMENSIONS = 20
 CLASSES = ("benign", "malignant")

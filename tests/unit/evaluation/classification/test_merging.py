@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from medimg.errors import UsageError
+from medimg.evaluation.classification.merging import Merge, check_merges, merge_heads, merge_predictions
 from medimg.evaluation.figures import measure
-from medimg.evaluation.merging import Merge, check_merges, merge_heads, merge_predictions
 
 HEADS = {"tissue": ("lung", "skin_1", "skin_2")}
 ORGAN = Merge("organ", "tissue", {"skin": ("skin_1", "skin_2")})

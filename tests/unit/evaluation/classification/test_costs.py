@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import multinomial
 
 from medimg.errors import UsageError
-from medimg.evaluation.costs import Costs, check_costs, make_cost_matrix
-from medimg.evaluation.metrics import evaluate
-from medimg.evaluation.samples import make_sample, predict_classes
+from medimg.evaluation.classification.costs import Costs, check_costs, make_cost_matrix
+from medimg.evaluation.classification.metrics import evaluate
+from medimg.evaluation.classification.weighted_sample import make_sample, predict_classes
 
 CLASSES = ("nv", "bkl", "mel")
 HEADS = {"diagnosis": CLASSES, "malignancy": ("Benign", "Malignant")}

@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.evaluation.conformal import fit_conformal
-from medimg.evaluation.metrics import evaluate
-from medimg.evaluation.uncertainty import add_uncertainty, measure_uncertainty
+from medimg.evaluation.classification.conformal import fit_conformal
+from medimg.evaluation.classification.metrics import evaluate
+from medimg.evaluation.classification.uncertainty import add_uncertainty, measure_uncertainty
 from medimg.reporting.charts import draw_risk_coverage, draw_set_sizes
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
 

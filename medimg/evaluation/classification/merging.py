@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from medimg.errors import UsageError, nearest
+from medimg.evaluation.classification.uncertainty import count_members
 from medimg.evaluation.protocols import list_views
-from medimg.evaluation.uncertainty import count_members
 
 
 @dataclass(frozen=True)
