@@ -20,11 +20,11 @@ from medimg.cases import Record
 from medimg.catalogue.tables import Catalogue
 from medimg.evaluation.classification.costs import read_cost_matrices
 from medimg.examples.encoding import examples_to_record
-from medimg.explain.figures import GRAD_CAM, RANDOMISED, TRAINED
+from medimg.explain.batch import check_batch, draw_batch
+from medimg.explain.measured_checks import GRAD_CAM, RANDOMISED, TRAINED
 from medimg.explain.methods import METHODS
 from medimg.explain.network import Inputs, Network, randomise
 from medimg.explain.overlay import draw_legend
-from medimg.explain.study import check_batch, draw_batch
 from medimg.reporting.bundle import CHECKS_FILE, EXPLANATIONS_FILE, LEGEND_FILE
 from medimg.reporting.gallery import MISTAKE, Answer, choose_examples
 from medimg.tasks import find_task

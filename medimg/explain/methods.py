@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.ndimage import gaussian_filter
 
-from medimg.explain.figures import GRAD_CAM
+from medimg.explain.measured_checks import GRAD_CAM
 from medimg.explain.network import Inputs, Network
 
 STEPS = 16

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from medimg.cases import Annotation
-from medimg.explain.truth import list_vertices
+from medimg.explain.reference_masks import list_vertices
 
 COLOURS = "viridis"
 STRONGEST = 0.7

@@ -22,7 +22,7 @@ from medimg.evaluation.classification.uncertainty import add_uncertainty, measur
 from medimg.evaluation.figures import Figure, measure, write_metrics
 from medimg.evaluation.protocols import find_protocols
 from medimg.evaluation.representation.figures import measure_embedded
-from medimg.explain.figures import measure_checks
+from medimg.explain.measured_checks import measure_checks
 from medimg.reporting.documents import DOCUMENTS
 from medimg.reporting.evidence import CALIBRATION_SPLIT, COVERAGE, SEEN_SPLITS, Evidence, Section, find_protocol
 from medimg.reporting.facts import RunFacts, read_facts, write_facts

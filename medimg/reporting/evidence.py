@@ -42,7 +42,7 @@ class Evidence:
         seen: figures of SEEN_SPLITS without an interval, which is for unseen cases, each under the first protocol that its head has; no gate and no
             headline looks at them.
         embedded: the table of medimg.evaluation.representation.figures; None where no case was embedded. `overlap` are its figures.
-        checks: of `medimg.explain.figures.measure_checks`; empty where no lesion is outlined.
+        checks: of `medimg.explain.measured_checks.measure_checks`; empty where no lesion is outlined.
     """
 
     facts: RunFacts

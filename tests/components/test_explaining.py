@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.explain.figures import measure_checks
+from medimg.explain.measured_checks import measure_checks
 from tests.components.examples import (
     CLASSES,
     HEIGHT,

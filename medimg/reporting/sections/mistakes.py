@@ -10,7 +10,7 @@ import pandas as pd
 
 from medimg.catalogue.split import TRAIN
 from medimg.evaluation.classification.merging import Merge, merge_classes
-from medimg.explain.figures import GRAD_CAM
+from medimg.explain.measured_checks import GRAD_CAM
 from medimg.reporting.evidence import Evidence, Section
 from medimg.reporting.facts import RunFacts
 from medimg.reporting.gallery import PAIRS, Answer, Confusion, embed_images, list_confusions, tabulate_answers

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 from medimg.cases import Annotation, Record
-from medimg.explain.checks import chance, energy_inside, points_at, rank_correlation, structural_similarity
-from medimg.explain.figures import CHANCE, TRAINED
+from medimg.explain.measured_checks import CHANCE, TRAINED
 from medimg.explain.methods import METHODS
 from medimg.explain.network import Inputs, Network
 from medimg.explain.overlay import draw_outlines, lay_over, to_rgb
-from medimg.explain.truth import draw_mask
+from medimg.explain.reference_masks import draw_mask
+from medimg.explain.saliency_checks import chance, energy_inside, points_at, rank_correlation, structural_similarity
 
 LARGEST_SIDE = 384
 """Of a drawn image: enough to see where a map lies, and a report with some dozens of them stays small."""
@@ -25,7 +25,7 @@ LARGEST_SIDE = 384
 def check_batch(
     records: Sequence[Record], inputs: Inputs, *, roles: Sequence[str], networks: Mapping[str, Network], class_index: int
 ) -> Iterator[dict[str, Any]]:
-    """Rows of the table that `medimg.explain.figures.measure_checks` reads, one per outlined view, method and network.
+    """Rows of the table that `medimg.explain.measured_checks.measure_checks` reads, one per outlined view, method and network.
 
     Args:
         records: the cases, images as the network's input was made from, outlines in their pixels.

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from medimg.explain.checks import chance, energy_inside, points_at, rank_correlation, structural_similarity
+from medimg.explain.saliency_checks import chance, energy_inside, points_at, rank_correlation, structural_similarity
 
 SHAPE = (100, 80)
 LESION = np.zeros(SHAPE, bool)

@@ -9,7 +9,7 @@ from medimg.datasets import find_data_set
 from medimg.datasets.cmmd.phantom import write_phantom
 from medimg.datasets.outlines import read_lesions
 from medimg.examples.record import read_record
-from medimg.explain.truth import draw_mask, widen
+from medimg.explain.reference_masks import draw_mask, widen
 from medimg.images.prepare import Ingest, list_files, scan_file
 
 

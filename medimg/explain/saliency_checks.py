@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.stats import spearmanr
 
-from medimg.explain.truth import widen
+from medimg.explain.reference_masks import widen
 
 TOLERANCE = 0.03
 """Share of the longer side by which a point may miss a lesion: 15 pixels of PASCAL VOC's 500 in Zhang et al. 2018."""

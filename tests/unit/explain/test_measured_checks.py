@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.explain.figures import measure_checks
+from medimg.explain.measured_checks import measure_checks
 
 
 def make_checks(*, patients=20, randomised=2):
