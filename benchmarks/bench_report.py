@@ -22,10 +22,10 @@ import numpy as np
 from PIL import Image
 
 from medimg.reporting.bundle import SHORTCUTS_FILE, derive, write_bundle
-from medimg.reporting.facts import RunFacts
-from medimg.reporting.sections.mistakes import mistakes_of
+from medimg.reporting.run_facts import RunFacts
+from medimg.reporting.sections.classification.misclassifications import mistakes_of
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
-from tests.unit.reporting.evidence import SUMMARY, add_eval_cases, tabulate_drawn
+from tests.unit.reporting.report_data import SUMMARY, add_eval_cases, tabulate_drawn
 
 IMAGE_SHAPE = (512, 416)
 GOAL_SECONDS, GOAL_MEGABYTES = 60, 15

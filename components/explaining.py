@@ -26,7 +26,7 @@ from medimg.explain.methods import METHODS
 from medimg.explain.network import Inputs, Network, randomise
 from medimg.explain.overlay import draw_legend
 from medimg.reporting.bundle import CHECKS_FILE, EXPLANATIONS_FILE, LEGEND_FILE
-from medimg.reporting.gallery import MISTAKE, Answer, choose_examples
+from medimg.reporting.sections.classification.predicted_cases import MISTAKE, Answer, choose_examples
 from medimg.tasks import find_task
 
 BATCH = 8

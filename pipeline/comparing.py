@@ -14,7 +14,7 @@ from medimg.errors import UsageError
 from medimg.evaluation.gates import OVERALL
 from medimg.files import replace_file
 from medimg.reporting.bundle import METRICS_FILE
-from medimg.reporting.side_by_side import Comparison, Row, Sheet, compare, make_overview, make_sheets, read_side, render_comparison, tabulate
+from medimg.reporting.comparison import Comparison, Row, Sheet, compare, make_overview, make_sheets, read_side, render_comparison, tabulate
 from pipeline.results import PRINTED
 
 

@@ -21,7 +21,7 @@ from medimg.console.terminal import make_console
 from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.gates import check_gates
 from medimg.reporting.bundle import PREDICTIONS_FILE, derive
-from medimg.reporting.pooling import pool_reports
+from medimg.reporting.fold_pooling import pool_reports
 from pipeline.config import RunConfig
 from pipeline.lineage import latest_nodes
 from pipeline.run_directory import Outcome, claim_directory, locate_store, make_directory, read_run_file, run_lock, store_lock, write_run_file

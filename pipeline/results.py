@@ -16,8 +16,8 @@ from medimg.console.terminal import make_console, say
 from medimg.errors import UsageError, one_line
 from medimg.evaluation.figures import Figure, describe_multiplicity, format_figure, read_metrics
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
-from medimg.reporting.facts import read_facts
-from medimg.reporting.words import count, describe_split
+from medimg.reporting.metric_names import count, describe_split
+from medimg.reporting.run_facts import read_facts
 from pipeline.run_directory import RUN_FILE, SEARCHED, Outcome, locate_store, read_finished_run, read_run_file, run_lock, store_lock
 
 if TYPE_CHECKING:

@@ -270,7 +270,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 def collect_outcome(config: RunConfig, places: Places, run: Path) -> Outcome:
     """Reads blessing, gates and paths back from the store and puts the report where people look for it."""
-    from medimg.reporting.facts import read_facts
+    from medimg.reporting.run_facts import read_facts
     from pipeline.lineage import latest_nodes, properties_of
 
     nodes = latest_nodes(open_store(places.metadata), places.pipeline or config.name)

@@ -56,7 +56,7 @@ def share_run(run: Path, target: Target, *, with_images: bool = False, console: 
     """
     from medimg.evaluation.figures import read_metrics
     from medimg.reporting.bundle import METRICS_FILE
-    from medimg.reporting.words import count
+    from medimg.reporting.metric_names import count
     from medimg.sharing.packing import pack, write_zip
     from medimg.sharing.rescoring import compare_figures
     from medimg.sharing.tracking import import_mlflow, track
@@ -90,7 +90,7 @@ def share_run(run: Path, target: Target, *, with_images: bool = False, console: 
 
 def rescore_bundle(bundle: Path, *, console: Console | None = None) -> bool:
     """Measures a bundle's figures again and prints what differs. Returns whether nothing does."""
-    from medimg.reporting.words import count
+    from medimg.reporting.metric_names import count
     from medimg.sharing.rescoring import rescore
 
     console = console or make_console()

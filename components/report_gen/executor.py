@@ -32,10 +32,10 @@ from medimg.evaluation.gates import OVERALL, Gate, split_slice
 from medimg.evaluation.protocols import find_protocols
 from medimg.hashing import hash_tree
 from medimg.reporting.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write_bundle
-from medimg.reporting.facts import RunFacts
-from medimg.reporting.gallery import Answer
-from medimg.reporting.neighbours import find_training_neighbours
-from medimg.reporting.sections.mistakes import mistakes_of
+from medimg.reporting.run_facts import RunFacts
+from medimg.reporting.sections.classification.misclassifications import mistakes_of
+from medimg.reporting.sections.classification.predicted_cases import Answer
+from medimg.reporting.sections.classification.training_neighbours import find_training_neighbours
 
 PACKAGES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-model-analysis", "tensorflow-data-validation", "ml-metadata", "pydicom", "numpy")
 

@@ -23,10 +23,10 @@ from medimg.evaluation.figures import Figure, measure, write_metrics
 from medimg.evaluation.protocols import find_protocols
 from medimg.evaluation.representation.figures import measure_embedded
 from medimg.explain.measured_checks import measure_checks
-from medimg.reporting.documents import DOCUMENTS
-from medimg.reporting.evidence import CALIBRATION_SPLIT, COVERAGE, SEEN_SPLITS, Evidence, Section, find_protocol
-from medimg.reporting.facts import RunFacts, read_facts, write_facts
-from medimg.reporting.report import list_sections, render_page
+from medimg.reporting.documents.render import DOCUMENTS
+from medimg.reporting.page import list_sections, render_page
+from medimg.reporting.report_data import CALIBRATION_SPLIT, COVERAGE, SEEN_SPLITS, Evidence, Section, find_protocol
+from medimg.reporting.run_facts import RunFacts, read_facts, write_facts
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.parquet"

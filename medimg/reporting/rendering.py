@@ -9,10 +9,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from medimg.evaluation.figures import format_figure
-from medimg.reporting.evidence import make_id
-from medimg.reporting.sections.literature import name_pair
-from medimg.reporting.sections.shortcuts import name_chart
-from medimg.reporting.words import count, describe_split, describe_units, format_number, name_metric
+from medimg.reporting.metric_names import count, describe_split, describe_units, format_number, name_metric
+from medimg.reporting.report_data import make_id
+from medimg.reporting.sections.classification.shortcuts import name_chart
+from medimg.reporting.sections.shared.literature import name_pair
 
 
 def make_environment(*, autoescape: bool, group_noun: str = "group") -> Environment:

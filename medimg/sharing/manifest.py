@@ -15,7 +15,7 @@ import pydantic
 
 from medimg.errors import UsageError
 from medimg.files import hash_file
-from medimg.reporting.facts import RunFacts
+from medimg.reporting.run_facts import RunFacts
 
 MANIFEST_FILE = "manifest.json"
 

@@ -24,7 +24,7 @@ from medimg.reporting.bundle import (
     SHORTCUTS_FILE,
     derive,
 )
-from medimg.reporting.facts import FACTS_FILE, read_facts
+from medimg.reporting.run_facts import FACTS_FILE, read_facts
 from medimg.sharing.manifest import MANIFEST_FILE, Manifest, list_files, write_manifest
 
 TABLES_OF_SOURCES = (FACTS_FILE, PREDICTIONS_FILE, SHORTCUTS_FILE, EMBEDDINGS_FILE, GALLERY_FILE, EXPLANATIONS_FILE, CHECKS_FILE, LEGEND_FILE)

@@ -6,7 +6,7 @@ import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from medimg.reporting.charts import Chart
+from medimg.reporting.charts.base import Chart
 
 STYLE = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:1rem;overflow-x:auto;background:#fff;color:#111827"
 

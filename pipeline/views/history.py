@@ -15,8 +15,8 @@ from ml_metadata import MetadataStore
 
 from components.artifacts import Report
 from medimg.evaluation.figures import Figure
-from medimg.reporting.charts import GUIDE, NEGATIVE, POSITIVE, draw
-from medimg.reporting.words import name_metric
+from medimg.reporting.charts.base import GUIDE, NEGATIVE, POSITIVE, draw
+from medimg.reporting.metric_names import name_metric
 from pipeline.lineage import live_artifacts, properties_of
 from pipeline.run_directory import read_run_file
 from pipeline.views.drawing import Drawing

@@ -12,7 +12,7 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.path import Path as Curve
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from medimg.reporting.charts import GUIDE, NEGATIVE, POSITIVE, draw
+from medimg.reporting.charts.base import GUIDE, NEGATIVE, POSITIVE, draw
 from pipeline.lineage import INPUT_EVENTS, properties_of, walk_up
 from pipeline.results import list_counts
 from pipeline.views.drawing import Drawing

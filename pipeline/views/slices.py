@@ -7,8 +7,8 @@ import pandas as pd
 from components.report_gen.executor import list_evaluated, only_head, read_evaluation
 from medimg.evaluation.classification.metrics import metrics_of
 from medimg.evaluation.gates import OVERALL
-from medimg.reporting.sections.performance import describe_performance
-from medimg.reporting.sections.slices import describe_slices
+from medimg.reporting.sections.classification.performance import describe_performance
+from medimg.reporting.sections.shared.slices import describe_slices
 from pipeline.views.drawing import Drawing
 from pipeline.views.run import FinishedRun
 

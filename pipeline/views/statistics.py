@@ -11,8 +11,8 @@ import tensorflow_data_validation as tfdv
 from matplotlib.axes import Axes
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from medimg.reporting.charts import GUIDE, NEGATIVE, POSITIVE, Chart, draw
-from medimg.reporting.evidence import make_id
+from medimg.reporting.charts.base import GUIDE, NEGATIVE, POSITIVE, Chart, draw
+from medimg.reporting.report_data import make_id
 from pipeline.views.drawing import Drawing
 from pipeline.views.run import FinishedRun
 

@@ -86,7 +86,7 @@ def explained(root: Path) -> Path:
 def explain(root: Path, to: Path, **evaluation: int) -> None:
     from components.explaining import explain_split
     from components.scoring import score_examples
-    from medimg.reporting.gallery import list_rows, tabulate_answers
+    from medimg.reporting.sections.classification.predicted_cases import list_rows, tabulate_answers
 
     model = root / "trained" / "Format-Serving"
     predictions = score_examples(model, [str(root / "test")], heads={"malignancy": CLASSES}).assign(split="test")

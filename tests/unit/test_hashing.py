@@ -19,7 +19,7 @@ CHANGED = {
     "medimg/datasets/folder/cases.py": set(),
     "medimg/dicom/windowing.py": {"catalogue", "examples", "report"},  # The report makes thumbnails.
     "components/tfma_metrics.py": {"evaluator"},
-    "medimg/reporting/report.py": {"report"},
+    "medimg/reporting/page.py": {"report"},
     "medimg/explain/methods.py": {"report"},
     "medimg/tasks/classification/explain.py": {"report"},
     "medimg/reporting/templates/report.html.j2": {"report"},

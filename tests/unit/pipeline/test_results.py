@@ -5,7 +5,7 @@ import io
 
 from medimg.console.terminal import make_console
 from medimg.evaluation.figures import Figure, write_metrics
-from medimg.reporting.facts import RunFacts, write_facts
+from medimg.reporting.run_facts import RunFacts, write_facts
 from pipeline.results import print_metrics
 
 

@@ -10,9 +10,9 @@ import pytest
 from medimg.errors import UsageError
 from medimg.evaluation import figures
 from medimg.reporting.bundle import derive, read_evidence, write_bundle
-from medimg.reporting.sections.mistakes import mistakes_of
-from tests.unit.reporting.evidence import drawn_predictions, make_facts
-from tests.unit.reporting.test_report import make_png
+from medimg.reporting.sections.classification.misclassifications import mistakes_of
+from tests.unit.reporting.report_data import drawn_predictions, make_facts
+from tests.unit.reporting.test_page import make_png
 
 SCHEMA = json.loads((Path(figures.__file__).parent / "metrics.schema.json").read_text())
 DERIVED = ("metrics.json", "report.html", "model_card.md", "data_sheet.md", "checklist.md", "tables", "figures")

@@ -1,0 +1,121 @@
+"""Facts of a run: what its report says and needs beside the predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medimg.errors import UsageError
+from medimg.evaluation.intervals import RESAMPLES
+from medimg.evaluation.representation.figures import Measuring
+from medimg.reporting.published_results import Literature, read_literature
+
+FACTS_FILE = "facts.json"
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a report says of its run, and what its figures are measured with.
+
+    Attributes:
+        title, config_name: for people, and the config's name.
+        data_set, licence, doi: of the data.
+        blessed: whether every gate passed; None where none was asked for.
+        gates: each gate in words and whether it passed.
+        summary: the catalogue's summary.json: input, cases, images, splits, groups, excluded, quarantined, anomalies.
+        heads: head to classes, the positive one last; the first head is the headline.
+        config: dotted key to value, as shown.
+        versions, hashes: of packages, and of data, code and model.
+        warnings: lines that a reader must see: drift, what was quarantined while writing Examples.
+        synthetic: the images are drawn, so the figures say nothing about medicine.
+        split: the split that is measured.
+        protocols, slices, resamples, seed: as for `medimg.evaluation.figures.measure`.
+        shortcuts: what the model must not owe its score to; see medimg.evaluation.classification.shortcuts.
+        costs: head to what its answers cost, true class by answered class, where that decides the predicted class; see medimg.evaluation.classification.costs.
+        prevalence: the class frequencies that the probabilities are meant for: "train", or "balanced" where all are alike; empty if not known.
+        folds: number of models whose predictions out of fold are measured together (medimg.evaluation.folds); 0 for one model.
+        evaluated: the Evaluator's figures, each with head, metric, slice and value (None where undefined).
+        merges: the derived heads among `heads`, each as the values of a medimg.evaluation.classification.merging.Merge.
+    """
+
+    title: str
+    config_name: str
+    data_set: str
+    heads: Mapping[str, Sequence[str]]
+    licence: str = ""
+    doi: str = ""
+    blessed: bool | None = None
+    gates: Sequence[tuple[str, bool]] = ()
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    synthetic: bool = False
+    split: str = "test"
+    protocols: Sequence[str] = ("cases",)
+    slices: Sequence[str] = ()
+    resamples: int = RESAMPLES
+    seed: int = 0
+    shortcuts: Sequence[str] = ()
+    evaluated: Sequence[Mapping[str, Any]] = ()
+    folds: int = 0
+    merges: Sequence[Mapping[str, Any]] = ()
+    costs: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
+    prevalence: str = ""
+
+    @property
+    def headline(self) -> str:
+        """The first head, which the first screen is about."""
+        return next(iter(self.heads))
+
+    @property
+    def measuring(self) -> Measuring:
+        """What is measured of embedded cases: the first head, on the measured split."""
+        return Measuring(self.headline, self.heads[self.headline], split=self.split, resamples=self.resamples, seed=self.seed)
+
+    @property
+    def literature(self) -> Literature:
+        """What is known of the data set beside its files; nothing if these are not the published ones."""
+        return read_literature(self.data_set) if self.summary.get("is_published", True) else Literature()
+
+    @property
+    def group_noun(self) -> str:
+        """What a group is called, as the catalogue says."""
+        return str(self.summary.get("group_noun", "group"))
+
+    @property
+    def gated(self) -> set[tuple[str, str]]:
+        """Head and metric of each gate: what the run is judged by."""
+        return {(gate["head"], gate["metric"]) for gate in json.loads(self.config.get("evaluation.gates", "[]"))}
+
+    @property
+    def cost_matrices(self) -> dict[str, np.ndarray]:
+        """`costs` as arrays [C, C]."""
+        return {head: np.array(rows, dtype=np.float64) for head, rows in self.costs.items()}
+
+    def derived_from(self, head: str) -> list[str]:
+        """The heads whose classes are unions of this one's."""
+        return [merge["name"] for merge in self.merges if merge["head"] == head]
+
+
+def write_facts(folder: Path, facts: RunFacts) -> None:
+    """Writes facts.json."""
+    text = json.dumps(dataclasses.asdict(facts), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / FACTS_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_facts(folder: Path) -> RunFacts:
+    """The run's facts; UsageError where there are none."""
+    try:
+        values = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+        values["gates"] = [(text, bool(passed)) for text, passed in values["gates"]]
+        return RunFacts(**values)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{folder}: {error}, expected the report of a finished run") from None

@@ -1,0 +1,148 @@
+"""How good, by protocol: metrics in a column per protocol, each class in a row of its own, and the curves of the first protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from medimg.evaluation.classification.metrics import ONE_AGAINST_REST
+from medimg.evaluation.classification.weighted_sample import make_sample
+from medimg.evaluation.figures import Figure
+from medimg.evaluation.protocols import Protocol, find_protocols
+from medimg.reporting.charts import base as charts
+from medimg.reporting.charts.base import Chart
+from medimg.reporting.report_data import SEEN_SPLITS, Evidence, Section, make_id
+from medimg.reporting.run_facts import RunFacts
+from medimg.reporting.sections.classification.train_test_gap import compare_seen, tabulate_seen, tell_gap
+
+
+def describe_performance(evidence: Evidence, head: str) -> Section:
+    """All metrics of one head on the whole split, and its confusion matrix and curves under the first protocol that is defined for it."""
+    overall = evidence.overall(head)
+    protocols = [find_protocols([name])[0] for name in dict.fromkeys(figure.protocol for figure in overall)]
+    classes = list(evidence.facts.heads[head])
+    shown, notes = share_notes(overall)
+    costs_CC = evidence.facts.cost_matrices.get(head)
+    rows, of_classes = pivot(shown), name_class_metrics(classes)
+    against_the_rest = {name for by_class in of_classes.values() for name in by_class.values()}
+    units = [(protocol, next(figure for figure in overall if figure.protocol == protocol.name)) for protocol in protocols]
+    values: dict[str, Any] = {
+        "head": head,
+        "decision": describe_decision(classes, costs_CC=costs_CC),
+        "prevalence": describe_prevalence(evidence.facts),
+        "costs": None if costs_CC is None else costs_CC.tolist(),
+        "classes": classes,
+        "protocols": units,
+        "rows": {metric: figures for metric, figures in rows.items() if metric not in against_the_rest},
+        "notes": notes,
+        "by_class": [tabulate_classes(rule, evidence, head, of_classes, rows) for rule, whole in units if whole.n] if of_classes else [],
+        "curves": None,
+        "seen": None,
+    }
+    protocol = evidence.protocol_of(head)
+    if protocol is None:
+        return Section(f"{head}: {' · '.join(classes)}", "performance", values)
+    labels_N, probabilities_NC = evidence.units(head, protocol)
+    confusion_CC = make_sample(labels_N, probabilities_NC, costs_CC=costs_CC).confusion[0].astype(int)
+    values |= {"curves": protocol, "confusion": confusion_CC.tolist(), "units": len(labels_N)}
+    tables = {make_id("confusion", head): pd.DataFrame(confusion_CC, index=pd.Index(classes, name="true"), columns=classes).reset_index()}
+    if seen := compare_seen(evidence, head):
+        values |= {"seen": seen, "gap": tell_gap(seen), "seen_splits": SEEN_SPLITS}
+        tables[make_id("seen", head)] = tabulate_seen(seen)
+    return Section(
+        f"{head}: {' · '.join(classes)}",
+        "performance",
+        values,
+        draw_curves(head, classes, labels_N=labels_N, probabilities_NC=probabilities_NC),
+        tables,
+    )
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The classes of a head under one protocol: by class the number of units, and a figure for each of `metrics`."""
+
+    protocol: Protocol
+    metrics: Sequence[str]
+    counts: Mapping[str, int]
+    figures: Mapping[str, Sequence[Figure | None]]
+
+
+def name_class_metrics(classes: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Of more than two classes, metric against the rest to class to the name of its figure."""
+    if len(classes) == 2:
+        return {}
+    return {template.replace("_{}", ""): {name: template.format(name) for name in classes} for template in ONE_AGAINST_REST}
+
+
+def tabulate_classes(
+    protocol: Protocol, evidence: Evidence, head: str, names: Mapping[str, Mapping[str, str]], figures: Mapping[str, Mapping[str, Figure]]
+) -> ClassTable:
+    """Each class against the rest under a protocol.
+
+    Args:
+        names: of `name_class_metrics`.
+        figures: of `pivot`.
+    """
+    classes = evidence.facts.heads[head]
+    counts = np.bincount(evidence.units(head, protocol)[0], minlength=len(classes)).tolist()
+    rows = {one: [figures.get(by_class[one], {}).get(protocol.name) for by_class in names.values()] for one in classes}
+    return ClassTable(protocol, list(names), dict(zip(classes, counts, strict=True)), rows)
+
+
+def describe_decision(classes: Sequence[str], *, costs_CC: np.ndarray | None) -> str:
+    """Words for which class is the predicted one."""
+    if costs_CC is None:
+        return f"{classes[1]} at a probability of 0.5 and more" if len(classes) == 2 else "the likeliest"
+    if len(classes) > 2:
+        return "the one of least expected cost, which need not be the likeliest"
+    threshold = costs_CC[0, 1] / (costs_CC[0, 1] + costs_CC[1, 0])
+    return f"the one of least expected cost, {classes[1]} at a probability of {threshold:.3g} and more"
+
+
+def describe_prevalence(facts: RunFacts) -> str:
+    """A sentence on the class frequencies that the probabilities are meant for; empty if they are not known."""
+    if facts.prevalence == "balanced":
+        return (
+            "Probabilities are as if all classes were equally frequent, because training makes rare classes count as much as common ones: "
+            "they favour rare classes, and are no chances of the disease where it is rare."
+        )
+    return "Probabilities are meant for cases in which the classes are as frequent as in train." if facts.prevalence else ""
+
+
+def share_notes(figures: Sequence[Figure]) -> tuple[list[Figure], list[str]]:
+    """The figures without a note that all of their protocol have, and those notes once."""
+    notes: dict[str, set[str]] = {}
+    for figure in figures:
+        notes.setdefault(figure.protocol, set()).add(figure.note)
+    shared = {protocol: next(iter(found)) for protocol, found in notes.items() if len(found) == 1 and any(found)}
+    bare = [dataclasses.replace(figure, note="") if figure.protocol in shared else figure for figure in figures]
+    return bare, [note if note.startswith(protocol) else f"{protocol}: {note}" for protocol, note in shared.items()]
+
+
+def pivot(figures: Sequence[Figure]) -> dict[str, dict[str, Figure]]:
+    """Metric to protocol to figure."""
+    rows: dict[str, dict[str, Figure]] = {}
+    for figure in figures:
+        rows.setdefault(figure.name, {})[figure.protocol] = figure
+    return rows
+
+
+def draw_curves(head: str, classes: Sequence[str], *, labels_N: np.ndarray, probabilities_NC: np.ndarray) -> dict[str, Chart]:
+    """The charts of two classes that both occur; none otherwise."""
+    if len(classes) != 2 or not 0 < labels_N.sum() < len(labels_N):
+        return {}
+    scores_N = probabilities_NC[:, 1]
+    names = {kind: make_id(kind, head) for kind in ("roc", "precision", "calibration", "decision", "scores")}
+    return {
+        names["roc"]: charts.draw_roc(names["roc"], labels_N, scores_N),
+        names["precision"]: charts.draw_precision_recall(names["precision"], labels_N, scores_N),
+        names["calibration"]: charts.draw_calibration(names["calibration"], labels_N, scores_N),
+        names["decision"]: charts.draw_decision_curve(names["decision"], labels_N, scores_N),
+        names["scores"]: charts.draw_scores(names["scores"], labels_N, scores_N, classes=classes),
+    }

@@ -1,0 +1,72 @@
+"""Compared with what is published: beside the run where the protocol is equal, apart and with the reason where it is not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pandas as pd
+
+from medimg.evaluation.figures import Figure
+from medimg.reporting.charts import base as charts
+from medimg.reporting.charts.base import Chart
+from medimg.reporting.metric_names import name_metric
+from medimg.reporting.published_results import Published, find_obstacle
+from medimg.reporting.report_data import Evidence, Section, make_id
+
+TITLE = "Compared with what is published"
+
+
+def describe_literature(evidence: Evidence) -> Section:
+    """Published figures of the run's data set."""
+    rows = evidence.facts.literature.figures
+    if not rows:
+        return Section(TITLE, "literature", absent=f"No published figure of {evidence.facts.data_set} is known to this program.")
+    judged = [(row, obstacle_of(row, evidence)) for row in rows]
+    pairs = pair_rows(evidence, [row for row, obstacle in judged if not obstacle])
+    apart = [(row, obstacle) for row, obstacle in judged if obstacle]
+    table = pd.DataFrame([{**dataclasses.asdict(row), "reason": obstacle, "compares": not obstacle} for row, obstacle in judged])
+    return Section(TITLE, "literature", {"pairs": pairs, "apart": apart}, draw_pairs(pairs), {"state_of_the_art": table})
+
+
+def obstacle_of(row: Published, evidence: Evidence) -> str:
+    """Why a published figure does not stand beside the run's; drawn images compare with nobody's."""
+    measured = {
+        (figure.head, figure.name, figure.protocol, figure.level) for head in evidence.facts.heads for figure in evidence.overall(head) if figure.n
+    }
+    return find_obstacle(row, measured) or ("this run's images are drawn" if evidence.facts.synthetic else "")
+
+
+def list_comparable(evidence: Evidence) -> list[Published]:
+    """The published figures that stand beside the run's."""
+    return [row for row in evidence.facts.literature.figures if not obstacle_of(row, evidence)]
+
+
+def pair_rows(evidence: Evidence, rows: list[Published]) -> list[tuple[Figure, list[Published]]]:
+    """Each figure of the run with the published ones of its head, metric and protocol."""
+    pairs: dict[tuple[str, str, str], tuple[Figure, list[Published]]] = {}
+    for head in evidence.facts.heads:
+        for figure in evidence.overall(head):
+            mine = [
+                row for row in rows if (row.head, row.metric, row.protocol, row.level) == (figure.head, figure.name, figure.protocol, figure.level)
+            ]
+            if mine:
+                pairs[figure.head, figure.name, figure.protocol] = (figure, mine)
+    return list(pairs.values())
+
+
+def name_pair(figure: Figure) -> str:
+    """The chart's name."""
+    return make_id("published", figure.head, figure.name, figure.protocol)
+
+
+def draw_pairs(pairs: list[tuple[Figure, list[Published]]]) -> dict[str, Chart]:
+    """One chart per figure of the run: itself first."""
+    drawn = {}
+    for figure, rows in pairs:
+        bars = [(f"this run (n={figure.n})", figure.value, figure.low, figure.high)]
+        bars += [(f"{row.what}{f' (n={row.n})' if row.n else ''}", row.value, row.low, row.high) for row in rows]
+        title = f"{name_metric(figure.name)}, protocol {figure.protocol}, this run and published figures"
+        drawn[name_pair(figure)] = charts.draw_intervals(
+            name_pair(figure), bars, title=title, unit=f"{name_metric(figure.name)}, protocol {figure.protocol}"
+        )
+    return drawn

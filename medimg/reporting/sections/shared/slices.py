@@ -1,0 +1,54 @@
+"""Which slices are weak, and how far chance alone would go in so many of them."""
+
+from __future__ import annotations
+
+import math
+
+from medimg.evaluation.figures import Figure, describe_multiplicity
+from medimg.evaluation.gates import LOWER_IS_BETTER, OVERALL
+from medimg.reporting.charts import base as charts
+from medimg.reporting.report_data import Evidence, Section, make_id
+
+
+def describe_slices(evidence: Evidence, head: str) -> Section:
+    """The first metric per slice and protocol, and all metrics of each slice folded away."""
+    mine = [figure for figure in evidence.figures if figure.head == head and figure.n]
+    sliced = [figure for figure in mine if figure.slice != OVERALL]
+    if not sliced:
+        return Section(f"Slices: {head}", "slices", absent="No slice: the config names no column to slice by, or the split has no value in it.")
+    metric = mine[0].name
+    by_protocol = {
+        name: [one for one in mine if (one.name, one.protocol) == (metric, name)] for name in dict.fromkeys(one.protocol for one in sliced)
+    }
+    return Section(
+        f"Slices: {head}",
+        "slices",
+        {
+            "metric": metric,
+            "forests": [(figures[0], make_id("forest", head, name)) for name, figures in by_protocol.items()],
+            "protocols": {name: [one for one in sliced if one.protocol == name] for name in by_protocol},
+            "multiplicity": describe_multiplicity([one for one in sliced if one.name == metric]),
+        },
+        {make_id("forest", head, name): charts.draw_forest(make_id("forest", head, name), figures) for name, figures in by_protocol.items()},
+    )
+
+
+def judge_slices(evidence: Evidence) -> dict[str, list[Figure]]:
+    """The headline's slices: `weak`, the whole interval is worse than the overall value; `lower`, worse without that proof; `unknown`."""
+    headline = evidence.headline
+    judged: dict[str, list[Figure]] = {"weak": [], "lower": [], "unknown": []}
+    if headline is None:
+        return judged
+    sign = -1 if headline.name in LOWER_IS_BETTER else 1
+    for figure in evidence.figures:
+        if (figure.head, figure.name, figure.protocol) != (headline.head, headline.name, headline.protocol) or figure.slice == OVERALL:
+            continue
+        if math.isnan(figure.value) or math.isnan(figure.low):
+            judged["unknown"].append(figure)
+        elif max(sign * figure.low, sign * figure.high) < sign * headline.value:
+            judged["weak"].append(figure)
+        elif sign * figure.value < sign * headline.value:
+            judged["lower"].append(figure)
+    for name in ("weak", "lower"):
+        judged[name].sort(key=lambda figure: sign * figure.value)
+    return judged
