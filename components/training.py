@@ -22,7 +22,7 @@ import tensorflow_transform as tft
 from components.signatures import FACTS_FILE, Serving, export, raw_spec
 from medimg.errors import MedimgError, UsageError
 from medimg.tasks import Task, find_task
-from medimg.tasks.training import Data, Epoch, Fitted, Member
+from medimg.tasks.fitting import Data, Epoch, Fitted, Member
 
 PARSE_BATCH = 64
 HISTORY_FILE = "history.json"

@@ -93,7 +93,7 @@ def code_fingerprints(config: RunConfig) -> CodeFingerprints:
         gate=hash_code(["components.data_gate.executor"]),
         transform=hash_code([preprocess], alone=["components.entry_points"]),
         trainer=hash_code(
-            ["components.training", *(name for name in submodules(task) if name not in (preprocess, f"{task}.space"))],
+            ["components.training", *(name for name in submodules(task) if name not in (preprocess, f"{task}.search_space"))],
             alone=["components.entry_points"],
             # The task's record names it, but how a model is explained has no part in what it learns.
             without=[explain, *submodules("medimg.explain")],

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from medimg.errors import UsageError
-from medimg.tasks.space import Choice, Range, Space
+from medimg.tasks.search_space import Choice, Range, Space
 from pipeline.config import TRANSFORMED, RunConfig, find_key, from_plain, to_plain
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def load_space(name: str, config: RunConfig, *, fixed: Iterable[str] = ()) -> Sp
     if hasattr(module, "get_search_space"):
         space = module.get_search_space()
     else:
-        space = importlib.import_module(f"medimg.tasks.{config.task}.space").get_search_space(config.model)
+        space = importlib.import_module(f"medimg.tasks.{config.task}.search_space").get_search_space(config.model)
     fixed = tuple(f"{key}." for key in fixed)
     left = {key: parameter for key, parameter in space.items() if not f"{key}.".startswith(fixed)}
     check_space(left, config)

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from medimg.console.terminal import make_console, say
 from medimg.errors import DiskFull, MedimgError, UsageError, nearest
-from medimg.tasks.space import Space
+from medimg.tasks.search_space import Space
 from pipeline.config import Places, RunConfig, Tuning, list_keys, load_config, read_keys, to_plain
 from pipeline.fingerprints import Fingerprints, take_fingerprints, weights_fingerprint
 from pipeline.lineage import newest_execution, outputs_of

@@ -5,7 +5,7 @@ A task touches pixels twice in the same way: `decode_case` serves training (tf.d
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,8 +58,9 @@ class Task:
 
 
 def list_tasks() -> list[str]:
-    """Names of all tasks, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+    """Returns the names of all tasks, sorted: the folders that hold a task.py."""
+    folders = [module.name for module in pkgutil.iter_modules(__path__) if module.ispkg]
+    return sorted(name for name in folders if importlib.util.find_spec(f"{__name__}.{name}.task"))
 
 
 def find_task(name: str) -> Task:

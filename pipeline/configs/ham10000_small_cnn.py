@@ -9,9 +9,9 @@ this with other means, and `medimg compare` draws the table of them.
 from medimg.catalogue.split import SplitSettings
 from medimg.evaluation.gates import Gate
 from medimg.images.prepare import Ingest
-from medimg.tasks.classification import space
+from medimg.tasks.classification import search_space as space
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings
-from medimg.tasks.space import Choice, Space
+from medimg.tasks.search_space import Choice, Space
 from pipeline.config import EvaluationSettings, RunConfig
 
 DIAGNOSIS = Head("diagnosis", ("nv", "bkl", "bcc", "akiec", "vasc", "df", "mel"))

@@ -18,14 +18,14 @@ import tensorflow as tf
 from medimg.errors import MedimgError
 from medimg.evaluation.classification.temperature import apply_temperature, fit_temperature
 from medimg.tasks.classification.augment import augment
-from medimg.tasks.classification.checkpoints import State, load_weights, read_state, write_state
 from medimg.tasks.classification.inputs import case_bytes
 from medimg.tasks.classification.losses import class_log_priors, make_losses
 from medimg.tasks.classification.metrics import measure, measure_answer
 from medimg.tasks.classification.model import build_model
 from medimg.tasks.classification.sampling import draw_copies, repeat_cases
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
-from medimg.tasks.training import Data, Epoch, Fitted, Member, Report
+from medimg.tasks.fitting import Data, Epoch, Fitted, Member, Report
+from medimg.tasks.shared.checkpoints import State, load_weights, read_state, write_state
 
 SHUFFLE_BYTES = 512 * 2**20
 """Of decoded cases held in memory for shuffling."""

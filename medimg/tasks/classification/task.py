@@ -1,11 +1,11 @@
 """The classification task as a record; see medimg/tasks/__init__.py for what each entry means."""
 
 from medimg.tasks import Task
-from medimg.tasks.classification.answer import Answer
 from medimg.tasks.classification.explain import cut_network
 from medimg.tasks.classification.fit import fit
 from medimg.tasks.classification.inputs import case_bytes, decode_case, image_spec
 from medimg.tasks.classification.model import make_embedder
+from medimg.tasks.classification.predictor import Answer
 from medimg.tasks.classification.preprocess import clinical_inputs, clinical_sizes, preprocess, targets
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings, check_settings, check_training, describe
 

@@ -3,7 +3,7 @@
 import pytest
 
 from medimg.errors import UsageError
-from medimg.tasks.space import Choice, Range
+from medimg.tasks.search_space import Choice, Range
 from pipeline.config import list_configs, load_config
 from pipeline.search_space import apply_values, check_space, load_space, to_hyperparameters, to_values
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from medimg.errors import MedimgError, UsageError
-from medimg.tasks.space import Choice, Range
+from medimg.tasks.search_space import Choice, Range
 from pipeline.config import load_config
 from pipeline.fingerprints import CodeFingerprints, Fingerprints
 from pipeline.search_space import apply_values, to_values

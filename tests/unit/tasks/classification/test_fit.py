@@ -12,7 +12,7 @@ import tensorflow as tf
 from medimg.errors import MedimgError
 from medimg.tasks.classification.fit import fit
 from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
-from medimg.tasks.training import Data, Epoch
+from medimg.tasks.fitting import Data, Epoch
 
 MODEL = ModelSettings(heads=(Head("kind", ("dark", "bright")),), roles=("image",), image_size=(32, 32), width=4)
 TRAINING = TrainingSettings(epochs=2, batch_size=8, mixed_precision="on")

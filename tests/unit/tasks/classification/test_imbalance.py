@@ -14,12 +14,12 @@ import pytest
 import tensorflow as tf
 
 from medimg.errors import UsageError
-from medimg.tasks.classification.answer import Answer
 from medimg.tasks.classification.fit import fit, make_batches
 from medimg.tasks.classification.losses import MaskedCrossEntropy, class_log_priors
+from medimg.tasks.classification.predictor import Answer
 from medimg.tasks.classification.sampling import draw_copies, repeat_cases
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings, check_training
-from medimg.tasks.training import Data, Epoch, Fitted
+from medimg.tasks.fitting import Data, Epoch, Fitted
 
 MODEL = ModelSettings(heads=(Head("kind", ("common", "rare")),), roles=("image",), image_size=(32, 32), width=4, dropout=0.0)
 STILL = Augmentation(flip_vertical=False, flip_horizontal=False, rotate_degrees=0, shift_fraction=0, zoom_fraction=0, contrast_fraction=0)

@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from medimg.errors import MedimgError
 from medimg.tasks.classification.augment import augment
-from medimg.tasks.classification.checkpoints import State, load_weights, read_state, write_state
 from medimg.tasks.classification.losses import MaskedCrossEntropy, class_weights
 from medimg.tasks.classification.metrics import is_better, measure, measure_answer
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings
-from medimg.tasks.training import Epoch
+from medimg.tasks.fitting import Epoch
+from medimg.tasks.shared.checkpoints import State, load_weights, read_state, write_state
 
 STILL = Augmentation(flip_vertical=False, flip_horizontal=False, rotate_degrees=0, shift_fraction=0, zoom_fraction=0, contrast_fraction=0)
 SETTINGS = ModelSettings(heads=(Head("malignancy", ("Benign", "Malignant")), Head("kind", ("a", "b", "c"))), roles=("image",))

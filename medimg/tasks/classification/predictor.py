@@ -12,7 +12,7 @@ import tensorflow as tf
 from medimg.evaluation.classification.temperature import SMALLEST_PROBABILITY
 from medimg.tasks.classification.model import classify, embed, make_encoder
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
-from medimg.tasks.training import Fitted
+from medimg.tasks.fitting import Fitted
 
 Tensors: TypeAlias = dict[str, tf.Tensor]
 

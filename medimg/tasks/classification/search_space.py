@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from medimg.tasks.classification.settings import ModelSettings
-from medimg.tasks.space import Choice, Range, Space
+from medimg.tasks.search_space import Choice, Range, Space
 
 
 def get_search_space(model: ModelSettings) -> Space:

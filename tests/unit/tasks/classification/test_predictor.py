@@ -9,10 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from medimg.tasks.classification.answer import Answer
 from medimg.tasks.classification.model import build_model
+from medimg.tasks.classification.predictor import Answer
 from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
-from medimg.tasks.training import Epoch, Fitted, Member
+from medimg.tasks.fitting import Epoch, Fitted, Member
 
 MODEL = ModelSettings(
     heads=(Head("malignancy", ("Benign", "Malignant")), Head("abnormality", ("calcification", "mass", "both"))),

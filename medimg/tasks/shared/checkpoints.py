@@ -16,7 +16,7 @@ import keras
 
 from medimg.errors import MedimgError
 from medimg.tasks.classification.metrics import is_better
-from medimg.tasks.training import Epoch
+from medimg.tasks.fitting import Epoch
 
 STATE_FILE = "state.json"
 
