@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from components.embedding import embed_cases
-from components.exported import Exported
+from components.report_gen.embedding import embed_cases
+from components.trainer.exported_model import Exported
 from medimg.catalogue.duplicates.near import pair_cases, read_signature
 from medimg.evaluation.representation.figures import Measuring, measure_embedded, tabulate_embedded
 from medimg.tasks import find_task

@@ -7,7 +7,7 @@ from typing import Any
 
 def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
     """Raw features to transformed features, as the task named in `custom_config` does it with its `model` settings."""
-    from components.training import read_settings
+    from components.trainer.run import read_settings
     from medimg.tasks import find_task
 
     task = find_task(custom_config["task"])
@@ -17,7 +17,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
 
 
 def run_fn(fn_args: Any) -> None:
-    """Trains and exports; see `components.training.run`."""
-    from components.training import run
+    """Trains and exports; see `components.trainer.run.run`."""
+    from components.trainer.run import run
 
     run(fn_args)

@@ -93,12 +93,12 @@ def code_fingerprints(config: RunConfig) -> CodeFingerprints:
         gate=hash_code(["components.data_gate.executor"]),
         transform=hash_code([preprocess], alone=["components.entry_points"]),
         trainer=hash_code(
-            ["components.training", *(name for name in submodules(task) if name not in (preprocess, f"{task}.search_space"))],
+            ["components.trainer.run", *(name for name in submodules(task) if name not in (preprocess, f"{task}.search_space"))],
             alone=["components.entry_points"],
             # The task's record names it, but how a model is explained has no part in what it learns.
             without=[explain, *submodules("medimg.explain")],
         ),
-        evaluator=hash_code(["components.tfma_metrics"]),
+        evaluator=hash_code(["components.evaluator.tfma_metrics"]),
         # What page and papers are made of is no module, but as much of the report as its code.
         report=hash_code(["components.report_gen.executor", *(name for name in submodules(task) if name == explain)], folders=TEXTS),
         baseline=hash_code(["components.baseline_model.executor"]),

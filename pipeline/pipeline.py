@@ -23,7 +23,7 @@ from components.baseline_model.component import BaselineModel
 from components.case_example_gen.component import CaseExampleGen
 from components.catalogue_gen.component import CatalogueGen
 from components.data_gate.component import DataGate
-from components.eval_config import make_eval_config
+from components.evaluator.eval_config import make_eval_config
 from components.report_gen.component import ReportGen
 from medimg.catalogue.split import SPLITS
 from medimg.evaluation.classification.costs import make_cost_matrices

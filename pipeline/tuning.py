@@ -239,8 +239,8 @@ def work(config: RunConfig, places: Places, fingerprints: Fingerprints, run: Pat
 
 def read_result(trial: Trial, run: Path, *, model: Path, model_run: Path) -> Trial:
     """The trial with what the Trainer has written: its figures on eval, and how long it took."""
-    from components.signatures import FACTS_FILE
-    from components.training import HISTORY_FILE
+    from components.trainer.run import HISTORY_FILE
+    from components.trainer.serving import FACTS_FILE
 
     figures = json.loads((model / "Format-Serving" / FACTS_FILE).read_text())["eval"]
     members = json.loads((model_run / HISTORY_FILE).read_text())["members"]

@@ -17,11 +17,11 @@ from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
 from components.artifacts import GateReport, Rejects
-from components.embedding import embed_splits
-from components.eval_config import CASES
-from components.explaining import explain_split
-from components.scoring import list_records, read_images, score_examples
-from components.signatures import FACTS_FILE
+from components.evaluator.eval_config import CASES
+from components.report_gen.embedding import embed_splits
+from components.report_gen.explaining import explain_split
+from components.report_gen.scoring import list_records, read_images, score_examples
+from components.trainer.serving import FACTS_FILE
 from medimg.catalogue.split import SPLITS, TEST, TRAIN
 from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
 from medimg.evaluation.classification.costs import read_cost_matrices

@@ -29,7 +29,7 @@ def load_figures(run):
 def test_a_blessed_model_is_pushed_and_serves(tiny_run):
     import tensorflow as tf
 
-    from components.scoring import list_records
+    from components.report_gen.scoring import list_records
 
     assert tiny_run.outcome.blessed
     model = tf.saved_model.load(str(tiny_run.run / tiny_run.outcome.pushed))

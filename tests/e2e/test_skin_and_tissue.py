@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from components.scoring import list_records
+from components.report_gen.scoring import list_records
 from medimg.datasets import find_data_set, write_phantom
 from medimg.images.raster import read_raster
 from pipeline.cli import EXIT_NOT_BLESSED, app

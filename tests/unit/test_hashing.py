@@ -18,7 +18,7 @@ CHANGED = {
     "medimg/datasets/cmmd/cases.py": {"catalogue"},
     "medimg/datasets/folder/cases.py": set(),
     "medimg/dicom/windowing.py": {"catalogue", "examples", "report"},  # The report makes thumbnails.
-    "components/tfma_metrics.py": {"evaluator"},
+    "components/evaluator/tfma_metrics.py": {"evaluator"},
     "medimg/reporting/page.py": {"report"},
     "medimg/explain/methods.py": {"report"},
     "medimg/tasks/classification/explain.py": {"report"},

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.embedding import choose_cases
+from components.report_gen.embedding import choose_cases
 from medimg.catalogue.duplicates.thumbnails import SIDE
 from tests.components.examples import CLASSES, HEIGHT, WIDTH, make_case, serialize, write_split
 
@@ -23,7 +23,7 @@ Embedded = tuple[list[str], dict[str, np.ndarray]]
 @pytest.fixture(scope="module")
 def exported() -> Any:
     """An untrained network that looks at two views."""
-    from components.exported import Exported
+    from components.trainer.exported_model import Exported
     from medimg.tasks import find_task
     from medimg.tasks.classification.model import build_model
     from medimg.tasks.classification.settings import Head, ModelSettings
@@ -36,7 +36,7 @@ def exported() -> Any:
 @pytest.fixture(scope="module")
 def embedded(exported: Any, tmp_path_factory: pytest.TempPathFactory) -> Embedded:
     """Names and vectors of all but the last case."""
-    from components.embedding import embed_cases
+    from components.report_gen.embedding import embed_cases
 
     folder = tmp_path_factory.mktemp("embedding")
     write_split(folder, [make_case(number) for number in range(CASES)])

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from components.exported import Exported, open_exported
-from components.scoring import list_records
+from components.report_gen.scoring import list_records
+from components.trainer.exported_model import Exported, open_exported
 from medimg.catalogue.duplicates.thumbnails import embed_pixels
 from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import Catalogue, find_clusters

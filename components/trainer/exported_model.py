@@ -12,7 +12,7 @@ import keras
 import pydantic
 import tensorflow as tf
 
-from components.signatures import FACTS_FILE, decode_batch
+from components.trainer.serving import FACTS_FILE, decode_batch
 from medimg.tasks import Task, find_task
 
 

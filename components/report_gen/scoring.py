@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from components.signatures import FACTS_FILE
+from components.trainer.serving import FACTS_FILE
 from medimg.images.colour import measure_colour
 
 BATCH = 32

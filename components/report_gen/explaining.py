@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 import tensorflow as tf
 
-from components.exported import Exported, open_exported
-from components.scoring import read_examples
+from components.report_gen.scoring import read_examples
+from components.trainer.exported_model import Exported, open_exported
 from medimg.cases import Record
 from medimg.catalogue.tables import Catalogue
 from medimg.evaluation.classification.costs import read_cost_matrices

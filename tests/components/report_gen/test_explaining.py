@@ -60,7 +60,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network trained on 80 such cases and exported, and 40 more in the split test, the malignant ones outlined."""
     import tensorflow as tf
 
-    from components.training import run
+    from components.trainer.run import run
 
     folder = tmp_path_factory.mktemp("explaining")
     cases = [make_outlined_case(number) for number in range(150)]
@@ -84,8 +84,8 @@ def explained(root: Path) -> Path:
 
 
 def explain(root: Path, to: Path, **evaluation: int) -> None:
-    from components.explaining import explain_split
-    from components.scoring import score_examples
+    from components.report_gen.explaining import explain_split
+    from components.report_gen.scoring import score_examples
     from medimg.reporting.sections.classification.predicted_cases import list_rows, tabulate_answers
 
     model = root / "trained" / "Format-Serving"
@@ -152,7 +152,7 @@ def test_only_so_many_cases_are_checked_and_with_the_same_result_each_time(expla
 
 
 def test_outlines_are_no_columns_of_the_predictions(root: Path) -> None:
-    from components.scoring import score_examples
+    from components.report_gen.scoring import score_examples
 
     predictions = score_examples(root / "trained" / "Format-Serving", [str(root / "test")], heads={"malignancy": CLASSES})
     assert not [column for column in predictions if column.startswith(("box_", "polygon_"))]

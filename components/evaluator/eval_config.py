@@ -15,7 +15,7 @@ from medimg.evaluation.classification.costs import NO_COSTS
 from medimg.evaluation.gates import Gate, check_gates, split_slice
 
 CASES = "cases"
-METRICS_MODULE = "components.tfma_metrics"
+METRICS_MODULE = "components.evaluator.tfma_metrics"
 
 
 def make_eval_config(

@@ -19,7 +19,7 @@ import pydantic
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.signatures import FACTS_FILE, Serving, export, raw_spec
+from components.trainer.serving import FACTS_FILE, Serving, export, raw_spec
 from medimg.errors import MedimgError, UsageError
 from medimg.tasks import Task, find_task
 from medimg.tasks.fitting import Data, Epoch, Fitted, Member

@@ -15,7 +15,7 @@ from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.classification.temperature import apply_temperature
 from tests.components.examples import MODEL, TRAINING, make_arguments, make_case, serialize, write_split, write_transform_graph
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(root: Path) -> Path:
     """The outputs' folder of one whole run."""
-    from components.training import run
+    from components.trainer.run import run
 
     run(make_arguments(root, run="trained", checkpoints=str(root / "checkpoints")))
     return root / "trained"
@@ -64,8 +64,8 @@ def predict_bare(run: Path, root: Path, cases: list[dict[str, Any]], *, file: st
     import tensorflow as tf
     import tensorflow_transform as tft
 
-    from components.signatures import decode_batch, raw_spec
-    from components.training import read_job
+    from components.trainer.run import read_job
+    from components.trainer.serving import decode_batch, raw_spec
 
     job = read_job(make_arguments(root, run="bare").custom_config)
     serialized = tf.constant([serialize(case) for case in cases])
@@ -131,7 +131,7 @@ def test_the_details_say_what_each_view_says_alone(trained: Path) -> None:
 def test_the_table_of_predictions_has_the_views_and_a_model_without_details_still_scores(trained: Path, root: Path, tmp_path: Path) -> None:
     import tensorflow as tf
 
-    from components.scoring import score_examples
+    from components.report_gen.scoring import score_examples
 
     model = trained / "Format-Serving"
     heads, files = read_facts(trained)["heads"], sorted(str(file) for file in (root / "eval").iterdir())
@@ -174,23 +174,23 @@ def test_nothing_is_left_of_checkpoints_and_cache_after_export(trained: Path, ro
 KILLED = """
 import json, os, sys
 from pathlib import Path
-import components.training
+import components.trainer.run
 from tests.components.examples import make_arguments
-report = components.training.report_epoch
+report = components.trainer.run.report_epoch
 def die_after_second_epoch(epoch, job, *, writer):
     report(epoch, job, writer=writer)
     if epoch.number == 1 and epoch.member == job.training.members - 1:
         os._exit(137)
-components.training.report_epoch = die_after_second_epoch
+components.trainer.run.report_epoch = die_after_second_epoch
 root = Path(sys.argv[1])
-components.training.run(make_arguments(root, run="killed", **json.loads(sys.argv[2])))
+components.trainer.run.run(make_arguments(root, run="killed", **json.loads(sys.argv[2])))
 """
 
 
 def test_a_killed_training_goes_on_at_the_epoch_reached_as_if_nothing_had_happened(
     trained: Path, root: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from components.training import run
+    from components.trainer.run import run
 
     config = {"checkpoints": str(root / "killed_checkpoints"), "training": {**TRAINING, "epochs": 4}}
     killed = subprocess.run(
@@ -208,8 +208,8 @@ def test_a_killed_training_goes_on_at_the_epoch_reached_as_if_nothing_had_happen
 
 
 def test_an_ensemble_killed_in_its_second_member_goes_on_there_and_serves_the_calibrated_mean(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    from components.scoring import score_examples
-    from components.training import run
+    from components.report_gen.scoring import score_examples
+    from components.trainer.run import run
 
     config = {"checkpoints": str(root / "ensemble_checkpoints"), "training": {**TRAINING, "epochs": 3, "members": 2}}
     killed = subprocess.run(
@@ -234,7 +234,7 @@ def test_an_ensemble_killed_in_its_second_member_goes_on_there_and_serves_the_ca
 
 
 def test_an_edited_label_is_another_training_even_where_the_file_keeps_its_size(tmp_path: Path) -> None:
-    from components.training import record_checksums
+    from components.trainer.run import record_checksums
 
     case = make_case(2)
     before = tmp_path / "before", {**case, "label_abnormality": b"mass"}
@@ -249,7 +249,7 @@ def test_an_edited_label_is_another_training_even_where_the_file_keeps_its_size(
 
 
 def test_a_truncated_file_is_named(tmp_path: Path) -> None:
-    from components.training import record_checksums
+    from components.trainer.run import record_checksums
 
     write_split(tmp_path, [make_case(1)])
     file = tmp_path / "data_tfrecord-00000-of-00002"
@@ -259,7 +259,7 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
 
 
 def test_one_class_in_train_is_refused_with_the_counts(root: Path, tmp_path: Path) -> None:
-    from components.training import run
+    from components.trainer.run import run
 
     arguments = make_arguments(root, run="refused", checkpoints=str(tmp_path / "checkpoints"))
     arguments.train_files = [write_split(tmp_path / "train", [make_case(number) for number in range(1, 9, 2)])]
@@ -268,7 +268,7 @@ def test_one_class_in_train_is_refused_with_the_counts(root: Path, tmp_path: Pat
 
 
 def test_an_empty_split_is_refused(root: Path, tmp_path: Path) -> None:
-    from components.training import run
+    from components.trainer.run import run
 
     arguments = make_arguments(root, run="refused", checkpoints=str(tmp_path / "checkpoints"))
     arguments.train_files = [write_split(tmp_path / "train", [])]
@@ -292,7 +292,7 @@ def test_an_empty_split_is_refused(root: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_setting_is_named(root: Path, change: dict[str, Any], message: str) -> None:
-    from components.training import read_job
+    from components.trainer.run import read_job
 
     with pytest.raises(UsageError, match=message):
         read_job(make_arguments(root, run="refused", **change).custom_config)
