@@ -38,7 +38,7 @@ from medimg.datasets.cmmd.phantom import write_phantom
 from medimg.errors import MedimgError
 from medimg.hashing import hash_tree
 from medimg.images.prepare import Ingest
-from pipeline.beam import parse_beam
+from pipeline.beam.flags import parse_beam
 
 INGEST = Ingest(image_size=(1024, 832), bits=8, channels=1, orientation="mammogram", crop="breast", fit="pad")
 CASES_PER_SHARD = 16

@@ -53,7 +53,7 @@ class Meter(logging.Filter):
         self._since = cpu_seconds()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        from pipeline.progress import FINISHED, RUNNING
+        from pipeline.local.component_progress import FINISHED, RUNNING
 
         message = record.getMessage()
         if RUNNING.search(message):
@@ -66,10 +66,10 @@ class Meter(logging.Filter):
 
 def measure(data: Path) -> None:
     """Runs the flagship on `data` and prints, as JSON, the images, and what each component spent and wrote."""
-    for name in ("pipeline.fingerprints", "pipeline.pipeline", "tfx.orchestration.local.local_dag_runner"):
+    for name in ("pipeline.cache_keys", "pipeline.pipeline", "tfx.orchestration.local.local_dag_runner"):
         importlib.import_module(name)  # Before the first clock starts; all runs need them, whatever their size.
-    from pipeline.config import load_config
-    from pipeline.run_local import run_config
+    from pipeline.config.run_config import load_config
+    from pipeline.local.run import run_config
 
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
@@ -101,7 +101,7 @@ def measure_report(cases: int, resamples: int) -> None:
     import pandas as pd
 
     from medimg.evaluation.figures import measure as measure_figures
-    from pipeline.config import load_config
+    from pipeline.config.run_config import load_config
 
     config = load_config("cmmd_classification")
     rng = np.random.default_rng(0)

@@ -17,9 +17,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-IMPORTS = (
-    "import pipeline.demo, pipeline.fingerprints, pipeline.pipeline, pipeline.results, pipeline.lineage, tfx.orchestration.local.local_dag_runner"
-)
+IMPORTS = "import pipeline.demo, pipeline.cache_keys, pipeline.pipeline, pipeline.results, pipeline.metadata.lineage, tfx.orchestration.local.local_dag_runner"
 
 
 def seconds(*command: str) -> float:

@@ -20,16 +20,16 @@ from typing import Any, Literal, cast, get_args
 
 import yaml
 
-from kubeflow.fingerprints import FINGERPRINTS, add_fingerprints
+from kubeflow.fingerprint_task import FINGERPRINTS, add_fingerprints
 from kubeflow.spec import parse_parameters
 from kubeflow.uris import is_uri, to_local
 from kubeflow.versions import installed_versions, list_extras
 from medimg.errors import UsageError, nearest
 from medimg.files import replace_file
-from pipeline.beam import parse_beam
-from pipeline.config import Places, RunConfig
-from pipeline.deployment import Deployment, Resources
-from pipeline.run_local import resolve_config
+from pipeline.beam.flags import parse_beam
+from pipeline.config.deployment import Deployment, Resources
+from pipeline.config.run_config import Places, RunConfig
+from pipeline.local.run import resolve_config
 
 Target = Literal["kfp", "vertex"]
 COMMAND = ("python", "-m", "kubeflow.entrypoint")
@@ -50,7 +50,7 @@ class Request:
         root: URI under which the platform keeps the artifacts.
         parameters: `name=value`, the defaults of the pipeline's parameters.
         data: a copy of the data, or a part of it, for data sets whose classes and columns only the data tell.
-        beam: where Beam's work is done, see `pipeline.beam.parse_beam`.
+        beam: where Beam's work is done, see `pipeline.beam.flags.parse_beam`.
         beam_args: further flags for Beam, which win.
     """
 
@@ -202,9 +202,9 @@ def find_state(config: RunConfig, request: Request) -> str:
 
 def make_dag(config: RunConfig, request: Request, *, state: str) -> Any:
     """The pipeline with a cluster's places. `data_root` and `previous` are left open: they become parameters."""
-    from pipeline.fingerprints import Fingerprints, code_fingerprints, weights_fingerprint
+    from pipeline.cache_keys import Fingerprints, code_fingerprints, weights_fingerprint
+    from pipeline.local.run_schema import make_schema
     from pipeline.pipeline import create_pipeline
-    from pipeline.schema import make_schema
 
     # The schema travels in the spec: no pod has the file that a local run would write, and equal content is an equal cache key.
     schema = make_schema(config, data_root=request.data).encode()

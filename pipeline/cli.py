@@ -13,7 +13,7 @@ import typer
 from medimg.errors import MedimgError, UsageError, one_line
 
 if TYPE_CHECKING:
-    from pipeline.run_directory import Outcome
+    from pipeline.local.run_directory import Outcome
 
 EXIT_NOT_BLESSED = 3
 EXIT_INTERRUPTED = 130
@@ -200,14 +200,14 @@ def run(
 
     Example: medimg run cmmd_classification --data data --to runs/folds --folds 5
     """
-    from pipeline.beam import parse_beam
-    from pipeline.config import load_config
-    from pipeline.run_local import run_config
+    from pipeline.beam.flags import parse_beam
+    from pipeline.config.run_config import load_config
+    from pipeline.local.run import run_config
 
     loaded = load_config(config, overrides=overrides or [])
     wanted: dict[str, Any] = {"data_root": data, "to": to, "previous": previous, "beam_args": parse_beam(beam, beam_args or ()), "metadata": metadata}
     if folds:
-        from pipeline.cross_validation import run_folds
+        from pipeline.experiments.cross_validation import run_folds
 
         outcome = run_folds(loaded, folds=folds, **wanted)
     else:
@@ -236,8 +236,8 @@ def tune(
 
     Example: medimg tune ham10000_small_cnn --data skin --to runs/tuned-skin --objective balanced_accuracy --set training.epochs=10
     """
-    from pipeline.beam import parse_beam
-    from pipeline.tuning import plan_search, tune_config
+    from pipeline.beam.flags import parse_beam
+    from pipeline.experiments.tuning import plan_search, tune_config
 
     search = plan_search(config, overrides or [], trials=trials, objective=objective, oracle=oracle, seed=seed)
     tune_config(search, data_root=data, to=to, previous=previous, beam_args=parse_beam(beam, beam_args or ()), metadata=metadata)
@@ -344,7 +344,7 @@ def compile_spec(
     Example: medimg compile cmmd_classification --image registry/medimg:0.1.0 --root minio://mlpipeline/v2/artifacts --to cmmd.yaml
     """
     from kubeflow.compile import Request, compile_config, find_target, write_spec
-    from pipeline.config import load_config
+    from pipeline.config.run_config import load_config
 
     loaded = load_config(config, overrides=overrides or [])
     request = Request(tuple(images), root, find_target(target), tuple(parameters or ()), data, beam, tuple(beam_args or ()))

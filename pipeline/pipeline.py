@@ -27,9 +27,9 @@ from components.evaluator.eval_config import make_eval_config
 from components.report_gen.component import ReportGen
 from medimg.catalogue.split import SPLITS
 from medimg.evaluation.classification.costs import make_cost_matrices
-from pipeline.config import TRANSFORMED, Places, RunConfig
-from pipeline.fingerprints import Fingerprints
-from pipeline.store import make_connection
+from pipeline.cache_keys import Fingerprints
+from pipeline.config.run_config import TRANSFORMED, Places, RunConfig
+from pipeline.metadata.store import make_connection
 
 
 def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprints) -> Pipeline:

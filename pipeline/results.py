@@ -18,7 +18,7 @@ from medimg.evaluation.figures import Figure, describe_multiplicity, format_figu
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
 from medimg.reporting.metric_names import count, describe_split
 from medimg.reporting.run_facts import read_facts
-from pipeline.run_directory import RUN_FILE, SEARCHED, Outcome, locate_store, read_finished_run, read_run_file, run_lock, store_lock
+from pipeline.local.run_directory import RUN_FILE, SEARCHED, Outcome, locate_store, read_finished_run, read_run_file, run_lock, store_lock
 
 if TYPE_CHECKING:
     from ml_metadata import MetadataStore
@@ -137,8 +137,8 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
 
     `metadata` is where the run's store is now, if not where `run.json` says.
     """
-    from pipeline.lineage import properties_of, walk_up
-    from pipeline.store import open_store
+    from pipeline.metadata.lineage import properties_of, walk_up
+    from pipeline.metadata.store import open_store
 
     console = console or make_console()
     facts = read_finished_run(run, searched=True)
@@ -174,7 +174,7 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
 
 def find_pushed(store: MetadataStore, facts: Mapping[str, Any]) -> mlmd.Artifact | None:
     """What the Pusher of a finished run has left; None in a store that does not know the run."""
-    from pipeline.lineage import latest_nodes
+    from pipeline.metadata.lineage import latest_nodes
 
     pusher = latest_nodes(store, facts["pipeline"]).get("Pusher")
     return pusher.outputs["pushed_model"][0] if pusher else None
@@ -182,7 +182,7 @@ def find_pushed(store: MetadataStore, facts: Mapping[str, Any]) -> mlmd.Artifact
 
 def find_searched(store: MetadataStore, run: Path, facts: Mapping[str, Any]) -> mlmd.Artifact | None:
     """The best model of a finished search; None in a store that does not know the search."""
-    from pipeline.lineage import live_artifacts, locate_artifact
+    from pipeline.metadata.lineage import live_artifacts, locate_artifact
 
     models = live_artifacts(store, "Model", pipeline=facts["pipeline"])
     return next((model for model in models if locate_artifact(run, model) == run / facts["model"]), None)
@@ -194,7 +194,7 @@ def find_store(run: Path, facts: Mapping[str, Any], metadata: str | None) -> str
     Raises:
         UsageError: a SQLite file that is not there. Opening it would make an empty one, which has seen no patient.
     """
-    from pipeline.store import parse_database, resolve_store
+    from pipeline.metadata.store import parse_database, resolve_store
 
     where = resolve_store(metadata) if metadata else facts["store"]
     if not (parse_database(where) or Path(locate_store(run, where)).is_file()):
@@ -241,8 +241,8 @@ def print_patient(patient: str, within: Path, *, metadata: str | None = None, co
     `metadata` is the store that the runs share now, if not where each `run.json` says.
     """
     from medimg.catalogue.tables import read_catalogue
-    from pipeline.lineage import live_artifacts, locate_artifact, walk_down
-    from pipeline.store import open_store
+    from pipeline.metadata.lineage import live_artifacts, locate_artifact, walk_down
+    from pipeline.metadata.store import open_store
 
     console = console or make_console()
     runs = sorted(path.parent for path in within.rglob(RUN_FILE)) if within.is_dir() else []

@@ -60,7 +60,7 @@ def share_run(run: Path, target: Target, *, with_images: bool = False, console: 
     from medimg.sharing.packing import pack, write_zip
     from medimg.sharing.rescoring import compare_figures
     from medimg.sharing.tracking import import_mlflow, track
-    from pipeline.run_directory import read_finished_run
+    from pipeline.local.run_directory import read_finished_run
 
     console = console or make_console()
     read_finished_run(run)

@@ -7,7 +7,7 @@ where the source does not give the label away, and there for more than age and n
 from medimg.evaluation.gates import Gate
 from medimg.images.prepare import Ingest
 from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
-from pipeline.config import EvaluationSettings, ExampleSettings, RunConfig
+from pipeline.config.run_config import EvaluationSettings, ExampleSettings, RunConfig
 
 MALIGNANCY = Head("malignancy", ("Benign", "Malignant"))
 ABNORMALITY = Head("abnormality", ("calcification", "mass", "both"), weight=0.3)

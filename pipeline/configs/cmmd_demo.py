@@ -8,7 +8,7 @@ import dataclasses
 from medimg.evaluation.gates import Gate
 from medimg.images.prepare import Ingest
 from medimg.tasks.classification.settings import TrainingSettings
-from pipeline.config import ExampleSettings, RunConfig
+from pipeline.config.run_config import ExampleSettings, RunConfig
 from pipeline.configs import cmmd_classification
 
 

@@ -8,7 +8,7 @@ from medimg.catalogue.split import SplitSettings
 from medimg.evaluation.gates import Gate
 from medimg.images.prepare import Ingest
 from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
-from pipeline.config import EvaluationSettings, RunConfig
+from pipeline.config.run_config import EvaluationSettings, RunConfig
 
 
 def get_config() -> RunConfig:

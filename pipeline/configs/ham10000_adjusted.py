@@ -6,7 +6,7 @@ the loss instead, `none` shows what is left when nothing is done. Not yet run on
 
 import dataclasses
 
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.configs import ham10000_small_cnn
 
 

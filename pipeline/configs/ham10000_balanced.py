@@ -6,7 +6,7 @@ a dozen times in each. Not yet run on the whole collection, so neither time nor 
 
 import dataclasses
 
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.configs import ham10000_small_cnn
 
 

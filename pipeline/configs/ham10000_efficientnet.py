@@ -5,7 +5,7 @@ Weights as there. Meant for a GPU; not yet run on the whole collection, so neith
 
 import dataclasses
 
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.configs import ham10000_mobilenet
 
 

@@ -5,7 +5,7 @@ The focal loss alone makes hard cases count, rare or not. Not yet run on the who
 
 import dataclasses
 
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.configs import ham10000_small_cnn
 
 

@@ -8,7 +8,7 @@ scratch. Meant for a GPU; not yet run on the whole collection, so neither time n
 import dataclasses
 
 from medimg.evaluation.gates import Gate
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.configs import ham10000_small_cnn
 
 

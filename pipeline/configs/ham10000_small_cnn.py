@@ -12,7 +12,7 @@ from medimg.images.prepare import Ingest
 from medimg.tasks.classification import search_space as space
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings
 from medimg.tasks.search_space import Choice, Space
-from pipeline.config import EvaluationSettings, RunConfig
+from pipeline.config.run_config import EvaluationSettings, RunConfig
 
 DIAGNOSIS = Head("diagnosis", ("nv", "bkl", "bcc", "akiec", "vasc", "df", "mel"))
 

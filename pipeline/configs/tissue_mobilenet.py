@@ -5,7 +5,7 @@ The weights are downloaded once; without a network name a file: `--set model.wei
 
 import dataclasses
 
-from pipeline.config import RunConfig
+from pipeline.config.run_config import RunConfig
 from pipeline.configs import tissue_scratch
 
 

@@ -10,7 +10,7 @@ from medimg.evaluation.classification.merging import Merge
 from medimg.evaluation.gates import Gate
 from medimg.images.prepare import Ingest
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings
-from pipeline.config import EvaluationSettings, RunConfig
+from pipeline.config.run_config import EvaluationSettings, RunConfig
 
 # The Atlas' two sample groups of one organ each: twelve classes are ten organs.
 ORGAN = Merge("organ", "tissue", {"skin": ("skin_1", "skin_2"), "endometrium": ("endometrium_1", "endometrium_2")})

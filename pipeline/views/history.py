@@ -17,8 +17,8 @@ from components.artifacts import Report
 from medimg.evaluation.figures import Figure
 from medimg.reporting.charts.base import GUIDE, NEGATIVE, POSITIVE, draw
 from medimg.reporting.metric_names import name_metric
-from pipeline.lineage import live_artifacts, properties_of
-from pipeline.run_directory import read_run_file
+from pipeline.local.run_directory import read_run_file
+from pipeline.metadata.lineage import live_artifacts, properties_of
 from pipeline.views.drawing import Drawing
 from pipeline.views.run import open_metadata
 

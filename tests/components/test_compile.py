@@ -15,7 +15,7 @@ import yaml
 
 from medimg.datasets import find_data_set
 from medimg.errors import UsageError
-from pipeline.config import list_configs, load_config
+from pipeline.config.run_config import list_configs, load_config
 
 pytest.importorskip("kfp.pipeline_spec", reason="the package kfp-pipeline-spec is not installed")
 
@@ -181,7 +181,7 @@ def test_every_artifact_type_of_our_own_is_found_by_its_title(demo):
 
 
 def test_the_schema_in_the_spec_is_the_one_of_a_local_run(demo, tmp_path):
-    from pipeline.schema import write_schema
+    from pipeline.local.run_schema import write_schema
 
     local = write_schema(load_config("cmmd_demo"), data_root=tmp_path, to=tmp_path)
     uri = task(demo, "ImportSchemaGen")["inputs"]["parameters"]["schema_file"]["runtimeValue"]["constant"]

@@ -13,8 +13,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.console import Console
 
 from medimg.errors import MedimgError, UsageError
-from pipeline import store
-from pipeline.run_directory import store_lock
+from pipeline.local.run_directory import store_lock
+from pipeline.metadata import store
 from tests import databases
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -51,8 +51,8 @@ class TinyRun:
 
 def run_tiny(run: Path, data: Path, *more: str):
     """Runs the demo's config in small; later overrides win."""
-    from pipeline.config import load_config
-    from pipeline.run_local import run_config
+    from pipeline.config.run_config import load_config
+    from pipeline.local.run import run_config
 
     return run_config(load_config("cmmd_demo", overrides=[*TINY, *more]), data_root=data, to=run)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipeline.lineage import Node, latest_nodes, open_store
+from pipeline.metadata.lineage import Node, latest_nodes, open_store
 
 PIPELINE = "cmmd-demo"
 

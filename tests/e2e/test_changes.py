@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from medimg.errors import MedimgError, UsageError
 from pipeline.cli import app
-from pipeline.lineage import latest_nodes, open_store
+from pipeline.metadata.lineage import latest_nodes, open_store
 from tests.e2e.conftest import TINY, run_tiny
 
 pytestmark = pytest.mark.e2e
@@ -43,25 +43,25 @@ def test_one_changed_label_reaches_the_catalogue_and_all_that_follows(tiny_run, 
 
 
 def test_one_changed_line_of_the_schema_leaves_the_examples_alone(tiny_run, monkeypatch, tmp_path):
-    import pipeline.schema
+    import pipeline.local.run_schema
 
-    shutil.copytree(pipeline.schema.SCHEMAS, tmp_path / "schema")
+    shutil.copytree(pipeline.local.run_schema.SCHEMAS, tmp_path / "schema")
     with (tmp_path / "schema" / "cmmd.pbtxt").open("a") as file:
         # Another one each time: the shared run is kept, and knows what an earlier session wrote here.
         file.write(f"\n# One more line, {uuid.uuid4()}.\n")
-    monkeypatch.setattr(pipeline.schema, "SCHEMAS", tmp_path / "schema")
+    monkeypatch.setattr(pipeline.local.run_schema, "SCHEMAS", tmp_path / "schema")
     run_tiny(tiny_run.run, tiny_run.data)
     assert {"ImportSchemaGen", "StatisticsGen", "Transform"} <= completed(tiny_run.run)
     assert not {"CatalogueGen", "CaseExampleGen"} & completed(tiny_run.run)
 
 
 def test_a_schema_that_the_data_break_stops_the_run_and_names_the_feature(run_copy, monkeypatch, tmp_path):
-    import pipeline.schema
+    import pipeline.local.run_schema
 
-    shutil.copytree(pipeline.schema.SCHEMAS, tmp_path / "schema")
+    shutil.copytree(pipeline.local.run_schema.SCHEMAS, tmp_path / "schema")
     path = tmp_path / "schema" / "cmmd.pbtxt"
     path.write_text(path.read_text().replace('"D2"', '"D9"'))
-    monkeypatch.setattr(pipeline.schema, "SCHEMAS", tmp_path / "schema")
+    monkeypatch.setattr(pipeline.local.run_schema, "SCHEMAS", tmp_path / "schema")
     with pytest.raises(MedimgError, match=r"DataGate.*clinical_source"):
         run_tiny(run_copy.run, run_copy.data)
 
@@ -97,8 +97,8 @@ def read_counts(run):
 
 
 def test_a_run_directory_of_another_config_is_refused(tiny_run):
-    from pipeline.config import load_config
-    from pipeline.run_local import run_config
+    from pipeline.config.run_config import load_config
+    from pipeline.local.run import run_config
 
     with pytest.raises(UsageError, match="belongs to config cmmd-demo"):
         run_config(load_config("cmmd_classification"), data_root=tiny_run.data, to=tiny_run.run)

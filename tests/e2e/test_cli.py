@@ -109,7 +109,7 @@ def test_lineage_of_a_patient_names_split_and_models(tiny_run):
     ],
 )
 def test_lineage_never_takes_a_store_that_does_not_know_a_run_for_a_patient_whom_no_run_has_seen(tiny_run, tmp_path, monkeypatch, metadata, words):
-    from pipeline.store import open_store
+    from pipeline.metadata.store import open_store
 
     monkeypatch.chdir(tmp_path)
     open_store("other.sqlite")

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from pipeline.comparing import compare_runs
-from pipeline.config import load_config
-from pipeline.lineage import latest_nodes, open_store
+from pipeline.config.run_config import load_config
+from pipeline.metadata.lineage import latest_nodes, open_store
 from pipeline.results import print_lineage, print_metrics, print_outcome, print_patient, rewrite_report
 from tests.e2e.conftest import TINY
 
@@ -22,7 +22,7 @@ SMALLER = ("training.epochs=1", "evaluation.explained=1", "evaluation.checked=2"
 
 
 def run_small(run, data):
-    from pipeline.cross_validation import run_folds
+    from pipeline.experiments.cross_validation import run_folds
 
     return run_folds(load_config("cmmd_demo", overrides=[*TINY, *SMALLER]), folds=FOLDS, data_root=data, to=run)
 

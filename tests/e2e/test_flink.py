@@ -17,10 +17,10 @@ from kubeflow.flink.local import REPOSITORY, Flink, embedded, fetch_jars, free_p
 from medimg.catalogue.tables import read_catalogue
 from medimg.errors import MedimgError
 from medimg.hashing import hash_tree
-from pipeline.beam import parse_beam
-from pipeline.config import load_config
-from pipeline.engine import check_engine
-from pipeline.run_local import run_config
+from pipeline.beam.flags import parse_beam
+from pipeline.beam.probe import check_engine
+from pipeline.config.run_config import load_config
+from pipeline.local.run import run_config
 from tests.e2e.conftest import TINY
 from tests.e2e.runs import aucs_of, evaluation_of, examples_of, figures_of, output_of, score_of_age_50, statistics_of
 

@@ -16,7 +16,7 @@ from bs4 import BeautifulSoup
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
-from pipeline.lineage import latest_nodes, open_store
+from pipeline.metadata.lineage import latest_nodes, open_store
 from pipeline.views.run import read_run
 from pipeline.views.statistics import tabulate_statistics
 from tests.browser import show_page

@@ -19,7 +19,7 @@ import typer
 from typer.testing import CliRunner
 
 from pipeline.cli import EXIT_NOT_BLESSED, app
-from pipeline.config import load_config
+from pipeline.config.run_config import load_config
 from tests.e2e.conftest import TINY
 
 REPOSITORY = Path(__file__).resolve().parents[2]

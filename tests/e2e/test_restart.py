@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from pipeline.lineage import latest_nodes, open_store
-from pipeline.run_directory import LOCK_FILE
+from pipeline.local.run_directory import LOCK_FILE
+from pipeline.metadata.lineage import latest_nodes, open_store
 from tests.e2e.conftest import TINY, run_tiny
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]

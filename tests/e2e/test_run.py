@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from medimg.evaluation.classification.shortcuts import score_cases
-from pipeline.config import load_config
-from pipeline.lineage import latest_nodes, open_store, properties_of
+from pipeline.config.run_config import load_config
+from pipeline.metadata.lineage import latest_nodes, open_store, properties_of
 from tests.e2e.conftest import run_tiny
 
 pytestmark = pytest.mark.e2e

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from medimg.datasets import find_data_set
-from pipeline import store
-from pipeline.lineage import latest_nodes
-from pipeline.run_directory import read_run_file, store_lock
+from pipeline.local.run_directory import read_run_file, store_lock
+from pipeline.metadata import store
+from pipeline.metadata.lineage import latest_nodes
 from tests import databases
 from tests.e2e.conftest import PATIENTS, TINY
 

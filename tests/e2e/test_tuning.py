@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.config import load_config
-from pipeline.lineage import open_store, properties_of
+from pipeline.config.run_config import load_config
+from pipeline.metadata.lineage import open_store, properties_of
 from pipeline.results import print_lineage, print_patient
 from tests.e2e.conftest import PATIENTS, TINY
 from tests.e2e.runs import PIPELINE, nodes_of, output_of
@@ -141,7 +141,7 @@ def test_lineage_takes_the_directory_of_a_search(search):
 
 
 def test_a_run_of_the_best_trains_nothing_and_its_report_says_how_it_was_chosen(search):
-    from pipeline.run_local import run_config
+    from pipeline.local.run import run_config
 
     run = search["run"]
     config = load_config("cmmd_demo", overrides=[f"@{run / 'best.json'}"])

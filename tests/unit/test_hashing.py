@@ -29,8 +29,8 @@ CHANGED = {
 }
 HASH_EACH = """
 import dataclasses, json, pathlib, sys
-from pipeline.config import load_config
-from pipeline.fingerprints import code_fingerprints
+from pipeline.config.run_config import load_config
+from pipeline.cache_keys import code_fingerprints
 config = load_config("cmmd_classification")
 before = dataclasses.asdict(code_fingerprints(config))
 changed = {}

@@ -296,7 +296,7 @@ def test_the_sources_keep_the_import_rules(sources):
         ("medimg/dicom/intruder.py", "import medimg.tasks.classification.intruder", "data sets, DICOM and catalogue import no TensorFlow"),
         ("medimg/datasets/intruder.py", "import medimg.tasks", "data sets and tasks do not know each other"),
         ("medimg/tasks/intruder.py", "import medimg.datasets", "data sets and tasks do not know each other"),
-        ("components/intruder.py", "import pipeline.config", "kubeflow -> pipeline -> components -> medimg"),
+        ("components/intruder.py", "import pipeline.config.run_config", "kubeflow -> pipeline -> components -> medimg"),
         ("pipeline/intruder.py", "import kubeflow.intruder", "kubeflow -> pipeline -> components -> medimg"),
         ("kubeflow/intruder.py", "import pipeline.cli", "nothing imports the command line"),
     ],

@@ -14,7 +14,7 @@ from medimg.archive.receipts import Receipt, Receipts
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import read_catalogue
 from medimg.datasets import find_data_set
-from pipeline.lineage import properties_of
+from pipeline.metadata.lineage import properties_of
 from pipeline.results import list_counts, name_origin
 
 STANDARD = SplitSettings()

@@ -1,0 +1,302 @@
+"""Runs a config on this machine with TFX's LocalDagRunner: places, lock, fingerprints, run, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from medimg.catalogue.build import read_previous
+from medimg.console.terminal import make_console
+from medimg.datasets import find_data_set
+from medimg.errors import DiskFull, MedimgError, UsageError, nearest
+from medimg.evaluation.classification.costs import check_costs
+from medimg.evaluation.classification.merging import check_merges
+from medimg.tasks.classification.settings import check_settings, check_training
+from pipeline.beam.flags import explain_engine, parse_beam, read_flag
+from pipeline.config.run_config import Places, RunConfig
+from pipeline.local.run_directory import (
+    STORE_FILE,
+    Outcome,
+    claim_directory,
+    locate_store,
+    make_directory,
+    relative,
+    run_lock,
+    store_lock,
+    write_run_file,
+)
+from pipeline.local.run_schema import write_schema
+from pipeline.metadata.store import PASSWORD, open_store, parse_database
+
+if TYPE_CHECKING:
+    from pipeline.cache_keys import Fingerprints
+
+INDEX_FILE = "index.parquet"
+# As the C library and SQLite say it, where the error has no errno.
+DISK_FULL = ("No space left on device", "database or disk is full")
+
+
+def local_places(
+    run: Path,
+    *,
+    data_root: Path,
+    schema: Path,
+    previous: Path | None,
+    beam_args: tuple[str, ...] = (),
+    store: str = STORE_FILE,
+    pipeline: str = "",
+    index: Path | None = None,
+) -> Places:
+    """Everything of a run under one directory, save a store and an index of the data that runs share."""
+    return Places(
+        data_root=str(data_root.resolve()),
+        pipeline_root=str(run / "artifacts"),
+        metadata=locate_store(run, store),
+        metadata_password=os.environ.get(PASSWORD, ""),
+        pipeline=pipeline,
+        serving=str(run / "models"),
+        checkpoints=str(run / "checkpoints"),
+        index=str(index or run / INDEX_FILE),
+        schema=str(schema),
+        previous=str(previous.resolve()) if previous else "",
+        beam_args=beam_args or parse_beam(),
+    )
+
+
+def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
+    """Fills in the classes that only the data tell (a folder's own labels), and the metric that goes with their number.
+
+    Without a data root the config itself must name such classes.
+
+    Raises:
+        UsageError: a head that the data set does not label, with fewer than two classes, or without one that the data set has: its cases
+            would get no label in training and could not be measured. What the checks of settings, merges and costs raise.
+    """
+    data_set = find_data_set(config.data_set)
+    known = data_set.list_classes(data_root) if data_set.list_classes and data_root else data_set.heads
+    heads = [head if head.classes else dataclasses.replace(head, classes=tuple(known.get(head.name, ()))) for head in config.model.heads]
+    for head in heads:
+        if head.name not in known:
+            raise UsageError(f"head {head.name!r}: {config.data_set} has no such label; {nearest(head.name, known)}")
+        if not head.classes and data_root is None:
+            raise UsageError(f"head {head.name!r}: only the data of {config.data_set} tell its classes; give --data DIR or set model.heads")
+        if left_out := sorted(set(known[head.name]) - set(head.classes)):
+            raise UsageError(f"head {head.name!r} has classes {list(head.classes)}, but {config.data_set} also has {left_out}; expected all of them")
+        if len(head.classes) < 2:
+            raise UsageError(f"head {head.name!r} has classes {list(head.classes)}, expected two or more")
+    classes = {head.name: head.classes for head in heads}
+    check_merges(config.evaluation.merge, heads=classes)
+    check_costs(config.evaluation.costs, heads=classes, prevalence=config.training.prevalence)
+    several = {head.name for head in heads if len(head.classes) > 2}
+    gates = tuple(
+        dataclasses.replace(gate, metric="macro_auc") if gate.head in several and gate.metric == "auc" else gate for gate in config.evaluation.gates
+    )
+    model = dataclasses.replace(config.model, heads=tuple(heads))
+    check_settings(model)
+    check_training(model, config.training)
+    return dataclasses.replace(
+        config,
+        model=model,
+        evaluation=dataclasses.replace(config.evaluation, gates=gates),
+    )
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run's directory that this process holds the lock of, with what is to be done there; `facts` are its `run.json`."""
+
+    folder: Path
+    config: RunConfig
+    places: Places
+    facts: Mapping[str, Any]
+
+
+def run_config(
+    config: RunConfig,
+    *,
+    data_root: Path,
+    to: Path,
+    previous: Path | None = None,
+    beam_args: tuple[str, ...] = (),
+    metadata: str | None = None,
+    parent: Path | None = None,
+    console: Console | None = None,
+) -> Outcome:
+    """Runs the pipeline under `to` and writes `run.json` there; arguments as for `open_run`.
+
+    Raises:
+        UsageError: what `open_run` raises.
+        MedimgError: a component failed; the message names it.
+    """
+    console = console or make_console()
+    wanted: dict[str, Any] = {"previous": previous, "beam_args": beam_args, "metadata": metadata, "parent": parent}
+    with open_run(config, data_root=data_root, to=to, console=console, **wanted) as run:
+        execute(run.config, run.places, run=run.folder, console=console)
+        outcome = collect_outcome(run.config, run.places, run.folder)
+        facts = {**run.facts, "log": "run.log"}
+        write_run_file(run.folder, run.config, data_root=data_root, previous=previous, outcome=outcome, facts=facts)
+    return outcome
+
+
+@contextmanager
+def open_run(
+    config: RunConfig,
+    *,
+    data_root: Path,
+    to: Path,
+    previous: Path | None = None,
+    beam_args: tuple[str, ...] = (),
+    metadata: str | None = None,
+    parent: Path | None = None,
+    console: Console,
+) -> Iterator[OpenRun]:
+    """Makes `to` this config's directory, waits until no other process works there, and checks what can be checked before any work.
+
+    `metadata` is the URI of a store that runs share (pipeline.metadata.store); without it a run has its own, or keeps the one it was started with.
+    `parent` is the directory of the cross-validation that the run is a fold of: the index of the data lies there, and the store without `metadata`.
+
+    Raises:
+        UsageError: the data root is missing, or `to` belongs to another config or keeps its metadata elsewhere.
+    """
+    config = check_inputs(config, data_root=data_root, previous=previous)
+    run = make_directory(to)
+    with run_lock(run, console), ExitStack() as stack:
+        facts = claim_directory(run, config, metadata, parent=parent)
+        stack.enter_context(store_lock(run, facts["store"], console))
+        schema = write_schema(config, data_root=data_root, to=run / "schema")
+        places = local_places(
+            run,
+            data_root=data_root,
+            schema=schema,
+            previous=previous,
+            beam_args=beam_args,
+            store=facts["store"],
+            pipeline=facts["pipeline"],
+            index=parent and parent / INDEX_FILE,
+        )
+        if parse_database(places.metadata):
+            open_store(places.metadata)  # Before any work is done.
+        if read_flag(places.beam_args, "job_endpoint"):
+            ask_engine(places, run=run, console=console)
+        yield OpenRun(run, config, places, facts)
+
+
+def check_inputs(config: RunConfig, *, data_root: Path, previous: Path | None) -> RunConfig:
+    """Refuses data, an earlier catalogue or a config that no run could work with; returns the config with all classes."""
+    if not data_root.is_dir():
+        raise UsageError(
+            f"{data_root}: {'not a folder' if data_root.exists() else 'no such folder'}, expected images and tables of {config.data_set}"
+        )
+    if previous and not (previous / "cases.parquet").is_file():
+        raise UsageError(f"{previous}: no cases.parquet, expected an earlier catalogue")
+    if previous:
+        read_previous(previous, data_set=find_data_set(config.data_set), settings=config.split)
+    return resolve_config(config, data_root)
+
+
+def ask_engine(places: Places, *, run: Path, console: Console) -> None:
+    """Raises MedimgError before any work is done, if the engine cannot do it."""
+    console.print("asking Beam's workers for their versions", highlight=False)
+    # Beam takes seconds to import, which the local runner need not pay here.
+    from pipeline.beam.probe import check_engine
+    from pipeline.local.component_progress import following
+
+    with following(console, count=0, log=run / "run.log"):
+        check_engine(places.beam_args, run=run, data_root=Path(places.data_root))
+
+
+def execute(config: RunConfig, places: Places, *, run: Path, console: Console) -> None:
+    """Takes the fingerprints, then builds and runs the DAG."""
+    from pipeline.cache_keys import take_fingerprints
+
+    console.print("reading the data root", highlight=False)
+    fingerprints = take_fingerprints(config, places)
+    console.print("starting TFX", highlight=False)
+    run_components(config, places, fingerprints, run=run, console=console)
+
+
+def run_components(config: RunConfig, places: Places, fingerprints: Fingerprints, *, run: Path, console: Console, last: str | None = None) -> None:
+    """Builds the DAG and runs it, or only the component `last` and those before it.
+
+    Raises:
+        MedimgError: a component failed; its message is the one line that the user reads. DiskFull where there is no room left.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from tfx.orchestration.local.local_dag_runner import LocalDagRunner
+    from tfx.orchestration.pipeline import RunOptions
+
+    from pipeline.local.component_progress import following
+    from pipeline.pipeline import create_pipeline
+
+    dag = create_pipeline(config, places, fingerprints)
+    names = [component.id for component in dag.components]
+    count = names.index(last) + 1 if last else len(names)
+    with following(console, count=count, log=run / "run.log", secret=places.metadata_password) as progress:
+        try:
+            LocalDagRunner().run(dag, run_options=RunOptions(to_nodes=[last]) if last else None)
+        except Exception as error:
+            kind = DiskFull if any(is_disk_full(cause) for cause in causes_of(error)) else MedimgError
+            raise kind(explain(error, component=progress.current, run=run, flags=places.beam_args)) from error
+
+
+def explain(error: BaseException, *, component: str, run: Path, flags: Sequence[str] = ()) -> str:
+    """One line for a failure inside the pipeline: which component, what happened."""
+    for cause in causes_of(error):
+        if isinstance(cause, MedimgError):
+            return f"{component}: {cause}"
+        if is_disk_full(cause):
+            free = shutil.disk_usage(run).free
+            return f"{component}: the disk of {run} is full ({free / 1e6:.0f} MB free); free some space and run again, it continues where it stopped"
+    if read_flag(flags, "job_endpoint") and "failed in state" in str(error):
+        return f"{component}: {explain_engine(str(error), flags)} (the whole of it is in {run / 'run.log'}); run again, it continues where it stopped"
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()] or [""]
+    # Beam puts the worker's whole traceback into the message; what went wrong is its last line.
+    told = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    return f"{component}: {type(error).__name__}: {told[:300]} (the whole of it is in {run / 'run.log'})"
+
+
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came of, back to the first."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether this error, by itself, says that there is no room left."""
+    full = isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno == errno.ENOSPC)
+    return full or any(words in str(error) for words in DISK_FULL)
+
+
+def collect_outcome(config: RunConfig, places: Places, run: Path) -> Outcome:
+    """Reads blessing, gates and paths back from the store and puts the report where people look for it."""
+    from medimg.reporting.run_facts import read_facts
+    from pipeline.metadata.lineage import latest_nodes, properties_of
+
+    nodes = latest_nodes(open_store(places.metadata), places.pipeline or config.name)
+    report = Path(nodes["ReportGen"].outputs["report"][0].uri)
+    shutil.rmtree(run / "report", ignore_errors=True)
+    shutil.copytree(report, run / "report")
+    blessing = properties_of(nodes["Evaluator"].outputs["blessing"][0]).get("blessed")
+    facts = read_facts(run / "report")
+    # Not the newest folder: a cached push may be an older one than what another setting has pushed since.
+    version = properties_of(nodes["Pusher"].outputs["pushed_model"][0]).get("pushed_version")
+    return Outcome(
+        blessed=None if blessing is None else bool(blessing),
+        failed_gates=tuple(text for text, passed in facts.gates if not passed),
+        quarantined=facts.summary["images"]["quarantined"] + nodes["CaseExampleGen"].outputs["rejects"][0].custom_properties["count"].int_value,
+        catalogue=relative(nodes["CatalogueGen"].outputs["catalogue"][0].uri, run),
+        model=relative(nodes["Trainer"].outputs["model"][0].uri, run),
+        pushed=f"models/{version}" if version else "",
+        report="report/report.html",
+    )

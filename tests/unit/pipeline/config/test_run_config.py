@@ -1,0 +1,144 @@
+"""A config is complete, typed, and says clearly what is wrong with a key or a value."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from medimg.errors import UsageError
+from pipeline.config.run_config import from_plain, list_configs, load_config, to_plain
+from pipeline.local.run import resolve_config
+
+
+@pytest.mark.parametrize("name", list_configs())
+def test_a_config_survives_the_way_through_json(name):
+    config = load_config(name)
+    assert from_plain(json.loads(json.dumps(to_plain(config)))) == config
+
+
+@pytest.mark.parametrize("name", list_configs())
+def test_a_config_is_named_like_its_file_in_kebab_case(name):
+    assert load_config(name).name == name.replace("_", "-")
+
+
+def test_an_override_replaces_one_value_and_leaves_the_rest():
+    plain = load_config("cmmd_classification")
+    changed = load_config("cmmd_classification", overrides=["model.image_size=64,52", "training.epochs=2", "model.clinical_inputs=age_years"])
+    assert changed.model.image_size == (64, 52)
+    assert changed.training.epochs == 2
+    assert changed.model.clinical_inputs == ("age_years",)
+    assert changed.evaluation == plain.evaluation
+    gates = load_config("cmmd_classification", overrides=["evaluation.gates.1.lower_bound=0.65"]).evaluation.gates
+    assert [gate.lower_bound for gate in gates] == [plain.evaluation.gates[0].lower_bound, 0.65, plain.evaluation.gates[2].lower_bound]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.image_sise=64,52", "did you mean 'model.image_size'?"),
+        ("imagesize=3", "image_size"),
+        ("training.epochs=many", "training.epochs"),
+        ("model.image_size=64", "model.image_size"),
+        ("model.fusion=sum", "model.fusion"),
+        ("training", "expected key=value"),
+        ("training.epochs=-1", "training.epochs"),
+        ("training.seed=-1", "training.seed"),
+        ("model.image_size=0,0", "model.image_size"),
+        ("training.epochs.more=1", "no such config key"),
+        ("evaluation.gates.7.lower_bound=0.5", "no such config key"),
+        (
+            'evaluation.gates=[{"metric": "auc", "head": "malignancy", "lower_bound": 0.5, "slise": "source=D1"}]',
+            "did you mean 'evaluation.gates.0.slice'?",
+        ),
+        ('model.heads=[{"name": "malignancy", "clases": ["Benign", "Malignant"]}]', "did you mean 'model.heads.0.classes'?"),
+        ('training.augmentation={"rotate": 5}', "training.augmentation.rotate_degrees"),
+    ],
+)
+def test_a_wrong_override_is_refused_in_one_line_that_names_the_key(override, words):
+    with pytest.raises(UsageError) as caught:
+        load_config("cmmd_classification", overrides=[override])
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+TUNING = {"objective": "malignancy/auc", "score": 0.9, "trials": 3, "failed": 0, "oracle": "random", "seed": 0}
+
+
+def write_settings(path, content):
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return f"@{path}"
+
+
+def test_settings_may_come_from_a_file_and_later_ones_win(tmp_path):
+    file = write_settings(tmp_path / "best.json", {"model.image_size": [64, 52], "training.epochs": 2})
+    config = load_config("cmmd_classification", overrides=["training.epochs=1", file, "model.dropout=0.3"])
+    assert (config.model.image_size, config.training.epochs, config.model.dropout) == ((64, 52), 2, 0.3)
+    assert load_config("cmmd_classification", overrides=[file, "training.epochs=1"]).training.epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"training.epoch": 2}, "training.epoch: no such config key; did you mean 'training.epochs'?"),
+        ({"training.epochs": "many"}, "config key training.epochs"),
+        ("{", "expected a JSON file of settings"),
+        ([1], "found a list, expected a JSON object"),
+        (None, "No such file or directory, expected a JSON file of settings"),
+    ],
+)
+def test_a_wrong_file_of_settings_is_refused_in_one_line_that_names_it(tmp_path, content, words):
+    file = write_settings(tmp_path / "best.json", content) if content is not None else f"@{tmp_path / 'absent.json'}"
+    with pytest.raises(UsageError) as caught:
+        load_config("cmmd_classification", overrides=[file])
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_that_names_a_search_has_what_the_search_has_chosen(tmp_path):
+    chosen = {"training.learning_rate": 0.003, "model.image_size": [64, 52]}
+    file = write_settings(tmp_path / "best.json", {**chosen, "tuning": {"chosen": chosen, **TUNING}})
+    config = load_config("cmmd_classification", overrides=[file])
+    assert config.tuning.trials == 3
+    assert from_plain(json.loads(json.dumps(to_plain(config)))) == config
+    with pytest.raises(UsageError, match=r"training.learning_rate: found 0.1, expected 0.003, which a search has chosen"):
+        load_config("cmmd_classification", overrides=[file, "training.learning_rate=0.1"])
+    assert load_config("cmmd_classification", overrides=[file, "training.learning_rate=0.1", "tuning=null"]).tuning is None
+
+
+def test_an_unknown_config_names_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'cmmd_classification'"):
+        load_config("cmmd_clasification")
+
+
+def test_only_the_columns_that_the_config_names_are_written():
+    config = load_config("folder_classification")
+    assert config.columns == ()
+    assert load_config("folder_classification", overrides=["model.clinical_inputs=age", "evaluation.slices=scanner,age"]).columns == (
+        "age",
+        "scanner",
+    )
+
+
+def test_the_command_line_starts_without_tensorflow():
+    code = "import pipeline.cli, sys; print([m for m in ('tensorflow', 'tfx', 'apache_beam', 'pandas', 'numpy') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["training.sampling=balanced"], "found class_weights=true and sampling=balanced"),
+        (['evaluation.costs=[{"head": "diagnosis", "matrix": {"mel": {"nv": 20}}}]'], r"expected training\.class_weights=false"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_before_a_run_begins(overrides, words):
+    with pytest.raises(UsageError, match=words):
+        resolve_config(load_config("ham10000_small_cnn", overrides=overrides), None)
+
+
+def test_costs_and_the_absence_of_an_adjustment_can_be_given_on_the_command_line():
+    overrides = ["training.logit_adjustment=none", 'evaluation.costs=[{"head": "diagnosis", "matrix": {"mel": {"nv": 20}}}]']
+    config = resolve_config(load_config("ham10000_adjusted", overrides=overrides), None)
+    assert config.training.prevalence == "train"
+    assert config.evaluation.costs[0].matrix == {"mel": {"nv": 20}}

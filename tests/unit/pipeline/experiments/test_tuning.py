@@ -1,0 +1,94 @@
+"""A search proposes the same settings in the same order whenever it is started, and ends with the best or with an error."""
+
+import dataclasses
+
+import pytest
+
+from medimg.errors import MedimgError, UsageError
+from medimg.tasks.search_space import Choice, Range
+from pipeline.cache_keys import CodeFingerprints, Fingerprints
+from pipeline.config.run_config import load_config
+from pipeline.experiments.search_space import apply_values, to_values
+from pipeline.experiments.trials import Objective, Trial
+from pipeline.experiments.tuning import conclude, make_oracle, plan_search, tell, trial_key
+
+FINGERPRINTS = Fingerprints("data", "", "schema", "", CodeFingerprints(*"abcdefgh"))
+OBJECTIVE = Objective("malignancy", "auc")
+SPACE = {"training.learning_rate": Range(1e-4, 1e-2, scale="log"), "model.width": Choice((8, 16))}
+
+
+def play(search, folder, *, failing=()):
+    """What an oracle proposes when the narrow and slow are best and some trials fail."""
+    oracle, proposed = make_oracle(search, OBJECTIVE, folder=str(folder)), []
+    while (asked := oracle.create_trial("test")).status == "RUNNING":
+        values = to_values(asked.hyperparameters.values, search.space)
+        proposed.append(values)
+        failed = len(proposed) in failing
+        score = 1 / values["model.width"] - values["training.learning_rate"]
+        tell(oracle, asked, Trial("key", values, failed="no memory") if failed else Trial("key", values, {str(OBJECTIVE): score}), OBJECTIVE)
+    return proposed
+
+
+def make_search(**changes):
+    return dataclasses.replace(plan_search("cmmd_demo", trials=7), **{"space": SPACE, **changes})
+
+
+@pytest.mark.parametrize("oracle", ["bayesian", "random"])
+def test_a_search_that_starts_again_or_grows_proposes_the_same_first(tmp_path, oracle):
+    first = play(make_search(oracle=oracle, trials=7), tmp_path / "first")
+    longer = play(make_search(oracle=oracle, trials=8), tmp_path / "longer")
+    assert len(first) == 7
+    assert longer[:7] == first
+    assert play(make_search(oracle=oracle, trials=7, seed=1), tmp_path / "other") != first
+
+
+def test_a_search_goes_on_when_trials_fail_one_after_the_other(tmp_path):
+    assert len(play(make_search(), tmp_path, failing=range(1, 7))) == 7
+
+
+def test_the_bayesian_oracle_learns_what_is_good(tmp_path):
+    proposed = play(make_search(trials=10), tmp_path)
+    drawn, learnt = proposed[:6], proposed[6:]
+    assert sum(values["model.width"] == 8 for values in learnt) / 4 > sum(values["model.width"] == 8 for values in drawn) / 6
+
+
+def test_a_small_space_ends_the_search(tmp_path):
+    search = make_search(space={"model.width": Choice((8, 16)), "training.learning_rate": Choice((0.1, 0.2))}, oracle="random")
+    proposed = play(search, tmp_path)
+    assert sorted(tuple(values.values()) for values in proposed) == [(8, 0.1), (8, 0.2), (16, 0.1), (16, 0.2)]
+
+
+def test_what_is_set_by_hand_is_given_and_not_searched():
+    search = plan_search("cmmd_demo", ["training.epochs=2", "model.width=8"])
+    assert search.given == {"training.epochs": 2, "model.width": 8}
+    assert "model.width" not in search.space
+    assert search.config.model.width == 8
+
+
+def test_an_unknown_oracle_is_refused():
+    with pytest.raises(UsageError, match="--oracle baysian: no such oracle; did you mean 'bayesian'"):
+        plan_search("cmmd_demo", oracle="baysian")
+
+
+def test_settings_that_a_search_has_chosen_are_not_searched_again():
+    tuning = '{"chosen": {}, "objective": "m/auc", "score": 0.5, "trials": 3, "failed": 0, "oracle": "random", "seed": 0}'
+    with pytest.raises(UsageError, match="has chosen settings of this config already"):
+        plan_search("cmmd_demo", [f"tuning={tuning}"])
+
+
+def test_the_conclusion_counts_what_failed_and_an_undefined_figure_is_a_failure():
+    scored = [Trial("a", {"model.width": 8}, {"malignancy/auc": 0.6}), Trial("b", {"model.width": 16}, {"malignancy/auc": 0.8})]
+    failed = [Trial("c", {"model.width": 24}, failed="no memory"), Trial("d", {"model.width": 32}, {"malignancy/auc": None})]
+    tuning = conclude([*scored, *failed], make_search(), objective=OBJECTIVE)
+    assert (tuning.chosen, tuning.score, tuning.trials, tuning.failed) == ({"model.width": 16}, 0.8, 4, 2)
+    with pytest.raises(MedimgError, match="no trial of 2 has a score; the first: no memory"):
+        conclude(failed, make_search(), objective=OBJECTIVE)
+
+
+def test_a_trial_is_known_by_what_decides_its_result():
+    config, fingerprints = load_config("cmmd_demo"), FINGERPRINTS
+    key = trial_key(config, fingerprints)
+    assert key == trial_key(load_config("cmmd_demo", overrides=["evaluation.resamples=7"]), dataclasses.replace(fingerprints, baseline="pushed"))
+    assert key != trial_key(apply_values(config, {"model.width": 24}), fingerprints)
+    assert key != trial_key(config, dataclasses.replace(fingerprints, data="other"))
+    assert key != trial_key(config, dataclasses.replace(fingerprints, weights="other"))
