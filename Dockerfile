@@ -36,6 +36,7 @@ COPY medimg medimg
 COPY components components
 COPY pipeline pipeline
 COPY kubeflow kubeflow
+COPY cli cli
 RUN $INSTALL --target /opt/medimg .
 COPY schema /opt/medimg/schema
 RUN python -W ignore slim.py /opt/medimg

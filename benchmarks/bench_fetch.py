@@ -70,7 +70,7 @@ def environment_of(archive: CmmdArchive) -> dict[str, str]:
 
 
 def medimg_command(to: Path, patients: int) -> list[str]:
-    command = [sys.executable, "-m", "pipeline.cli", "fetch", "cmmd", "--to", str(to), "--source", "idc"]
+    command = [sys.executable, "-m", "cli.app", "fetch", "cmmd", "--to", str(to), "--source", "idc"]
     return [*command, "--patients", str(patients), "--seed", "1", "--workers", str(WORKERS)]
 
 

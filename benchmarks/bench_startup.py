@@ -17,7 +17,7 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-IMPORTS = "import pipeline.demo, pipeline.cache_keys, pipeline.pipeline, pipeline.results, pipeline.metadata.lineage, tfx.orchestration.local.local_dag_runner"
+IMPORTS = "import cli.demo, pipeline.cache_keys, pipeline.pipeline, cli.results, pipeline.metadata.lineage, tfx.orchestration.local.local_dag_runner"
 
 
 def seconds(*command: str) -> float:
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    medimg = (sys.executable, "-m", "pipeline.cli")
+    medimg = (sys.executable, "-m", "cli.app")
     demo = options.demo or Path(tempfile.mkdtemp()) / "demo"
     if not options.demo:
         seconds(*medimg, "demo", "--to", str(demo))

@@ -128,7 +128,7 @@ def find_target(name: str) -> Target:
     """The target of that name. Raises UsageError for another one."""
     for target in get_args(Target):
         if target == name:
-            return cast(Target, target)
+            return cast("Target", target)
     raise UsageError(f"--target {name}: expected {' or '.join(get_args(Target))}")
 
 

@@ -205,6 +205,6 @@ def _wrap_dataset(dataset: Dataset, *, name: str) -> DicomFile:
     syntax = str(meta.get("TransferSyntaxUID", "") if meta else "") or EXPLICIT_LITTLE
     if "PixelData" not in dataset:
         return DicomFile(name, dataset, syntax, BytesIO())
-    value = cast(bytes, dataset.PixelData)
+    value = cast("bytes", dataset.PixelData)
     length = len(value) if syntax in NATIVE else UNDEFINED_LENGTH
     return DicomFile(name, dataset, syntax, BytesIO(value), 0, length, str(dataset["PixelData"].VR))

@@ -163,3 +163,20 @@ def read_finished_run(run: Path, *, searched: bool = False) -> dict[str, Any]:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes whole or not at all."""
     replace_file(path, write=lambda temporary: temporary.write_text(json.dumps(content, indent=1)))
+
+
+def find_store(run: Path, facts: Mapping[str, Any], metadata: str | None) -> str:
+    """The store to ask about a run, as `store_lock` and `locate_store` take it: `metadata`, or the one that its `run.json` (`facts`) names.
+
+    Raises:
+        UsageError: a SQLite file that is not there. Opening it would make an empty one, which has seen no patient.
+    """
+    where = resolve_store(metadata) if metadata else facts["store"]
+    if not (parse_database(where) or Path(locate_store(run, where)).is_file()):
+        raise UsageError(f"{locate_store(run, where)}: no such file, expected the store of ML Metadata that {run} was run with")
+    return where
+
+
+def explain_stranger(run: Path, store: str) -> str:
+    """The line for a store that has not seen a finished run."""
+    return f"{locate_store(run, store)} knows nothing of {run}; expected the store that it was run with"

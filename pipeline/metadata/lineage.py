@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from medimg.catalogue.provenance import PROVENANCE
+from medimg.errors import one_line
 from pipeline.metadata.store import open_store as open_store
 
 DONE = (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED)
@@ -109,3 +111,22 @@ def properties_of(item: Any) -> dict[str, str | int | float]:
             if kind in ("int_value", "double_value", "string_value"):
                 plain[name] = getattr(value, kind)
     return plain
+
+
+def list_counts(values: Mapping[str, Any]) -> str:
+    """Counts and hashes of an artifact on one line."""
+    return ", ".join(f"{name} {value}" for name, value in sorted(values.items()) if shown_property(name))
+
+
+def shown_property(name: str) -> bool:
+    """Counts and hashes of an artifact; not TFX's own bookkeeping, and no path of the machine."""
+    return name != "pushed_destination" and name.startswith(
+        ("images_", "cases_", "content_hash", "data_set", "blessed", "pushed", "pushed_version", "split_names", "tuning.")
+    )
+
+
+def name_origin(values: Mapping[str, Any]) -> str:
+    """Where a catalogue's data come from, as their receipts say: "collection cmmd, source idc, ..."; empty for other artifacts."""
+    if "images_with_receipt" not in values:
+        return ""
+    return ", ".join(f"{name} {one_line(str(values[name]))}" for name in PROVENANCE if name in values)

@@ -13,8 +13,7 @@ from matplotlib.path import Path as Curve
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from medimg.reporting.charts.base import GUIDE, NEGATIVE, POSITIVE, draw
-from pipeline.metadata.lineage import INPUT_EVENTS, properties_of, walk_up
-from pipeline.results import list_counts
+from pipeline.metadata.lineage import INPUT_EVENTS, list_counts, properties_of, walk_up
 from pipeline.views.drawing import Drawing
 from pipeline.views.graph_layout import Edge, arrange
 from pipeline.views.run import FinishedRun, open_metadata

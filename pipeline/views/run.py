@@ -16,9 +16,8 @@ from medimg.evaluation.figures import read_metrics
 from medimg.reporting.bundle import METRICS_FILE, PREDICTIONS_FILE
 from medimg.reporting.report_data import Evidence
 from medimg.reporting.run_facts import read_facts
-from pipeline.local.run_directory import RUN_FILE, locate_store, read_finished_run, read_run_file, run_lock, store_lock
+from pipeline.local.run_directory import RUN_FILE, explain_stranger, find_store, locate_store, read_finished_run, read_run_file, run_lock, store_lock
 from pipeline.metadata.lineage import Node, latest_nodes, locate_artifact, open_store
-from pipeline.results import explain_stranger, find_store
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ def test_the_command_writes_nothing_outside_its_folder_and_the_password_nowhere(
         for file in files:
             pacs.post(file.read_bytes())
         environment = {**os.environ, "MEDIMG_DICOMWEB_URL": pacs.url, USER: pacs.user, PASSWORD: pacs.password, "PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-m", "pipeline.cli", "fetch", "folder", "--to", str(root), "--source", "dicomweb"]
+        command = [sys.executable, "-m", "cli.app", "fetch", "folder", "--to", str(root), "--source", "dicomweb"]
         done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     written = [path for path in (tmp_path / "outer").rglob("*") if path.is_file()]

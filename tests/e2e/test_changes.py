@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from cli.app import app
 from medimg.errors import MedimgError, UsageError
-from pipeline.cli import app
 from pipeline.metadata.lineage import latest_nodes, open_store
 from tests.e2e.conftest import TINY, run_tiny
 

@@ -22,7 +22,7 @@ OVERRIDES = [part for item in TINY for part in ("--set", item)]
 @pytest.fixture
 def medimg(capsys, monkeypatch):
     """Runs the command as its entry point does, but in this process: a start takes seconds. Returns exit code and what stderr got."""
-    from pipeline.cli import main
+    from cli.app import main
 
     def medimg(*arguments):
         monkeypatch.setattr(sys, "argv", ["medimg", *map(str, arguments)])
@@ -35,7 +35,7 @@ def medimg(capsys, monkeypatch):
 
 def medimg_here(*arguments):
     """Runs the command in this process: TensorFlow is imported once."""
-    from pipeline.cli import app
+    from cli.app import app
 
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     return result.exit_code, result.output

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from pipeline.comparing import compare_runs
+from cli.compare import compare_runs
+from cli.results import print_lineage, print_metrics, print_outcome, print_patient, rewrite_report
 from pipeline.config.run_config import load_config
 from pipeline.metadata.lineage import latest_nodes, open_store
-from pipeline.results import print_lineage, print_metrics, print_outcome, print_patient, rewrite_report
 from tests.e2e.conftest import TINY
 
 pytestmark = pytest.mark.e2e

@@ -63,7 +63,7 @@ def shards_of(run: Path) -> list[Path]:
 
 @contextmanager
 def started(run: Path, data: Path, flink: Flink | None = None) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "pipeline.cli", "run", "cmmd_demo", "--data", str(data), "--to", str(run)]
+    command = [sys.executable, "-m", "cli.app", "run", "cmmd_demo", "--data", str(data), "--to", str(run)]
     settings = [part for item in OVERRIDES for part in ("--set", item)]
     engine = ["--beam", flink.beam, *(f"--beam-arg={one}" for one in flink.arguments)] if flink else []
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}

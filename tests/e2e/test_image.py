@@ -183,7 +183,7 @@ def place(image, tmp_path_factory) -> Path:
 def rehearse(place: Path, *more: str, spec: str = "cmmd.yaml") -> subprocess.CompletedProcess[str]:
     """The README's rehearsal; `more` wins over what is there."""
     command = read_command("medimg run-spec").replace("=DATA", "=data").replace("=STATE", "=state").replace("cmmd.yaml", spec)
-    return call(sys.executable, "-m", "pipeline.cli", *shlex.split(command)[1:], *more, check=False, folder=place)
+    return call(sys.executable, "-m", "cli.app", *shlex.split(command)[1:], *more, check=False, folder=place)
 
 
 def test_the_image_compiles_a_spec_that_names_itself(place, image):

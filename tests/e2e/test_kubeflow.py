@@ -20,7 +20,7 @@ ROOT = "minio://mlpipeline/v2/artifacts"
 
 def run_spec(spec, to, *more):
     """`medimg run-spec` as the shell calls it."""
-    command = [sys.executable, "-m", "pipeline.cli", "run-spec", spec, "--to", to, *more]
+    command = [sys.executable, "-m", "cli.app", "run-spec", spec, "--to", to, *more]
     return subprocess.run([str(part) for part in command], capture_output=True, text=True)
 
 

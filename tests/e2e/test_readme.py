@@ -18,7 +18,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline.cli import EXIT_NOT_BLESSED, app
+from cli.app import EXIT_NOT_BLESSED, app
 from pipeline.config.run_config import load_config
 from tests.e2e.conftest import TINY
 

@@ -24,7 +24,7 @@ VICTIMS = ("CatalogueGen", "CaseExampleGen", "StatisticsGen", "Transform", "Trai
 
 
 def start(run, data):
-    command = [sys.executable, "-m", "pipeline.cli", "run", "cmmd_demo", "--data", str(data), "--to", str(run)]
+    command = [sys.executable, "-m", "cli.app", "run", "cmmd_demo", "--data", str(data), "--to", str(run)]
     overrides = [part for item in TINY for part in ("--set", item)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     return subprocess.Popen(

@@ -25,7 +25,7 @@ OVERRIDES = [part for item in TINY for part in ("--set", item)]
 
 def medimg(*words) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), store.PASSWORD: databases.PASSWORD}
-    command = [sys.executable, "-m", "pipeline.cli", *map(str, words)]
+    command = [sys.executable, "-m", "cli.app", *map(str, words)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 

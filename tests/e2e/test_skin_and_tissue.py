@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from cli.app import EXIT_NOT_BLESSED, app
 from components.report_gen.scoring import list_records
 from medimg.datasets import find_data_set, write_phantom
 from medimg.images.raster import read_raster
-from pipeline.cli import EXIT_NOT_BLESSED, app
 from pipeline.metadata.lineage import latest_nodes, open_store
 from tests.faults.odd_images import write_challenge, write_cmyk, write_odd_images
 

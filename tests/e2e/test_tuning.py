@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from cli.results import print_lineage, print_patient
 from pipeline.config.run_config import load_config
 from pipeline.metadata.lineage import open_store, properties_of
-from pipeline.results import print_lineage, print_patient
 from tests.e2e.conftest import PATIENTS, TINY
 from tests.e2e.runs import PIPELINE, nodes_of, output_of
 from tests.e2e.test_cross_validation import written
@@ -28,7 +28,7 @@ TRAINING = "decoded and kept on disk"
 
 
 def start(run, data, *, trials):
-    command = [sys.executable, "-m", "pipeline.cli", "tune", "cmmd_demo", "--data", str(data), "--to", str(run), "--trials", str(trials)]
+    command = [sys.executable, "-m", "cli.app", "tune", "cmmd_demo", "--data", str(data), "--to", str(run), "--trials", str(trials)]
     overrides = [part for item in SMALL for part in ("--set", item)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(

@@ -46,7 +46,7 @@ class CmmdArchive:
 
     def medimg(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Runs the command line against this archive."""
-        command = [sys.executable, "-m", "pipeline.cli", *arguments]
+        command = [sys.executable, "-m", "cli.app", *arguments]
         return subprocess.run(command, env=self.environment, text=True, capture_output=True, timeout=timeout, check=False)
 
 

@@ -20,7 +20,7 @@ LONGEST_SECONDS = 0.4
 
 def run_child(arguments: list[str]) -> None:
     """Runs the command line in a forked child; never returns."""
-    from pipeline.cli import main
+    from cli.app import main
 
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)
@@ -34,9 +34,9 @@ def run_child(arguments: list[str]) -> None:
 
 def main() -> None:
     kills, seed, folder, *arguments = sys.argv[1:]
-    import pipeline.fetching
+    import cli.fetch
 
-    assert pipeline.fetching
+    assert cli.fetch
     rng = random.Random(int(seed))
     killed = rounds = 0
     codes: list[int] = []

@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from cli.app import main
 from medimg.datasets import find_data_set, write_phantom
-from pipeline.cli import main
 from tests.faults.odd_images import ODD, read_rgb, write_cmyk, write_odd_images
 
 TABLE = "HAM10000_metadata.csv"

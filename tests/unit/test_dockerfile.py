@@ -21,7 +21,7 @@ import pytest
 from tests.unit.catalogue.phantom import Picture, write_picture
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "medimg", "components", "pipeline", "kubeflow")
+SOURCES = ("pyproject.toml", "README.md", "LICENSE", "medimg", "components", "pipeline", "kubeflow", "cli")
 PYTHON = (REPOSITORY / ".python-version").read_text().strip()
 SERIES = "2.25.99"
 
@@ -39,7 +39,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys
 import medimg.archive
 names = [module.name for module in pkgutil.walk_packages(medimg.archive.__path__, "medimg.archive.")]
-for name in [*names, "pipeline.fetching"]:
+for name in [*names, "cli.fetch"]:
     importlib.import_module(name)
 print(len(names), *sorted({name.partition(".")[0] for name in sys.modules} & {"numpy", "pandas", "tensorflow", "tfx", "setuptools"}))
 """

@@ -25,7 +25,7 @@ CHANGED = {
     "medimg/reporting/templates/report.html.j2": {"report"},
     "medimg/reporting/data_sets/cmmd.yaml": {"report"},
     "components/entry_points.py": {"transform", "trainer"},
-    "pipeline/cli.py": set(),
+    "cli/app.py": set(),
 }
 HASH_EACH = """
 import dataclasses, json, pathlib, sys

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PACKAGES = ("medimg", "components", "pipeline", "kubeflow")
+PACKAGES = ("medimg", "components", "pipeline", "kubeflow", "cli")
 PLATFORMS = ("py310", "py313")
 HERE = f"py{sys.version_info.major}{sys.version_info.minor}"
 CODE_ONLY = shutil.ignore_patterns("__pycache__")
@@ -273,7 +273,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(REPOSITORY / "pyproject.toml", folder)
     for package in PACKAGES:
         shutil.copytree(REPOSITORY / package, folder / package, ignore=CODE_ONLY)
-    for module in ("pipeline/cli.py", "kubeflow/intruder.py", "components/intruder.py"):
+    for module in ("cli/app.py", "kubeflow/intruder.py", "components/intruder.py"):
         (folder / module).touch()
     return folder
 
@@ -298,7 +298,7 @@ def test_the_sources_keep_the_import_rules(sources):
         ("medimg/tasks/intruder.py", "import medimg.datasets", "data sets and tasks do not know each other"),
         ("components/intruder.py", "import pipeline.config.run_config", "kubeflow -> pipeline -> components -> medimg"),
         ("pipeline/intruder.py", "import kubeflow.intruder", "kubeflow -> pipeline -> components -> medimg"),
-        ("kubeflow/intruder.py", "import pipeline.cli", "nothing imports the command line"),
+        ("kubeflow/intruder.py", "import cli.app", "nothing imports the command line"),
     ],
 )
 def test_an_import_against_the_arrows_is_found(sources, module, line, rule):

@@ -14,8 +14,7 @@ from medimg.archive.receipts import Receipt, Receipts
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import read_catalogue
 from medimg.datasets import find_data_set
-from pipeline.metadata.lineage import properties_of
-from pipeline.results import list_counts, name_origin
+from pipeline.metadata.lineage import list_counts, name_origin, properties_of
 
 STANDARD = SplitSettings()
 IDC = {"collection": "cmmd", "source": "idc", "version": "24", "licence": "CC BY 4.0", "doi": "10.7937/tcia.eqde-4b16"}

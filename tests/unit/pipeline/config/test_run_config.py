@@ -121,7 +121,7 @@ def test_only_the_columns_that_the_config_names_are_written():
 
 
 def test_the_command_line_starts_without_tensorflow():
-    code = "import pipeline.cli, sys; print([m for m in ('tensorflow', 'tfx', 'apache_beam', 'pandas', 'numpy') if m in sys.modules])"
+    code = "import cli.app, sys; print([m for m in ('tensorflow', 'tfx', 'apache_beam', 'pandas', 'numpy') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 

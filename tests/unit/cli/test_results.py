@@ -3,10 +3,10 @@ from __future__ import annotations
 import dataclasses
 import io
 
+from cli.results import print_metrics
 from medimg.console.terminal import make_console
 from medimg.evaluation.figures import Figure, write_metrics
 from medimg.reporting.run_facts import RunFacts, write_facts
-from pipeline.results import print_metrics
 
 
 def figure(name: str, protocol: str, value: float) -> Figure:

@@ -56,7 +56,7 @@ def demo(
 
     Example: medimg demo --to demo
     """
-    from pipeline.demo import run_demo
+    from cli.demo import run_demo
 
     finish(run_demo(to, patients=patients))
 
@@ -109,10 +109,10 @@ def fetch(
 
     Example: medimg fetch folder --to data --source dicomweb --url https://pacs.example.org/dicom-web --patient 4711
     """
+    from cli.fetch import Request, run_fetch, run_verify
     from medimg.archive.collections import find_collection
     from medimg.archive.plan import Selection
     from medimg.archive.sources.registry import read_addresses
-    from pipeline.fetching import Request, run_fetch, run_verify
 
     if verify:
         run_verify(to, workers=workers)
@@ -249,7 +249,7 @@ def report(directory: Annotated[Path, typer.Argument(help="A run's directory.", 
 
     Example: medimg report runs/first
     """
-    from pipeline.results import print_metrics, rewrite_report
+    from cli.results import print_metrics, rewrite_report
 
     rewrite_report(directory)
     print_metrics(directory)
@@ -267,7 +267,7 @@ def compare(
 
     Example: medimg compare runs/first runs/second --to comparison.html
     """
-    from pipeline.comparing import compare_runs
+    from cli.compare import compare_runs
 
     compare_runs(runs, to=to)
 
@@ -284,7 +284,7 @@ def share(
 
     Example: medimg share runs/first --to mlflow:https://mlflow.example.org
     """
-    from pipeline.sharing import parse_target, share_run
+    from cli.share import parse_target, share_run
 
     share_run(directory, parse_target(to), with_images=with_images)
 
@@ -295,7 +295,7 @@ def rescore(bundle: Annotated[Path, typer.Argument(help="Folder or zip of medimg
 
     Example: medimg rescore first.zip
     """
-    from pipeline.sharing import rescore_bundle
+    from cli.share import rescore_bundle
 
     if not rescore_bundle(bundle):
         raise typer.Exit(1)
@@ -314,7 +314,7 @@ def lineage(
 
     Example: medimg lineage --patient D1-0001 --in runs
     """
-    from pipeline.results import print_lineage, print_patient
+    from cli.results import print_lineage, print_patient
 
     if patient and within:
         print_patient(patient, within, metadata=metadata)
@@ -384,7 +384,7 @@ def run_spec(
 
 def finish(result: tuple[Path, Outcome], *, strict: bool = False) -> None:
     """Prints the metrics, the blessing and the report's path; ends with the run's exit code."""
-    from pipeline.results import print_outcome
+    from cli.results import print_outcome
 
     blessed, quarantined = print_outcome(*result)
     if strict and quarantined:

@@ -9,13 +9,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from cli.results import PRINTED
 from medimg.console.terminal import make_console, say
 from medimg.errors import UsageError
 from medimg.evaluation.gates import OVERALL
 from medimg.files import replace_file
 from medimg.reporting.bundle import METRICS_FILE
 from medimg.reporting.comparison import Comparison, Row, Sheet, compare, make_overview, make_sheets, read_side, render_comparison, tabulate
-from pipeline.results import PRINTED
 
 
 def compare_runs(runs: Sequence[Path], *, to: Path | None = None, console: Console | None = None) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from cli.compare import compare_runs
+from cli.share import parse_target, rescore_bundle, share_run
 from medimg.errors import UsageError
 from medimg.reporting.bundle import derive
-from pipeline.comparing import compare_runs
-from pipeline.sharing import parse_target, rescore_bundle, share_run
 from tests.unit.reporting.test_bundle import write_sources
 
 
@@ -91,7 +91,7 @@ def test_a_run_that_has_not_finished_is_not_shared(tmp_path):
 def test_scoring_again_needs_no_tfx_beam_or_tensorflow(run, tmp_path):
     share_run(run, parse_target(f"zip:{tmp_path / 'first.zip'}"))
     without = "import sys; sys.modules |= dict.fromkeys(['tfx', 'apache_beam', 'tensorflow', 'keras', 'ml_metadata', 'mlflow'])"
-    code = f"{without}; sys.argv = ['medimg', 'rescore', 'first.zip']; from pipeline.cli import main; main()"
+    code = f"{without}; sys.argv = ['medimg', 'rescore', 'first.zip']; from cli.app import main; main()"
     here = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=here, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

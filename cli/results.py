@@ -11,14 +11,25 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from medimg.catalogue.provenance import PROVENANCE
 from medimg.console.terminal import make_console, say
-from medimg.errors import UsageError, one_line
+from medimg.errors import UsageError
 from medimg.evaluation.figures import Figure, describe_multiplicity, format_figure, read_metrics
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
 from medimg.reporting.metric_names import count, describe_split
 from medimg.reporting.run_facts import read_facts
-from pipeline.local.run_directory import RUN_FILE, SEARCHED, Outcome, locate_store, read_finished_run, read_run_file, run_lock, store_lock
+from pipeline.local.run_directory import (
+    RUN_FILE,
+    SEARCHED,
+    Outcome,
+    explain_stranger,
+    find_store,
+    locate_store,
+    read_finished_run,
+    read_run_file,
+    run_lock,
+    store_lock,
+)
+from pipeline.metadata.lineage import list_counts, name_origin
 
 if TYPE_CHECKING:
     from ml_metadata import MetadataStore
@@ -188,25 +199,6 @@ def find_searched(store: MetadataStore, run: Path, facts: Mapping[str, Any]) -> 
     return next((model for model in models if locate_artifact(run, model) == run / facts["model"]), None)
 
 
-def find_store(run: Path, facts: Mapping[str, Any], metadata: str | None) -> str:
-    """The store to ask about a run, as `store_lock` and `locate_store` take it: `metadata`, or the one that its `run.json` (`facts`) names.
-
-    Raises:
-        UsageError: a SQLite file that is not there. Opening it would make an empty one, which has seen no patient.
-    """
-    from pipeline.metadata.store import parse_database, resolve_store
-
-    where = resolve_store(metadata) if metadata else facts["store"]
-    if not (parse_database(where) or Path(locate_store(run, where)).is_file()):
-        raise UsageError(f"{locate_store(run, where)}: no such file, expected the store of ML Metadata that {run} was run with")
-    return where
-
-
-def explain_stranger(run: Path, store: str) -> str:
-    """The line for a store that has not seen a finished run."""
-    return f"{locate_store(run, store)} knows nothing of {run}; expected the store that it was run with"
-
-
 def hash_values(values: dict[str, Any]) -> dict[str, str]:
     """Code hashes inside a component's custom config."""
     try:
@@ -214,25 +206,6 @@ def hash_values(values: dict[str, Any]) -> dict[str, str]:
     except json.JSONDecodeError:
         return {}
     return {"code": config["code"]} if isinstance(config, dict) and "code" in config else {}
-
-
-def list_counts(values: Mapping[str, Any]) -> str:
-    """Counts and hashes of an artifact on one line."""
-    return ", ".join(f"{name} {value}" for name, value in sorted(values.items()) if shown_property(name))
-
-
-def shown_property(name: str) -> bool:
-    """Counts and hashes of an artifact; not TFX's own bookkeeping, and no path of the machine."""
-    return name != "pushed_destination" and name.startswith(
-        ("images_", "cases_", "content_hash", "data_set", "blessed", "pushed", "pushed_version", "split_names", "tuning.")
-    )
-
-
-def name_origin(values: Mapping[str, Any]) -> str:
-    """Where a catalogue's data come from, as their receipts say: "collection cmmd, source idc, ..."; empty for other artifacts."""
-    if "images_with_receipt" not in values:
-        return ""
-    return ", ".join(f"{name} {one_line(str(values[name]))}" for name in PROVENANCE if name in values)
 
 
 def print_patient(patient: str, within: Path, *, metadata: str | None = None, console: Console | None = None) -> None:
