@@ -18,7 +18,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from cli.app import EXIT_NOT_BLESSED, app
+from cli.app import app
+from cli.options import EXIT_NOT_BLESSED
 from pipeline.config.run_config import load_config
 from tests.e2e.conftest import TINY
 

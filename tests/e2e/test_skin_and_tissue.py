@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from cli.app import EXIT_NOT_BLESSED, app
+from cli.app import app
+from cli.options import EXIT_NOT_BLESSED
 from components.report_gen.scoring import list_records
 from medimg.datasets import find_data_set, write_phantom
 from medimg.images.raster import read_raster

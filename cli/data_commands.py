@@ -1,0 +1,139 @@
+"""Commands that bring data and say what they are: phantom, fetch, catalogue, query."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cli.options import DataRoot, DataSetName, Previous, expect_folder
+from medimg.errors import UsageError
+
+app = typer.Typer()
+
+
+@app.command()
+def phantom(
+    data_set: DataSetName,
+    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="Folder to write; must be new or empty.")],
+    cases: Annotated[int, typer.Option("--cases", help="Number of groups: patients, lesions, donors.")] = 40,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+) -> None:
+    """Writes a small drawn stand-in of a data set's layout, tables included.
+
+    Example: medimg phantom cmmd --to data --cases 40
+    """
+    from medimg.datasets import find_data_set, write_phantom
+
+    if to.exists() and any(to.iterdir()):
+        raise UsageError(f"{to} is not empty; a phantom is written into a new folder")
+    drawn = find_data_set(data_set)
+    write_phantom(drawn, to, cases=cases, seed=seed)
+    typer.echo(f"{data_set} phantom of {cases} {drawn.group_noun}s in {to}")
+
+
+@app.command()
+def fetch(
+    data_set: Annotated[str, typer.Argument(help="cmmd, cbis_ddsm, ham10000, upenn_gbm, folder, or a collection id of IDC.", metavar="DATASET")],
+    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="The data root; the same one continues or adds.")],
+    patients: Annotated[int | None, typer.Option("--patients", min=1, help="So many patients, sampled over label and source.")] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample; more patients with the same seed add to the same ones.")] = 0,
+    patient: Annotated[list[str] | None, typer.Option("--patient", help="Id of a patient; may be repeated.")] = None,
+    series: Annotated[list[str] | None, typer.Option("--series", help="SeriesInstanceUID; may be repeated.")] = None,
+    manifest: Annotated[Path | None, typer.Option("--manifest", help="A .tcia manifest, or a list of SeriesInstanceUIDs.")] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", help="SQL condition over the list of series: \"Modality = 'MG' AND label = 'Benign'\".")
+    ] = None,
+    source: Annotated[str, typer.Option("--source", help="idc, nbia, dicomweb, folder, dataverse; several in order of preference.")] = "",
+    from_folder: Annotated[Path | None, typer.Option("--from", help="Folder for the source folder.")] = None,
+    url: Annotated[str, typer.Option("--url", help="Address of a PACS for the source dicomweb.")] = "",
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Series at a time.")] = 8,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would come: counts, bytes, licence, disk.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Only compare what is there with its receipts; no network.")] = False,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="Another host that an archive may redirect to; may be repeated.")
+    ] = None,
+) -> None:
+    """Downloads a collection or a part of it: verified, resumable, each file with a receipt.
+
+    Example: medimg fetch cmmd --to data --patients 40 --seed 1
+
+    Example: medimg fetch folder --to data --source dicomweb --url https://pacs.example.org/dicom-web --patient 4711
+    """
+    from cli.fetch import Request, run_fetch, run_verify
+    from medimg.archive.collections import find_collection
+    from medimg.archive.plan import Selection
+    from medimg.archive.sources.registry import read_addresses
+
+    if verify:
+        run_verify(to, workers=workers)
+        return
+    to.mkdir(parents=True, exist_ok=True)
+    selection = Selection(
+        patients=patients, seed=seed, patient_ids=tuple(patient or ()), series_uids=tuple(series or ()), where=where or "", manifest=manifest
+    )
+    addresses = read_addresses(os.environ, dicomweb=url, folder=str(from_folder or ""), allowed_hosts=allow_host or ())
+    names = [name.strip() for name in source.split(",") if name.strip()]
+    run_fetch(Request(find_collection(data_set), selection, to, addresses, names, workers), dry_run=dry_run)
+
+
+@app.command()
+def catalogue(
+    data_set: DataSetName,
+    data: DataRoot,
+    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="Folder of the catalogue.")],
+    split: Annotated[str, typer.Option("--split", help="Shares of train, eval and test.")] = "0.7,0.15,0.15",
+    folds: Annotated[int, typer.Option("--folds", help="Also deal the groups to k folds.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
+    near_duplicates: Annotated[
+        Literal["off", "hash", "keypoints"],
+        typer.Option("--near-duplicates", help="Search cases with nearly the same image, which then share a split; keypoints finds more than hash."),
+    ] = "off",
+    previous: Previous = None,
+) -> None:
+    """Builds the catalogue of a data set and prints counts, exclusions and anomalies.
+
+    Example: medimg catalogue cmmd --data data --to catalogue --folds 5
+    """
+    from medimg.catalogue.build import build_catalogue
+    from medimg.catalogue.split import SplitSettings
+    from medimg.catalogue.summary import print_summary
+    from medimg.console.terminal import make_console
+    from medimg.datasets import find_data_set
+
+    built = build_catalogue(
+        find_data_set(data_set),
+        data_root=data,
+        to=to,
+        split=SplitSettings(ratios=parse_ratios(split), folds=folds, seed=seed, near_duplicates=near_duplicates),
+        previous=previous,
+        index_path=to / "index.parquet",
+    )
+    print_summary(built.summary, make_console())
+
+
+@app.command()
+def query(
+    directory: Annotated[Path, typer.Argument(help="Folder of a catalogue.", metavar="DIR")],
+    sql: Annotated[str, typer.Argument(help="SQL over the tables cases, images and pairs.")],
+) -> None:
+    """Runs SQL over a catalogue's tables `cases`, `images` and `pairs` (near duplicates).
+
+    Example: medimg query catalogue "SELECT split, count(*) FROM cases GROUP BY split"
+    """
+    from medimg.catalogue.query import run_query
+
+    typer.echo(run_query(directory, sql).to_string(index=False))
+
+
+def parse_ratios(text: str) -> tuple[float, float, float]:
+    """`0.7,0.15,0.15` as three shares that add up to one."""
+    try:
+        train, evaluation, test = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--split {text}: expected three numbers such as 0.7,0.15,0.15") from None
+    if not (min(train, evaluation, test) > 0 and abs(train + evaluation + test - 1) <= 1e-6):  # Written so that it refuses NaN too.
+        raise UsageError(f"--split {text}: the shares must be positive and add up to 1, they add up to {train + evaluation + test:g}")
+    return train, evaluation, test
