@@ -49,7 +49,7 @@ print(json.dumps(changed))
 def changed_hashes(tmp_path_factory):
     """Which components' hashes change with one more line in each file, found on a copy of the sources in one process of its own."""
     folder = tmp_path_factory.mktemp("sources")
-    for name in ("medimg", "components", "pipeline", "kubeflow", "schema"):
+    for name in ("medimg", "components", "pipeline", "kubeflow", "cli", "schema"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-c", HASH_EACH, json.dumps(list(CHANGED))]

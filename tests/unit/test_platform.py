@@ -298,7 +298,7 @@ def test_the_sources_keep_the_import_rules(sources):
         ("medimg/tasks/intruder.py", "import medimg.datasets", "data sets and tasks do not know each other"),
         ("components/intruder.py", "import pipeline.config.run_config", "kubeflow -> pipeline -> components -> medimg"),
         ("pipeline/intruder.py", "import kubeflow.intruder", "kubeflow -> pipeline -> components -> medimg"),
-        ("kubeflow/intruder.py", "import cli.app", "nothing imports the command line"),
+        ("kubeflow/intruder.py", "import cli.app", "cli -> kubeflow -> pipeline -> components -> medimg"),
     ],
 )
 def test_an_import_against_the_arrows_is_found(sources, module, line, rule):

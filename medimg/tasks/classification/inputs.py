@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from medimg.examples.encoding import decode_image, image_feature_spec
+from medimg.examples.decoding import decode_image, image_feature_spec
 from medimg.tasks.classification.settings import ModelSettings
 
 

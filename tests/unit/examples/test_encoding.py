@@ -10,15 +10,8 @@ import pytest
 
 from medimg.cases import Annotation, Case, Record, Stack
 from medimg.errors import MedimgError
-from medimg.examples.encoding import (
-    decode_crop,
-    decode_image,
-    decode_slices,
-    examples_to_record,
-    image_feature_spec,
-    record_to_examples,
-    study_feature_spec,
-)
+from medimg.examples.decoding import decode_crop, decode_image, decode_slices, image_feature_spec, study_feature_spec
+from medimg.examples.encoding import examples_to_record, record_to_examples
 from medimg.images.encoding import encode_png
 
 tf = pytest.importorskip("tensorflow")

@@ -9,7 +9,8 @@ from PIL import Image
 
 from medimg.cases import Case, ImageRef
 from medimg.errors import UnreadableFile
-from medimg.examples.encoding import decode_image, record_to_examples
+from medimg.examples.decoding import decode_image
+from medimg.examples.encoding import record_to_examples
 from medimg.examples.record import read_record
 from medimg.images.prepare import Ingest
 from medimg.images.raster import read_raster
