@@ -36,7 +36,8 @@ from medimg.catalogue.duplicates.visual_words import CANDIDATES, embed_words
 from medimg.catalogue.split import Search
 from medimg.datasets.tissue.cases import find_class_folders, read_sources
 from medimg.datasets.tissue.phantom import write_phantom
-from medimg.images.prepare import Ingest, list_files, prepare_image, sniff
+from medimg.images.prepare import Ingest, prepare_image
+from medimg.images.scan import list_files, sniff
 
 FALSE_SHARE = 0.01
 SAMPLED = 200

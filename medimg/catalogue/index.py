@@ -24,8 +24,9 @@ from medimg.console.progress import show_progress
 from medimg.dicom.safety import guarded_map
 from medimg.errors import MedimgError, UsageError
 from medimg.files import hash_file, replace_file
-from medimg.images import prepare as ingest
 from medimg.images import raster
+from medimg.images import scan as image_scan
+from medimg.images.scan import list_files, scan_file
 
 SAVE_EVERY_SECONDS = 20.0
 COLUMNS = pa.schema(
@@ -96,7 +97,7 @@ def scan(root: Path, *, index_path: Path | None = None, workers: int | None = No
     if not root.is_dir():
         raise UsageError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected the folder that holds the data set")
     left_out = name_below(root, [*skip, *([index_path] if index_path else [])])
-    paths = [path for path in ingest.list_files(root) if path not in left_out]
+    paths = [path for path in list_files(root) if path not in left_out]
     if not paths:
         raise UsageError(f"{root}: an empty folder, expected images and clinical tables")
     known = read_index(index_path) if index_path else {}
@@ -140,7 +141,7 @@ def read_files(root: Path, *, stale: dict[str, os.stat_result], workers: int | N
     """Reads files in guarded child processes; one entry per file, in order, whatever a file does to its reader."""
     if not stale:
         return
-    read: Callable[[str], Header | None] = functools.partial(ingest.scan_file, root=str(root))
+    read: Callable[[str], Header | None] = functools.partial(scan_file, root=str(root))
     for path, result in guarded_map(read, sorted(stale), workers=min(workers or os.cpu_count() or 1, len(stale))):
         size, mtime_ns = stale[path].st_size, stale[path].st_mtime_ns
         if isinstance(result, MedimgError):
@@ -199,5 +200,5 @@ def hash_readable(path: Path) -> str:
 @functools.cache
 def hash_readers() -> str:
     """sha256 of the source of the modules that read files: an index written by other readers is not trusted."""
-    sources = [Path(str(ingest.__file__)), Path(str(raster.__file__)), *sorted(Path(str(dicom.__file__)).parent.glob("*.py"))]
+    sources = [Path(str(image_scan.__file__)), Path(str(raster.__file__)), *sorted(Path(str(dicom.__file__)).parent.glob("*.py"))]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()

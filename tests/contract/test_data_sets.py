@@ -10,7 +10,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from medimg.cases import DataSet
 from medimg.datasets import DATA_SETS, find_data_set
-from medimg.images.prepare import list_files, scan_file
+from medimg.images.scan import list_files, scan_file
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENTS = 12

@@ -13,7 +13,7 @@ import pytest
 
 from medimg.dicom.safety import Limits, guarded_map, inflate
 from medimg.errors import UnreadableFile, UsageError
-from medimg.images.prepare import scan_file
+from medimg.images.scan import scan_file
 from tests.unit.dicom.written import write_dicom
 
 

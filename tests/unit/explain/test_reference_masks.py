@@ -10,7 +10,8 @@ from medimg.datasets.cmmd.phantom import write_phantom
 from medimg.datasets.outlines import read_lesions
 from medimg.examples.record import read_record
 from medimg.explain.reference_masks import draw_mask, widen
-from medimg.images.prepare import Ingest, list_files, scan_file
+from medimg.images.prepare import Ingest
+from medimg.images.scan import list_files, scan_file
 
 
 @pytest.fixture(scope="module")

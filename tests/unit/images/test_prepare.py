@@ -15,7 +15,8 @@ from medimg.errors import UnreadableFile
 from medimg.files import WORK_FOLDER
 from medimg.images.breast_crop import breast_box, stride_of
 from medimg.images.encoding import encode_png
-from medimg.images.prepare import Ingest, list_files, prepare_image, scan_file, sniff
+from medimg.images.prepare import Ingest, prepare_image
+from medimg.images.scan import list_files, scan_file, sniff
 from tests.unit.dicom.test_read import LOSSLESS, some_pixels
 from tests.unit.dicom.written import EXPLICIT, RLE, make_dataset, write_dicom
 
