@@ -92,7 +92,7 @@ def make_engine(root: Path, to: Path, *, threads: int) -> Callable[[], object]:
     import apache_beam as beam
 
     from components.case_example_gen import executor
-    from pipeline.config.run_config import load_config
+    from pipeline.config.overrides import load_config
 
     config = load_config("ham10000_small_cnn")
     shards = list(executor.plan_shards("train", list(list_cases(root)), str(to), config.examples.cases_per_shard))

@@ -30,7 +30,7 @@ from medimg.catalogue.duplicates.near import pair_cases, read_signature
 from medimg.evaluation.representation.figures import Measuring, measure_embedded, tabulate_embedded
 from medimg.tasks import find_task
 from medimg.tasks.classification.model import build_model
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 
 HEIGHT, WIDTH, CLASSES = 450, 600, 7
 GOAL_SECONDS, CORES = 300, 2

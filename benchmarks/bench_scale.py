@@ -68,7 +68,7 @@ def measure(data: Path) -> None:
     """Runs the flagship on `data` and prints, as JSON, the images, and what each component spent and wrote."""
     for name in ("pipeline.cache_keys", "pipeline.pipeline", "tfx.orchestration.local.local_dag_runner"):
         importlib.import_module(name)  # Before the first clock starts; all runs need them, whatever their size.
-    from pipeline.config.run_config import load_config
+    from pipeline.config.overrides import load_config
     from pipeline.local.run import run_config
 
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +101,7 @@ def measure_report(cases: int, resamples: int) -> None:
     import pandas as pd
 
     from medimg.evaluation.figures import measure as measure_figures
-    from pipeline.config.run_config import load_config
+    from pipeline.config.overrides import load_config
 
     config = load_config("cmmd_classification")
     rng = np.random.default_rng(0)

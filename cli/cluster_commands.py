@@ -32,7 +32,7 @@ def compile_spec(
     Example: medimg compile cmmd_classification --image registry/medimg:0.1.0 --root minio://mlpipeline/v2/artifacts --to cmmd.yaml
     """
     from kubeflow.compile import Request, compile_config, find_target, write_spec
-    from pipeline.config.run_config import load_config
+    from pipeline.config.overrides import load_config
 
     loaded = load_config(config, overrides=overrides or [])
     request = Request(tuple(images), root, find_target(target), tuple(parameters or ()), data, beam, tuple(beam_args or ()))

@@ -13,7 +13,7 @@ from medimg.console.terminal import make_console
 from medimg.datasets import find_data_set, write_phantom
 from medimg.errors import UsageError
 from medimg.hashing import hash_code
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 from pipeline.local.run import run_config
 from pipeline.local.run_directory import Outcome
 

@@ -56,7 +56,7 @@ def run(
     Example: medimg run cmmd_classification --data data --to runs/folds --folds 5
     """
     from pipeline.beam.flags import parse_beam
-    from pipeline.config.run_config import load_config
+    from pipeline.config.overrides import load_config
     from pipeline.local.run import run_config
 
     loaded = load_config(config, overrides=overrides or [])

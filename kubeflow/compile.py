@@ -28,7 +28,8 @@ from medimg.errors import UsageError, nearest
 from medimg.files import replace_file
 from pipeline.beam.flags import parse_beam
 from pipeline.config.deployment import Deployment, Resources
-from pipeline.config.run_config import Places, RunConfig
+from pipeline.config.places import Places
+from pipeline.config.run_config import RunConfig
 from pipeline.local.run import resolve_config
 
 Target = Literal["kfp", "vertex"]

@@ -14,7 +14,8 @@ from medimg.datasets import find_data_set
 from medimg.errors import UsageError
 from medimg.files import hash_file
 from medimg.hashing import hash_code, hash_tree, newest_version, submodules
-from pipeline.config.run_config import Places, RunConfig
+from pipeline.config.places import Places
+from pipeline.config.run_config import RunConfig
 
 REPORTING = Path(medimg.__file__).parent / "reporting"
 TEXTS = [REPORTING / name for name in ("templates", "data_sets", "checklists")]

@@ -28,7 +28,8 @@ from components.report_gen.component import ReportGen
 from medimg.catalogue.split import SPLITS
 from medimg.evaluation.classification.costs import make_cost_matrices
 from pipeline.cache_keys import Fingerprints
-from pipeline.config.run_config import TRANSFORMED, Places, RunConfig
+from pipeline.config.places import Places
+from pipeline.config.run_config import TRANSFORMED, RunConfig
 from pipeline.metadata.store import make_connection
 
 

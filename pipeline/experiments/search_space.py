@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from medimg.errors import UsageError
 from medimg.tasks.search_space import Choice, Range, Space
-from pipeline.config.run_config import TRANSFORMED, RunConfig, find_key, from_plain, to_plain
+from pipeline.config.overrides import find_key, from_plain, to_plain
+from pipeline.config.run_config import TRANSFORMED, RunConfig
 
 if TYPE_CHECKING:
     import keras_tuner

@@ -24,7 +24,9 @@ from medimg.console.terminal import make_console, say
 from medimg.errors import DiskFull, MedimgError, UsageError, nearest
 from medimg.tasks.search_space import Space
 from pipeline.cache_keys import Fingerprints, take_fingerprints, weights_fingerprint
-from pipeline.config.run_config import Places, RunConfig, Tuning, list_keys, load_config, read_keys, to_plain
+from pipeline.config.overrides import list_keys, load_config, read_keys, to_plain
+from pipeline.config.places import Places
+from pipeline.config.run_config import RunConfig, Tuning
 from pipeline.experiments.search_space import apply_values, load_space, to_hyperparameters, to_values
 from pipeline.experiments.subprocess_worker import Worker
 from pipeline.experiments.trials import Objective, Trial, describe, find_objective, note_trial, print_trials, rank, read_trials, write_trials

@@ -22,7 +22,8 @@ from medimg.evaluation.classification.costs import check_costs
 from medimg.evaluation.classification.merging import check_merges
 from medimg.tasks.classification.settings import check_settings, check_training
 from pipeline.beam.flags import explain_engine, parse_beam, read_flag
-from pipeline.config.run_config import Places, RunConfig
+from pipeline.config.places import Places
+from pipeline.config.run_config import RunConfig
 from pipeline.local.run_directory import (
     STORE_FILE,
     Outcome,

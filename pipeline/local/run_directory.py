@@ -18,7 +18,8 @@ from rich.console import Console
 from medimg.console.terminal import say
 from medimg.errors import UsageError
 from medimg.files import replace_file
-from pipeline.config.run_config import RunConfig, to_plain
+from pipeline.config.overrides import to_plain
+from pipeline.config.run_config import RunConfig
 from pipeline.metadata.store import parse_database, resolve_store
 
 RUN_FILE = "run.json"

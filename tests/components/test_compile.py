@@ -15,7 +15,7 @@ import yaml
 
 from medimg.datasets import find_data_set
 from medimg.errors import UsageError
-from pipeline.config.run_config import list_configs, load_config
+from pipeline.config.overrides import list_configs, load_config
 
 pytest.importorskip("kfp.pipeline_spec", reason="the package kfp-pipeline-spec is not installed")
 

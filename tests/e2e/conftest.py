@@ -51,7 +51,7 @@ class TinyRun:
 
 def run_tiny(run: Path, data: Path, *more: str):
     """Runs the demo's config in small; later overrides win."""
-    from pipeline.config.run_config import load_config
+    from pipeline.config.overrides import load_config
     from pipeline.local.run import run_config
 
     return run_config(load_config("cmmd_demo", overrides=[*TINY, *more]), data_root=data, to=run)

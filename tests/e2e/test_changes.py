@@ -97,7 +97,7 @@ def read_counts(run):
 
 
 def test_a_run_directory_of_another_config_is_refused(tiny_run):
-    from pipeline.config.run_config import load_config
+    from pipeline.config.overrides import load_config
     from pipeline.local.run import run_config
 
     with pytest.raises(UsageError, match="belongs to config cmmd-demo"):

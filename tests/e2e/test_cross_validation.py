@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cli.compare import compare_runs
 from cli.results import print_lineage, print_metrics, print_outcome, print_patient, rewrite_report
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 from pipeline.metadata.lineage import latest_nodes, open_store
 from tests.e2e.conftest import TINY
 

@@ -19,7 +19,7 @@ from medimg.errors import MedimgError
 from medimg.hashing import hash_tree
 from pipeline.beam.flags import parse_beam
 from pipeline.beam.probe import check_engine
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 from pipeline.local.run import run_config
 from tests.e2e.conftest import TINY
 from tests.e2e.runs import aucs_of, evaluation_of, examples_of, figures_of, output_of, score_of_age_50, statistics_of

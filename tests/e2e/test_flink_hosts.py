@@ -21,7 +21,7 @@ from kubeflow.flink.local import REPOSITORY, Flink, fetch_jars, session_cluster
 from medimg.datasets import find_data_set
 from medimg.errors import MedimgError
 from medimg.hashing import hash_tree
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 from pipeline.local.run import run_config
 from tests.e2e.conftest import TINY
 from tests.e2e.runs import aucs_of, evaluate_locally, evaluation_of, examples_of, score_of_age_50, statistics_of

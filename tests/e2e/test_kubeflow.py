@@ -28,7 +28,7 @@ def run_spec(spec, to, *more):
 def place(tmp_path_factory) -> Path:
     """A folder with the flagship's spec in small; its volume is the folder itself."""
     from kubeflow.compile import Request, compile_config, write_spec
-    from pipeline.config.run_config import load_config
+    from pipeline.config.overrides import load_config
 
     folder = tmp_path_factory.mktemp("kubeflow")
     volumes = json.dumps([{"claim": "medimg-state", "path": str(folder)}])

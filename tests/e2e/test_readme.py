@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from cli.options import EXIT_NOT_BLESSED
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 from tests.e2e.conftest import TINY
 
 REPOSITORY = Path(__file__).resolve().parents[2]

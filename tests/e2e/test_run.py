@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from medimg.evaluation.classification.shortcuts import score_cases
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 from pipeline.metadata.lineage import latest_nodes, open_store, properties_of
 from tests.e2e.conftest import run_tiny
 

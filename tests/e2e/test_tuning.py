@@ -15,7 +15,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from cli.results import print_lineage, print_patient
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 from pipeline.metadata.lineage import open_store, properties_of
 from tests.e2e.conftest import PATIENTS, TINY
 from tests.e2e.runs import PIPELINE, nodes_of, output_of

@@ -29,7 +29,7 @@ CHANGED = {
 }
 HASH_EACH = """
 import dataclasses, json, pathlib, sys
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 from pipeline.cache_keys import code_fingerprints
 config = load_config("cmmd_classification")
 before = dataclasses.asdict(code_fingerprints(config))

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import kubeflow
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 
 FOLDER = Path(kubeflow.__file__).parent / "manifests"
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from medimg.errors import UsageError
-from pipeline.config.run_config import from_plain, list_configs, load_config, to_plain
+from pipeline.config.overrides import from_plain, list_configs, load_config, to_plain
 from pipeline.local.run import resolve_config
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.gates import Gate
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 from pipeline.experiments.cross_validation import expect_cases, fold_config, run_fold, run_folds
 from pipeline.local.run_directory import claim_directory, make_directory
 

@@ -7,7 +7,7 @@ import pytest
 from medimg.errors import MedimgError, UsageError
 from medimg.tasks.search_space import Choice, Range
 from pipeline.cache_keys import CodeFingerprints, Fingerprints
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 from pipeline.experiments.search_space import apply_values, to_values
 from pipeline.experiments.trials import Objective, Trial
 from pipeline.experiments.tuning import conclude, make_oracle, plan_search, tell, trial_key

@@ -6,7 +6,7 @@ import pytest
 
 from medimg.errors import UsageError
 from pipeline.beam.flags import parse_beam
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 from pipeline.local.run import explain
 from pipeline.local.run_directory import claim_directory, locate_store
 

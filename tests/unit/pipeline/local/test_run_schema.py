@@ -4,7 +4,7 @@ import pytest
 
 from medimg.datasets import find_data_set
 from medimg.errors import UsageError
-from pipeline.config.run_config import load_config
+from pipeline.config.overrides import load_config
 from pipeline.local.run_schema import make_schema
 
 
