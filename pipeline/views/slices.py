@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from components.report_gen.executor import list_evaluated, only_head, read_evaluation
+from components.report_gen.evaluator_results import list_evaluated, only_head, read_evaluation
 from medimg.evaluation.classification.metrics import metrics_of
 from medimg.evaluation.gates import OVERALL
 from medimg.reporting.sections.classification.performance import describe_performance

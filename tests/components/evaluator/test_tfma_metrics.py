@@ -11,7 +11,7 @@ import tensorflow_model_analysis as tfma
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from components.evaluator.eval_config import make_eval_config
-from components.report_gen.executor import passes
+from components.report_gen.evaluator_results import passes
 from medimg.errors import UsageError
 from medimg.evaluation.classification.baselines import measure_above_shortcut
 from medimg.evaluation.classification.costs import NO_COSTS, Costs, make_cost_matrices
