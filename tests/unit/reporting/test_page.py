@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medimg.reporting.charts import base as charts
+from medimg.reporting.charts.base import GUIDE, NEGATIVE, POSITIVE
 from medimg.reporting.sections.classification.misclassifications import mistakes_of
 from medimg.reporting.sections.classification.predicted_cases import embed_images
 from medimg.reporting.sections.shared.slices import judge_slices
@@ -178,7 +178,7 @@ def test_text_has_the_contrast_of_wcag_aa_on_every_background_and_charts_that_of
         assert min(contrast(colours[name], background) for background in backgrounds) >= 4.5, name
     notice = re.search(r"\.notice \{ background: (#\w+).*?color: (#\w+)", page)
     assert contrast(*notice.groups()) >= 4.5
-    for colour in (charts.POSITIVE, charts.NEGATIVE, charts.GUIDE):
+    for colour in (POSITIVE, NEGATIVE, GUIDE):
         assert contrast(colour, "#ffffff") >= 3
 
 

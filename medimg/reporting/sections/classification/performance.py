@@ -14,8 +14,8 @@ from medimg.evaluation.classification.metrics import ONE_AGAINST_REST
 from medimg.evaluation.classification.weighted_sample import make_sample
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.protocols import Protocol, find_protocols
-from medimg.reporting.charts import base as charts
 from medimg.reporting.charts.base import Chart
+from medimg.reporting.charts.classification import draw_calibration, draw_decision_curve, draw_precision_recall, draw_roc, draw_scores
 from medimg.reporting.report_data import SEEN_SPLITS, Evidence, Section, make_id
 from medimg.reporting.run_facts import RunFacts
 from medimg.reporting.sections.classification.train_test_gap import compare_seen, tabulate_seen, tell_gap
@@ -140,9 +140,9 @@ def draw_curves(head: str, classes: Sequence[str], *, labels_N: np.ndarray, prob
     scores_N = probabilities_NC[:, 1]
     names = {kind: make_id(kind, head) for kind in ("roc", "precision", "calibration", "decision", "scores")}
     return {
-        names["roc"]: charts.draw_roc(names["roc"], labels_N, scores_N),
-        names["precision"]: charts.draw_precision_recall(names["precision"], labels_N, scores_N),
-        names["calibration"]: charts.draw_calibration(names["calibration"], labels_N, scores_N),
-        names["decision"]: charts.draw_decision_curve(names["decision"], labels_N, scores_N),
-        names["scores"]: charts.draw_scores(names["scores"], labels_N, scores_N, classes=classes),
+        names["roc"]: draw_roc(names["roc"], labels_N, scores_N),
+        names["precision"]: draw_precision_recall(names["precision"], labels_N, scores_N),
+        names["calibration"]: draw_calibration(names["calibration"], labels_N, scores_N),
+        names["decision"]: draw_decision_curve(names["decision"], labels_N, scores_N),
+        names["scores"]: draw_scores(names["scores"], labels_N, scores_N, classes=classes),
     }

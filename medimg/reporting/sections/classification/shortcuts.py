@@ -11,8 +11,7 @@ import pandas as pd
 from medimg.evaluation.classification.baselines import BaselineFigure, Reach, tabulate_reach
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
-from medimg.reporting.charts import base as charts
-from medimg.reporting.charts.base import Chart
+from medimg.reporting.charts.base import Chart, draw_intervals
 from medimg.reporting.metric_names import name_metric
 from medimg.reporting.report_data import Evidence, Section, make_id
 
@@ -56,7 +55,7 @@ def draw_reach(model: Figure, rows: Sequence[Reach]) -> Chart:
     bars = [("model", model.value, model.low, model.high)]
     bars += [(row.baseline, row.held_out.value, row.held_out.low, row.held_out.high) for row in rows]
     metric = name_metric(model.name)
-    return charts.draw_intervals(
+    return draw_intervals(
         name_chart(model), bars, title=f"{metric} of model and shortcuts, protocol {model.protocol}", unit=f"{metric}, protocol {model.protocol}"
     )
 

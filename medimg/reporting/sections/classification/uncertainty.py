@@ -7,8 +7,8 @@ import re
 
 from medimg.evaluation.classification.conformal import fit_conformal
 from medimg.evaluation.protocols import find_protocols
-from medimg.reporting.charts import base as charts
 from medimg.reporting.charts.base import Chart
+from medimg.reporting.charts.classification import draw_risk_coverage, draw_set_sizes
 from medimg.reporting.report_data import CALIBRATION_SPLIT, COVERAGE, Evidence, Section, make_id
 from medimg.reporting.sections.classification.performance import pivot, share_notes
 
@@ -48,6 +48,6 @@ def draw_uncertainty(evidence: Evidence, head: str) -> dict[str, Chart]:
     sets = fit_conformal(*evidence.units(head, protocol, split=CALIBRATION_SPLIT), coverage=COVERAGE)
     risk, sizes = make_id("risk", head), make_id("sets", head)
     return {
-        risk: charts.draw_risk_coverage(risk, labels_N, probabilities_NC, costs_CC=evidence.facts.cost_matrices.get(head)),
-        sizes: charts.draw_set_sizes(sizes, labels_N, probabilities_NC, sets=sets),
+        risk: draw_risk_coverage(risk, labels_N, probabilities_NC, costs_CC=evidence.facts.cost_matrices.get(head)),
+        sizes: draw_set_sizes(sizes, labels_N, probabilities_NC, sets=sets),
     }

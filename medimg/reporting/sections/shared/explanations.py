@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from medimg.reporting.charts import base as charts
-from medimg.reporting.charts.base import Chart
+from medimg.reporting.charts.base import Chart, draw_intervals
 from medimg.reporting.report_data import Evidence, Section
 from medimg.reporting.sections.classification.predicted_cases import MISTAKE, make_data_uri
 
@@ -70,4 +69,4 @@ def draw_checks(evidence: Evidence) -> dict[str, Chart]:
         return {}
     bars = [(f"{row['method']}, {kind}", row[kind]) for row in rows for kind in ("trained", "randomised")] + [("chance", rows[0]["chance"])]
     shown = [(label, figure.value, figure.low, figure.high) for label, figure in bars]
-    return {CHART: charts.draw_intervals(CHART, shown, title="Pointing game", unit="pointing game: share of images")}
+    return {CHART: draw_intervals(CHART, shown, title="Pointing game", unit="pointing game: share of images")}

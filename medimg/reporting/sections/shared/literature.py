@@ -7,8 +7,7 @@ import dataclasses
 import pandas as pd
 
 from medimg.evaluation.figures import Figure
-from medimg.reporting.charts import base as charts
-from medimg.reporting.charts.base import Chart
+from medimg.reporting.charts.base import Chart, draw_intervals
 from medimg.reporting.metric_names import name_metric
 from medimg.reporting.published_results import Published, find_obstacle
 from medimg.reporting.report_data import Evidence, Section, make_id
@@ -66,7 +65,7 @@ def draw_pairs(pairs: list[tuple[Figure, list[Published]]]) -> dict[str, Chart]:
         bars = [(f"this run (n={figure.n})", figure.value, figure.low, figure.high)]
         bars += [(f"{row.what}{f' (n={row.n})' if row.n else ''}", row.value, row.low, row.high) for row in rows]
         title = f"{name_metric(figure.name)}, protocol {figure.protocol}, this run and published figures"
-        drawn[name_pair(figure)] = charts.draw_intervals(
+        drawn[name_pair(figure)] = draw_intervals(
             name_pair(figure), bars, title=title, unit=f"{name_metric(figure.name)}, protocol {figure.protocol}"
         )
     return drawn

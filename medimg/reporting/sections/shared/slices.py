@@ -6,7 +6,7 @@ import math
 
 from medimg.evaluation.figures import Figure, describe_multiplicity
 from medimg.evaluation.gates import LOWER_IS_BETTER, OVERALL
-from medimg.reporting.charts import base as charts
+from medimg.reporting.charts.base import draw_forest
 from medimg.reporting.report_data import Evidence, Section, make_id
 
 
@@ -29,7 +29,7 @@ def describe_slices(evidence: Evidence, head: str) -> Section:
             "protocols": {name: [one for one in sliced if one.protocol == name] for name in by_protocol},
             "multiplicity": describe_multiplicity([one for one in sliced if one.name == metric]),
         },
-        {make_id("forest", head, name): charts.draw_forest(make_id("forest", head, name), figures) for name, figures in by_protocol.items()},
+        {make_id("forest", head, name): draw_forest(make_id("forest", head, name), figures) for name, figures in by_protocol.items()},
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from medimg.evaluation.classification.conformal import fit_conformal
 from medimg.evaluation.classification.metrics import evaluate
 from medimg.evaluation.classification.uncertainty import add_uncertainty, measure_uncertainty
-from medimg.reporting.charts.base import draw_risk_coverage, draw_set_sizes
+from medimg.reporting.charts.classification import draw_risk_coverage, draw_set_sizes
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
 
 KIND = {"kind": ("no", "yes")}
