@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -26,6 +24,7 @@ from medimg.tasks.classification.sampling import draw_copies, repeat_cases
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
 from medimg.tasks.fitting import Data, Epoch, Fitted, Member, Report
 from medimg.tasks.shared.checkpoints import State, load_weights, read_state, write_state
+from medimg.tasks.shared.loop import evaluation_batches, make_strategy, precision, predict, seed_dropout
 
 SHUFFLE_BYTES = 512 * 2**20
 """Of decoded cases held in memory for shuffling."""
@@ -90,11 +89,6 @@ def fit_member(index: int, data: Data, *, model: ModelSettings, training: Traini
     return Member(to_float32(network, model, data.clinical_width), best, state.history)
 
 
-def evaluation_batches(data: Data, size: int) -> tf.data.Dataset:
-    """The inputs of eval in order."""
-    return data.eval.map(lambda inputs, _: inputs).batch(size).prefetch(1)
-
-
 def check_labels(data: Data, settings: ModelSettings) -> None:
     """Refuses data that nothing can be learnt from, in one line."""
     for index, head in enumerate(settings.heads):
@@ -127,34 +121,6 @@ def make_batches(data: Data, *, model: ModelSettings, training: TrainingSettings
 
     shuffled = cases.shuffle(buffer, seed=training.seed * 1_000_003 + epoch, reshuffle_each_iteration=False)
     return shuffled.batch(training.batch_size * replicas).enumerate().map(change, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
-
-
-def seed_dropout(network: keras.Model, *, seed: int, epoch: int) -> None:
-    """Makes the network's own random draws depend on seed and epoch only: Keras saves no seed state with the weights (seen in 3.12)."""
-    for index, variable in enumerate(item for item in network.variables if "seed_generator" in item.path):
-        variable.assign(np.array([seed * 1_000_003 + epoch, index], dtype=np.int64) % 2**32)
-
-
-def predict(network: keras.Model, batches: tf.data.Dataset) -> dict[str, np.ndarray]:
-    """Head to probabilities, float32 [N, C]."""
-    return {name: np.asarray(values) for name, values in network.predict(batches, verbose=0).items()}
-
-
-def make_strategy() -> tf.distribute.Strategy:
-    """All GPUs of this machine, or the default."""
-    return tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else tf.distribute.get_strategy()
-
-
-@contextmanager
-def precision(training: TrainingSettings) -> Iterator[None]:
-    """Layers built inside compute in float16 where the settings ask for it or, with "auto", where a GPU is there."""
-    earlier = keras.config.dtype_policy()
-    mixed = training.mixed_precision == "on" or (training.mixed_precision == "auto" and bool(tf.config.list_physical_devices("GPU")))
-    keras.config.set_dtype_policy("mixed_float16" if mixed else "float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(earlier)
 
 
 def to_float32(network: keras.Model, settings: ModelSettings, clinical_width: int) -> keras.Model:

@@ -6,8 +6,9 @@ from medimg.tasks.classification.fit import fit
 from medimg.tasks.classification.inputs import case_bytes, decode_case, image_spec
 from medimg.tasks.classification.model import make_embedder
 from medimg.tasks.classification.predictor import Answer
-from medimg.tasks.classification.preprocess import clinical_inputs, clinical_sizes, preprocess, targets
+from medimg.tasks.classification.preprocess import preprocess, targets
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings, check_settings, check_training, describe
+from medimg.tasks.shared.clinical_columns import clinical_inputs, clinical_sizes
 
 TASK = Task(
     name="classification",

@@ -12,8 +12,9 @@ import tensorflow as tf
 
 from medimg.errors import UsageError
 from medimg.tasks.classification.inputs import decode_case
-from medimg.tasks.classification.preprocess import clinical_inputs, clinical_sizes, preprocess, targets
+from medimg.tasks.classification.preprocess import preprocess, targets
 from medimg.tasks.classification.settings import Head, ModelSettings
+from medimg.tasks.shared.clinical_columns import clinical_inputs, clinical_sizes
 
 SETTINGS = ModelSettings(
     heads=(Head("malignancy", ("Benign", "Malignant")),), roles=("CC", "MLO"), image_size=(32, 40), clinical_inputs=("age_years", "source")
