@@ -13,7 +13,6 @@ import pandas as pd
 
 from medimg.catalogue.split import name_split
 from medimg.evaluation.classification.costs import NO_COSTS
-from medimg.evaluation.classification.shortcuts import train_rows
 from medimg.evaluation.figures import Figure, measure
 from medimg.evaluation.protocols import Protocol
 
@@ -58,3 +57,8 @@ def measure_folds(
         fold: measure(pooled[pooled["fold"] == fold], heads=heads, protocols=[protocol], metrics=metrics, costs=costs, split=OUT_OF_FOLD, resamples=0)
         for fold in sorted(pooled["fold"].unique().tolist())
     }
+
+
+def train_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that a model was trained on."""
+    return table[(table["status"] == "used") & (table["split"] == "train")]

@@ -21,6 +21,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from medimg.catalogue.tables import Catalogue
 from medimg.errors import MedimgError, UsageError, nearest
+from medimg.evaluation.folds import train_rows
 
 COUNTS = ("image_count", "group_image_count")
 """Shortcuts that are counted instead of read: images of the case, and of its group (the patient)."""
@@ -96,11 +97,6 @@ def to_features(rows: pd.DataFrame, shortcuts: Sequence[str]) -> pd.DataFrame:
         is_number = pd.api.types.is_numeric_dtype(values)
         features[column] = values.astype("float64") if is_number else values.astype(object).where(values.notna(), "").astype(str)
     return pd.DataFrame(features, index=rows.index)
-
-
-def train_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows that a model was trained on."""
-    return table[(table["status"] == "used") & (table["split"] == "train")]
 
 
 def score_cases(table: pd.DataFrame, shortcuts: Sequence[str], *, heads: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
