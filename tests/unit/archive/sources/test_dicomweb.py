@@ -17,7 +17,7 @@ import pytest
 from medimg.archive.collections import Collection
 from medimg.archive.source import NotHere, Series, SourceFailed
 from medimg.archive.sources.dicomweb import PASSWORD, TOKEN, USER, DicomwebSource, login_from, unwrap
-from medimg.archive.sources.registry import dicomweb
+from medimg.archive.sources import dicomweb
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Login, Transfer
 from medimg.errors import MedimgError, UsageError
