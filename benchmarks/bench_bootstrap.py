@@ -2,9 +2,10 @@
 
     python benchmarks/bench_bootstrap.py [--breasts 2000 --resamples 2000 --plain 500] [--write]
 
-The plain loop draws patients itself and evaluates each metric on the drawn cases, as most evaluation scripts do; it draws fewer resamples
-(`--plain`), and its time is scaled to all. Both are measured in processor seconds, in turns, and the medians count. Goals: under
-10 s, at least 20 times faster, and bounds that differ by no more than the Monte-Carlo error, which is the spread of our own over other seeds.
+The plain loop draws patients itself and evaluates each metric on the drawn cases, as most evaluation scripts
+do; it draws fewer resamples (`--plain`), and its time is scaled to all. Both are measured in processor
+seconds, in turns, and the medians count. Goals: under 10 s, at least 20 times faster, and bounds that differ
+by no more than the Monte-Carlo error, which is the spread of our own over other seeds.
 """
 
 from __future__ import annotations
@@ -47,12 +48,16 @@ class Bounds:
 
 
 def plain_specificity(labels: np.ndarray, scores: np.ndarray, *, sensitivity: float) -> float:
-    false_positive_rate, true_positive_rate, _ = sklearn_metrics.roc_curve(labels, scores, drop_intermediate=False)
+    false_positive_rate, true_positive_rate, _ = sklearn_metrics.roc_curve(
+        labels, scores, drop_intermediate=False
+    )
     return 1 - false_positive_rate[true_positive_rate >= sensitivity - 1e-9].min()
 
 
 def plain_sensitivity(labels: np.ndarray, scores: np.ndarray) -> float:
-    false_positive_rate, true_positive_rate, _ = sklearn_metrics.roc_curve(labels, scores, drop_intermediate=False)
+    false_positive_rate, true_positive_rate, _ = sklearn_metrics.roc_curve(
+        labels, scores, drop_intermediate=False
+    )
     return true_positive_rate[false_positive_rate <= 0.1 + 1e-9].max()
 
 
@@ -85,7 +90,11 @@ def plain_reliability(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def plain_resolution(labels: np.ndarray, scores: np.ndarray) -> float:
-    return plain_reliability(labels, scores) + plain_uncertainty(labels, scores) - sklearn_metrics.brier_score_loss(labels, scores)
+    return (
+        plain_reliability(labels, scores)
+        + plain_uncertainty(labels, scores)
+        - sklearn_metrics.brier_score_loss(labels, scores)
+    )
 
 
 def plain_uncertainty(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -131,28 +140,43 @@ def draw_breasts(breasts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     generator = np.random.default_rng(0)
     patient = np.arange(breasts) // 2
     labels = generator.integers(0, 2, breasts)
-    logit = 1.5 * (labels - 0.5) + 0.7 * generator.normal(size=breasts)[patient] + generator.normal(size=breasts)
+    logit = (
+        1.5 * (labels - 0.5) + 0.7 * generator.normal(size=breasts)[patient] + generator.normal(size=breasts)
+    )
     return labels, 1 / (1 + np.exp(-logit)), patient
 
 
-def draw_plainly(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, *, resamples: int, seed: int) -> np.ndarray:
+def draw_plainly(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, *, resamples: int, seed: int
+) -> np.ndarray:
     """Every metric of each resample, [R, M]."""
     members = [np.flatnonzero(patients == patient) for patient in np.unique(patients)]
     generator = np.random.default_rng(seed)
     values = []
     for _ in range(resamples):
-        chosen = np.concatenate([members[index] for index in generator.integers(len(members), size=len(members))])
+        chosen = np.concatenate(
+            [members[index] for index in generator.integers(len(members), size=len(members))]
+        )
         values.append([PLAIN_METRICS[name](labels[chosen], scores[chosen]) for name in BINARY_METRICS])
     return np.array(values)
 
 
-def draw_ours(labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, *, resamples: int, seed: int) -> Bounds:
+def draw_ours(
+    labels: np.ndarray, scores: np.ndarray, patients: np.ndarray, *, resamples: int, seed: int
+) -> Bounds:
     """The product's intervals."""
-    intervals = bootstrap_intervals(labels, scores, groups=patients, metrics=BINARY_METRICS, resamples=resamples, seed=seed)
-    return Bounds(np.array([intervals[name].low for name in BINARY_METRICS]), np.array([intervals[name].high for name in BINARY_METRICS]))
+    intervals = bootstrap_intervals(
+        labels, scores, groups=patients, metrics=BINARY_METRICS, resamples=resamples, seed=seed
+    )
+    return Bounds(
+        np.array([intervals[name].low for name in BINARY_METRICS]),
+        np.array([intervals[name].high for name in BINARY_METRICS]),
+    )
 
 
-def measure(breasts: int, *, resamples: int, plainly: int) -> tuple[list[float], list[float], Bounds, list[Bounds]]:
+def measure(
+    breasts: int, *, resamples: int, plainly: int
+) -> tuple[list[float], list[float], Bounds, list[Bounds]]:
     """Processor seconds of ours and of the plain loop by turn, the plain loop's bounds, and ours over several seeds."""
     case = draw_breasts(breasts)
     ours: list[float] = []
@@ -166,11 +190,19 @@ def measure(breasts: int, *, resamples: int, plainly: int) -> tuple[list[float],
         values.append(draw_plainly(*case, resamples=plainly // TURNS, seed=turn))
         plain.append((time.process_time() - start) * resamples / (plainly // TURNS))
     low, high = np.quantile(np.concatenate(values), [0.025, 0.975], axis=0)
-    return ours, plain, Bounds(low, high), [draw_ours(*case, resamples=resamples, seed=100 + seed) for seed in range(SEEDS)]
+    return (
+        ours,
+        plain,
+        Bounds(low, high),
+        [draw_ours(*case, resamples=resamples, seed=100 + seed) for seed in range(SEEDS)],
+    )
 
 
 def compare_bounds(plain: Bounds, ours: list[Bounds], *, ratio: float) -> Iterator[str]:
-    """The rows of a Markdown table; differences in standard errors of Monte Carlo, the plain loop's with `ratio` times our variance."""
+    """The rows of a Markdown table.
+
+    Differences in standard errors of Monte Carlo, the plain loop's with `ratio` times our variance.
+    """
     yield "| metric | ours (mean over seeds) | plain loop | largest difference, Monte-Carlo standard errors |"
     yield "|---|---|---|---|"
     low, high = (np.array([getattr(bounds, side) for bounds in ours]) for side in ("low", "high"))
@@ -184,14 +216,20 @@ def compare_bounds(plain: Bounds, ours: list[Bounds], *, ratio: float) -> Iterat
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--breasts", type=int, default=2000)
     parser.add_argument("--resamples", type=int, default=2000)
     parser.add_argument("--plain", type=int, default=500, help="resamples of the plain loop")
-    parser.add_argument("--write", action="store_true", help="also write bootstrap_YYYYMMDD.md beside this file")
+    parser.add_argument(
+        "--write", action="store_true", help="also write bootstrap_YYYYMMDD.md beside this file"
+    )
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", category=FutureWarning)
-    ours, plain, bounds, others = measure(arguments.breasts, resamples=arguments.resamples, plainly=arguments.plain)
+    ours, plain, bounds, others = measure(
+        arguments.breasts, resamples=arguments.resamples, plainly=arguments.plain
+    )
     versions = f"Python {platform.python_version()}, numpy {np.__version__}, scikit-learn {sklearn.__version__}, one thread"
     setting = f"{arguments.breasts} breasts, {len(BINARY_METRICS)} metrics, {arguments.resamples} resamples"
     seconds, slow = statistics.median(ours), statistics.median(plain)

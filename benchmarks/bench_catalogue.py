@@ -1,8 +1,10 @@
 """How long a catalogue takes: the first time, the second time, and without reading for 10^5 images.
 
-    python benchmarks/bench_catalogue.py [--data CMMD_FOLDER] [--patients 400] [--planned-patients 25000] [--write]
+    python benchmarks/bench_catalogue.py [--data CMMD_FOLDER] [--patients 400] [--planned-patients 25000]
+    [--write]
 
-Without --data, a CMMD phantom is written and measured. --write keeps the figures in benchmarks/catalogue_<date>.md.
+Without --data, a CMMD phantom is written and measured. --write keeps the figures in
+benchmarks/catalogue_<date>.md.
 """
 
 from __future__ import annotations
@@ -24,7 +26,13 @@ from medimg.catalogue.duplicates.exact import settle_twins
 from medimg.catalogue.duplicates.near import NearDuplicates
 from medimg.catalogue.quality import flag_headers
 from medimg.catalogue.split import SplitSettings
-from medimg.catalogue.tables import Catalogue, make_cases_table, make_images_table, make_pairs_table, write_catalogue
+from medimg.catalogue.tables import (
+    Catalogue,
+    make_cases_table,
+    make_images_table,
+    make_pairs_table,
+    write_catalogue,
+)
 from medimg.datasets.cmmd.cases import DATA_SET
 
 Result = TypeVar("Result")
@@ -39,7 +47,9 @@ def measure(function: Callable[[], Result]) -> tuple[float, Result]:
 
 def build(data: Path, to: Path) -> Catalogue:
     """A catalogue with the index beside it."""
-    return build_catalogue(DATA_SET, data_root=data, to=to, split=SplitSettings(), index_path=to.parent / "index.parquet")
+    return build_catalogue(
+        DATA_SET, data_root=data, to=to, split=SplitSettings(), index_path=to.parent / "index.parquet"
+    )
 
 
 def make_study(patients: int) -> tuple[list[Case], dict[str, Header]]:
@@ -48,12 +58,31 @@ def make_study(patients: int) -> tuple[list[Case], dict[str, Header]]:
     for number in range(patients):
         patient = f"P{number:06d}"
         for side in "LR":
-            images = tuple(ImageRef(f"{patient}/{side}-{role}.dcm", role, 0, f"1.2.{number}", "0" * 64) for role in ("CC", "MLO"))
+            images = tuple(
+                ImageRef(f"{patient}/{side}-{role}.dcm", role, 0, f"1.2.{number}", "0" * 64)
+                for role in ("CC", "MLO")
+            )
             for image in images:
-                tags = {"SOPInstanceUID": image.path, "Modality": "MG", "BitsStored": 8, "Rows": 2294, "Columns": 1914, "PixelSpacing": [0.1, 0.1]}
+                tags = {
+                    "SOPInstanceUID": image.path,
+                    "Modality": "MG",
+                    "BitsStored": 8,
+                    "Rows": 2294,
+                    "Columns": 1914,
+                    "PixelSpacing": [0.1, 0.1],
+                }
                 headers[image.path] = Header(image.path, "dicom", 4_000_000, "0" * 64, image.path, tags)
             label = {"malignancy": "Malignant" if number % 3 else "Benign"}
-            cases.append(Case(f"{patient}-{side}", patient, images, {"breast": f"{patient}-{side}", "patient": patient}, label, {"source": "D1"}))
+            cases.append(
+                Case(
+                    f"{patient}-{side}",
+                    patient,
+                    images,
+                    {"breast": f"{patient}-{side}", "patient": patient},
+                    label,
+                    {"source": "D1"},
+                )
+            )
     return cases, headers
 
 
@@ -61,7 +90,9 @@ def plan(patients: int, to: Path) -> None:
     """Everything but reading files: twins, flags, split, tables."""
     cases, headers = make_study(patients)
     twins = settle_twins(cases, headers=headers, head="malignancy")
-    division = divide(twins, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=to, near=NearDuplicates())
+    division = divide(
+        twins, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=to, near=NearDuplicates()
+    )
     flags = flag_headers(list(headers.values()))
     table = make_cases_table(twins.cases, assignments=division.assignments, strata=division.strata)
     images = make_images_table(twins.cases, rejects=(), headers=headers, flags=flags)
@@ -70,10 +101,14 @@ def plan(patients: int, to: Path) -> None:
 
 def main() -> None:
     """Measures and prints, and writes if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, help="a folder with CMMD or its stand-in")
     parser.add_argument("--patients", type=int, default=400, help="of the phantom, where no --data is given")
-    parser.add_argument("--planned-patients", type=int, default=25_000, help="of the study without files; four images each")
+    parser.add_argument(
+        "--planned-patients", type=int, default=25_000, help="of the study without files; four images each"
+    )
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +138,9 @@ def main() -> None:
     ]
     print("\n".join(lines))
     if arguments.write:
-        Path(__file__).with_name(f"catalogue_{datetime.date.today():%Y%m%d}.md").write_text("\n".join(lines) + "\n")
+        Path(__file__).with_name(f"catalogue_{datetime.date.today():%Y%m%d}.md").write_text(
+            "\n".join(lines) + "\n"
+        )
 
 
 if __name__ == "__main__":

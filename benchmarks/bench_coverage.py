@@ -2,9 +2,10 @@
 
     python benchmarks/bench_coverage.py [--cohorts 2000 --patients 120 --resamples 2000] [--write]
 
-Cohorts are drawn from a model whose true AUC is known (tests/unit/evaluation/cohorts.py): truth and score are correlated within the patient, scores
-within the breast. Patient-clustered intervals stand beside naive ones that take each breast, or each image, for independent. Goal: the clustered
-ones hold the truth in 93 to 97 % of the cohorts, the naive ones per image do not.
+Cohorts are drawn from a model whose true AUC is known (tests/unit/evaluation/cohorts.py): truth and score are
+correlated within the patient, scores within the breast. Patient-clustered intervals stand beside naive ones
+that take each breast, or each image, for independent. Goal: the clustered ones hold the truth in 93 to 97 %
+of the cohorts, the naive ones per image do not.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def make_interval(cohort: Cohort, *, how: str, unit: str, resamples: int, seed: 
     groups = getattr(cohort, unit) if unit else np.arange(len(cohort.labels))
     if how == "delong":
         return auc_interval(cohort.labels, cohort.scores, groups=groups)
-    return bootstrap_intervals(cohort.labels, cohort.scores, groups=groups, metrics=AUC, resamples=resamples, seed=seed)["auc"]
+    return bootstrap_intervals(
+        cohort.labels, cohort.scores, groups=groups, metrics=AUC, resamples=resamples, seed=seed
+    )["auc"]
 
 
 def run_cohorts(*, cohorts: int, patients: int, resamples: int) -> dict[str, list[tuple[bool, float]]]:
@@ -73,17 +76,25 @@ def report(found: dict[str, list[tuple[bool, float]]]) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cohorts", type=int, default=2000)
     parser.add_argument("--patients", type=int, default=120)
     parser.add_argument("--resamples", type=int, default=2000)
-    parser.add_argument("--write", action="store_true", help="also write coverage_YYYYMMDD.md beside this file")
+    parser.add_argument(
+        "--write", action="store_true", help="also write coverage_YYYYMMDD.md beside this file"
+    )
     arguments = parser.parse_args()
     found = run_cohorts(cohorts=arguments.cohorts, patients=arguments.patients, resamples=arguments.resamples)
     versions = f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}"
     setting = f"{arguments.cohorts} cohorts of {arguments.patients} patients, {arguments.resamples} resamples"
     truth = f"true AUC per breast {true_auc(views=VIEWS):.4f}, per image {true_auc(views=1):.4f}"
-    text = f"# Coverage of 95 % intervals of the AUC\n\n{versions}; {setting}; {truth}.\n\n" + "\n".join(report(found)) + "\n"
+    text = (
+        f"# Coverage of 95 % intervals of the AUC\n\n{versions}; {setting}; {truth}.\n\n"
+        + "\n".join(report(found))
+        + "\n"
+    )
     print(text)
     if arguments.write:
         Path(__file__).with_name(f"coverage_{datetime.date.today():%Y%m%d}.md").write_text(text)

@@ -2,9 +2,9 @@
 
     python benchmarks/bench_duplicates.py --data TILES [--different FOLDER ...] [--images 10000] [--write]
 
-TILES holds class folders with the tables that name each tile's source (`<class>_source_group.csv`): two tiles of one source are a true pair. A
-`--different` folder holds images that all show something else: whatever is found among them is false. --write keeps the figures in
-benchmarks/duplicates_<date>.md.
+TILES holds class folders with the tables that name each tile's source (`<class>_source_group.csv`): two tiles
+of one source are a true pair. A `--different` folder holds images that all show something else: whatever is
+found among them is false. --write keeps the figures in benchmarks/duplicates_<date>.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ from sklearn.preprocessing import normalize
 
 from medimg.cases import Case, ImageRef
 from medimg.catalogue.duplicates.keypoints import LEAST_AGREEING, Keypoints, count_agreeing, find_keypoints
-from medimg.catalogue.duplicates.near import GREY, HASH_DISTANCE, NearDuplicates, find_near_duplicates, read_signature
+from medimg.catalogue.duplicates.near import (
+    GREY,
+    HASH_DISTANCE,
+    NearDuplicates,
+    find_near_duplicates,
+    read_signature,
+)
 from medimg.catalogue.duplicates.perceptual_hash import BITS, find_close_hashes, hash_image
 from medimg.catalogue.duplicates.thumbnails import embed_pixels
 from medimg.catalogue.duplicates.visual_words import CANDIDATES, embed_words
@@ -55,17 +61,28 @@ def crop(image: np.ndarray, *, share: float) -> np.ndarray:
 
 def turn(image: np.ndarray, *, degrees: float, zoom: float) -> np.ndarray:
     height, width = image.shape
-    return cv2.warpAffine(image, cv2.getRotationMatrix2D((width / 2, height / 2), degrees, zoom), (width, height), flags=cv2.INTER_CUBIC)
+    return cv2.warpAffine(
+        image,
+        cv2.getRotationMatrix2D((width / 2, height / 2), degrees, zoom),
+        (width, height),
+        flags=cv2.INTER_CUBIC,
+    )
 
 
 ALTERATIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "JPEG of quality 40": recompress,
     "half the size": lambda image: cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
-    "turned by 90 degrees and JPEG of quality 40": lambda image: recompress(np.ascontiguousarray(np.rot90(image))),
-    "mirrored, contrast and brightness up by a tenth": lambda image: np.clip(image[:, ::-1] * 1.1 + 10, 0, 255).astype(np.uint8),
+    "turned by 90 degrees and JPEG of quality 40": lambda image: recompress(
+        np.ascontiguousarray(np.rot90(image))
+    ),
+    "mirrored, contrast and brightness up by a tenth": lambda image: np.clip(
+        image[:, ::-1] * 1.1 + 10, 0, 255
+    ).astype(np.uint8),
     "2 % cropped at two sides": lambda image: crop(image, share=0.02),
     "10 % cropped at two sides": lambda image: crop(image, share=0.1),
-    "mirrored, turned by 17 degrees, zoomed by 1.3": lambda image: np.ascontiguousarray(turn(image, degrees=17, zoom=1.3)[:, ::-1]),
+    "mirrored, turned by 17 degrees, zoomed by 1.3": lambda image: np.ascontiguousarray(
+        turn(image, degrees=17, zoom=1.3)[:, ::-1]
+    ),
 }
 
 
@@ -79,11 +96,17 @@ def list_images(root: Path) -> list[str]:
 
 def read_truth(root: Path) -> dict[str, str]:
     """The source of each tile, by path below the root."""
-    return {f"{folder.path}/{file}": source for folder in find_class_folders(root) for file, source in read_sources(root, folder).items()}
+    return {
+        f"{folder.path}/{file}": source
+        for folder in find_class_folders(root)
+        for file, source in read_sources(root, folder).items()
+    }
 
 
 def search_files(root: Path, names: Sequence[str], search: Search) -> NearDuplicates:
-    return find_near_duplicates([Case(name, name, (ImageRef(name, "image"),)) for name in names], search=search, data_root=root)
+    return find_near_duplicates(
+        [Case(name, name, (ImageRef(name, "image"),)) for name in names], search=search, data_root=root
+    )
 
 
 def measure_recall(root: Path) -> Iterator[str]:
@@ -100,15 +123,22 @@ def measure_recall(root: Path) -> Iterator[str]:
     yield "| search | pairs found | of them false | true pairs found | in one cluster | pairs in one cluster that are false |"
     yield "|---|---|---|---|---|---|"
     for search in SEARCHES:
-        ends = np.array([[position[case] for case in pair.cases] for pair in search_files(root, names, search).pairs])
+        ends = np.array(
+            [[position[case] for case in pair.cases] for pair in search_files(root, names, search).pairs]
+        )
         linked = coo_array((np.ones(len(ends)), ends.T), shape=(len(names), len(names)))
         clusters = connected_components(linked)[1]
         joined = (clusters[:, None] == clusters)[above]
         false = (labels[ends[:, 0]] != labels[ends[:, 1]]).sum()
         direct = (len(ends) - false) / truth.sum()
         yield f"| {search} | {len(ends):,} | {false} | {direct:.1%} | {joined[truth].mean():.1%} | {1 - truth[joined].mean():.2%} |"
-    keypoints = [read_signature((name, 0), root=str(root), keypoints=True).keypoints or NO_KEYPOINTS for name in names]
-    agreeing = [count_agreeing(keypoints[first], keypoints[second]) for first, second in np.argwhere(np.triu(labels[:, None] == labels, 1))]
+    keypoints = [
+        read_signature((name, 0), root=str(root), keypoints=True).keypoints or NO_KEYPOINTS for name in names
+    ]
+    agreeing = [
+        count_agreeing(keypoints[first], keypoints[second])
+        for first, second in np.argwhere(np.triu(labels[:, None] == labels, 1))
+    ]
     enough = np.mean(np.array(agreeing) >= LEAST_AGREEING)
     yield f"\nOf a large cluster each tile is compared with {CANDIDATES} others only. Were all true pairs compared, {enough:.1%} would agree."
     yield "\n| embedding, by cosine alone | true pairs found where 1 % of the found ones are false |\n|---|---|"
@@ -137,7 +167,12 @@ def measure_alterations(root: Path, names: Sequence[str]) -> Iterator[str]:
     """Rows of the shares that are known again."""
     images = [prepare_image(root / name, ingest=GREY).pixels for name in names]
     for what, alter in ALTERATIONS.items():
-        hashes = [find_close_hashes(np.stack([hash_image(image), hash_image(alter(image))]), distance=HASH_DISTANCE)[0] for image in images]
+        hashes = [
+            find_close_hashes(
+                np.stack([hash_image(image), hash_image(alter(image))]), distance=HASH_DISTANCE
+            )[0]
+            for image in images
+        ]
         agreeing = [count_agreeing(find_keypoints(image), find_keypoints(alter(image))) for image in images]
         yield f"| {name_folder(root)}: {what} | {np.mean([len(pair) for pair in hashes]):.0%} | {np.mean(np.array(agreeing) >= LEAST_AGREEING):.0%} |"
 
@@ -152,12 +187,24 @@ def measure_cost(images: int) -> Iterator[str]:
         keypoints = [find_keypoints(image) for image in grey]
         hashes = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (images, 16, 16))
         for what, step, count in (
-            ("decoding an image", lambda: [prepare_image(root / name, ingest=GREY) for name in names[:SAMPLED]], len(grey)),
+            (
+                "decoding an image",
+                lambda: [prepare_image(root / name, ingest=GREY) for name in names[:SAMPLED]],
+                len(grey),
+            ),
             ("its hash", lambda: [hash_image(image) for image in grey], len(grey)),
             ("its keypoints", lambda: [find_keypoints(image) for image in grey], len(grey)),
             ("words of its keypoints", lambda: embed_words(keypoints), len(grey)),
-            ("agreement of a pair", lambda: [count_agreeing(one, other) for one, other in itertools.pairwise(keypoints)], len(grey) - 1),
-            (f"comparing a hash with {images:,} others", lambda: find_close_hashes(hashes, distance=HASH_DISTANCE), images),
+            (
+                "agreement of a pair",
+                lambda: [count_agreeing(one, other) for one, other in itertools.pairwise(keypoints)],
+                len(grey) - 1,
+            ),
+            (
+                f"comparing a hash with {images:,} others",
+                lambda: find_close_hashes(hashes, distance=HASH_DISTANCE),
+                images,
+            ),
         ):
             start = time.process_time()
             step()
@@ -169,9 +216,19 @@ def measure_cost(images: int) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="tiles in class folders with tables of their sources")
-    parser.add_argument("--different", type=Path, action="append", default=[], help="a folder of images of which no two show the same")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="tiles in class folders with tables of their sources"
+    )
+    parser.add_argument(
+        "--different",
+        type=Path,
+        action="append",
+        default=[],
+        help="a folder of images of which no two show the same",
+    )
     parser.add_argument("--images", type=int, default=10_000, help="drawn tiles to measure the time on")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
@@ -195,7 +252,11 @@ def main() -> None:
         "",
         "| alteration | by hash | by keypoints |",
         "|---|---|---|",
-        *(row for folder in (arguments.data, *arguments.different) for row in measure_alterations(folder, list_images(folder)[:60])),
+        *(
+            row
+            for folder in (arguments.data, *arguments.different)
+            for row in measure_alterations(folder, list_images(folder)[:60])
+        ),
         "",
         "## Cost",
         "",
@@ -208,7 +269,9 @@ def main() -> None:
     ]
     print("\n".join(lines))
     if arguments.write:
-        Path(__file__).with_name(f"duplicates_{datetime.date.today():%Y%m%d}.md").write_text("\n".join(lines) + "\n")
+        Path(__file__).with_name(f"duplicates_{datetime.date.today():%Y%m%d}.md").write_text(
+            "\n".join(lines) + "\n"
+        )
 
 
 if __name__ == "__main__":

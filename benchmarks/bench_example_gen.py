@@ -2,8 +2,8 @@
 
     python benchmarks/bench_example_gen.py [--data DIR] [--rounds 3] [--images 1000] [--write]
 
-DIR is a CMMD tree of full-size images; without it one is drawn (4.4 MB and about half a second an image). Each
-measurement is a process of its own; the rounds are interleaved; ratios are formed within a round.
+DIR is a CMMD tree of full-size images; without it one is drawn (4.4 MB and about half a second an image).
+Each measurement is a process of its own; the rounds are interleaved; ratios are formed within a round.
 """
 
 from __future__ import annotations
@@ -20,11 +20,21 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-INGEST = {"image_size": [1024, 832], "bits": 8, "channels": 1, "orientation": "mammogram", "crop": "breast", "fit": "pad"}
+INGEST = {
+    "image_size": [1024, 832],
+    "bits": 8,
+    "channels": 1,
+    "orientation": "mammogram",
+    "crop": "breast",
+    "fit": "pad",
+}
 
 
 def measure(mode: str, images: int, catalogue: Path, data: Path) -> None:
-    """Does the work of one measurement and prints seconds and peak memory as JSON; imports are outside the clock."""
+    """Does the work of one measurement and prints seconds and peak memory as JSON.
+
+    Imports are outside the clock.
+    """
     import resource
 
     import tensorflow as tf  # Both sides pay for it before the clock starts.
@@ -36,7 +46,11 @@ def measure(mode: str, images: int, catalogue: Path, data: Path) -> None:
 
     ingest = executor.ingest_from_json(json.dumps(INGEST))
     tables = read_catalogue(catalogue)
-    cases = [case for split in ("train", "eval", "test") for case in catalogue_cases(tables, statuses=("used",), split=split)]
+    cases = [
+        case
+        for split in ("train", "eval", "test")
+        for case in catalogue_cases(tables, statuses=("used",), split=split)
+    ]
     chosen, count = [], 0
     for case in cases:
         if count >= images:
@@ -63,22 +77,50 @@ def measure(mode: str, images: int, catalogue: Path, data: Path) -> None:
 
             started = time.perf_counter()
             with beam.Pipeline(argv=arguments) as pipeline:
-                _ = pipeline | beam.Create(shards) | beam.Reshuffle() | beam.ParDo(executor.WriteShard(str(data), ingest, 2**25))
+                _ = (
+                    pipeline
+                    | beam.Create(shards)
+                    | beam.Reshuffle()
+                    | beam.ParDo(executor.WriteShard(str(data), ingest, 2**25))
+                )
         seconds = time.perf_counter() - started
-    print(json.dumps({"images": count, "seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
+    print(
+        json.dumps(
+            {
+                "images": count,
+                "seconds": seconds,
+                "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
+        )
+    )
 
 
 def child(mode: str, images: int, catalogue: Path, data: Path) -> dict[str, Any]:
     """One measurement in a fresh process."""
-    command = [sys.executable, __file__, "--data", str(data), "--catalogue", str(catalogue), "--mode", mode, "--images", str(images)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[1])
+    command = [
+        sys.executable,
+        __file__,
+        "--data",
+        str(data),
+        "--catalogue",
+        str(catalogue),
+        "--mode",
+        mode,
+        "--images",
+        str(images),
+    ]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[1]
+    )
     values: dict[str, Any] = json.loads(result.stdout.strip().splitlines()[-1])
     return values
 
 
 def main() -> None:
     """Prints the ratios, and writes them to a dated file when asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--catalogue", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
@@ -99,23 +141,46 @@ def main() -> None:
         write_phantom(options.data, cases=options.images // 2, seed=0, rows=2294, columns=1914)
     catalogue = options.catalogue or Path(tempfile.mkdtemp()) / "catalogue"
     if not catalogue.exists():
-        build_catalogue(find_data_set("cmmd"), data_root=options.data, to=catalogue, split=SplitSettings(), index_path=catalogue / "index.parquet")
+        build_catalogue(
+            find_data_set("cmmd"),
+            data_root=options.data,
+            to=catalogue,
+            split=SplitSettings(),
+            index_path=catalogue / "index.parquet",
+        )
     modes = [("loop", options.images), ("beam1", options.images), ("beam2", options.images), ("beam2", 100)]
-    rounds = [{f"{mode}-{images}": child(mode, images, catalogue, options.data) for mode, images in modes} for _ in range(options.rounds)]
+    rounds = [
+        {f"{mode}-{images}": child(mode, images, catalogue, options.data) for mode, images in modes}
+        for _ in range(options.rounds)
+    ]
     large = options.images
     ratios = {
-        "wall, one thread / plain loop (goal <= 1.15)": [r[f"beam1-{large}"]["seconds"] / r[f"loop-{large}"]["seconds"] for r in rounds],
-        "speed, two threads / one (goal >= 1.6)": [r[f"beam1-{large}"]["seconds"] / r[f"beam2-{large}"]["seconds"] for r in rounds],
-        f"peak memory, {large} images / 100 (goal <= 1.2)": [r[f"beam2-{large}"]["peak_mb"] / r["beam2-100"]["peak_mb"] for r in rounds],
+        "wall, one thread / plain loop (goal <= 1.15)": [
+            r[f"beam1-{large}"]["seconds"] / r[f"loop-{large}"]["seconds"] for r in rounds
+        ],
+        "speed, two threads / one (goal >= 1.6)": [
+            r[f"beam1-{large}"]["seconds"] / r[f"beam2-{large}"]["seconds"] for r in rounds
+        ],
+        f"peak memory, {large} images / 100 (goal <= 1.2)": [
+            r[f"beam2-{large}"]["peak_mb"] / r["beam2-100"]["peak_mb"] for r in rounds
+        ],
     }
-    lines = [f"{name}: median {statistics.median(values):.2f} (min {min(values):.2f}, max {max(values):.2f})" for name, values in ratios.items()]
-    lines += [f"{name}: {values['seconds']:.1f} s, {values['images']} images, peak {values['peak_mb']:.0f} MB" for name, values in rounds[-1].items()]
+    lines = [
+        f"{name}: median {statistics.median(values):.2f} (min {min(values):.2f}, max {max(values):.2f})"
+        for name, values in ratios.items()
+    ]
+    lines += [
+        f"{name}: {values['seconds']:.1f} s, {values['images']} images, peak {values['peak_mb']:.0f} MB"
+        for name, values in rounds[-1].items()
+    ]
     print("\n".join(lines))
     if options.write:
         today = datetime.now(timezone.utc)
         setting = f"Python {platform.python_version()}, {options.rounds} interleaved rounds, full-size CMMD stand-in, ingest {INGEST}."
         text = f"# CaseExampleGen, {today:%Y-%m-%d}\n\n{setting}\n\n"
-        (Path(__file__).parent / f"example_gen_{today:%Y%m%d}.md").write_text(text + "".join(f"- {line}\n" for line in lines))
+        (Path(__file__).parent / f"example_gen_{today:%Y%m%d}.md").write_text(
+            text + "".join(f"- {line}\n" for line in lines)
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,13 @@
-"""`medimg fetch` against `s5cmd cp` and `curl` from one loopback S3 server, same files; its memory; and how long 10,000 series take to plan.
+"""`medimg fetch` against `s5cmd cp` and `curl` from one loopback S3 server, same files; its memory.
+
+And how long 10,000 series take to plan.
 
     python benchmarks/bench_fetch.py [--patients 60] [--most-patients 150] [--rounds 3] [--write]
 
-s5cmd and curl write what comes and check nothing; medimg compares size and MD5, hashes with SHA-256, parses every file, syncs it to disk and writes
-a receipt. "s5cmd cp, md5sum, sha256sum" is what the same two hashes cost a shell script. All take turns in every round. All figures are of whole
-commands, start-up included. Seconds of CPU are the command's own, without the server's.
+s5cmd and curl write what comes and check nothing; medimg compares size and MD5, hashes with SHA-256, parses
+every file, syncs it to disk and writes a receipt. "s5cmd cp, md5sum, sha256sum" is what the same two hashes
+cost a shell script. All take turns in every round. All figures are of whole commands, start-up included.
+Seconds of CPU are the command's own, without the server's.
 """
 
 from __future__ import annotations
@@ -46,7 +49,8 @@ class Measured:
     peak_bytes: int
 
 
-# In a small process of its own: after a fork from this one, which draws images, a command would be said to have had this one's memory.
+# In a small process of its own: after a fork from this one, which draws images, a command would be said to
+# have had this one's memory.
 MEASURE = """
 import json, resource, subprocess, sys, time
 began = time.perf_counter()
@@ -58,7 +62,13 @@ sys.exit(code)
 
 
 def measure(command: list[str], environment: Mapping[str, str]) -> Measured:
-    done = subprocess.run([sys.executable, "-c", MEASURE, *command], env=environment, text=True, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *command],
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     if done.returncode != 0:
         raise SystemExit(f"{command[:4]}: {done.stderr}")
     return Measured(*json.loads(done.stdout))
@@ -80,7 +90,16 @@ def s5cmd_command(archive: CmmdArchive, series: list[Series], to: Path) -> list[
     manifest = to.with_suffix(".s5cmd")
     manifest.write_text("".join(f"cp s3://{one.bucket}/{one.key}/* {to}/{one.uid}/\n" for one in series))
     program = str(Path(sys.executable).with_name("s5cmd"))
-    return [program, "--no-sign-request", "--endpoint-url", archive.s3.url, "--numworkers", str(WORKERS), "run", str(manifest)]
+    return [
+        program,
+        "--no-sign-request",
+        "--endpoint-url",
+        archive.s3.url,
+        "--numworkers",
+        str(WORKERS),
+        "run",
+        str(manifest),
+    ]
 
 
 def hashing_command(archive: CmmdArchive, series: list[Series], to: Path) -> list[str]:
@@ -96,9 +115,23 @@ def hashing_command(archive: CmmdArchive, series: list[Series], to: Path) -> lis
 def curl_command(archive: CmmdArchive, series: list[Series], to: Path) -> list[str]:
     to.mkdir(parents=True)
     wanted = to.with_suffix(".curl")
-    urls = [f"{archive.s3.url}/{one.bucket}/{key}" for one in series for key in archive.s3.keys(one.bucket, prefix=f"{one.key}/")]
+    urls = [
+        f"{archive.s3.url}/{one.bucket}/{key}"
+        for one in series
+        for key in archive.s3.keys(one.bucket, prefix=f"{one.key}/")
+    ]
     wanted.write_text("".join(f'url = "{url}"\noutput = "{to}/{url.rsplit("/", 1)[1]}"\n' for url in urls))
-    return ["curl", "--silent", "--no-progress-meter", "--fail", "--parallel", "--parallel-max", str(WORKERS), "-K", str(wanted)]
+    return [
+        "curl",
+        "--silent",
+        "--no-progress-meter",
+        "--fail",
+        "--parallel",
+        "--parallel-max",
+        str(WORKERS),
+        "-K",
+        str(wanted),
+    ]
 
 
 def compare(archive: CmmdArchive, *, patients: int, rounds: int) -> Iterator[str]:
@@ -143,10 +176,15 @@ def measure_peak(archive: CmmdArchive, patients: int) -> str:
 
 def time_planning() -> str:
     some = choose_series(1775, 0)
-    many = [replace(some[index % len(some)], uid=f"1.2.{index}", patient_id=f"P{index // 2:05d}") for index in range(10_000)]
+    many = [
+        replace(some[index % len(some)], uid=f"1.2.{index}", patient_id=f"P{index // 2:05d}")
+        for index in range(10_000)
+    ]
     began = time.perf_counter()
     chosen: list[Series] = select(many, Selection(patients=2500, seed=3, where="label <> 'Benign'"))
-    return f"- 10,000 series planned in {time.perf_counter() - began:.2f} s (goal < 5 s; {len(chosen):,} chosen)"
+    return (
+        f"- 10,000 series planned in {time.perf_counter() - began:.2f} s (goal < 5 s; {len(chosen):,} chosen)"
+    )
 
 
 def show_load() -> str:
@@ -157,7 +195,10 @@ def show_load() -> str:
 def published(patients: int, *, scale: int) -> Iterator[CmmdArchive]:
     """An archive of so many patients, with images `scale` times as high and wide as CMMD's."""
     size = {"rows": scale * ROWS, "columns": scale * COLUMNS}
-    with tempfile.TemporaryDirectory() as folder, publish(choose_series(patients, 1), Path(folder), page=1000, **size) as archive:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        publish(choose_series(patients, 1), Path(folder), page=1000, **size) as archive,
+    ):
         yield archive
 
 

@@ -1,10 +1,13 @@
-"""CaseExampleGen on a Flink session cluster: two hosts against one, start-up apart; a worker's memory; the same bytes from every engine.
+"""CaseExampleGen on a Flink session cluster: two hosts against one, start-up apart; a worker's memory.
+
+The same bytes from every engine.
 
     python benchmarks/bench_flink.py [--data DIR] [--rounds 3] [--images 1000] [--write]
 
-DIR is a CMMD tree of full-size images; without it one is drawn (4.4 MB and about half a second an image). Each working host is a network
-namespace with a TaskManager and a worker pool, and both of these share one core, which no other host has; JobManager, job server and this process
-run on any core. Needs root, Java and Maven, and a core for each of the two hosts; says so where it cannot run.
+DIR is a CMMD tree of full-size images; without it one is drawn (4.4 MB and about half a second an image).
+Each working host is a network namespace with a TaskManager and a worker pool, and both of these share one
+core, which no other host has; JobManager, job server and this process run on any core. Needs root, Java and
+Maven, and a core for each of the two hosts; says so where it cannot run.
 """
 
 from __future__ import annotations
@@ -56,9 +59,11 @@ class Measure:
     """One job on a cluster of its own.
 
     Attributes:
-        startup: seconds from its submission until the first worker begins the first shard: its imports are done then.
+        startup: seconds from its submission until the first worker begins the first shard: its imports are
+            done then.
         work: seconds from then on until the job has ended.
-        core_seconds: of `work`, how long each host has been on its core; what others do on this machine is not in it.
+        core_seconds: of `work`, how long each host has been on its core; what others do on this machine is
+            not in it.
         peaks_mb: memory of each host's worker.
         output: hash of what was written.
         load: of the machine before it.
@@ -74,7 +79,9 @@ class Measure:
     load: float
 
     def __str__(self) -> str:
-        cores, peaks = (", ".join(f"{value:.0f}" for value in values) for values in (self.core_seconds, self.peaks_mb))
+        cores, peaks = (
+            ", ".join(f"{value:.0f}" for value in values) for values in (self.core_seconds, self.peaks_mb)
+        )
         return (
             f"{self.hosts} host{'s' * (self.hosts > 1)}, {self.images} images: start-up {self.startup:.1f} s, work {self.work:.1f} s, of which "
             f"on each core {cores} s; peak of each worker {peaks} MB; load of the machine before it {self.load:.1f}"
@@ -84,7 +91,13 @@ class Measure:
 def choose_cases(data: Path, catalogue: Path, images: int) -> list[Case]:
     """Cases with at least so many images together."""
     if not (catalogue / "cases.parquet").exists():
-        build_catalogue(find_data_set("cmmd"), data_root=data, to=catalogue, split=SplitSettings(), index_path=catalogue / "index.parquet")
+        build_catalogue(
+            find_data_set("cmmd"),
+            data_root=data,
+            to=catalogue,
+            split=SplitSettings(),
+            index_path=catalogue / "index.parquet",
+        )
     tables = read_catalogue(catalogue)
     chosen: list[Case] = []
     for split in ("train", "eval", "test"):
@@ -94,12 +107,23 @@ def choose_cases(data: Path, catalogue: Path, images: int) -> list[Case]:
     return chosen
 
 
-def run_job(flags: Sequence[str], cases: Sequence[Case], data: Path, to: Path, watch: Callable[[], None] = lambda: None) -> None:
+def run_job(
+    flags: Sequence[str],
+    cases: Sequence[Case],
+    data: Path,
+    to: Path,
+    watch: Callable[[], None] = lambda: None,
+) -> None:
     """Writes the cases as CaseExampleGen does, calling `watch` now and then while an engine outside this process works."""
     to.mkdir()
     pipeline = beam.Pipeline(argv=list(flags))
     shards = list(plan_shards("train", list(cases), str(to), CASES_PER_SHARD))
-    _ = pipeline | beam.Create(shards) | beam.Reshuffle() | beam.ParDo(WriteShard(str(data), INGEST, LARGEST_BYTES))
+    _ = (
+        pipeline
+        | beam.Create(shards)
+        | beam.Reshuffle()
+        | beam.ParDo(WriteShard(str(data), INGEST, LARGEST_BYTES))
+    )
     result = pipeline.run()
     while not PipelineState.is_terminal(result.state):
         watch()
@@ -109,7 +133,9 @@ def run_job(flags: Sequence[str], cases: Sequence[Case], data: Path, to: Path, w
 
 def processes_of(host: int) -> list[Path]:
     """What runs on a host, as folders of /proc."""
-    listed = subprocess.run(["ip", "netns", "pids", name_of(host)], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["ip", "netns", "pids", name_of(host)], capture_output=True, text=True, check=True
+    )
     return [Path("/proc", number) for number in listed.stdout.split()]
 
 
@@ -118,7 +144,9 @@ def read_core_seconds(host: int) -> float:
     ticks = 0
     for process in processes_of(host):
         with suppress(FileNotFoundError, ProcessLookupError):  # It may have ended since.
-            ticks += sum(int(word) for word in (process / "stat").read_text().rpartition(")")[2].split()[11:15])
+            ticks += sum(
+                int(word) for word in (process / "stat").read_text().rpartition(")")[2].split()[11:15]
+            )
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -127,7 +155,11 @@ def read_peaks(host: int) -> Iterator[float]:
     for process in processes_of(host):
         with suppress(FileNotFoundError, ProcessLookupError):
             if b"SdkHarness" in (process / "cmdline").read_bytes():
-                yield from (int(line.split()[1]) / 1024 for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM"))
+                yield from (
+                    int(line.split()[1]) / 1024
+                    for line in (process / "status").read_text().splitlines()
+                    if line.startswith("VmHWM")
+                )
 
 
 class Watch:
@@ -161,7 +193,9 @@ def measure(cases: Sequence[Case], data: Path, *, hosts: int) -> Measure:
             images=sum(len(case.images) for case in cases),
             startup=watch.begun - submitted,
             work=ended - watch.begun,
-            core_seconds=tuple(after - before for before, after in zip(watch.core_seconds, core_seconds, strict=True)),
+            core_seconds=tuple(
+                after - before for before, after in zip(watch.core_seconds, core_seconds, strict=True)
+            ),
             peaks_mb=tuple(watch.peaks.values()),
             output=hash_tree(to),
             load=load,
@@ -172,7 +206,13 @@ def measure(cases: Sequence[Case], data: Path, *, hosts: int) -> Measure:
 def portable(work: Path) -> Iterator[tuple[str, ...]]:
     """Flags for Beam's own job service in Python, with a worker pool."""
     job_port, pool_port = free_port(), free_port()
-    command = [sys.executable, "-m", "apache_beam.runners.portability.local_job_service_main", "--port", str(job_port)]
+    command = [
+        sys.executable,
+        "-m",
+        "apache_beam.runners.portability.local_job_service_main",
+        "--port",
+        str(job_port),
+    ]
     log = work / "job-service.log"
     with (
         running("worker-pool", "worker-pool", work=work, PORT=str(pool_port)) as pool,
@@ -182,7 +222,9 @@ def portable(work: Path) -> Iterator[tuple[str, ...]]:
         try:
             wait_for("localhost", pool_port, pool, log=work / "worker-pool.log")
             wait_for("localhost", job_port, service, log=log)
-            yield parse_beam(f"portable://localhost:{job_port}", [f"--environment_config=localhost:{pool_port}"])
+            yield parse_beam(
+                f"portable://localhost:{job_port}", [f"--environment_config=localhost:{pool_port}"]
+            )
         finally:
             service.kill()
 
@@ -191,7 +233,10 @@ def hash_elsewhere(cases: Sequence[Case], data: Path) -> dict[str, str]:
     """Hash of what the engines other than Flink write, by the engine's name."""
     hashes = {}
     with tempfile.TemporaryDirectory() as folder, portable(Path(folder)) as portable_flags:
-        engines = {**{name: parse_beam("local", arguments) for name, arguments in LOCAL.items()}, "portable job service": portable_flags}
+        engines = {
+            **{name: parse_beam("local", arguments) for name, arguments in LOCAL.items()},
+            "portable job service": portable_flags,
+        }
         for number, (name, flags) in enumerate(engines.items()):
             to = Path(folder, str(number))
             run_job(flags, cases, data, to)
@@ -199,17 +244,31 @@ def hash_elsewhere(cases: Sequence[Case], data: Path) -> dict[str, str]:
     return hashes
 
 
-def summarize(rounds: Sequence[tuple[Measure, Measure]], few: Measure, elsewhere: dict[str, str]) -> list[str]:
-    """The ratios with their spread, what was compared, and the measurements that they come from. Each round is one host, then two."""
+def summarize(
+    rounds: Sequence[tuple[Measure, Measure]], few: Measure, elsewhere: dict[str, str]
+) -> list[str]:
+    """The ratios with their spread, what was compared, and the measurements that they come from.
+
+    Each round is one host, then two.
+    """
     ratios = {
         "speed, two hosts / one, start-up apart (goal >= 1.5)": [one.work / two.work for one, two in rounds],
-        "speed, two hosts / one, start-up included": [(one.startup + one.work) / (two.startup + two.work) for one, two in rounds],
-        "seconds on a core, one host / the busier of two, start-up apart": [max(one.core_seconds) / max(two.core_seconds) for one, two in rounds],
-        f"peak memory of a worker, {rounds[0][1].images} images / {few.images}": [max(two.peaks_mb) / max(few.peaks_mb) for _, two in rounds],
+        "speed, two hosts / one, start-up included": [
+            (one.startup + one.work) / (two.startup + two.work) for one, two in rounds
+        ],
+        "seconds on a core, one host / the busier of two, start-up apart": [
+            max(one.core_seconds) / max(two.core_seconds) for one, two in rounds
+        ],
+        f"peak memory of a worker, {rounds[0][1].images} images / {few.images}": [
+            max(two.peaks_mb) / max(few.peaks_mb) for _, two in rounds
+        ],
     }
     hashes = {one.output for pair in rounds for one in pair} | set(elsewhere.values())
     return [
-        *(f"{name}: median {statistics.median(values):.2f} (min {min(values):.2f}, max {max(values):.2f})" for name, values in ratios.items()),
+        *(
+            f"{name}: median {statistics.median(values):.2f} (min {min(values):.2f}, max {max(values):.2f})"
+            for name, values in ratios.items()
+        ),
         f"output of {', '.join(elsewhere)}, Flink with one host and with two ({2 * len(rounds)} jobs), {rounds[0][0].images} images each: "
         f"{len(hashes)} hash{'es' * (len(hashes) > 1)} (goal 1)",
         *(f"round {number}, {one}" for number, pair in enumerate(rounds, start=1) for one in pair),
@@ -219,7 +278,9 @@ def summarize(rounds: Sequence[tuple[Measure, Measure]], few: Measure, elsewhere
 
 def main() -> None:
     """Prints the ratios, and writes them to a dated file when asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--catalogue", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
@@ -252,7 +313,9 @@ def main() -> None:
         cores = f"{os.cpu_count()} cores, of which each working host has one (TaskManager, worker pool and worker)"
         setting = f"Python {platform.python_version()}, {cores}, {options.rounds} interleaved rounds, ingest {INGEST}."
         text = f"# CaseExampleGen on Flink, {today:%Y-%m-%d}\n\n{setting}\n\n"
-        (Path(__file__).parent / f"flink_{today:%Y%m%d}.md").write_text(text + "".join(f"- {line}\n" for line in lines))
+        (Path(__file__).parent / f"flink_{today:%Y%m%d}.md").write_text(
+            text + "".join(f"- {line}\n" for line in lines)
+        )
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
     python benchmarks/bench_jpeg.py [--rounds 5] [--images 10000] [--folder /dev/shm] [--write]
 
-The loop reads a file's bytes, lets Pillow parse the header, and writes an Example with the pixels and the row of the table to one TFRecord; nothing
-else. CaseExampleGen also compares each file's sha256 with the catalogue's, refuses what may name a patient, quarantines what cannot be read, and
-writes deterministic Examples into shards; it is measured on one thread and on two, as `medimg run` works on two cores. A second loop compares the
-sha256 too, which is the least that such a loop must do to be sure of its data. The files have the size in pixels and about the size in bytes of
-HAM10000's. All of it happens in one process, imports are outside the clock, the rounds are interleaved, and ratios are formed within a round.
-Goal: 0.9. Files and records go to --folder; one in memory leaves the disk's moods out. CPU seconds tell what a way costs while others are at work.
+The loop reads a file's bytes, lets Pillow parse the header, and writes an Example with the pixels and the row
+of the table to one TFRecord; nothing else. CaseExampleGen also compares each file's sha256 with the
+catalogue's, refuses what may name a patient, quarantines what cannot be read, and writes deterministic
+Examples into shards; it is measured on one thread and on two, as `medimg run` works on two cores. A second
+loop compares the sha256 too, which is the least that such a loop must do to be sure of its data. The files
+have the size in pixels and about the size in bytes of HAM10000's. All of it happens in one process, imports
+are outside the clock, the rounds are interleaved, and ratios are formed within a round. Goal: 0.9. Files and
+records go to --folder; one in memory leaves the disk's moods out. CPU seconds tell what a way costs while
+others are at work.
 """
 
 from __future__ import annotations
@@ -40,9 +43,15 @@ def write_data(root: Path, *, images: int) -> None:
     rng = np.random.default_rng(0)
     pictures = []
     for _ in range(PICTURES):
-        cloud = cv2.resize(rng.standard_normal((9, 12), dtype=np.float32), (600, 450), interpolation=cv2.INTER_CUBIC)
+        cloud = cv2.resize(
+            rng.standard_normal((9, 12), dtype=np.float32), (600, 450), interpolation=cv2.INTER_CUBIC
+        )
         noisy_HWC = 150 + 40 * cloud[..., None] + 19 * rng.standard_normal((450, 600, 3))
-        pictures.append(cv2.imencode(".jpg", noisy_HWC.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes())
+        pictures.append(
+            cv2.imencode(".jpg", noisy_HWC.clip(0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 98])[
+                1
+            ].tobytes()
+        )
     root.mkdir()
     rows = [(f"HAM_{number // 2:07d}", f"ISIC_{number:07d}", *ROW) for number in range(images)]
     for number, row in enumerate(rows):
@@ -56,7 +65,9 @@ def list_cases(root: Path) -> Sequence[Case]:
 
     paths = sorted(root.glob("*.jpg"))
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
-    return ham10000.list_cases(root, [Header(path.name, "jpeg", 1, hashes[path.name], path.name, {}) for path in paths]).cases
+    return ham10000.list_cases(
+        root, [Header(path.name, "jpeg", 1, hashes[path.name], path.name, {}) for path in paths]
+    ).cases
 
 
 def make_loop(root: Path, to: Path, *, check: bool) -> Callable[[], object]:
@@ -82,7 +93,9 @@ def make_loop(root: Path, to: Path, *, check: bool) -> Callable[[], object]:
                         raise ValueError(row["image_id"])
                 features = {name: text(value) for name, value in row.items()}
                 features["image"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))
-                writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+                writer.write(
+                    tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+                )
 
     return work
 
@@ -95,7 +108,9 @@ def make_engine(root: Path, to: Path, *, threads: int) -> Callable[[], object]:
     from pipeline.config.overrides import load_config
 
     config = load_config("ham10000_small_cnn")
-    shards = list(executor.plan_shards("train", list(list_cases(root)), str(to), config.examples.cases_per_shard))
+    shards = list(
+        executor.plan_shards("train", list(list_cases(root)), str(to), config.examples.cases_per_shard)
+    )
     arguments = [
         "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
         "--direct_running_mode=multi_threading",
@@ -115,7 +130,11 @@ def measure(mode: str, root: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory(dir=root.parent) as folder:
         to = Path(folder)
         loop = mode.endswith("loop")
-        work = make_loop(root, to, check=mode != "loop") if loop else make_engine(root, to, threads=int(mode.split()[0]))
+        work = (
+            make_loop(root, to, check=mode != "loop")
+            if loop
+            else make_engine(root, to, threads=int(mode.split()[0]))
+        )
         wall, cpu = time.perf_counter(), time.process_time()
         work()
         return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
@@ -123,22 +142,37 @@ def measure(mode: str, root: Path) -> dict[str, float]:
 
 def describe(rounds: Sequence[Mapping[str, Mapping[str, float]]], *, images: int) -> str:
     """A Markdown table: each way's speed as a share of the plain loop's, and milliseconds an image."""
-    lines = ["| | speed / loop's | CPU time, loop's / its own | ms an image | CPU ms an image |", "|---|---|---|---|---|"]
+    lines = [
+        "| | speed / loop's | CPU time, loop's / its own | ms an image | CPU ms an image |",
+        "|---|---|---|---|---|",
+    ]
     for mode in MODES:
         wall = [found["loop"]["wall"] / found[mode]["wall"] for found in rounds]
         cpu = [found["loop"]["cpu"] / found[mode]["cpu"] for found in rounds]
-        spent = [1000 * statistics.median(found[mode][clock] for found in rounds) / images for clock in ("wall", "cpu")]
-        ratios = " | ".join(f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})" for values in (wall, cpu))
+        spent = [
+            1000 * statistics.median(found[mode][clock] for found in rounds) / images
+            for clock in ("wall", "cpu")
+        ]
+        ratios = " | ".join(
+            f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+            for values in (wall, cpu)
+        )
         lines.append(f"| {mode} | {ratios} | {spent[0]:.2f} | {spent[1]:.2f} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     """Prints the table, and writes it to a dated file when asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--folder", type=Path, help="for images and records, 6 GB while it runs; the system's temporary folder by default")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="for images and records, 6 GB while it runs; the system's temporary folder by default",
+    )
     parser.add_argument("--write", action="store_true", help="also write jpeg_YYYYMMDD.md beside this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
@@ -148,9 +182,7 @@ def main() -> None:
         measure("2 threads", root)  # The first run of Beam and TensorFlow imports, and is not counted.
         rounds = [{mode: measure(mode, root) for mode in MODES} for _ in range(options.rounds)]
     today = datetime.now(timezone.utc)
-    setting = (
-        f"Python {platform.python_version()}, {options.rounds} interleaved rounds, {options.images} JPEGs of 600 x 450 and {size / 1000:.0f} kB."
-    )
+    setting = f"Python {platform.python_version()}, {options.rounds} interleaved rounds, {options.images} JPEGs of 600 x 450 and {size / 1000:.0f} kB."
     table = describe(rounds, images=options.images)
     text = f"# RGB JPEGs into Examples, {today:%Y-%m-%d}\n\n{setting} Medians, in brackets least and most.\n\n{table}\n"
     print(text)

@@ -2,9 +2,10 @@
 
     python benchmarks/bench_preprocessing.py [--rounds 9] [--write]
 
-Both ways read the same files: decode -> modality LUT -> VOI LUT -> breast crop -> Pillow HAMMING resize to 1024 x 832, padded. The plain way applies
-pydicom's LUT functions to whole images; the crop's algorithm is the same in both. Rounds are interleaved and in random order; medians are
-compared, so that a busy machine slows both alike. Goal: 4 times, with 99.9 % of the pixels within one grey level.
+Both ways read the same files: decode -> modality LUT -> VOI LUT -> breast crop -> Pillow HAMMING resize to
+1024 x 832, padded. The plain way applies pydicom's LUT functions to whole images; the crop's algorithm is the
+same in both. Rounds are interleaved and in random order; medians are compared, so that a busy machine slows
+both alike. Goal: 4 times, with 99.9 % of the pixels within one grey level.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def plain_way(path: Path) -> np.ndarray:
     new_height, new_width = round(cropped.shape[0] * scale), round(cropped.shape[1] * scale)
     padded = np.zeros((height, width), np.uint8)
     top = (height - new_height) // 2
-    padded[top : top + new_height, :new_width] = Image.fromarray(cropped).resize((new_width, new_height), Image.Resampling.HAMMING)
+    padded[top : top + new_height, :new_width] = Image.fromarray(cropped).resize(
+        (new_width, new_height), Image.Resampling.HAMMING
+    )
     return padded
 
 
@@ -59,19 +62,31 @@ def our_way(path: Path) -> np.ndarray:
     return prepare_image(path, ingest=INGEST).pixels
 
 
-def write_mammogram(path: Path, *, shape: tuple[int, int], bits_stored: int, window: Mapping[str, float], seed: int) -> Path:
+def write_mammogram(
+    path: Path, *, shape: tuple[int, int], bits_stored: int, window: Mapping[str, float], seed: int
+) -> Path:
     """A half ellipse of textured tissue with the chest wall at the left, on zero."""
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[: shape[0], : shape[1]]
     squared = ((y / shape[0] - 0.5) / 0.42) ** 2 + (x / shape[1] / generator.uniform(0.5, 0.7)) ** 2
     full = 2**bits_stored - 1
     tissue = full * (0.3 + 0.4 * np.clip(1 - squared, 0, 1)) + generator.normal(0, full * 0.05, size=shape)
-    pixels = np.where(squared < 1, np.clip(tissue, 0, full), 0).astype(np.uint8 if bits_stored <= 8 else np.uint16)
+    pixels = np.where(squared < 1, np.clip(tissue, 0, full), 0).astype(
+        np.uint8 if bits_stored <= 8 else np.uint16
+    )
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.2", generate_uid()
     dataset.Rows, dataset.Columns = shape
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = pixels.dtype.itemsize * 8, bits_stored, bits_stored - 1
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = (
+        1,
+        "MONOCHROME2",
+        0,
+    )
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = (
+        pixels.dtype.itemsize * 8,
+        bits_stored,
+        bits_stored - 1,
+    )
     dataset.RescaleSlope, dataset.RescaleIntercept, dataset.VOILUTFunction = 1, 0, "SIGMOID"
     dataset.WindowCenter, dataset.WindowWidth = window["WindowCenter"], window["WindowWidth"]
     dataset.PatientOrientation = ["A", "FR"]
@@ -98,7 +113,9 @@ def measure(files: list[Path], *, rounds: int) -> dict[str, float]:
     for _ in range(rounds):
         for name in order.sample(list(ways), len(ways)):
             times[name].append(seconds_of(ways[name], files))
-    differences = np.concatenate([np.abs(our_way(path).astype(int) - plain_way(path)).ravel() for path in files])
+    differences = np.concatenate(
+        [np.abs(our_way(path).astype(int) - plain_way(path)).ravel() for path in files]
+    )
     ours, plain = statistics.median(times["ours"]), statistics.median(times["plain"])
     return {
         "ours_ms": 1000 * ours / len(files),
@@ -118,7 +135,10 @@ def report(rounds: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         for number, (kind, (shape, bits_stored, window)) in enumerate(KINDS.items()):
             names = [Path(folder, f"{number}-{seed}.dcm") for seed in range(FILES_PER_KIND)]
-            files = [write_mammogram(path, shape=shape, bits_stored=bits_stored, window=window, seed=seed) for seed, path in enumerate(names)]
+            files = [
+                write_mammogram(path, shape=shape, bits_stored=bits_stored, window=window, seed=seed)
+                for seed, path in enumerate(names)
+            ]
             found = measure(files, rounds=rounds)
             lines.append(
                 f"| {kind} | {found['ours_ms']:.1f} | {found['plain_ms']:.1f} | {found['ratio']:.1f} "
@@ -128,9 +148,13 @@ def report(rounds: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--write", action="store_true", help="also write preprocessing_YYYYMMDD.md beside this file")
+    parser.add_argument(
+        "--write", action="store_true", help="also write preprocessing_YYYYMMDD.md beside this file"
+    )
     arguments = parser.parse_args()
     versions = f"Python {platform.python_version()}, numpy {np.__version__}, pydicom {pydicom.__version__}, Pillow {PIL.__version__}"
     text = f"# Preprocessing\n\n{versions}; {arguments.rounds} interleaved rounds, medians.\n\n{report(arguments.rounds)}\n"

@@ -2,8 +2,9 @@
 
     python benchmarks/bench_report.py [--cases 5000] [--write]
 
-The cases are drawn: two breasts a patient, two heads, three slicing columns, three protocols, two shortcuts, 2,000 resamples, and images of the
-size of Examples for every mistake that is shown. On a machine that does other work, look at the time on one core.
+The cases are drawn: two breasts a patient, two heads, three slicing columns, three protocols, two shortcuts,
+2,000 resamples, and images of the size of Examples for every mistake that is shown. On a machine that does
+other work, look at the time on one core.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ GOAL_SECONDS, GOAL_MEGABYTES = 60, 15
 def draw_image(seed: int) -> bytes:
     """Noise, which compresses worse than any mammogram."""
     buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, IMAGE_SHAPE, dtype=np.uint8)).save(buffer, "PNG")
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, IMAGE_SHAPE, dtype=np.uint8)).save(
+        buffer, "PNG"
+    )
     return buffer.getvalue()
 
 
@@ -52,14 +55,19 @@ def write_sources(to: Path, *, cases: int) -> None:
         slices=["source", "laterality", "age_band"],
         shortcuts=["source", "age_band"],
     )
-    gallery = {one.case_id: {role: draw_image(number) for role in ("CC", "MLO")} for number, one in enumerate(mistakes_of(predictions, facts))}
+    gallery = {
+        one.case_id: {role: draw_image(number) for role in ("CC", "MLO")}
+        for number, one in enumerate(mistakes_of(predictions, facts))
+    }
     write_bundle(to, predictions=predictions, facts=facts, gallery=gallery)
     tabulate_drawn(predictions).to_parquet(to / SHORTCUTS_FILE)
 
 
 def main() -> None:
     """Prints the figures, and writes them to a dated file when asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--cases", type=int, default=5000)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
@@ -80,8 +88,12 @@ def main() -> None:
     print("\n".join(lines))
     if options.write:
         today = datetime.now(timezone.utc)
-        machine = f"{os.cpu_count()} CPU cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.0f}"
-        text = f"# Report of {options.cases:,} cases, {today:%Y-%m-%d}\n\n{machine}.\n\n" + "".join(f"- {line}\n" for line in lines)
+        machine = (
+            f"{os.cpu_count()} CPU cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.0f}"
+        )
+        text = f"# Report of {options.cases:,} cases, {today:%Y-%m-%d}\n\n{machine}.\n\n" + "".join(
+            f"- {line}\n" for line in lines
+        )
         (Path(__file__).parent / f"report_{today:%Y%m%d}.md").write_text(text)
 
 

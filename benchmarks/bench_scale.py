@@ -2,11 +2,14 @@
 
     python benchmarks/bench_scale.py [--data SMALL LARGE] [--rounds 2] [--write]
 
-SMALL and LARGE are CMMD trees of full-size images; without them two are drawn (80 and 320 patients, 4.4 MB and about half a second an image). Each
-measurement is a process of its own that runs the flagship config twice, the second time with more epochs: only the Trainer and what follows it run
-again. CPU seconds are user and system time of the process and all its children; imports are outside, save those that a component makes itself.
+SMALL and LARGE are CMMD trees of full-size images; without them two are drawn (80 and 320 patients, 4.4 MB
+and about half a second an image). Each measurement is a process of its own that runs the flagship config
+twice, the second time with more epochs: only the Trainer and what follows it run again. CPU seconds are user
+and system time of the process and all its children; imports are outside, save those that a component makes
+itself.
 
-What ReportGen keeps in memory is too little to be seen at these sizes, so its measuring is run by itself on invented predictions of many cases.
+What ReportGen keeps in memory is too little to be seen at these sizes, so its measuring is run by itself on
+invented predictions of many cases.
 """
 
 from __future__ import annotations
@@ -67,7 +70,9 @@ class Meter(logging.Filter):
 def measure(data: Path) -> None:
     """Runs the flagship on `data` and prints, as JSON, the images, and what each component spent and wrote."""
     for name in ("pipeline.cache_keys", "pipeline.pipeline", "tfx.orchestration.local.local_dag_runner"):
-        importlib.import_module(name)  # Before the first clock starts; all runs need them, whatever their size.
+        importlib.import_module(
+            name
+        )  # Before the first clock starts; all runs need them, whatever their size.
     from pipeline.config.overrides import load_config
     from pipeline.local.run import run_config
 
@@ -77,18 +82,29 @@ def measure(data: Path) -> None:
         for epochs in EPOCHS:
             # Whatever comes out is pushed, so that the Pusher has work, and the second run a baseline.
             gates = '[{"metric": "auc", "head": "malignancy", "lower_bound": -1.0}]'
-            config = load_config("cmmd_classification", overrides=[f"training.epochs={epochs}", f"evaluation.gates={gates}"])
+            config = load_config(
+                "cmmd_classification", overrides=[f"training.epochs={epochs}", f"evaluation.gates={gates}"]
+            )
             meter = Meter()
             logging.getLogger("absl").addFilter(meter)
             run_config(config, data_root=data, to=run)
             logging.getLogger("absl").removeFilter(meter)
             spent.append(meter.spent)
             if epochs == EPOCHS[0]:
-                written = {one.name: count_bytes(one) for one in (run / "artifacts").iterdir()} | {INDEX: count_bytes(run / "index.parquet")}
+                written = {one.name: count_bytes(one) for one in (run / "artifacts").iterdir()} | {
+                    INDEX: count_bytes(run / "index.parquet")
+                }
         first, second = spent
         epoch = (second["Trainer"] - first["Trainer"]) / (EPOCHS[1] - EPOCHS[0])
-        cpu = {**first, "Trainer": first["Trainer"] - EPOCHS[0] * epoch, EPOCH: epoch, AGAINST: second["Evaluator"]}
-        summary = json.loads(next((run / "artifacts").glob("CatalogueGen/catalogue/*/summary.json")).read_text())
+        cpu = {
+            **first,
+            "Trainer": first["Trainer"] - EPOCHS[0] * epoch,
+            EPOCH: epoch,
+            AGAINST: second["Evaluator"],
+        }
+        summary = json.loads(
+            next((run / "artifacts").glob("CatalogueGen/catalogue/*/summary.json")).read_text()
+        )
     images = sum(summary["images"].values())
     print(json.dumps({"images": images, "data": count_bytes(data), "cpu": cpu, "bytes": written}))
 
@@ -106,8 +122,15 @@ def measure_report(cases: int, resamples: int) -> None:
     config = load_config("cmmd_classification")
     rng = np.random.default_rng(0)
     patients = [f"D1-{number // 2:08d}" for number in range(cases)]
-    columns: dict[str, Any] = {"case_id": [f"{patient}-{number % 2}" for number, patient in enumerate(patients)]}
-    columns |= {"group_id": patients, "level_patient": patients, "level_breast": columns["case_id"], "split": "test"}
+    columns: dict[str, Any] = {
+        "case_id": [f"{patient}-{number % 2}" for number, patient in enumerate(patients)]
+    }
+    columns |= {
+        "group_id": patients,
+        "level_patient": patients,
+        "level_breast": columns["case_id"],
+        "split": "test",
+    }
     columns |= {f"clinical_{name}": rng.choice(["A", "B"], cases) for name in config.evaluation.slices}
     for head in config.model.heads:
         columns[f"label_{head.name}"] = rng.choice(head.classes, cases)
@@ -116,9 +139,19 @@ def measure_report(cases: int, resamples: int) -> None:
     predictions = pd.DataFrame(columns)
     started, before = cpu_seconds(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     evaluation = config.evaluation
-    measure_figures(predictions, heads=config.heads, protocols=evaluation.protocols, slices=evaluation.slices, resamples=resamples)
+    measure_figures(
+        predictions,
+        heads=config.heads,
+        protocols=evaluation.protocols,
+        slices=evaluation.slices,
+        resamples=resamples,
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(json.dumps({"cases": cases, "resamples": resamples, "cpu": cpu_seconds() - started, "peak_mb": peak / 1024}))
+    print(
+        json.dumps(
+            {"cases": cases, "resamples": resamples, "cpu": cpu_seconds() - started, "peak_mb": peak / 1024}
+        )
+    )
 
 
 def count_bytes(path: Path) -> int:
@@ -144,7 +177,10 @@ def child(*arguments: str) -> dict[str, Any]:
 
 def make_table(rounds: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
     """A row per component: medians over the rounds, and how far the rounds differ in what an image adds."""
-    lines = ["| component | CPU s, fixed | CPU ms per image | its range | MB written, fixed | kB written per image |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| component | CPU s, fixed | CPU ms per image | its range | MB written, fixed | kB written per image |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in rounds[0][0]["cpu"]:
         fixed, each = zip(*(part(sizes, "cpu", name) for sizes in rounds), strict=True)
         wrote, more = part(rounds[0], "bytes", name)
@@ -157,13 +193,21 @@ def make_table(rounds: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
 
 def make_report_table(reports: Sequence[Mapping[str, Any]]) -> list[str]:
     """A row per size of the test split and number of resamples."""
-    lines = ["| measuring of the report: cases | resamples | CPU s | MB more than the predictions |", "|---|---|---|---|"]
-    return lines + [f"| {one['cases']:,} | {one['resamples']} | {one['cpu']:.1f} | {one['peak_mb']:.0f} |" for one in reports]
+    lines = [
+        "| measuring of the report: cases | resamples | CPU s | MB more than the predictions |",
+        "|---|---|---|---|",
+    ]
+    return lines + [
+        f"| {one['cases']:,} | {one['resamples']} | {one['cpu']:.1f} | {one['peak_mb']:.0f} |"
+        for one in reports
+    ]
 
 
 def main() -> None:
     """Prints the table, and writes it to a dated file when asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, nargs=2)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--measure", type=Path)
@@ -195,7 +239,9 @@ def main() -> None:
     print(text)
     if options.write:
         today = datetime.now(timezone.utc)
-        (Path(__file__).parent / f"scale_{today:%Y%m%d}.md").write_text(f"# CPU and bytes of every component, {today:%Y-%m-%d}\n\n{text}")
+        (Path(__file__).parent / f"scale_{today:%Y%m%d}.md").write_text(
+            f"# CPU and bytes of every component, {today:%Y-%m-%d}\n\n{text}"
+        )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/bench_startup.py [--demo demo] [--rounds 5] [--write]
 
-`--demo` is a directory in which `medimg demo` has finished; without it, one is made. Two runs go first, because the second sees the first
-one's push as its baseline and evaluates again.
+`--demo` is a directory in which `medimg demo` has finished; without it, one is made. Two runs go first,
+because the second sees the first one's push as its baseline and evaluates again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def seconds(*command: str) -> float:
 
 def main() -> None:
     """Prints medians of interleaved rounds, and writes them to a dated file when asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--demo", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--write", action="store_true")
@@ -41,7 +43,10 @@ def main() -> None:
     run = (*medimg, "run", "cmmd_demo", "--data", str(demo / "data"), "--to", str(demo / "run"))
     for _ in range(2):
         seconds(*run)
-    rounds = [(seconds(*medimg, "--help"), seconds(sys.executable, "-c", IMPORTS), seconds(*run)) for _ in range(options.rounds)]
+    rounds = [
+        (seconds(*medimg, "--help"), seconds(sys.executable, "-c", IMPORTS), seconds(*run))
+        for _ in range(options.rounds)
+    ]
     help_seconds = statistics.median(row[0] for row in rounds)
     beyond = statistics.median(row[2] - row[1] for row in rounds)
     lines = [
@@ -52,8 +57,9 @@ def main() -> None:
     print("\n".join(lines))
     if options.write:
         today = datetime.now(timezone.utc)
-        text = f"# Start-up and unchanged run, {today:%Y-%m-%d}\n\n{options.rounds} interleaved rounds.\n\n" + "".join(
-            f"- {line}\n" for line in lines
+        text = (
+            f"# Start-up and unchanged run, {today:%Y-%m-%d}\n\n{options.rounds} interleaved rounds.\n\n"
+            + "".join(f"- {line}\n" for line in lines)
         )
         (Path(__file__).parent / f"startup_{today:%Y%m%d}.md").write_text(text)
 

@@ -1,4 +1,7 @@
-"""The command line. TensorFlow and TFX are imported only inside the commands that need them: `medimg --help` answers at once."""
+"""The command line.
+
+TensorFlow and TFX are imported only inside the commands that need them: `medimg --help` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,8 @@ def main() -> None:
     """Entry point: errors that are the user's business become one line and an exit code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not sys.warnoptions:
-        # Libraries' notes to their own callers (Google's on each import under Python 3.10) are not the user's business.
+        # Libraries' notes to their own callers (Google's on each import under Python 3.10) are not the user's
+        # business.
         warnings.simplefilter("ignore")
     try:
         app()

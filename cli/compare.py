@@ -15,11 +15,23 @@ from medimg.errors import UsageError
 from medimg.evaluation.gates import OVERALL
 from medimg.files import replace_file
 from medimg.reporting.bundle import METRICS_FILE
-from medimg.reporting.comparison import Comparison, Row, Sheet, compare, make_overview, make_sheets, read_side, render_comparison, tabulate
+from medimg.reporting.comparison import (
+    Comparison,
+    Row,
+    Sheet,
+    compare,
+    make_overview,
+    make_sheets,
+    read_side,
+    render_comparison,
+    tabulate,
+)
 
 
 def compare_runs(runs: Sequence[Path], *, to: Path | None = None, console: Console | None = None) -> None:
-    """Prints a few metrics of each protocol on the whole split and the headline on every slice; writes all of it to a file.
+    """Prints a few metrics of each protocol on the whole split and the headline on every slice.
+
+    Writes all of it to a file.
 
     Args:
         runs: directories of runs, or folders of `medimg share`; the later ones are tested against the first.
@@ -36,7 +48,11 @@ def compare_runs(runs: Sequence[Path], *, to: Path | None = None, console: Conso
     comparison = compare([read_side(str(run), find_report(run)) for run in runs])
     print_comparison(comparison, console=console, written=to is not None)
     if to:
-        text = tabulate(comparison).to_csv(index=False, lineterminator="\n") if to.suffix == ".csv" else render_comparison(comparison)
+        text = (
+            tabulate(comparison).to_csv(index=False, lineterminator="\n")
+            if to.suffix == ".csv"
+            else render_comparison(comparison)
+        )
         replace_file(to, write=lambda temporary: temporary.write_text(text, encoding="utf-8"))
         say(console, f"{len(comparison.rows)} rows in {to}")
 
@@ -59,7 +75,9 @@ def print_comparison(comparison: Comparison, *, console: Console, written: bool)
 
     def is_printed(row: Row) -> bool:
         head, name, slice_name, protocol, *_ = row.key
-        return (name in PRINTED or (head, name) in gated) and (slice_name == OVERALL or (head, name, protocol) == (first[0], first[1], first[3]))
+        return (name in PRINTED or (head, name) in gated) and (
+            slice_name == OVERALL or (head, name, protocol) == (first[0], first[1], first[3])
+        )
 
     for sheet in make_sheets(comparison, wanted=is_printed):
         print_sheet(sheet, console=console)
@@ -72,7 +90,9 @@ def print_comparison(comparison: Comparison, *, console: Console, written: bool)
 
 def print_sheet(sheet: Sheet, *, console: Console) -> None:
     """One table."""
-    table = Table(title=sheet.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(
+        title=sheet.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for column in sheet.columns:
         table.add_column(column.replace(": ", "\n", 1), overflow="fold")
     for row in sheet.rows:

@@ -17,7 +17,9 @@ app = typer.Typer()
 @app.command()
 def phantom(
     data_set: DataSetName,
-    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="Folder to write; must be new or empty.")],
+    to: Annotated[
+        Path, typer.Option("--to", callback=expect_folder, help="Folder to write; must be new or empty.")
+    ],
     cases: Annotated[int, typer.Option("--cases", help="Number of groups: patients, lesions, donors.")] = 40,
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
 ) -> None:
@@ -36,31 +38,66 @@ def phantom(
 
 @app.command()
 def fetch(
-    data_set: Annotated[str, typer.Argument(help="cmmd, cbis_ddsm, ham10000, upenn_gbm, folder, or a collection id of IDC.", metavar="DATASET")],
-    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="The data root; the same one continues or adds.")],
-    patients: Annotated[int | None, typer.Option("--patients", min=1, help="So many patients, sampled over label and source.")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the sample; more patients with the same seed add to the same ones.")] = 0,
-    patient: Annotated[list[str] | None, typer.Option("--patient", help="Id of a patient; may be repeated.")] = None,
-    series: Annotated[list[str] | None, typer.Option("--series", help="SeriesInstanceUID; may be repeated.")] = None,
-    manifest: Annotated[Path | None, typer.Option("--manifest", help="A .tcia manifest, or a list of SeriesInstanceUIDs.")] = None,
-    where: Annotated[
-        str | None, typer.Option("--where", help="SQL condition over the list of series: \"Modality = 'MG' AND label = 'Benign'\".")
+    data_set: Annotated[
+        str,
+        typer.Argument(
+            help="cmmd, cbis_ddsm, ham10000, upenn_gbm, folder, or a collection id of IDC.", metavar="DATASET"
+        ),
+    ],
+    to: Annotated[
+        Path,
+        typer.Option("--to", callback=expect_folder, help="The data root; the same one continues or adds."),
+    ],
+    patients: Annotated[
+        int | None, typer.Option("--patients", min=1, help="So many patients, sampled over label and source.")
     ] = None,
-    source: Annotated[str, typer.Option("--source", help="idc, nbia, dicomweb, folder, dataverse; several in order of preference.")] = "",
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", min=0, help="Of the sample; more patients with the same seed add to the same ones."
+        ),
+    ] = 0,
+    patient: Annotated[
+        list[str] | None, typer.Option("--patient", help="Id of a patient; may be repeated.")
+    ] = None,
+    series: Annotated[
+        list[str] | None, typer.Option("--series", help="SeriesInstanceUID; may be repeated.")
+    ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option("--manifest", help="A .tcia manifest, or a list of SeriesInstanceUIDs.")
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where", help="SQL condition over the list of series: \"Modality = 'MG' AND label = 'Benign'\"."
+        ),
+    ] = None,
+    source: Annotated[
+        str,
+        typer.Option(
+            "--source", help="idc, nbia, dicomweb, folder, dataverse; several in order of preference."
+        ),
+    ] = "",
     from_folder: Annotated[Path | None, typer.Option("--from", help="Folder for the source folder.")] = None,
     url: Annotated[str, typer.Option("--url", help="Address of a PACS for the source dicomweb.")] = "",
     workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Series at a time.")] = 8,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would come: counts, bytes, licence, disk.")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Only compare what is there with its receipts; no network.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would come: counts, bytes, licence, disk.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Only compare what is there with its receipts; no network.")
+    ] = False,
     allow_host: Annotated[
-        list[str] | None, typer.Option("--allow-host", help="Another host that an archive may redirect to; may be repeated.")
+        list[str] | None,
+        typer.Option("--allow-host", help="Another host that an archive may redirect to; may be repeated."),
     ] = None,
 ) -> None:
     """Downloads a collection or a part of it: verified, resumable, each file with a receipt.
 
     Example: medimg fetch cmmd --to data --patients 40 --seed 1
 
-    Example: medimg fetch folder --to data --source dicomweb --url https://pacs.example.org/dicom-web --patient 4711
+    Example: medimg fetch folder --to data --source dicomweb --url https://pacs.example.org/dicom-web
+    --patient 4711
     """
     from cli.fetch import Request, run_fetch, run_verify
     from medimg.archive.collections import find_collection
@@ -72,9 +109,16 @@ def fetch(
         return
     to.mkdir(parents=True, exist_ok=True)
     selection = Selection(
-        patients=patients, seed=seed, patient_ids=tuple(patient or ()), series_uids=tuple(series or ()), where=where or "", manifest=manifest
+        patients=patients,
+        seed=seed,
+        patient_ids=tuple(patient or ()),
+        series_uids=tuple(series or ()),
+        where=where or "",
+        manifest=manifest,
     )
-    addresses = read_addresses(os.environ, dicomweb=url, folder=str(from_folder or ""), allowed_hosts=allow_host or ())
+    addresses = read_addresses(
+        os.environ, dicomweb=url, folder=str(from_folder or ""), allowed_hosts=allow_host or ()
+    )
     names = [name.strip() for name in source.split(",") if name.strip()]
     run_fetch(Request(find_collection(data_set), selection, to, addresses, names, workers), dry_run=dry_run)
 
@@ -89,7 +133,10 @@ def catalogue(
     seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
     near_duplicates: Annotated[
         Literal["off", "hash", "keypoints"],
-        typer.Option("--near-duplicates", help="Search cases with nearly the same image, which then share a split; keypoints finds more than hash."),
+        typer.Option(
+            "--near-duplicates",
+            help="Search cases with nearly the same image, which then share a split; keypoints finds more than hash.",
+        ),
     ] = "off",
     previous: Previous = None,
 ) -> None:
@@ -107,7 +154,9 @@ def catalogue(
         find_data_set(data_set),
         data_root=data,
         to=to,
-        split=SplitSettings(ratios=parse_ratios(split), folds=folds, seed=seed, near_duplicates=near_duplicates),
+        split=SplitSettings(
+            ratios=parse_ratios(split), folds=folds, seed=seed, near_duplicates=near_duplicates
+        ),
         previous=previous,
         index_path=to / "index.parquet",
     )
@@ -134,6 +183,10 @@ def parse_ratios(text: str) -> tuple[float, float, float]:
         train, evaluation, test = (float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"--split {text}: expected three numbers such as 0.7,0.15,0.15") from None
-    if not (min(train, evaluation, test) > 0 and abs(train + evaluation + test - 1) <= 1e-6):  # Written so that it refuses NaN too.
-        raise UsageError(f"--split {text}: the shares must be positive and add up to 1, they add up to {train + evaluation + test:g}")
+    if not (
+        min(train, evaluation, test) > 0 and abs(train + evaluation + test - 1) <= 1e-6
+    ):  # Written so that it refuses NaN too.
+        raise UsageError(
+            f"--split {text}: the shares must be positive and add up to 1, they add up to {train + evaluation + test:g}"
+        )
     return train, evaluation, test

@@ -29,7 +29,11 @@ def run_demo(to: Path, *, patients: int, console: Console | None = None) -> tupl
     write_data(data, to / STAMP, patients=patients, console=console)
     console.print("cataloguing")
     catalogue = build_catalogue(
-        find_data_set(config.data_set), data_root=data, to=to / "catalogue", split=config.split, index_path=to / "catalogue" / "index.parquet"
+        find_data_set(config.data_set),
+        data_root=data,
+        to=to / "catalogue",
+        split=config.split,
+        index_path=to / "catalogue" / "index.parquet",
     )
     print_summary(catalogue.summary, console)
     run = to / "run"

@@ -17,13 +17,30 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from medimg.archive.collections import Collection
-from medimg.archive.fetch import Outcome, clear_parts, fetch_all, fetch_tables, hold_root, is_there, verify, work_folder
+from medimg.archive.fetch import (
+    Outcome,
+    clear_parts,
+    fetch_all,
+    fetch_tables,
+    hold_root,
+    is_there,
+    verify,
+    work_folder,
+)
 from medimg.archive.licences import write_terms
 from medimg.archive.plan import Selection, select, summarise
 from medimg.archive.receipts import RECEIPTS_FILE, Receipts
 from medimg.archive.source import Addresses, NotHere, Series, Source
 from medimg.archive.sources.dicomweb import login_from
-from medimg.archive.sources.registry import PRIVATE, bring_tables, choose_names, list_hosts, list_known, list_origins, make_sources
+from medimg.archive.sources.registry import (
+    PRIVATE,
+    bring_tables,
+    choose_names,
+    list_hosts,
+    list_known,
+    list_origins,
+    make_sources,
+)
 from medimg.archive.transport.errors import Interrupted
 from medimg.archive.transport.transfer import Transfer
 from medimg.console.progress import Meter, metering
@@ -76,7 +93,9 @@ def run_fetch(request: Request, *, dry_run: bool = False, console: Console | Non
         print_plan(chosen, missing, request=request, console=console)
         if dry_run:
             return
-        session.meter.expect(sum(one.bytes or 0 for one in missing) if all(one.bytes is not None for one in missing) else None)
+        session.meter.expect(
+            sum(one.bytes or 0 for one in missing) if all(one.bytes is not None for one in missing) else None
+        )
         outcome = bring(request, chosen, session=session, receipts=receipts)
         if not outcome.failures:
             clear_parts(request.to)
@@ -88,7 +107,8 @@ def open_session(request: Request) -> Iterator[Session]:
     """Connections and sources for the length of the block, and the progress of what they bring."""
     addresses = request.addresses
     names = choose_names(request.source_names, collection=request.collection, addresses=addresses)
-    # Parts are continued by the next call; what was being unpacked or copied when a process was killed is of no use to anyone.
+    # Parts are continued by the next call; what was being unpacked or copied when a process was killed is of
+    # no use to anyone.
     parts = work_folder(request.to, "parts")
     shutil.rmtree(work_folder(request.to, "staging"))
     staging = work_folder(request.to, "staging")
@@ -105,13 +125,19 @@ def open_session(request: Request) -> Iterator[Session]:
             stop=stop,
             workers=request.workers,
         )
-        yield Session(transfer, make_sources(names, addresses=addresses, transfer=transfer, staging=staging, say=meter.say), meter, stop)
+        yield Session(
+            transfer,
+            make_sources(names, addresses=addresses, transfer=transfer, staging=staging, say=meter.say),
+            meter,
+            stop,
+        )
 
 
 def list_held(collection: Collection, sources: Sequence[Source]) -> list[Series]:
     """The collection's series: of the bundled list or the index where there is one, else of the first source that lists them.
 
-    A folder or a PACS alone is asked for what it holds, of which the list then says what belongs to the collection.
+    A folder or a PACS alone is asked for what it holds, of which the list then says what belongs to the
+    collection.
     """
     listed = list_known(collection)
     if listed is not None and not all(source.name in PRIVATE for source in sources):
@@ -131,7 +157,10 @@ def list_held(collection: Collection, sources: Sequence[Source]) -> list[Series]
 
 
 def bring(request: Request, chosen: Sequence[Series], *, session: Session, receipts: Receipts) -> Outcome:
-    """Terms first, then tables, then series. A table that cannot be had is a failure like any other; the images come nevertheless."""
+    """Terms first, then tables, then series.
+
+    A table that cannot be had is a failure like any other; the images come nevertheless.
+    """
     collection = request.collection
     write_terms(collection, chosen, root=request.to)
     failures = []
@@ -141,7 +170,12 @@ def bring(request: Request, chosen: Sequence[Series], *, session: Session, recei
             root=request.to,
             receipts=receipts,
             arriving=lambda missing: bring_tables(
-                collection, missing, sources=session.sources, transfer=session.transfer, addresses=request.addresses, say=session.meter.say
+                collection,
+                missing,
+                sources=session.sources,
+                transfer=session.transfer,
+                addresses=request.addresses,
+                say=session.meter.say,
             ),
         )
     except (DiskFull, Interrupted):
@@ -158,7 +192,12 @@ def bring(request: Request, chosen: Sequence[Series], *, session: Session, recei
         say=session.meter.say,
         stop=session.stop,
     )
-    return replace(outcome, files=outcome.files + tables.files, bytes=outcome.bytes + tables.bytes, failures=[*failures, *outcome.failures])
+    return replace(
+        outcome,
+        files=outcome.files + tables.files,
+        bytes=outcome.bytes + tables.bytes,
+        failures=[*failures, *outcome.failures],
+    )
 
 
 def run_verify(root: Path, *, workers: int = 4, console: Console | None = None) -> None:
@@ -185,10 +224,15 @@ def run_verify(root: Path, *, workers: int = 4, console: Console | None = None) 
             f"{len(found.bad):,} of {total:,} files in {root} are missing or differ from their receipts; what differs is now in "
             f"{WORK_FOLDER}/quarantine, and the same fetch again brings all of them"
         )
-    say(console, f"all {total - len(found.edited):,} files in {root} ({decimal(size)}) are as they were fetched")
+    say(
+        console,
+        f"all {total - len(found.edited):,} files in {root} ({decimal(size)}) are as they were fetched",
+    )
 
 
-def print_plan(chosen: Sequence[Series], missing: Sequence[Series], *, request: Request, console: Console) -> None:
+def print_plan(
+    chosen: Sequence[Series], missing: Sequence[Series], *, request: Request, console: Console
+) -> None:
     """Patients, series, files and bytes by label and source, what is missing of them, the terms, and the room on the disk."""
     strata: dict[tuple[str, str], list[Series]] = defaultdict(list)
     for one in chosen:
@@ -197,16 +241,25 @@ def print_plan(chosen: Sequence[Series], missing: Sequence[Series], *, request: 
     table = Table(title=request.collection.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("label", "source", "patients", "series", "files", "size", "to fetch"):
         table.add_column(name, justify="left" if name in ("label", "source") else "right", no_wrap=True)
-    for (label, origin), some in [*sorted(strata.items()), *([(("all", ""), list(chosen))] if len(strata) > 1 else [])]:
+    for (label, origin), some in [
+        *sorted(strata.items()),
+        *([(("all", ""), list(chosen))] if len(strata) > 1 else []),
+    ]:
         rest = [one for one in some if one.uid in wanted]
         table.add_row(
-            label or "-", origin or "-", *count_columns(some, request.collection), decimal(sum(one.bytes or 0 for one in rest)) if rest else "nothing"
+            label or "-",
+            origin or "-",
+            *count_columns(some, request.collection),
+            decimal(sum(one.bytes or 0 for one in rest)) if rest else "nothing",
         )
     console.print(table)
     licences = sorted({one.licence for one in chosen if one.licence} or {request.collection.licence} - {""})
     dois = sorted({one.doi for one in chosen if one.doi} or {request.collection.doi} - {""})
     if licences:
-        say(console, f"licence: {', '.join(licences)}; cite: {', '.join(f'https://doi.org/{doi}' for doi in dois)}")
+        say(
+            console,
+            f"licence: {', '.join(licences)}; cite: {', '.join(f'https://doi.org/{doi}' for doi in dois)}",
+        )
     need, free = sum(one.bytes or 0 for one in missing), shutil.disk_usage(request.to).free
     say(console, f"disk: {decimal(need)} to come, {decimal(free)} free in {request.to}")
 
@@ -224,5 +277,7 @@ def finish(outcome: Outcome, *, root: Path, console: Console) -> None:
         say(console, f"failed: {failure}")
     came = f"{outcome.files:,} files, {decimal(outcome.bytes)} fetched; {outcome.kept:,} of {outcome.series:,} series were there already"
     if outcome.failures:
-        raise MedimgError(f"{len(outcome.failures):,} of {outcome.series:,} series or tables could not be had; {came}; the same command tries again")
+        raise MedimgError(
+            f"{len(outcome.failures):,} of {outcome.series:,} series or tables could not be had; {came}; the same command tries again"
+        )
     say(console, f"{came}. All are verified, see {root / RECEIPTS_FILE}")

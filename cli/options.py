@@ -29,7 +29,9 @@ DataSetName = Annotated[str, typer.Argument(help="Name of a data set: cmmd, fold
 DataRoot = Annotated[Path, typer.Option("--data", help="Folder of images and clinical tables; only read.")]
 
 
-Previous = Annotated[Path | None, typer.Option("--previous", help="An earlier catalogue: its groups keep their split.")]
+Previous = Annotated[
+    Path | None, typer.Option("--previous", help="An earlier catalogue: its groups keep their split.")
+]
 
 
 Metadata = Annotated[

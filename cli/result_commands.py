@@ -28,8 +28,15 @@ def report(directory: Annotated[Path, typer.Argument(help="A run's directory.", 
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Two or more runs' directories, or folders of medimg share.", metavar="RUN RUN...")],
-    to: Annotated[Path | None, typer.Option("--to", help="Also write every row there, .csv or .html.")] = None,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Two or more runs' directories, or folders of medimg share.", metavar="RUN RUN..."
+        ),
+    ],
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Also write every row there, .csv or .html.")
+    ] = None,
 ) -> None:
     """Runs side by side, with paired tests where all were scored on the same cases.
 
@@ -46,7 +53,9 @@ def compare(
 def share(
     directory: Annotated[Path, typer.Argument(help="A run's directory.", metavar="RUN")],
     to: Annotated[str, typer.Option("--to", help="mlflow:URI, folder:PATH or zip:FILE.zip.")],
-    with_images: Annotated[bool, typer.Option("--with-images", help="Take the images of patients along.")] = False,
+    with_images: Annotated[
+        bool, typer.Option("--with-images", help="Take the images of patients along.")
+    ] = False,
 ) -> None:
     """Shares a run's results: predictions, figures, tables, page and papers, with a manifest of hashes.
 
@@ -60,7 +69,9 @@ def share(
 
 
 @app.command()
-def rescore(bundle: Annotated[Path, typer.Argument(help="Folder or zip of medimg share.", metavar="BUNDLE")]) -> None:
+def rescore(
+    bundle: Annotated[Path, typer.Argument(help="Folder or zip of medimg share.", metavar="BUNDLE")],
+) -> None:
     """Measures every figure of shared results again. Exit 0 if all agree, 1 if not.
 
     Example: medimg rescore first.zip
@@ -74,8 +85,12 @@ def rescore(bundle: Annotated[Path, typer.Argument(help="Folder or zip of medimg
 @app.command()
 def lineage(
     directory: Annotated[Path | None, typer.Argument(help="A run's directory.", metavar="RUN")] = None,
-    patient: Annotated[str | None, typer.Option("--patient", help="Id of a patient (or other group).")] = None,
-    within: Annotated[Path | None, typer.Option("--in", help="Folder of runs to search for the patient.")] = None,
+    patient: Annotated[
+        str | None, typer.Option("--patient", help="Id of a patient (or other group).")
+    ] = None,
+    within: Annotated[
+        Path | None, typer.Option("--in", help="Folder of runs to search for the patient.")
+    ] = None,
     metadata: Metadata = None,
 ) -> None:
     """What made a run's model, or which runs and models saw a patient.

@@ -62,7 +62,10 @@ def print_outcome(run: Path, outcome: Outcome, *, console: Console | None = None
     if outcome.blessed:
         console.print("BLESSED", style="bold green")
     else:
-        console.print("NOT BLESSED" if outcome.blessed is False else "not gated: the config has no gate", style="bold red")
+        console.print(
+            "NOT BLESSED" if outcome.blessed is False else "not gated: the config has no gate",
+            style="bold red",
+        )
         for gate in outcome.failed_gates:
             say(console, f"  failed: {gate}")
     say(console, f"report: {run / outcome.report}")
@@ -81,12 +84,23 @@ def print_metrics(run: Path, *, console: Console | None = None) -> None:
     """A few metrics of each head on the whole test split, one column per protocol, and the headline on every slice; the rest is in the report."""
     console = console or make_console()
     facts = read_facts(run / "report")
-    figures = [figure for figure in load_metrics(run) if figure.name in PRINTED and figure.split == facts.split]
+    figures = [
+        figure for figure in load_metrics(run) if figure.name in PRINTED and figure.split == facts.split
+    ]
     for head in dict.fromkeys(figure.head for figure in figures):
         mine = [figure for figure in figures if figure.head == head]
-        console.print(make_metrics_table(head, [figure for figure in mine if figure.slice == OVERALL], noun=facts.group_noun))
+        console.print(
+            make_metrics_table(
+                head, [figure for figure in mine if figure.slice == OVERALL], noun=facts.group_noun
+            )
+        )
     first = figures[0]
-    sliced = [one for one in figures if one.slice != OVERALL and (one.head, one.name, one.protocol) == (first.head, first.name, first.protocol)]
+    sliced = [
+        one
+        for one in figures
+        if one.slice != OVERALL
+        and (one.head, one.name, one.protocol) == (first.head, first.name, first.protocol)
+    ]
     if sliced:
         console.print(make_slices_table(sliced, noun=facts.group_noun))
 
@@ -107,7 +121,10 @@ def make_metrics_table(head: str, figures: Sequence[Figure], *, noun: str) -> Ta
     )
     for protocol in order:
         one = protocols[protocol]
-        lines = [f"{protocol}: {count(one.n, one.level)}", *([] if one.positives is None else [f"{one.positives} positive"])]
+        lines = [
+            f"{protocol}: {count(one.n, one.level)}",
+            *([] if one.positives is None else [f"{one.positives} positive"]),
+        ]
         table.add_column("\n".join([*lines, *([] if one.level == noun else [count(one.groups, noun)])]))
     cells = {(figure.name, figure.protocol): format_figure(figure) for figure in figures}
     for name in dict.fromkeys(figure.name for figure in figures):
@@ -118,7 +135,13 @@ def make_metrics_table(head: str, figures: Sequence[Figure], *, noun: str) -> Ta
 def make_slices_table(figures: Sequence[Figure], *, noun: str) -> Table:
     """One metric of one protocol on every slice."""
     first = figures[0]
-    heads = (Column("slice", no_wrap=True), "n", "positive", f"{noun}s", Column(f"{first.name} ({first.protocol})", no_wrap=True))
+    heads = (
+        Column("slice", no_wrap=True),
+        "n",
+        "positive",
+        f"{noun}s",
+        Column(f"{first.name} ({first.protocol})", no_wrap=True),
+    )
     table = Table(
         *heads,
         title=f"{first.head}, {first.level}s",
@@ -169,7 +192,9 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
     if facts["state"] == SEARCHED:
         say(console, f"best model of a search, not yet measured on test: {facts['model']}")
     else:
-        unpushed = "none, the model was not gated" if facts["blessed"] is None else "none, the model was not blessed"
+        unpushed = (
+            "none, the model was not gated" if facts["blessed"] is None else "none, the model was not blessed"
+        )
         say(console, f"pushed model: {facts['pushed'] or unpushed}")
     for execution, made in steps:
         values = properties_of(execution)
@@ -208,7 +233,9 @@ def hash_values(values: dict[str, Any]) -> dict[str, str]:
     return {"code": config["code"]} if isinstance(config, dict) and "code" in config else {}
 
 
-def print_patient(patient: str, within: Path, *, metadata: str | None = None, console: Console | None = None) -> None:
+def print_patient(
+    patient: str, within: Path, *, metadata: str | None = None, console: Console | None = None
+) -> None:
     """Every run below a folder whose catalogue holds the patient: the split, and the models that came of it.
 
     `metadata` is the store that the runs share now, if not where each `run.json` says.
@@ -246,7 +273,14 @@ def print_patient(patient: str, within: Path, *, metadata: str | None = None, co
                 continue
             numbers = ", ".join(f"Model #{number}" for number in models_of[artifact.id])
             splits = ", ".join(sorted(set(mine.split.dropna())))
-            table.add_row(str(run), f"#{artifact.id}", splits, ", ".join(sorted(set(mine.status))), ", ".join(mine.case_id), numbers)
+            table.add_row(
+                str(run),
+                f"#{artifact.id}",
+                splits,
+                ", ".join(sorted(set(mine.status))),
+                ", ".join(mine.case_id),
+                numbers,
+            )
     if not table.rows:
         say(console, f"no run below {within} has seen {patient}")
         return

@@ -18,7 +18,9 @@ app = typer.Typer()
 
 @app.command()
 def demo(
-    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="Where data, run and report go.")] = Path("demo"),
+    to: Annotated[
+        Path, typer.Option("--to", callback=expect_folder, help="Where data, run and report go.")
+    ] = Path("demo"),
     patients: Annotated[int, typer.Option("--patients", help="Size of the phantom data set.")] = 160,
 ) -> None:
     """Phantom data, catalogue, run and report in one go.
@@ -34,24 +36,49 @@ def demo(
 def run(
     config: Annotated[str, typer.Argument(help="Name of a file in pipeline/configs/.", metavar="CONFIG")],
     data: DataRoot,
-    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="The run's directory; the same one continues or repeats the run.")],
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--to",
+            callback=expect_folder,
+            help="The run's directory; the same one continues or repeats the run.",
+        ),
+    ],
     previous: Previous = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if anything was quarantined.")] = False,
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value or @FILE of them, checked against the config; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set", help="key=value or @FILE of them, checked against the config; may be repeated."
+        ),
     ] = None,
     beam: Annotated[
-        str, typer.Option("--beam", help="local, dataflow, or flink://, spark:// or portable:// with HOST:PORT of Beam's job server.")
+        str,
+        typer.Option(
+            "--beam",
+            help="local, dataflow, or flink://, spark:// or portable:// with HOST:PORT of Beam's job server.",
+        ),
     ] = "local",
-    beam_args: Annotated[list[str] | None, typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated.")] = None,
+    beam_args: Annotated[
+        list[str] | None,
+        typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated."),
+    ] = None,
     metadata: Metadata = None,
-    folds: Annotated[int, typer.Option("--folds", min=0, help="Cross-validate: so many models, each tested on a fold of its own; 3 or more.")] = 0,
+    folds: Annotated[
+        int,
+        typer.Option(
+            "--folds",
+            min=0,
+            help="Cross-validate: so many models, each tested on a fold of its own; 3 or more.",
+        ),
+    ] = 0,
 ) -> None:
     """Runs the pipeline. Exit 0 blessed, 3 not blessed, 1 failed, 2 wrong use.
 
     Example: medimg run cmmd_classification --data data --to runs/first --set model.image_size=256,208
 
-    Example: medimg run cmmd_classification --data data --to runs/first --beam flink://flink:8099 --beam-arg=--parallelism=4
+    Example: medimg run cmmd_classification --data data --to runs/first --beam flink://flink:8099
+    --beam-arg=--parallelism=4
 
     Example: medimg run cmmd_classification --data data --to runs/folds --folds 5
     """
@@ -60,7 +87,13 @@ def run(
     from pipeline.local.run import run_config
 
     loaded = load_config(config, overrides=overrides or [])
-    wanted: dict[str, Any] = {"data_root": data, "to": to, "previous": previous, "beam_args": parse_beam(beam, beam_args or ()), "metadata": metadata}
+    wanted: dict[str, Any] = {
+        "data_root": data,
+        "to": to,
+        "previous": previous,
+        "beam_args": parse_beam(beam, beam_args or ()),
+        "metadata": metadata,
+    }
     if folds:
         from pipeline.experiments.cross_validation import run_folds
 
@@ -74,28 +107,56 @@ def run(
 def tune(
     config: Annotated[str, typer.Argument(help="Name of a file in pipeline/configs/.", metavar="CONFIG")],
     data: DataRoot,
-    to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="The search's directory; the same one continues the search.")],
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--to", callback=expect_folder, help="The search's directory; the same one continues the search."
+        ),
+    ],
     trials: Annotated[int, typer.Option("--trials", min=1, help="Different settings to try, at most.")] = 20,
-    objective: Annotated[str, typer.Option("--objective", help="Figure of the eval split: METRIC of the first head, or HEAD/METRIC.")] = "auc",
+    objective: Annotated[
+        str,
+        typer.Option(
+            "--objective", help="Figure of the eval split: METRIC of the first head, or HEAD/METRIC."
+        ),
+    ] = "auc",
     oracle: Annotated[str, typer.Option("--oracle", help="bayesian or random.")] = "bayesian",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the search.")] = 0,
     previous: Previous = None,
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value as for medimg run; what is set is not searched.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value as for medimg run; what is set is not searched."),
+    ] = None,
     beam: Annotated[str, typer.Option("--beam", help="As for medimg run.")] = "local",
-    beam_args: Annotated[list[str] | None, typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated.")] = None,
+    beam_args: Annotated[
+        list[str] | None,
+        typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated."),
+    ] = None,
     metadata: Metadata = None,
 ) -> None:
-    """Searches settings on train and eval; the test split stays closed. Exit 0 with TO/best.json for medimg run --set @FILE, 1 failed, 2 wrong use.
+    """Searches settings on train and eval; the test split stays closed.
+
+    Exit 0 with TO/best.json for medimg run --set @FILE, 1 failed, 2 wrong use.
 
     Example: medimg tune cmmd_demo --data data --to runs/tuned --trials 20
 
-    Example: medimg tune ham10000_small_cnn --data skin --to runs/tuned-skin --objective balanced_accuracy --set training.epochs=10
+    Example: medimg tune ham10000_small_cnn --data skin --to runs/tuned-skin --objective balanced_accuracy
+    --set training.epochs=10
     """
     from pipeline.beam.flags import parse_beam
     from pipeline.experiments.tuning import plan_search, tune_config
 
-    search = plan_search(config, overrides or [], trials=trials, objective=objective, oracle=oracle, seed=seed)
-    tune_config(search, data_root=data, to=to, previous=previous, beam_args=parse_beam(beam, beam_args or ()), metadata=metadata)
+    search = plan_search(
+        config, overrides or [], trials=trials, objective=objective, oracle=oracle, seed=seed
+    )
+    tune_config(
+        search,
+        data_root=data,
+        to=to,
+        previous=previous,
+        beam_args=parse_beam(beam, beam_args or ()),
+        metadata=metadata,
+    )
 
 
 def finish(result: tuple[Path, Outcome], *, strict: bool = False) -> None:

@@ -40,14 +40,22 @@ def parse_target(text: str) -> Target:
     if kind not in get_args(Kind) or not where:
         raise UsageError(f"--to {text}: expected mlflow:URI, folder:PATH or zip:FILE.zip")
     target = Target(kind, where)  # type: ignore[arg-type]
-    if kind == "folder" and target.path.exists() and not (target.path.is_dir() and not any(target.path.iterdir())):
+    if (
+        kind == "folder"
+        and target.path.exists()
+        and not (target.path.is_dir() and not any(target.path.iterdir()))
+    ):
         raise UsageError(f"--to {text}: {where} is there, expected a new or empty folder")
-    if kind == "zip" and (target.path.suffix != ".zip" or target.path.is_dir() or not target.path.absolute().parent.is_dir()):
+    if kind == "zip" and (
+        target.path.suffix != ".zip" or target.path.is_dir() or not target.path.absolute().parent.is_dir()
+    ):
         raise UsageError(f"--to {text}: expected a file FILE.zip in a folder that is there")
     return target
 
 
-def share_run(run: Path, target: Target, *, with_images: bool = False, console: Console | None = None) -> None:
+def share_run(
+    run: Path, target: Target, *, with_images: bool = False, console: Console | None = None
+) -> None:
     """Packs the results of a finished run and brings them to the target.
 
     Raises:
@@ -69,14 +77,25 @@ def share_run(run: Path, target: Target, *, with_images: bool = False, console: 
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "bundle"
         manifest = pack(run / "report", to=folder, with_images=with_images)
-        older = list(compare_figures(read_metrics(run / "report" / METRICS_FILE), read_metrics(folder / METRICS_FILE)))
+        older = list(
+            compare_figures(read_metrics(run / "report" / METRICS_FILE), read_metrics(folder / METRICS_FILE))
+        )
         if older:
-            say(console, f"measured anew: {count(len(older), 'figure')} not as in the run's report; medimg report {run} writes that anew too")
+            say(
+                console,
+                f"measured anew: {count(len(older), 'figure')} not as in the run's report; medimg report {run} writes that anew too",
+            )
         if target.kind == "mlflow":
             tracked = track(folder, uri=target.where, name=run.resolve().name)
-            say(console, f"run {tracked.run_id} in experiment {tracked.experiment}: {tracked.metrics} metrics, {len(manifest.config)} params")
+            say(
+                console,
+                f"run {tracked.run_id} in experiment {tracked.experiment}: {tracked.metrics} metrics, {len(manifest.config)} params",
+            )
             if tracked.undefined:
-                say(console, f"{tracked.undefined} figures without a value are not among its metrics; {METRICS_FILE} says why")
+                say(
+                    console,
+                    f"{tracked.undefined} figures without a value are not among its metrics; {METRICS_FILE} says why",
+                )
         elif target.kind == "zip":
             replace_file(target.path, write=lambda temporary: write_zip(folder, temporary))
         else:
@@ -100,6 +119,12 @@ def rescore_bundle(bundle: Path, *, console: Console | None = None) -> bool:
     for name in found.differing_tables:
         say(console, f"{name}: differs from what was measured")
     agreeing = found.figures - len(found.differing_figures), found.tables - len(found.differing_tables)
-    say(console, f"{agreeing[0]} of {found.figures} figures and {agreeing[1]} of {found.tables} tables agree with what was measured again")
-    say(console, f"{len(found.manifest.files)} files, {count(len(found.faults), 'difference')} from the manifest")
+    say(
+        console,
+        f"{agreeing[0]} of {found.figures} figures and {agreeing[1]} of {found.tables} tables agree with what was measured again",
+    )
+    say(
+        console,
+        f"{len(found.manifest.files)} files, {count(len(found.faults), 'difference')} from the manifest",
+    )
     return found.agrees

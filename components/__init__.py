@@ -1,4 +1,8 @@
-"""TFX glue. The package answers for its artifact types by name (`components.Catalogue`), without importing TFX before one is asked for."""
+"""TFX glue.
+
+The package answers for its artifact types by name (`components.Catalogue`), without importing TFX before one
+is asked for.
+"""
 
 from importlib import import_module
 from typing import Any

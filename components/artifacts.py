@@ -1,7 +1,8 @@
 """Artifact types of our own components.
 
-Kubeflow hands an artifact's TYPE_NAME over as its schema title, which TFX then imports as a dotted name with one dot: hence `components.Catalogue`,
-which `components/__init__.py` finds here. For the same reason they declare no properties of their own; what they carry are custom properties.
+Kubeflow hands an artifact's TYPE_NAME over as its schema title, which TFX then imports as a dotted name with
+one dot: hence `components.Catalogue`, which `components/__init__.py` finds here. For the same reason they
+declare no properties of their own; what they carry are custom properties.
 """
 
 from tfx.types.artifact import Artifact

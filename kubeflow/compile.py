@@ -1,8 +1,9 @@
 """A config as a pipeline spec for Kubeflow Pipelines or Vertex AI: YAML, version 2.1.
 
-The DAG is the local one. TFX turns it into a spec; what TFX cannot say is added to the result: parameters with defaults, retries, resources, caching,
-the versions, the task that takes fingerprints, and a second document with volumes, secrets and node selectors, which Kubeflow keeps apart as
-"platform". Vertex AI takes the same YAML as its template; it has no such document, and its buckets are mounted at /gcs.
+The DAG is the local one. TFX turns it into a spec; what TFX cannot say is added to the result: parameters
+with defaults, retries, resources, caching, the versions, the task that takes fingerprints, and a second
+document with volumes, secrets and node selectors, which Kubeflow keeps apart as "platform". Vertex AI takes
+the same YAML as its template; it has no such document, and its buckets are mounted at /gcs.
 """
 
 from __future__ import annotations
@@ -37,8 +38,12 @@ COMMAND = ("python", "-m", "kubeflow.entrypoint")
 # What a run is given; every component with an exec property of that name takes its value from it.
 PARAMETERS: Mapping[str, str | None] = {"data_root": None, "previous": ""}
 SCHEMES = {"kfp": ("minio", "s3", "gs"), "vertex": ("gs",)}
-IMAGE = re.compile(r"(?P<host>[a-zA-Z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?")
-ROOT = re.compile(r"(?P<scheme>[a-z0-9]+)://(?P<bucket>[a-z0-9][a-z0-9._-]{1,61}[a-z0-9])(/[A-Za-z0-9._=+-]+)*/?")
+IMAGE = re.compile(
+    r"(?P<host>[a-zA-Z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+)
+ROOT = re.compile(
+    r"(?P<scheme>[a-z0-9]+)://(?P<bucket>[a-z0-9][a-z0-9._-]{1,61}[a-z0-9])(/[A-Za-z0-9._=+-]+)*/?"
+)
 GPU_TYPES = {"kfp": re.compile(r"[a-z0-9.-]+/[A-Za-z0-9._-]+"), "vertex": re.compile(r"[A-Z][A-Z0-9_]+")}
 
 
@@ -47,7 +52,8 @@ class Request:
     """What is compiled, for where.
 
     Attributes:
-        images: `IMAGE` for all components; `extra=IMAGE` for those that need the extra, `Component=IMAGE` for one.
+        images: `IMAGE` for all components; `extra=IMAGE` for those that need the extra, `Component=IMAGE` for
+            one.
         root: URI under which the platform keeps the artifacts.
         parameters: `name=value`, the defaults of the pipeline's parameters.
         data: a copy of the data, or a part of it, for data sets whose classes and columns only the data tell.
@@ -83,7 +89,8 @@ def compile_config(config: RunConfig, request: Request) -> Documents:
     """The spec of a config.
 
     Raises:
-        UsageError: a name, a parameter, a path or the deployment is not what the target takes, or only the data tell what the config needs.
+        UsageError: a name, a parameter, a path or the deployment is not what the target takes, or only the
+            data tell what the config needs.
     """
     expect_compiler()
     given = parse_images(request.images)
@@ -91,7 +98,10 @@ def compile_config(config: RunConfig, request: Request) -> Documents:
     defaults = {**PARAMETERS, **parse_parameters(list(request.parameters), known=sorted(PARAMETERS))}
     state = find_state(config, request)
     config = resolve_config(config, request.data)
-    from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import KubeflowV2DagRunner, KubeflowV2DagRunnerConfig
+    from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
+        KubeflowV2DagRunner,
+        KubeflowV2DagRunnerConfig,
+    )
 
     dag = make_dag(config, request, state=state)
     components = [FINGERPRINTS, *(component.id for component in dag.components)]
@@ -103,10 +113,16 @@ def compile_config(config: RunConfig, request: Request) -> Documents:
     add_fingerprints(pipeline)
     for name in components:
         image = choose_image(name, given, config.deployment)
-        complete_task(pipeline, name, image=image, resources=config.deployment.of(name), target=request.target)
-    pipeline["root"]["inputDefinitions"] = {"parameters": {name: define_parameter(value) for name, value in defaults.items()}}
+        complete_task(
+            pipeline, name, image=image, resources=config.deployment.of(name), target=request.target
+        )
+    pipeline["root"]["inputDefinitions"] = {
+        "parameters": {name: define_parameter(value) for name, value in defaults.items()}
+    }
     pipeline["defaultPipelineRoot"] = request.root
-    return Documents(pipeline, make_platform(config.deployment, components) if request.target == "kfp" else {})
+    return Documents(
+        pipeline, make_platform(config.deployment, components) if request.target == "kfp" else {}
+    )
 
 
 def write_spec(documents: Documents, to: Path, *, config: RunConfig) -> None:
@@ -119,7 +135,10 @@ def write_spec(documents: Documents, to: Path, *, config: RunConfig) -> None:
         f"and give Kubeflow the pipeline root {documents.pipeline['defaultPipelineRoot']}.\n"
     )
     text = header + yaml.dump_all(
-        [document for document in (documents.pipeline, documents.platform) if document], Dumper=PlainDumper, sort_keys=True, width=150
+        [document for document in (documents.pipeline, documents.platform) if document],
+        Dumper=PlainDumper,
+        sort_keys=True,
+        width=150,
     )
     to.parent.mkdir(parents=True, exist_ok=True)
     replace_file(to, write=lambda temporary: temporary.write_text(text))
@@ -140,7 +159,9 @@ def expect_compiler() -> None:
     except ModuleNotFoundError:
         there = None
     if there is None:
-        raise UsageError("medimg compile needs the package kfp-pipeline-spec, which is not installed here: docker run IMAGE compile ... has it")
+        raise UsageError(
+            "medimg compile needs the package kfp-pipeline-spec, which is not installed here: docker run IMAGE compile ... has it"
+        )
 
 
 def parse_images(texts: Iterable[str]) -> dict[str, str]:
@@ -149,19 +170,28 @@ def parse_images(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, _, image = text.rpartition("=")
         if not IMAGE.fullmatch(image):
-            raise UsageError(f"--image {text}: {image!r} is no name of an image; expected HOST/NAME:TAG or NAME@sha256:DIGEST, lower case")
+            raise UsageError(
+                f"--image {text}: {image!r} is no name of an image; expected HOST/NAME:TAG or NAME@sha256:DIGEST, lower case"
+            )
         images[name] = image
     return images
 
 
 def choose_image(component: str, images: Mapping[str, str], deployment: Deployment) -> str:
-    """A component's own image, else that of the extra that it needs, else the one for all. Raises UsageError where there is none."""
+    """A component's own image, else that of the extra that it needs, else the one for all.
+
+    Raises UsageError where there is none.
+    """
     extra = deployment.extra_of(component)
     if image := images.get(component) or images.get(extra):
         return image
     if extra:
-        raise UsageError(f"--image: {component} needs an image with the extra {extra}, expected --image {extra}=IMAGE or {component}=IMAGE")
-    raise UsageError(f"--image: none for {component}, expected one image for all components, or {component}=IMAGE")
+        raise UsageError(
+            f"--image: {component} needs an image with the extra {extra}, expected --image {extra}=IMAGE or {component}=IMAGE"
+        )
+    raise UsageError(
+        f"--image: none for {component}, expected one image for all components, or {component}=IMAGE"
+    )
 
 
 def check_root(root: str, target: Target) -> None:
@@ -183,13 +213,20 @@ def find_state(config: RunConfig, request: Request) -> str:
     """The folder of what outlives a run, one per config, as the tasks see it.
 
     Raises:
-        UsageError: it is not on a volume of the deployment (Kubeflow) or no bucket (Vertex AI), and would be gone with the pod.
+        UsageError: it is not on a volume of the deployment (Kubeflow) or no bucket (Vertex AI), and would be
+            gone with the pod.
     """
     deployment = config.deployment
     if request.target == "vertex":
-        state = f"{request.root.rstrip('/')}/state" if deployment.state == Deployment().state else deployment.state
+        state = (
+            f"{request.root.rstrip('/')}/state"
+            if deployment.state == Deployment().state
+            else deployment.state
+        )
         if not is_uri(state):
-            raise UsageError(f"deployment.state {state}: expected gs://bucket/folder, Vertex AI mounts no volumes")
+            raise UsageError(
+                f"deployment.state {state}: expected gs://bucket/folder, Vertex AI mounts no volumes"
+            )
         return f"{to_local(state).rstrip('/')}/{config.name}"
     paths = [volume.path for volume in deployment.volumes]
     if len(set(paths)) < len(paths):
@@ -202,12 +239,16 @@ def find_state(config: RunConfig, request: Request) -> str:
 
 
 def make_dag(config: RunConfig, request: Request, *, state: str) -> Any:
-    """The pipeline with a cluster's places. `data_root` and `previous` are left open: they become parameters."""
+    """The pipeline with a cluster's places.
+
+    `data_root` and `previous` are left open: they become parameters.
+    """
     from pipeline.cache_keys import Fingerprints, code_fingerprints, weights_fingerprint
     from pipeline.local.run_schema import make_schema
     from pipeline.pipeline import create_pipeline
 
-    # The schema travels in the spec: no pod has the file that a local run would write, and equal content is an equal cache key.
+    # The schema travels in the spec: no pod has the file that a local run would write, and equal content is
+    # an equal cache key.
     schema = make_schema(config, data_root=request.data).encode()
     places = Places(
         data_root="",
@@ -232,10 +273,14 @@ def make_dag(config: RunConfig, request: Request, *, state: str) -> Any:
 
 def make_beam_flags(config: RunConfig, request: Request) -> tuple[str, ...]:
     """Beam's flags; in the pod itself as many workers as it has cores."""
-    return parse_beam(request.beam, request.beam_args, cores=math.ceil(config.deployment.of("CaseExampleGen").cpu))
+    return parse_beam(
+        request.beam, request.beam_args, cores=math.ceil(config.deployment.of("CaseExampleGen").cpu)
+    )
 
 
-def complete_task(pipeline: dict[str, Any], name: str, *, image: str, resources: Resources, target: Target) -> None:
+def complete_task(
+    pipeline: dict[str, Any], name: str, *, image: str, resources: Resources, target: Target
+) -> None:
     """Adds what TFX leaves out: parameters, caching, retries, image, resources, and for our entrypoint name, versions and types of outputs."""
     task = pipeline["root"]["dag"]["tasks"][name]
     definitions = pipeline["components"][name]
@@ -247,11 +292,23 @@ def complete_task(pipeline: dict[str, Any], name: str, *, image: str, resources:
     # What looks at the data each time is what the others' cache keys rely on.
     task["cachingOptions"] = {"enableCache": True} if resources.cache and name != FINGERPRINTS else {}
     if resources.retries:
-        task["retryPolicy"] = {"maxRetryCount": resources.retries, "backoffDuration": "30s", "backoffFactor": 2.0, "backoffMaxDuration": "600s"}
+        task["retryPolicy"] = {
+            "maxRetryCount": resources.retries,
+            "backoffDuration": "30s",
+            "backoffFactor": 2.0,
+            "backoffMaxDuration": "600s",
+        }
     container["image"] = image
     container["resources"] = make_resources(name, resources, target)
     outputs = definitions.get("outputDefinitions", {})
-    stamp = ["--component", name, "--compiled-with", installed_versions(), "--json_serialized_outputs_spec_args", json.dumps(outputs, sort_keys=True)]
+    stamp = [
+        "--component",
+        name,
+        "--compiled-with",
+        installed_versions(),
+        "--json_serialized_outputs_spec_args",
+        json.dumps(outputs, sort_keys=True),
+    ]
     container["args"] = [*stamp, *container["args"]]
 
 
@@ -260,8 +317,13 @@ def make_resources(name: str, resources: Resources, target: Target) -> dict[str,
     limits: dict[str, Any] = {"cpuLimit": resources.cpu, "memoryLimit": resources.memory_gb}
     if resources.gpus:
         if not GPU_TYPES[target].fullmatch(resources.gpu_type):
-            expected = {"kfp": "a resource such as nvidia.com/gpu", "vertex": "a type such as NVIDIA_TESLA_T4"}[target]
-            raise UsageError(f"deployment: gpu_type of {name} is {resources.gpu_type!r}, expected {expected} for {target}")
+            expected = {
+                "kfp": "a resource such as nvidia.com/gpu",
+                "vertex": "a type such as NVIDIA_TESLA_T4",
+            }[target]
+            raise UsageError(
+                f"deployment: gpu_type of {name} is {resources.gpu_type!r}, expected {expected} for {target}"
+            )
         limits["accelerator"] = {"type": resources.gpu_type, "count": str(resources.gpus)}
     if resources.node_selector and target == "vertex":
         raise UsageError(f"deployment: node_selector of {name}: Vertex AI has none, expected it empty")
@@ -270,16 +332,26 @@ def make_resources(name: str, resources: Resources, target: Target) -> dict[str,
 
 def define_parameter(default: str | None) -> dict[str, Any]:
     """A text parameter of the pipeline; without a default every run must give a value."""
-    return {"parameterType": "STRING"} if default is None else {"parameterType": "STRING", "defaultValue": default, "isOptional": True}
+    return (
+        {"parameterType": "STRING"}
+        if default is None
+        else {"parameterType": "STRING", "defaultValue": default, "isOptional": True}
+    )
 
 
 def make_platform(deployment: Deployment, components: Iterable[str]) -> dict[str, Any]:
-    """Kubeflow's platform document: volumes, secrets and node selectors by executor. Names stand there twice, for older and newer backends."""
+    """Kubeflow's platform document: volumes, secrets and node selectors by executor.
+
+    Names stand there twice, for older and newer backends.
+    """
 
     def constant(name: str) -> dict[str, Any]:
         return {"runtimeValue": {"constant": name}}
 
-    volumes = [{"constant": volume.claim, "pvcNameParameter": constant(volume.claim), "mountPath": volume.path} for volume in deployment.volumes]
+    volumes = [
+        {"constant": volume.claim, "pvcNameParameter": constant(volume.claim), "mountPath": volume.path}
+        for volume in deployment.volumes
+    ]
     secrets = [
         {
             "secretName": secret.name,
@@ -291,6 +363,10 @@ def make_platform(deployment: Deployment, components: Iterable[str]) -> dict[str
     executors = {}
     for name in components:
         selector = deployment.of(name).node_selector
-        given = {"pvcMount": volumes, "secretAsEnv": secrets, "nodeSelector": {"labels": dict(selector)} if selector else {}}
+        given = {
+            "pvcMount": volumes,
+            "secretAsEnv": secrets,
+            "nodeSelector": {"labels": dict(selector)} if selector else {},
+        }
         executors[f"{name}_executor"] = {key: value for key, value in given.items() if value}
     return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}

@@ -1,7 +1,8 @@
 """What a container of the pipeline runs: one component, called as KFP's launcher and Vertex AI call it.
 
-TFX's own entrypoint opens URIs itself (it knows gs alone), wants every artifact typed and has no word for an output left empty. This one sees to that
-and calls the same executors. Its last line on failure is `error: <component>: <what happened>`.
+TFX's own entrypoint opens URIs itself (it knows gs alone), wants every artifact typed and has no word for an
+output left empty. This one sees to that and calls the same executors. Its last line on failure is `error:
+<component>: <what happened>`.
 """
 
 from __future__ import annotations
@@ -60,14 +61,22 @@ def execute(local: LocalInput, executor_class: str, *, inputs_spec: str, beam_ar
     from tfx.utils import import_utils
 
     logging.set_verbosity(logging.INFO)
-    message = json_format.ParseDict(local.message, pipeline_spec_pb2.ExecutorInput(), ignore_unknown_fields=True)
+    message = json_format.ParseDict(
+        local.message, pipeline_spec_pb2.ExecutorInput(), ignore_unknown_fields=True
+    )
     spec = json_format.Parse(inputs_spec, pipeline_spec_pb2.ComponentInputsSpec(), ignore_unknown_fields=True)
     names: dict[int, str] = {}
     inputs = translation.parse_raw_artifact_dict(message.inputs.artifacts, names)
     outputs = translation.parse_raw_artifact_dict(message.outputs.artifacts, names)
-    properties = translation.parse_execution_properties(message.inputs.parameter_values, message.inputs.parameters, spec)
+    properties = translation.parse_execution_properties(
+        message.inputs.parameter_values, message.inputs.parameters, spec
+    )
     folders = {name: artifacts[0].uri for name, artifacts in outputs.items()}
-    executor = make_executor(import_utils.import_class_by_path(executor_class), folder=Path(message.outputs.output_file).parent, beam_args=beam_args)
+    executor = make_executor(
+        import_utils.import_class_by_path(executor_class),
+        folder=Path(message.outputs.output_file).parent,
+        beam_args=beam_args,
+    )
     executor.Do(inputs, outputs, properties)
 
     for name, artifacts in outputs.items():
@@ -96,7 +105,11 @@ def make_executor(kind: Any, *, folder: Path, beam_args: list[str]) -> Any:
     """An executor in the context that TFX gives it: a name and a temporary folder of its own, and Beam's arguments if it uses Beam."""
     from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 
-    more = {"beam_pipeline_args": beam_args} if issubclass(kind, BaseBeamExecutor) else {"extra_flags": beam_args}
+    more = (
+        {"beam_pipeline_args": beam_args}
+        if issubclass(kind, BaseBeamExecutor)
+        else {"extra_flags": beam_args}
+    )
     return kind(kind.Context(unique_id=folder.name, tmp_dir=str(folder / ".temp"), **more))
 
 
@@ -123,7 +136,8 @@ def run_and_exit(component: str, work: Callable[[], None]) -> NoReturn:
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    # Beam's and TensorFlow's threads can crash an interpreter that ends in the ordinary way, after the work is done.
+    # Beam's and TensorFlow's threads can crash an interpreter that ends in the ordinary way, after the work
+    # is done.
     os._exit(code)
 
 
@@ -132,7 +146,10 @@ def main() -> None:
     arguments, beam_args = parse_arguments(sys.argv[1:])
     inputs_spec = arguments.json_serialized_inputs_spec_args
     run_and_exit(
-        arguments.component, lambda: execute(prepare(arguments), arguments.executor_class_path, inputs_spec=inputs_spec, beam_args=beam_args)
+        arguments.component,
+        lambda: execute(
+            prepare(arguments), arguments.executor_class_path, inputs_spec=inputs_spec, beam_args=beam_args
+        ),
     )
 
 

@@ -1,6 +1,7 @@
 """The launcher's ExecutorInput as a task can use it: local paths for URIs, a name and a type for every artifact, small files out of the spec.
 
-It is handled as the JSON that it comes as, so that what is wrong with it is said before TensorFlow is imported.
+It is handled as the JSON that it comes as, so that what is wrong with it is said before TensorFlow is
+imported.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from urllib.request import urlopen
 from kubeflow.uris import holds_files, is_uri, to_local
 from medimg.errors import MedimgError
 
-# Stands in the folder of an output that a component cleared. An empty folder would not survive an object store, and be taken for a lost one.
+# Stands in the folder of an output that a component cleared. An empty folder would not survive an object
+# store, and be taken for a lost one.
 NOTHING = "NOTHING"
 
 
@@ -33,13 +35,15 @@ class LocalInput:
     uris: dict[str, str]
 
 
-def localise(message: Mapping[str, Any], *, inputs: Mapping[str, Any], outputs: Mapping[str, Any], root: str) -> LocalInput:
+def localise(
+    message: Mapping[str, Any], *, inputs: Mapping[str, Any], outputs: Mapping[str, Any], root: str
+) -> LocalInput:
     """Prepares an ExecutorInput for a task that runs here.
 
     Args:
         message: the ExecutorInput as JSON values.
-        inputs, outputs: the component's definitions from the spec as JSON values. They have the types, which KFP's backend may hand over
-            empty or as `system.Artifact`.
+        inputs, outputs: the component's definitions from the spec as JSON values. They have the types, which
+            KFP's backend may hand over empty or as `system.Artifact`.
         root: what stands in front of the launcher's folders.
 
     Raises:
@@ -93,7 +97,9 @@ def make_outputs(local: dict[str, Any], uris: Mapping[str, str]) -> None:
         try:
             Path(artifact["uri"]).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise MedimgError(f"output {name}: {uris[artifact['uri']]} cannot be written ({artifact['uri']}: {error.strerror})") from None
+            raise MedimgError(
+                f"output {name}: {uris[artifact['uri']]} cannot be written ({artifact['uri']}: {error.strerror})"
+            ) from None
 
 
 def localise_parameter(name: str, value: str, *, root: str) -> str:
@@ -108,5 +114,7 @@ def localise_parameter(name: str, value: str, *, root: str) -> str:
         return str(path)
     local = to_local(value, root=root)
     if is_uri(value) and not Path(local).exists():
-        raise MedimgError(f"parameter {name}: {value} is not at {local}; expected the bucket mounted there, or a path on a mounted volume")
+        raise MedimgError(
+            f"parameter {name}: {value} is not at {local}; expected the bucket mounted there, or a path on a mounted volume"
+        )
     return local

@@ -1,8 +1,9 @@
 """The first task of a compiled pipeline: fingerprints of what a run finds on the cluster, data and pushed models, for the cache keys of the others.
 
-On one machine the runner takes them before it starts anything (`pipeline.cache_keys`). A spec is compiled where the data are not, so there a task
-that is never cached hands them on as parameters. Kubeflow's key of a cached task holds the values of its parameters and the ids of its input
-artifacts: as long as the values are the same the catalogue comes from the cache, with its id, and so does what depends on it.
+On one machine the runner takes them before it starts anything (`pipeline.cache_keys`). A spec is compiled
+where the data are not, so there a task that is never cached hands them on as parameters. Kubeflow's key of a
+cached task holds the values of its parameters and the ids of its input artifacts: as long as the values are
+the same the catalogue comes from the cache, with its id, and so does what depends on it.
 """
 
 from __future__ import annotations
@@ -29,11 +30,19 @@ READ = {"CatalogueGen": ("data_set", "data_root", "previous", "index"), "Baselin
 def add_fingerprints(pipeline: dict[str, Any]) -> None:
     """Puts the task into a spec, before those that need its values."""
     tasks = pipeline["root"]["dag"]["tasks"]
-    inputs = {name: tasks[task]["inputs"]["parameters"][name] for task, names in READ.items() for name in names}
+    inputs = {
+        name: tasks[task]["inputs"]["parameters"][name] for task, names in READ.items() for name in names
+    }
     for value, task in CONSUMERS.items():
-        tasks[task]["inputs"]["parameters"][value] = {"taskOutputParameter": {"producerTask": FINGERPRINTS, "outputParameterKey": value}}
+        tasks[task]["inputs"]["parameters"][value] = {
+            "taskOutputParameter": {"producerTask": FINGERPRINTS, "outputParameterKey": value}
+        }
         tasks[task]["dependentTasks"] = [FINGERPRINTS, *tasks[task].get("dependentTasks", [])]
-    tasks[FINGERPRINTS] = {"taskInfo": {"name": FINGERPRINTS}, "componentRef": {"name": FINGERPRINTS}, "inputs": {"parameters": inputs}}
+    tasks[FINGERPRINTS] = {
+        "taskInfo": {"name": FINGERPRINTS},
+        "componentRef": {"name": FINGERPRINTS},
+        "inputs": {"parameters": inputs},
+    }
     pipeline["components"][FINGERPRINTS] = {
         "executorLabel": f"{FINGERPRINTS}_executor",
         "inputDefinitions": {"parameters": {name: {"parameterType": "STRING"} for name in inputs}},
@@ -44,14 +53,19 @@ def add_fingerprints(pipeline: dict[str, Any]) -> None:
 
 
 def write_fingerprints(message: Mapping[str, Any]) -> None:
-    """Takes the fingerprints that an ExecutorInput asks for; one file for each, as the launcher expects output parameters."""
+    """Takes the fingerprints that an ExecutorInput asks for.
+
+    One file for each, as the launcher expects output parameters.
+    """
     from medimg.catalogue.build import data_fingerprint
     from medimg.datasets import find_data_set
     from pipeline.cache_keys import baseline_fingerprint, previous_fingerprint
 
     given = message["inputs"]["parameterValues"]
     check_state(Path(given["index"]).parent)
-    data = data_fingerprint(find_data_set(given["data_set"]), data_root=Path(given["data_root"]), index_path=Path(given["index"]))
+    data = data_fingerprint(
+        find_data_set(given["data_set"]), data_root=Path(given["data_root"]), index_path=Path(given["index"])
+    )
     values = {
         "data": data + previous_fingerprint(given["previous"]),
         # A word, because not every store of parameters tells an empty text from none.

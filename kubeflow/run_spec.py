@@ -1,8 +1,9 @@
 """Executes a compiled spec without a cluster: each task in a process or container of its own, called as KFP's launcher calls it.
 
-That is what is accepted or not: the very command lines, images and ExecutorInputs that a cluster would use. URIs stay what they are (minio://bucket/key);
-their files lie where the launcher would have downloaded them to, below a folder of ours that stands for the root of the file system.
-Unlike a launcher it copies nothing to and from an object store and has no cache; unlike a cluster it ignores resources, retries and secrets.
+That is what is accepted or not: the very command lines, images and ExecutorInputs that a cluster would use.
+URIs stay what they are (minio://bucket/key); their files lie where the launcher would have downloaded them
+to, below a folder of ours that stands for the root of the file system. Unlike a launcher it copies nothing to
+and from an object store and has no cache; unlike a cluster it ignores resources, retries and secrets.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ class Subprocesses:
 class Containers:
     """Runs tasks in their images, as strangers: no network, a read-only root, a user that the image does not know.
 
-    Of all artifacts a task sees its own alone: inputs that it cannot change, and an empty folder for its outputs.
+    Of all artifacts a task sees its own alone: inputs that it cannot change, and an empty folder for its
+    outputs.
 
     Attributes:
         program: docker or podman.
@@ -114,7 +116,16 @@ class Containers:
         volumes = [f"{self.volumes[claim].resolve()}:{path}" for path, claim in task.mounts.items()]
         volumes += [f"{self.home.of(task)}:{LAUNCHER_OUTPUT}", *self.mount_artifacts(message)]
         return [
-            *(self.program, "run", "--rm", "--network", "none", "--read-only", "--user", f"{CONTAINER_USER}:{CONTAINER_USER}"),
+            *(
+                self.program,
+                "run",
+                "--rm",
+                "--network",
+                "none",
+                "--read-only",
+                "--user",
+                f"{CONTAINER_USER}:{CONTAINER_USER}",
+            ),
             *("--cap-drop", "ALL", "--tmpfs", "/tmp", "--env", "HOME=/tmp", *self.more),
             *(part for volume in volumes for part in ("--volume", volume)),
             *("--entrypoint", program, task.image, *arguments),
@@ -127,7 +138,9 @@ class Containers:
         """The inputs, read only, and the task's own folder for outputs: a task may remove and make an output's folder, which a mount cannot be."""
         for _, artifact in list_artifacts(message, "inputs"):
             yield f"{self.find_local(artifact['uri'])}:{to_local(artifact['uri'])}:ro"
-        for parent in {artifact["uri"].rpartition("/")[0] for _, artifact in list_artifacts(message, "outputs")}:
+        for parent in {
+            artifact["uri"].rpartition("/")[0] for _, artifact in list_artifacts(message, "outputs")
+        }:
             make_open(self.find_local(parent))
             yield f"{self.find_local(parent)}:{to_local(parent)}"
 
@@ -150,7 +163,13 @@ class Processes:
             with self.lock:
                 if self.stopped:
                     return -signal.SIGTERM
-                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=dict(environment))
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=dict(environment),
+                )
                 self.running.add(process)
             try:
                 return process.wait()
@@ -192,8 +211,13 @@ class Execution:
     processes: Processes = field(default_factory=Processes)
 
 
-def choose_engine(mode: str, home: Home, spec: Spec, *, program: str, volumes: Sequence[str], more: Sequence[str]) -> Engine:
-    """The engine of a mode. Raises UsageError for another mode or program, or a claim of the spec without a folder."""
+def choose_engine(
+    mode: str, home: Home, spec: Spec, *, program: str, volumes: Sequence[str], more: Sequence[str]
+) -> Engine:
+    """The engine of a mode.
+
+    Raises UsageError for another mode or program, or a claim of the spec without a folder.
+    """
     if mode == "subprocess":
         return Subprocesses(home)
     if mode != "container":
@@ -203,18 +227,28 @@ def choose_engine(mode: str, home: Home, spec: Spec, *, program: str, volumes: S
     folders = {claim: Path(folder) for claim, _, folder in (text.partition("=") for text in volumes)}
     for claim in sorted({claim for task in spec.tasks.values() for claim in task.mounts.values()}):
         if not (claim in folders and folders[claim].is_dir()):
-            raise UsageError(f"the spec mounts the claim {claim}: expected --volume {claim}=DIR with a folder of this machine")
+            raise UsageError(
+                f"the spec mounts the claim {claim}: expected --volume {claim}=DIR with a folder of this machine"
+            )
     return Containers(home, program, volumes=folders, more=tuple(more))
 
 
 def execute_spec(
-    spec: Spec, *, engine: Engine, home: Home, parameters: Mapping[str, Any], root: str = "", workers: int = 2, console: Console | None = None
+    spec: Spec,
+    *,
+    engine: Engine,
+    home: Home,
+    parameters: Mapping[str, Any],
+    root: str = "",
+    workers: int = 2,
+    console: Console | None = None,
 ) -> SpecOutcome:
     """Runs all tasks in the order of the DAG, at most `workers` at once.
 
     Raises:
         UsageError: a parameter has no value, or the root is no URI of an object store.
-        MedimgError: nothing can be written below the root, or a task failed; the message has its exit code and last lines.
+        MedimgError: nothing can be written below the root, or a task failed; the message has its exit code
+            and last lines.
     """
     values = {**spec.parameters, **parameters}
     if missing := [name for name, value in values.items() if value is None]:
@@ -249,17 +283,26 @@ def make_open(folder: Path) -> None:
 
 
 def run_tasks(execution: Execution, *, workers: int, console: Console) -> None:
-    """Starts each task as soon as those before it have ended, with a line for each that has; the first failure ends the others."""
+    """Starts each task as soon as those before it have ended, with a line for each that has.
+
+    The first failure ends the others.
+    """
     order = TopologicalSorter({name: task.after for name, task in execution.spec.tasks.items()})
     order.prepare()
     running: dict[Future[float], str] = {}
     with ThreadPoolExecutor(workers) as pool:
         try:
             while order.is_active():
-                running |= {pool.submit(run_task, execution.spec.tasks[name], execution): name for name in order.get_ready()}
+                running |= {
+                    pool.submit(run_task, execution.spec.tasks[name], execution): name
+                    for name in order.get_ready()
+                }
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     seconds, name = future.result(), running.pop(future)
-                    console.print(f"  {len(execution.outputs):>2}/{len(execution.spec.tasks):<4} {name:<18} {seconds:.1f} s", highlight=False)
+                    console.print(
+                        f"  {len(execution.outputs):>2}/{len(execution.spec.tasks):<4} {name:<18} {seconds:.1f} s",
+                        highlight=False,
+                    )
                     order.done(name)
         except BaseException:
             execution.processes.stop()
@@ -289,24 +332,41 @@ def run_task(task: Task, execution: Execution) -> float:
 def build_input(task: Task, execution: Execution) -> dict[str, Any]:
     """The ExecutorInput that KFP's driver makes: parameters, input artifacts as upstream tasks left them, where outputs shall go.
 
-    A store that does not know TFX's types hands artifacts over without one or as `system.Artifact`; here they take turns.
+    A store that does not know TFX's types hands artifacts over without one or as `system.Artifact`; here they
+    take turns.
     """
     artifacts, folder = {}, execution.engine.output_folder(task)
     for number, (name, source) in enumerate(task.inputs.get("artifacts", {}).items()):
         origin = source["taskOutputArtifact"]
         made = execution.outputs[origin["producerTask"]][origin["outputArtifactKey"]]
-        artifacts[name] = {"artifacts": [{**made, "type": {"schemaTitle": "system.Artifact"} if number % 2 else {}}]}
+        artifacts[name] = {
+            "artifacts": [{**made, "type": {"schemaTitle": "system.Artifact"} if number % 2 else {}}]
+        }
     return {
         "inputs": {
-            "parameterValues": {name: find_value(source, execution) for name, source in task.inputs.get("parameters", {}).items()},
+            "parameterValues": {
+                name: find_value(source, execution)
+                for name, source in task.inputs.get("parameters", {}).items()
+            },
             "artifacts": artifacts,
         },
         "outputs": {
             "artifacts": {
-                name: {"artifacts": [{"uri": f"{execution.folder}/{task.name}/{name}", "type": definition["artifactType"], "metadata": {}}]}
+                name: {
+                    "artifacts": [
+                        {
+                            "uri": f"{execution.folder}/{task.name}/{name}",
+                            "type": definition["artifactType"],
+                            "metadata": {},
+                        }
+                    ]
+                }
                 for name, definition in task.definitions["output"].get("artifacts", {}).items()
             },
-            "parameters": {name: {"outputFile": f"{folder}/{name}"} for name in task.definitions["output"].get("parameters", {})},
+            "parameters": {
+                name: {"outputFile": f"{folder}/{name}"}
+                for name in task.definitions["output"].get("parameters", {})
+            },
             "outputFile": f"{folder}/{OUTPUT_FILE}",
         },
     }
@@ -327,7 +387,10 @@ def read_output(file: Path, message: Mapping[str, Any]) -> dict[str, Any]:
     outputs = {}
     for name, entry in message["outputs"]["artifacts"].items():
         (told,) = written.get(name, {}).get("artifacts", [{}])
-        outputs[name] = {"uri": told.get("uri") or entry["artifacts"][0]["uri"], "metadata": told.get("metadata", {})}
+        outputs[name] = {
+            "uri": told.get("uri") or entry["artifacts"][0]["uri"],
+            "metadata": told.get("metadata", {}),
+        }
     return outputs
 
 
@@ -336,7 +399,9 @@ def read_values(folder: Path, task: Task) -> dict[str, str]:
     values = {}
     for name in task.definitions["output"].get("parameters", {}):
         if not (folder / name).is_file():
-            raise MedimgError(f"{task.name}: ended well and wrote no parameter {name}, expected the file {folder / name}")
+            raise MedimgError(
+                f"{task.name}: ended well and wrote no parameter {name}, expected the file {folder / name}"
+            )
         values[name] = (folder / name).read_text()
     return values
 
@@ -353,7 +418,10 @@ def describe_failure(task: Task, code: int, log: Path) -> str:
 
 
 def describe_end(code: int) -> str:
-    """How a process ended. A container engine says 128 and the number of the signal for one that was killed."""
+    """How a process ended.
+
+    A container engine says 128 and the number of the signal for one that was killed.
+    """
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     killed_by = [one.name for one in signal.Signals if one == code - 128]

@@ -53,10 +53,14 @@ def read_spec(path: Path) -> Spec:
     try:
         documents = list(yaml.safe_load_all(path.read_text()))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: cannot be read as YAML ({type(error).__name__}); expected a file of medimg compile") from None
+        raise UsageError(
+            f"{path}: cannot be read as YAML ({type(error).__name__}); expected a file of medimg compile"
+        ) from None
     pipeline = documents[0] if documents and isinstance(documents[0], dict) else {}
     if pipeline.get("schemaVersion") != "2.1.0" or "deploymentSpec" not in pipeline:
-        raise UsageError(f"{path}: schemaVersion {pipeline.get('schemaVersion')}, expected a pipeline spec 2.1.0 as medimg compile writes it")
+        raise UsageError(
+            f"{path}: schemaVersion {pipeline.get('schemaVersion')}, expected a pipeline spec 2.1.0 as medimg compile writes it"
+        )
     platform = documents[1] if len(documents) > 1 else {}
     tasks = {task.name: task for task in list_tasks(pipeline, platform)}
     definitions = pipeline["root"].get("inputDefinitions", {}).get("parameters", {})
@@ -67,7 +71,9 @@ def read_spec(path: Path) -> Spec:
 def list_tasks(pipeline: Mapping[str, Any], platform: Mapping[str, Any]) -> Iterator[Task]:
     """The tasks of a pipeline document, with what the platform document says of their volumes."""
     executors = pipeline["deploymentSpec"]["executors"]
-    kubernetes = platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+    kubernetes = (
+        platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+    )
     for name, task in pipeline["root"]["dag"]["tasks"].items():
         component = pipeline["components"][task["componentRef"]["name"]]
         label = component["executorLabel"]
@@ -79,7 +85,10 @@ def list_tasks(pipeline: Mapping[str, Any], platform: Mapping[str, Any]) -> Iter
             definitions={side: component.get(f"{side}Definitions", {}) for side in ("input", "output")},
             image=container["image"],
             command=(*container.get("command", []), *container.get("args", [])),
-            mounts={mount["mountPath"]: mount["constant"] for mount in kubernetes.get(label, {}).get("pvcMount", [])},
+            mounts={
+                mount["mountPath"]: mount["constant"]
+                for mount in kubernetes.get(label, {}).get("pvcMount", [])
+            },
         )
 
 

@@ -1,7 +1,7 @@
 """Where an artifact lies while a task runs: the launcher of Kubeflow Pipelines downloads `minio://bucket/key` to `/minio/bucket/key`.
 
-It uploads the outputs from there as well; the same holds for s3 (`/s3`) and gs (`/gcs`). Vertex AI mounts its buckets at `/gcs`. So a task reads
-and writes plain files, and the image needs no client of any object store.
+It uploads the outputs from there as well; the same holds for s3 (`/s3`) and gs (`/gcs`). Vertex AI mounts its
+buckets at `/gcs`. So a task reads and writes plain files, and the image needs no client of any object store.
 """
 
 from __future__ import annotations
@@ -28,10 +28,16 @@ def is_uri(text: str) -> bool:
 
 
 def to_local(text: str, *, root: str = "") -> str:
-    """The text with every URI of an object store in it (it may be JSON) as the local path; anything else stays."""
+    """The text with every URI of an object store in it (it may be JSON) as the local path.
+
+    Anything else stays.
+    """
     return URI.sub(lambda found: f"{root}/{FOLDERS[found[1]]}/", text)
 
 
 def holds_files(path: Path) -> bool:
-    """Whether the path is a file or a folder with a file somewhere below. Object stores know no empty folders."""
+    """Whether the path is a file or a folder with a file somewhere below.
+
+    Object stores know no empty folders.
+    """
     return path.is_file() or any(below.is_file() for below in path.rglob("*"))

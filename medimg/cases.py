@@ -1,8 +1,8 @@
 """The nouns of the pipeline: Header, ImageRef, Annotation, Case, Stack, Record, DataSet.
 
-A Case is metadata only; a Record is the same case with its decoded arrays, on its way into a tf.train.Example.
-Array axes: H rows, W columns, C channels, D slices, always in this order (z, y, x). Points are (y, x) in pixels of the stored image,
-pixel centres at whole numbers.
+A Case is metadata only; a Record is the same case with its decoded arrays, on its way into a
+tf.train.Example. Array axes: H rows, W columns, C channels, D slices, always in this order (z, y, x). Points
+are (y, x) in pixels of the stored image, pixel centres at whole numbers.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ class Header:
         kind: file format: "dicom", "png" or "jpeg".
         size: bytes.
         sha256: of the file's bytes.
-        pixel_hash: of the decoded stored values and their shape, so the same pixels in another transfer syntax or file have the same hash.
-        tags: JSON-able values by DICOM keyword; a sequence is a list of such mappings. For PNG and JPEG: Rows, Columns, BitsStored,
-            SamplesPerPixel, PhotometricInterpretation.
+        pixel_hash: of the decoded stored values and their shape, so the same pixels in another transfer
+            syntax or file have the same hash.
+        tags: JSON-able values by DICOM keyword; a sequence is a list of such mappings. For PNG and JPEG:
+            Rows, Columns, BitsStored, SamplesPerPixel, PhotometricInterpretation.
     """
 
     path: str
@@ -92,7 +93,8 @@ class Case:
         levels: ids for rolling up, finest first: {"breast": "D1-0001-L", "patient": "D1-0001"}.
         labels: head to class name; a head without a label is absent. Empty: the case is unlabelled.
         clinical: columns of the clinical table and acquisition facts; None where unknown.
-        shortcuts: head to the probability of its positive class by what is known without the pixels (medimg.evaluation.classification.shortcuts).
+        shortcuts: head to the probability of its positive class by what is known without the pixels
+            (medimg.evaluation.classification.shortcuts).
         annotations: boxes and polygons on the images.
         masks: images whose pixels are labels, role by role like `images`.
         official_split: the split that the data set's publisher assigns, if any.
@@ -124,13 +126,17 @@ class Reject:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a data set makes of its headers and tables. Every header's path is in a case or in `rejects`, never in both, never in neither.
+    """What a data set makes of its headers and tables.
+
+    Every header's path is in a case or in `rejects`, never in both, never in neither.
 
     Attributes:
         cases: every case, whatever its status.
         rejects: files without a usable case.
-        anomalies: one line each for what the tables and headers contradict (a row without images, a wrong age), for the summary.
-        is_published: whether this is the published data set; if not, its title, licence, DOI and literature do not speak of these images.
+        anomalies: one line each for what the tables and headers contradict (a row without images, a wrong
+            age), for the summary.
+        is_published: whether this is the published data set; if not, its title, licence, DOI and literature
+            do not speak of these images.
     """
 
     cases: Sequence[Case]
@@ -146,7 +152,8 @@ class Stack:
     Attributes:
         slices: yields arrays HW (or HWC), uint8 or uint16, each time it is iterated.
         count: number of slices.
-        affine: 4x4, maps (z, y, x, 1) indices to DICOM patient coordinates in mm, or None where the geometry is unknown.
+        affine: 4x4, maps (z, y, x, 1) indices to DICOM patient coordinates in mm, or None where the geometry
+            is unknown.
         slope, intercept: stored value * slope + intercept = the modality's value (HU, normalised intensity).
     """
 
@@ -181,14 +188,18 @@ class DataSet:
         title: for people.
         task: "classification", "detection" or "segmentation".
         licence, doi: of the published data, empty for a user's own folder.
-        levels: names of the case's levels, finest first; the first is the level of a case, the last that of a group.
+        levels: names of the case's levels, finest first; the first is the level of a case, the last that of a
+            group.
         roles: image roles in their fixed order.
-        heads: label name to its classes, the positive class last; classes may be empty where only the data tell (see `list_classes`).
+        heads: label name to its classes, the positive class last; classes may be empty where only the data
+            tell (see `list_classes`).
         stratify_by: clinical columns that the split balances beside the first head's label.
-        list_cases: (root, headers) to Listing; reads tables, never a pixel. Raises UsageError for a missing or unreadable table.
+        list_cases: (root, headers) to Listing; reads tables, never a pixel. Raises UsageError for a missing
+            or unreadable table.
         list_tables: root to the clinical tables that it would read, for fingerprints.
         list_classes: root to heads, where `heads` leaves classes open; reads tables only.
-        list_columns: root to the clinical columns that the curated schema cannot know, each with its type; reads tables only.
+        list_columns: root to the clinical columns that the curated schema cannot know, each with its type;
+            reads tables only.
         write_phantom: (to, cases, seed) writes a small stand-in of the layout, tables included.
     """
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 def one_line(text: str) -> str:
     """A text with names from files on one line: line breaks and other control characters, which could steer a terminal, are written as escapes."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text)
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
+    )
 
 
 class MedimgError(Exception):
@@ -30,5 +32,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     last = name.rsplit(".", 1)[-1]
-    close = close or [key for key in known if difflib.SequenceMatcher(None, key.rsplit(".", 1)[-1], last).ratio() > 0.7]
+    close = close or [
+        key for key in known if difflib.SequenceMatcher(None, key.rsplit(".", 1)[-1], last).ratio() > 0.7
+    ]
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"

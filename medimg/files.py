@@ -12,7 +12,10 @@ from pathlib import Path
 from medimg.errors import DiskFull, MedimgError
 
 WORK_FOLDER = ".medimg"
-"""Below a data root: what `medimg fetch` keeps for itself (unfinished files, quarantine, lock). No input of anything."""
+"""Below a data root: what `medimg fetch` keeps for itself (unfinished files, quarantine, lock).
+
+No input of anything.
+"""
 
 
 def replace_file(path: Path, *, write: Callable[[Path], object]) -> None:
@@ -43,7 +46,9 @@ def cannot_write(path: Path, error: OSError) -> MedimgError:
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return MedimgError(f"{path}: cannot be written ({error.strerror or error})")
     folder = next(part for part in path.absolute().parents if part.is_dir())
-    return DiskFull(f"{path}: the disk is full ({shutil.disk_usage(folder).free / 1e6:,.0f} MB free); free some space and start again, it continues")
+    return DiskFull(
+        f"{path}: the disk is full ({shutil.disk_usage(folder).free / 1e6:,.0f} MB free); free some space and start again, it continues"
+    )
 
 
 def hash_file(path: Path) -> str:

@@ -1,4 +1,7 @@
-"""Content hashes that stand for files and code in the pipeline's cache keys. No clock, no modification times, no absolute paths."""
+"""Content hashes that stand for files and code in the pipeline's cache keys.
+
+No clock, no modification times, no absolute paths.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,18 @@ def hash_tree(root: Path) -> str:
     return digest.hexdigest()
 
 
-def hash_code(modules: Iterable[str], *, alone: Iterable[str] = (), without: Iterable[str] = (), folders: Iterable[Path] = ()) -> str:
+def hash_code(
+    modules: Iterable[str],
+    *,
+    alone: Iterable[str] = (),
+    without: Iterable[str] = (),
+    folders: Iterable[Path] = (),
+) -> str:
     """sha256 over the source of the named first-party modules and of everything first-party that they import, directly or not.
 
-    `alone` are modules that count without what they import, `without` modules that do not count though they are imported, `folders` hold what is
-    read beside modules. A changed line in any that counts gives another hash; a changed line anywhere else does not.
+    `alone` are modules that count without what they import, `without` modules that do not count though they
+    are imported, `folders` hold what is read beside modules. A changed line in any that counts gives another
+    hash; a changed line anywhere else does not.
     """
     graph = import_graph()
     closure = set(alone)
@@ -50,8 +60,9 @@ def import_graph() -> object:
 
 
 def submodules(package: str) -> list[str]:
-    """The package and its modules, sorted."""
-    return sorted(name for name in import_graph().modules if name == package or name.startswith(package + "."))  # type: ignore[attr-defined]
+    """Returns the package and its modules, sorted."""
+    modules: Iterable[str] = import_graph().modules  # type: ignore[attr-defined]
+    return sorted(name for name in modules if name == package or name.startswith(package + "."))
 
 
 def newest_version(names: Sequence[str]) -> str | None:

@@ -13,21 +13,29 @@ WORKING_MEMORY_MIB = 128
 
 
 def find_neighbours(
-    queries_QD: np.ndarray, references_ND: np.ndarray, k: int, *, kin: tuple[np.ndarray, np.ndarray] | None = None
+    queries_QD: np.ndarray,
+    references_ND: np.ndarray,
+    k: int,
+    *,
+    kin: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest references of each query by cosine distance, nearest first, of equally near ones the first.
 
-    A query that is among the references finds itself, at distance 0. A vector of zeros is at distance 1 from everything.
+    A query that is among the references finds itself, at distance 0. A vector of zeros is at distance 1 from
+    everything.
 
     Args:
-        kin: a key of each query, [Q], and of each reference, [N]; references with the query's key are passed over.
+        kin: a key of each query, [Q], and of each reference, [N]; references with the query's key are passed
+            over.
 
     Returns:
         indices: int [Q, k], rows of the references.
-        distances: float64 [Q, k], in [0, 2]: 1 minus the cosine; infinite where fewer than k references are left.
+        distances: float64 [Q, k], in [0, 2]: 1 minus the cosine; infinite where fewer than k references are
+            left.
 
     Raises:
-        ValueError: k is not between 1 and the number of references, or the vectors differ in their dimensions.
+        ValueError: k is not between 1 and the number of references, or the vectors differ in their
+            dimensions.
     """
     if not 1 <= k <= len(references_ND):
         raise ValueError(f"k is {k}, expected 1 to {len(references_ND)}, the number of references")
@@ -38,9 +46,12 @@ def find_neighbours(
         nearest_Bk = np.sort(np.argpartition(distances_BN, k - 1, axis=1)[:, :k], axis=1)
         chosen_Bk = np.take_along_axis(distances_BN, nearest_Bk, axis=1)
         order_Bk = np.argsort(chosen_Bk, axis=1, kind="stable")
-        return np.take_along_axis(nearest_Bk, order_Bk, axis=1), np.take_along_axis(chosen_Bk, order_Bk, axis=1)
+        return np.take_along_axis(nearest_Bk, order_Bk, axis=1), np.take_along_axis(
+            chosen_Bk, order_Bk, axis=1
+        )
 
-    # float32 would put copies at distances of some 1e-7 from each other, in an order that no other machine repeats.
+    # float32 would put copies at distances of some 1e-7 from each other, in an order that no other machine
+    # repeats.
     pair = queries_QD.astype(np.float64), references_ND.astype(np.float64)
     with config_context(working_memory=WORKING_MEMORY_MIB):
         blocks = list(pairwise_distances_chunked(*pair, metric="cosine", reduce_func=choose))

@@ -1,6 +1,9 @@
-"""What stands for the content of data, schema, code and baseline in the cache keys; computed by the runner, handed to `create_pipeline` as values.
+"""What stands for the content of data, schema, code and baseline in the cache keys.
 
-TFX's cache key holds exec properties and input artifacts' ids, never file content: without these an edited label would go unnoticed.
+Computed by the runner, handed to `create_pipeline` as values.
+
+TFX's cache key holds exec properties and input artifacts' ids, never file content: without these an edited
+label would go unnoticed.
 """
 
 from __future__ import annotations
@@ -54,7 +57,9 @@ def take_fingerprints(config: RunConfig, places: Places) -> Fingerprints:
         UsageError: the data root, a table or the file of weights is missing.
     """
     return Fingerprints(
-        data=data_fingerprint(find_data_set(config.data_set), data_root=Path(places.data_root), index_path=Path(places.index)),
+        data=data_fingerprint(
+            find_data_set(config.data_set), data_root=Path(places.data_root), index_path=Path(places.index)
+        ),
         previous=previous_fingerprint(places.previous),
         schema=hash_file(Path(places.schema)),
         baseline=baseline_fingerprint(Path(places.serving)),
@@ -78,7 +83,10 @@ def weights_fingerprint(weights: str | None) -> str:
 
 
 def baseline_fingerprint(serving: Path) -> str:
-    """Hash of the newest pushed model's files; empty if there is none. A second push of the same model has the same hash."""
+    """Hash of the newest pushed model's files; empty if there is none.
+
+    A second push of the same model has the same hash.
+    """
     version = newest_version([path.name for path in serving.iterdir()] if serving.is_dir() else [])
     return hash_tree(serving / version) if version else ""
 
@@ -89,18 +97,27 @@ def code_fingerprints(config: RunConfig) -> CodeFingerprints:
     preprocess, explain = f"{task}.preprocess", f"{task}.explain"
     return CodeFingerprints(
         # Without the executor's own imports: the list of data sets would make every one of them count.
-        catalogue=hash_code(["medimg.catalogue.build", f"medimg.datasets.{config.data_set}.cases"], alone=["components.catalogue_gen.executor"]),
+        catalogue=hash_code(
+            ["medimg.catalogue.build", f"medimg.datasets.{config.data_set}.cases"],
+            alone=["components.catalogue_gen.executor"],
+        ),
         examples=hash_code(["components.case_example_gen.executor"]),
         gate=hash_code(["components.data_gate.executor"]),
         transform=hash_code([preprocess], alone=["components.entry_points"]),
         trainer=hash_code(
-            ["components.trainer.run", *(name for name in submodules(task) if name not in (preprocess, f"{task}.search_space"))],
+            [
+                "components.trainer.run",
+                *(name for name in submodules(task) if name not in (preprocess, f"{task}.search_space")),
+            ],
             alone=["components.entry_points"],
             # The task's record names it, but how a model is explained has no part in what it learns.
             without=[explain, *submodules("medimg.explain")],
         ),
         evaluator=hash_code(["components.evaluator.tfma_metrics"]),
         # What page and papers are made of is no module, but as much of the report as its code.
-        report=hash_code(["components.report_gen.executor", *(name for name in submodules(task) if name == explain)], folders=TEXTS),
+        report=hash_code(
+            ["components.report_gen.executor", *(name for name in submodules(task) if name == explain)],
+            folders=TEXTS,
+        ),
         baseline=hash_code(["components.baseline_model.executor"]),
     )

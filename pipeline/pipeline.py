@@ -34,10 +34,14 @@ from pipeline.metadata.store import make_connection
 
 
 def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprints) -> Pipeline:
-    """The DAG of one run. Reads no flag, no environment, no clock and no disk: everything that matters is in the three arguments."""
+    """The DAG of one run.
+
+    Reads no flag, no environment, no clock and no disk: everything that matters is in the three arguments.
+    """
     code = fingerprints.code
     model = dataclasses.asdict(config.model)
-    # Where it ran is no part of the experiment: the same settings on a laptop and on a cluster are the same cache key.
+    # Where it ran is no part of the experiment: the same settings on a laptop and on a cluster are the same
+    # cache key.
     experiment = {name: value for name, value in dataclasses.asdict(config).items() if name != "deployment"}
     hashes = {name: value for name in ("data", "schema", "weights") if (value := getattr(fingerprints, name))}
 
@@ -89,7 +93,11 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
         materialize=False,
         disable_statistics=True,
         # Another width or learning rate is not its business.
-        custom_config={"task": config.task, "model": {name: model[name] for name in TRANSFORMED}, "code": code.transform},
+        custom_config={
+            "task": config.task,
+            "model": {name: model[name] for name in TRANSFORMED},
+            "code": code.transform,
+        },
     )
     transform.add_upstream_node(gate)
     trainer = Trainer(
@@ -125,7 +133,9 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
     pusher = Pusher(
         model=trainer.outputs["model"],
         model_blessing=evaluator.outputs["blessing"],
-        push_destination=pusher_pb2.PushDestination(filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)),
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=places.serving)
+        ),
     )
     report_gen = ReportGen(
         model=trainer.outputs["model"],

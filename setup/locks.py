@@ -1,8 +1,8 @@
 """Checks the locks in requirements/ against pyproject.toml, without a network.
 
-Each platform, py310 and py313, has its own. A lock has a hash for every package and names no index host; it holds a version of everything that
-pyproject.toml asks for; the lock of an extra and the core's name the same version of a package that both hold. The lock of the small image that only
-fetches holds a part of the core's.
+Each platform, py310 and py313, has its own. A lock has a hash for every package and names no index host; it
+holds a version of everything that pyproject.toml asks for; the lock of an extra and the core's name the same
+version of a package that both hold. The lock of the small image that only fetches holds a part of the core's.
 The PyPI package `kubeflow`, which would hide ours, is not installed.
 """
 
@@ -30,20 +30,27 @@ HASH = re.compile(r"^    --hash=sha256:[0-9a-f]{64}(?: \\)?$")
 
 
 def read_lock(path: Path) -> dict[str, str]:
-    """Returns the locked version by canonical name; raises ValueError for a line that is neither a pinned version nor a sha256."""
+    """Returns the locked version by canonical name.
+
+    Raises ValueError for a line that is neither a pinned version nor a sha256.
+    """
     pins: dict[str, str] = {}
     for number, line in enumerate(path.read_text().splitlines(), start=1):
         if pin := PIN.match(line):
             pins[canonicalize_name(pin[1])] = pin[2]
         elif not HASH.match(line) and line.strip():
-            raise ValueError(f"{path.name}, line {number}: found {line.strip()!r}, expected a pinned version and its hashes, and no index or address")
+            raise ValueError(
+                f"{path.name}, line {number}: found {line.strip()!r}, expected a pinned version and its hashes, and no index or address"
+            )
     return pins
 
 
 def list_unmet(requirements: list[str], *, pins: dict[str, str], lock: str, python: str) -> Iterator[str]:
     """Yields one line for each requirement that the pins do not meet on this version of Python."""
     for requirement in map(Requirement, requirements):
-        if requirement.marker and not requirement.marker.evaluate({"python_version": python, "python_full_version": f"{python}.0"}):
+        if requirement.marker and not requirement.marker.evaluate(
+            {"python_version": python, "python_full_version": f"{python}.0"}
+        ):
             continue
         version = pins.get(canonicalize_name(requirement.name))
         if version is None:
@@ -58,17 +65,35 @@ def list_problems(root: Path) -> Iterator[str]:
     for platform, python in PYTHON_VERSIONS.items():
         try:
             core = read_lock(root / f"requirements/{platform}.lock")
-            extras = {name: read_lock(root / f"requirements/{platform}-{name}.lock") for name in project["optional-dependencies"]}
-            fetch, wanted = read_lock(root / f"requirements/{platform}-fetch.lock"), read_names(root / "requirements/fetch.in")
+            extras = {
+                name: read_lock(root / f"requirements/{platform}-{name}.lock")
+                for name in project["optional-dependencies"]
+            }
+            fetch, wanted = (
+                read_lock(root / f"requirements/{platform}-fetch.lock"),
+                read_names(root / "requirements/fetch.in"),
+            )
         except (OSError, ValueError) as error:
             yield str(error)
             continue
         yield from list_unmet(project["dependencies"], pins=core, lock=f"{platform}.lock", python=python)
         for name, pins in extras.items():
-            yield from list_unmet(project["optional-dependencies"][name], pins=core | pins, lock=f"{platform}-{name}.lock", python=python)
+            yield from list_unmet(
+                project["optional-dependencies"][name],
+                pins=core | pins,
+                lock=f"{platform}-{name}.lock",
+                python=python,
+            )
             yield from list_differing(pins, core=core, lock=f"{platform}-{name}.lock", of=f"{platform}.lock")
-        yield from (f"{platform}-fetch.lock does not hold {name}, which fetch.in asks for: run `make lock`" for name in wanted if name not in fetch)
-        yield from (f"{platform}-fetch.lock holds {name}, {platform}.lock does not: run `make lock`" for name in sorted(fetch.keys() - core.keys()))
+        yield from (
+            f"{platform}-fetch.lock does not hold {name}, which fetch.in asks for: run `make lock`"
+            for name in wanted
+            if name not in fetch
+        )
+        yield from (
+            f"{platform}-fetch.lock holds {name}, {platform}.lock does not: run `make lock`"
+            for name in sorted(fetch.keys() - core.keys())
+        )
         yield from list_differing(fetch, core=core, lock=f"{platform}-fetch.lock", of=f"{platform}.lock")
 
 

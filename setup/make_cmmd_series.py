@@ -1,9 +1,11 @@
 """Makes medimg/archive/cmmd_series.csv: the series of CMMD with label and source of each patient, so that a sample can be planned offline.
 
-Usage: .venv/bin/python setup/make_cmmd_series.py IDC_SERIES.csv CMMD_clinicaldata_revision.xlsx > medimg/archive/cmmd_series.csv
+Usage: .venv/bin/python setup/make_cmmd_series.py IDC_SERIES.csv CMMD_clinicaldata_revision.xlsx >
+medimg/archive/cmmd_series.csv
 
-IDC_SERIES.csv holds these columns of the IDC index for collection_id = cmmd: PatientID, StudyInstanceUID, SeriesInstanceUID, crdc_series_uuid,
-aws_bucket, instanceCount, series_size_MB, license_short_name, source_DOI.
+IDC_SERIES.csv holds these columns of the IDC index for collection_id = cmmd: PatientID, StudyInstanceUID,
+SeriesInstanceUID, crdc_series_uuid, aws_bucket, instanceCount, series_size_MB, license_short_name,
+source_DOI.
 """
 
 import csv
@@ -16,9 +18,10 @@ from medimg.archive.source import Series
 from medimg.datasets.cmmd.clinical_table import read_clinical_table
 
 HEADER = """\
-# The series of CMMD (Chinese Mammography Database, Cui et al. 2021, doi 10.7937/tcia.eqde-4b16), licence CC BY 4.0.
-# Source: the index of the Imaging Data Commons, v24; label and origin from TCIA's CMMD_clinicaldata_revision.xlsx.
-# label: the malignancy of the patient's labelled breasts; origin: the part of the collection, D1 or D2. Columns are the fields of Series.
+# The series of CMMD (Chinese Mammography Database, Cui et al. 2021, doi 10.7937/tcia.eqde-4b16), licence CC
+# BY 4.0. Source: the index of the Imaging Data Commons, v24; label and origin from TCIA's
+# CMMD_clinicaldata_revision.xlsx. label: the malignancy of the patient's labelled breasts; origin: the part
+# of the collection, D1 or D2. Columns are the fields of Series.
 # Made by setup/make_cmmd_series.py
 """
 VERSION = "IDC v24"
@@ -48,7 +51,9 @@ def main(series: Path, clinical: Path) -> None:
         for row in csv.DictReader(series.open(encoding="utf-8", newline=""))
     ]
     sys.stdout.write(HEADER)
-    writer = csv.DictWriter(sys.stdout, [field.name for field in dataclasses.fields(Series)], lineterminator="\n")
+    writer = csv.DictWriter(
+        sys.stdout, [field.name for field in dataclasses.fields(Series)], lineterminator="\n"
+    )
     writer.writeheader()
     writer.writerows(dataclasses.asdict(one) for one in sorted(rows, key=lambda one: one.patient_id))
 

@@ -1,8 +1,9 @@
 """Makes installed packages smaller and quick to start, while an image is built: `python setup/slim.py FOLDER`.
 
-What no task of ours opens goes away: the test suites that packages bring along, C headers and static libraries. Modules that are no tests themselves
-stay in their folders: `numpy.testing` imports one. What is left is compiled, once and for all: a user of the image cannot write beside the sources,
-and each start would compile anew.
+What no task of ours opens goes away: the test suites that packages bring along, C headers and static
+libraries. Modules that are no tests themselves stay in their folders: `numpy.testing` imports one. What is
+left is compiled, once and for all: a user of the image cannot write beside the sources, and each start would
+compile anew.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def list_superfluous(root: Path) -> Iterator[Path]:
             folders.remove(name)
             yield Path(folder, name)
         for name in files:
-            is_module = name.endswith(".py") and not name.startswith("test_") and not name.endswith("_test.py")
+            is_module = (
+                name.endswith(".py") and not name.startswith("test_") and not name.endswith("_test.py")
+            )
             if name.endswith(".a") or (inside_tests and not is_module):
                 yield Path(folder, name)
 
@@ -39,8 +42,13 @@ def holds_headers(folder: Path) -> bool:
 
 
 def compile_modules(root: Path) -> None:
-    """Compiles every module; a file that is no Python (templates, Python 2) is left as it is, as pip leaves it."""
-    compileall.compile_dir(root, quiet=2, force=True, workers=0, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    """Compiles every module.
+
+    A file that is no Python (templates, Python 2) is left as it is, as pip leaves it.
+    """
+    compileall.compile_dir(
+        root, quiet=2, force=True, workers=0, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
 
 
 def measure(root: Path) -> int:
@@ -55,7 +63,9 @@ def main(root: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     slim = measure(root)
     compile_modules(root)
-    print(f"slim: {root}: {before / 1e6:.0f} MB, {slim / 1e6:.0f} without tests and headers, {measure(root) / 1e6:.0f} compiled")
+    print(
+        f"slim: {root}: {before / 1e6:.0f} MB, {slim / 1e6:.0f} without tests and headers, {measure(root) / 1e6:.0f} compiled"
+    )
 
 
 if __name__ == "__main__":

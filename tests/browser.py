@@ -18,7 +18,14 @@ MEASURE = """<script>
 const boxes = [...document.querySelectorAll(%s)].map(one => one.getBoundingClientRect());
 document.body.dataset.sizes = JSON.stringify(boxes.map(box => [box.width, box.height]));
 </script>"""
-OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=10000", "--enable-logging=stderr", "--dump-dom")
+OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--virtual-time-budget=10000",
+    "--enable-logging=stderr",
+    "--dump-dom",
+)
 
 
 @dataclass(frozen=True)
@@ -47,4 +54,7 @@ def show_page(page: Path, *, measured: str, folder: Path) -> Shown:
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     body = BeautifulSoup(done.stdout, "html.parser").body
     assert body is not None
-    return Shown(CONSOLE.findall(done.stderr), [(width, height) for width, height in json.loads(str(body["data-sizes"]))])
+    return Shown(
+        CONSOLE.findall(done.stderr),
+        [(width, height) for width, height in json.loads(str(body["data-sizes"]))],
+    )

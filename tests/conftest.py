@@ -10,7 +10,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The team's folder of real data; it is not part of the repository, so tests that need it are skipped without it."""
+    """The team's folder of real data.
+
+    It is not part of the repository, so tests that need it are skipped without it.
+    """
     folder = Path(os.environ.get("MEDIMG_SHARED", REPOSITORY.parent / "shared")) / "data"
     if not folder.is_dir():
         pytest.skip(f"real test data are not here ({folder.name} of the shared folder; set MEDIMG_SHARED)")

@@ -67,12 +67,29 @@ def mariadb() -> Iterator[str]:
     with temporary_folder() as folder:
         data, port, access = folder / "data", free_port(), folder / "socket"
         user = ["--user=root"] if os.geteuid() == 0 else []
-        install = ["mariadb-install-db", "--no-defaults", *user, f"--datadir={data}", "--auth-root-authentication-method=normal", "--skip-test-db"]
+        install = [
+            "mariadb-install-db",
+            "--no-defaults",
+            *user,
+            f"--datadir={data}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ]
         subprocess.run(install, check=True, capture_output=True)
-        names = [f"--datadir={data}", f"--port={port}", "--bind-address=127.0.0.1", f"--socket={access}", f"--pid-file={folder / 'pid'}"]
+        names = [
+            f"--datadir={data}",
+            f"--port={port}",
+            "--bind-address=127.0.0.1",
+            f"--socket={access}",
+            f"--pid-file={folder / 'pid'}",
+        ]
         with server(["mariadbd", "--no-defaults", *user, *names], port, folder):
             grant = f"CREATE USER medimg@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON `runs`.* TO medimg@'127.0.0.1'"
-            subprocess.run(["mariadb", "--no-defaults", f"--socket={access}", "--user=root", "--execute", grant], check=True, capture_output=True)
+            subprocess.run(
+                ["mariadb", "--no-defaults", f"--socket={access}", "--user=root", "--execute", grant],
+                check=True,
+                capture_output=True,
+            )
             yield f"mysql://medimg@127.0.0.1:{port}/runs"
 
 
@@ -81,13 +98,31 @@ def postgresql() -> Iterator[str]:
     """The URI of an empty database on a PostgreSQL server."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs or os.geteuid() != 0:
-        pytest.skip("no PostgreSQL here, or not root to start it as its own user (Debian, Ubuntu: apt-get install postgresql)")
+        pytest.skip(
+            "no PostgreSQL here, or not root to start it as its own user (Debian, Ubuntu: apt-get install postgresql)"
+        )
     with temporary_folder("postgres") as folder:
         data, port = folder / "data", free_port()
         (folder / "password").write_text(PASSWORD)
         (folder / "password").chmod(0o644)
-        install = [programs[-1] / "initdb", f"--pgdata={data}", "--auth=scram-sha-256", "--username=medimg", f"--pwfile={folder / 'password'}"]
+        install = [
+            programs[-1] / "initdb",
+            f"--pgdata={data}",
+            "--auth=scram-sha-256",
+            "--username=medimg",
+            f"--pwfile={folder / 'password'}",
+        ]
         subprocess.run(install, check=True, capture_output=True, user="postgres", cwd=folder)
-        command = [str(programs[-1] / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder), "-c", "listen_addresses=127.0.0.1"]
+        command = [
+            str(programs[-1] / "postgres"),
+            "-D",
+            str(data),
+            "-p",
+            str(port),
+            "-k",
+            str(folder),
+            "-c",
+            "listen_addresses=127.0.0.1",
+        ]
         with server(command, port, folder, user="postgres"):
             yield f"postgresql://medimg@127.0.0.1:{port}/runs"

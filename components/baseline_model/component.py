@@ -1,4 +1,7 @@
-"""BaselineModel: the last pushed model, for the Evaluator to compare with; open-source Kubeflow refuses TFX's Resolver."""
+"""BaselineModel: the last pushed model, for the Evaluator to compare with.
+
+Open-source Kubeflow refuses TFX's Resolver.
+"""
 
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
@@ -12,7 +15,11 @@ from components.baseline_model.executor import Executor
 class BaselineModelSpec(ComponentSpec):
     """`baseline` stands for the content of the last pushed model, so that a new push is noticed by the cache."""
 
-    PARAMETERS = {"serving": ExecutionParameter(type=str), "baseline": ExecutionParameter(type=str), "code": ExecutionParameter(type=str)}
+    PARAMETERS = {
+        "serving": ExecutionParameter(type=str),
+        "baseline": ExecutionParameter(type=str),
+        "code": ExecutionParameter(type=str),
+    }
     INPUTS: dict[str, ChannelParameter] = {}
     OUTPUTS = {"model": ChannelParameter(type=standard_artifacts.Model)}
 
@@ -24,4 +31,8 @@ class BaselineModel(BaseComponent):
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
     def __init__(self, *, serving: str, baseline: str, code: str) -> None:
-        super().__init__(BaselineModelSpec(serving=serving, baseline=baseline, code=code, model=Channel(type=standard_artifacts.Model)))
+        super().__init__(
+            BaselineModelSpec(
+                serving=serving, baseline=baseline, code=code, model=Channel(type=standard_artifacts.Model)
+            )
+        )

@@ -14,7 +14,12 @@ from medimg.hashing import newest_version
 class Executor(BaseExecutor):
     """Copies the newest pushed model, or clears the output: an empty directory would stop the Evaluator."""
 
-    def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
         serving = exec_properties["serving"]
         version = newest_version(fileio.listdir(serving) if fileio.isdir(serving) else [])
         if version is None:

@@ -25,7 +25,10 @@ class CaseExampleGenSpec(ComponentSpec):
         "code": ExecutionParameter(type=str),
     }
     INPUTS = {"catalogue": ChannelParameter(type=Catalogue)}
-    OUTPUTS = {"examples": ChannelParameter(type=standard_artifacts.Examples), "rejects": ChannelParameter(type=Rejects)}
+    OUTPUTS = {
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "rejects": ChannelParameter(type=Rejects),
+    }
 
 
 class CaseExampleGen(BaseBeamComponent):
@@ -36,7 +39,8 @@ class CaseExampleGen(BaseBeamComponent):
         data_root: folder that the catalogue's paths are relative to; every Beam worker must reach it.
         ingest, examples_settings: Ingest and ExampleSettings as JSON.
         columns: the clinical columns to write.
-        shortcuts: what `shortcut_<head>` is fitted on, see medimg.evaluation.classification.shortcuts; without any it is not written.
+        shortcuts: what `shortcut_<head>` is fitted on, see medimg.evaluation.classification.shortcuts;
+            without any it is not written.
         heads: head to classes, the positive one last, that it is fitted for.
         code: fingerprint of the code that decodes.
     """
@@ -64,7 +68,8 @@ class CaseExampleGen(BaseBeamComponent):
                 ingest=ingest,
                 examples_settings=examples_settings,
                 columns=json.dumps(list(columns)),
-                # Without shortcuts the heads have no part in the Examples, so they must not be in the cache key either.
+                # Without shortcuts the heads have no part in the Examples, so they must not be in the cache
+                # key either.
                 shortcuts=json.dumps({"names": list(shortcuts), "heads": dict(heads) if shortcuts else {}}),
                 code=code,
                 examples=examples,

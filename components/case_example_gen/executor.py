@@ -52,24 +52,43 @@ class WriteShard(beam.DoFn):
 
         rejects: list[dict[str, Any]] = []
         written = 0
-        # A name outside the split's folder, of which whatever reads it takes every file; its own in every attempt: an engine that has given up
-        # a host starts the shard on another one, where the process ids may be the same.
+        # A name outside the split's folder, of which whatever reads it takes every file; its own in every
+        # attempt: an engine that has given up a host starts the shard on another one, where the process ids
+        # may be the same.
         temporary = os.path.join(
-            os.path.dirname(os.path.dirname(shard.path)), f"{PART}{shard.split}-{os.path.basename(shard.path)}-{uuid.uuid4().hex}"
+            os.path.dirname(os.path.dirname(shard.path)),
+            f"{PART}{shard.split}-{os.path.basename(shard.path)}-{uuid.uuid4().hex}",
         )
         with tf.io.TFRecordWriter(temporary) as writer:
             for case in shard.cases:
                 try:
-                    record, unreadable = read_record(case, data_root=Path(self._data_root), ingest=self._ingest)
-                    # All blocks of a study before the first is written: a slice that cannot be read must not leave half of it behind.
+                    record, unreadable = read_record(
+                        case, data_root=Path(self._data_root), ingest=self._ingest
+                    )
+                    # All blocks of a study before the first is written: a slice that cannot be read must not
+                    # leave half of it behind.
                     for example in list(record_to_examples(record, largest_bytes=self._largest_bytes)):
                         writer.write(example)
                     written += 1
                 except UnreadableFile as error:
-                    rejects.append({"case_id": case.case_id, "split": shard.split, "reason": str(error), "images": len(case.images)})
+                    rejects.append(
+                        {
+                            "case_id": case.case_id,
+                            "split": shard.split,
+                            "reason": str(error),
+                            "images": len(case.images),
+                        }
+                    )
                     continue
                 rejects += [
-                    {"case_id": case.case_id, "split": shard.split, "reason": reason, "images": 1, "kept": "other views"} for reason in unreadable
+                    {
+                        "case_id": case.case_id,
+                        "split": shard.split,
+                        "reason": reason,
+                        "images": 1,
+                        "kept": "other views",
+                    }
+                    for reason in unreadable
                 ]
         tf.io.gfile.makedirs(os.path.dirname(shard.path))
         tf.io.gfile.rename(temporary, shard.path, overwrite=True)
@@ -80,32 +99,51 @@ class WriteShard(beam.DoFn):
 class Executor(BaseBeamExecutor):
     """Decodes the cases of a catalogue and writes them as sharded Examples."""
 
-    def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         rejects_uri = artifact_utils.get_single_uri(output_dict["rejects"])
         catalogue = read_catalogue(Path(artifact_utils.get_single_uri(input_dict["catalogue"])))
         settings = json.loads(exec_properties["examples_settings"])
         ingest = ingest_from_json(exec_properties["ingest"])
         shortcuts = score_shortcuts(catalogue, **json.loads(exec_properties["shortcuts"]))
-        splits = plan_splits(catalogue, columns=json.loads(exec_properties["columns"]), unlabelled=settings["unlabelled"], shortcuts=shortcuts)
-        shards = [shard for split, cases in splits.items() for shard in plan_shards(split, cases, examples.uri, settings["cases_per_shard"])]
+        splits = plan_splits(
+            catalogue,
+            columns=json.loads(exec_properties["columns"]),
+            unlabelled=settings["unlabelled"],
+            shortcuts=shortcuts,
+        )
+        shards = [
+            shard
+            for split, cases in splits.items()
+            for shard in plan_shards(split, cases, examples.uri, settings["cases_per_shard"])
+        ]
         with self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
                 | "Shards" >> beam.Create(shards)
-                | "Deal" >> beam.Reshuffle()  # Rows of metadata. Pixels never cross a shuffle: the runner keeps about 4 copies of what does.
-                | "Write" >> beam.ParDo(WriteShard(exec_properties["data_root"], ingest, settings["largest_bytes"]))
+                | "Deal"
+                >> beam.Reshuffle()  # Rows of metadata. Pixels never cross a shuffle: the runner keeps about 4 copies of what does.
+                | "Write"
+                >> beam.ParDo(WriteShard(exec_properties["data_root"], ingest, settings["largest_bytes"]))
                 | "Gather" >> beam.combiners.ToList()
                 | "Note" >> beam.Map(write_rejects, os.path.join(rejects_uri, Rejects.FILE))
             )
         # What a worker had begun when it was killed, and another one has written since.
         for left in Path(examples.uri).glob(f"{PART}*"):
             left.unlink(missing_ok=True)
-        # file_format stays unset: the readers then take the compression from the name, and PNG gains nothing from gzip.
+        # file_format stays unset: the readers then take the compression from the name, and PNG gains nothing
+        # from gzip.
         examples.split_names = artifact_utils.encode_split_names(sorted(splits))
         examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
         outcome = json.loads(Path(rejects_uri, Rejects.FILE).read_text())
-        artifact_utils.get_single_instance(output_dict["rejects"]).set_int_custom_property("count", count_images(outcome["rejects"]))
+        artifact_utils.get_single_instance(output_dict["rejects"]).set_int_custom_property(
+            "count", count_images(outcome["rejects"])
+        )
         for split, count in outcome["written"].items():
             examples.set_int_custom_property(f"cases_{split}", count)
 
@@ -117,13 +155,22 @@ def ingest_from_json(text: str) -> Ingest:
     return Ingest(image_size=tuple(size) if size else None, **values)
 
 
-def score_shortcuts(catalogue: Catalogue, *, names: list[str], heads: Mapping[str, list[str]]) -> dict[str, dict[str, float]]:
-    """By case and head of two classes, the probability that the catalogue alone gives; empty without names."""
+def score_shortcuts(
+    catalogue: Catalogue, *, names: list[str], heads: Mapping[str, list[str]]
+) -> dict[str, dict[str, float]]:
+    """By case and head of two classes, the probability that the catalogue alone gives.
+
+    Empty without names.
+    """
     return score_cases(tabulate_shortcuts(catalogue, names, heads=heads), names, heads=heads) if names else {}
 
 
 def plan_splits(
-    catalogue: Catalogue, *, columns: list[str], unlabelled: bool, shortcuts: Mapping[str, Mapping[str, float]] | None = None
+    catalogue: Catalogue,
+    *,
+    columns: list[str],
+    unlabelled: bool,
+    shortcuts: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, list[Case]]:
     """Cases by the name of the split that they are written to, clinical columns cut down to `columns`, `shortcuts` added by case."""
     splits: dict[str, list[Case]] = {split: [] for split in SPLITS}
@@ -134,10 +181,14 @@ def plan_splits(
             for case in catalogue_cases(catalogue, statuses=(status,), split=split):
                 kept = {name: case.clinical.get(name) for name in columns}
                 scores = (shortcuts or {}).get(case.case_id, {})
-                splits.setdefault(prefix + split, []).append(dataclasses.replace(case, clinical=kept, shortcuts=scores))
+                splits.setdefault(prefix + split, []).append(
+                    dataclasses.replace(case, clinical=kept, shortcuts=scores)
+                )
     empty = [name for name in SPLITS if not splits[name]]
     if empty:
-        raise MedimgError(f"no labelled case in split {', '.join(empty)}: more groups are needed, or another --split")
+        raise MedimgError(
+            f"no labelled case in split {', '.join(empty)}: more groups are needed, or another --split"
+        )
     return splits
 
 
@@ -161,7 +212,10 @@ def write_rejects(outcomes: list[str], path: str) -> None:
     written: dict[str, int] = {}
     for outcome in parsed:
         written[outcome["split"]] = written.get(outcome["split"], 0) + outcome["written"]
-    rejects = sorted((reject for outcome in parsed for reject in outcome["rejects"]), key=lambda reject: (reject["case_id"], reject["reason"]))
+    rejects = sorted(
+        (reject for outcome in parsed for reject in outcome["rejects"]),
+        key=lambda reject: (reject["case_id"], reject["reason"]),
+    )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"written": dict(sorted(written.items())), "rejects": rejects}, indent=1)
     replace_file(Path(path), write=lambda temporary: temporary.write_text(text))

@@ -10,7 +10,10 @@ from components.catalogue_gen.executor import Executor
 
 
 class CatalogueGenSpec(ComponentSpec):
-    """Everything that decides the catalogue is a value here, so that it is in the cache key; `data` stands for the files' content."""
+    """Everything that decides the catalogue is a value here, so that it is in the cache key.
+
+    `data` stands for the files' content.
+    """
 
     PARAMETERS = {
         "data_set": ExecutionParameter(type=str),

@@ -17,7 +17,12 @@ from medimg.datasets import find_data_set
 class Executor(BaseExecutor):
     """Builds the catalogue and notes its counts, its content hash and where its data come from on the artifact, where lineage finds them."""
 
-    def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
         artifact = artifact_utils.get_single_instance(output_dict["catalogue"])
         settings = json.loads(exec_properties["split"])
         catalogue = build_catalogue(
@@ -37,7 +42,10 @@ class Executor(BaseExecutor):
 
 
 def note_provenance(artifact: Any, summary: Mapping[str, Any]) -> None:
-    """Puts what the receipts say into ML Metadata, several values as "idc; nbia"; nothing for data that no fetch brought."""
+    """Puts what the receipts say into ML Metadata, several values as "idc; nbia".
+
+    Nothing for data that no fetch brought.
+    """
     if not summary["provenance"]:
         return
     artifact.set_int_custom_property("images_with_receipt", summary["receipts"]["with"])

@@ -13,7 +13,11 @@ from components.data_gate.executor import Executor
 class DataGateSpec(ComponentSpec):
     """`settings` is DataGateSettings as JSON, `head` the main label."""
 
-    PARAMETERS = {"settings": ExecutionParameter(type=str), "head": ExecutionParameter(type=str), "code": ExecutionParameter(type=str)}
+    PARAMETERS = {
+        "settings": ExecutionParameter(type=str),
+        "head": ExecutionParameter(type=str),
+        "code": ExecutionParameter(type=str),
+    }
     INPUTS = {
         "catalogue": ChannelParameter(type=Catalogue),
         "rejects": ChannelParameter(type=Rejects),
@@ -30,7 +34,15 @@ class DataGate(BaseComponent):
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
     def __init__(
-        self, catalogue: BaseChannel, rejects: BaseChannel, statistics: BaseChannel, anomalies: BaseChannel, *, settings: str, head: str, code: str
+        self,
+        catalogue: BaseChannel,
+        rejects: BaseChannel,
+        statistics: BaseChannel,
+        anomalies: BaseChannel,
+        *,
+        settings: str,
+        head: str,
+        code: str,
     ) -> None:
         super().__init__(
             DataGateSpec(

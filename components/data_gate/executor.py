@@ -21,19 +21,31 @@ from medimg.errors import MedimgError
 class Executor(BaseExecutor):
     """Checks the data against the contract; every finding is collected before the run is stopped."""
 
-    def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
         settings = json.loads(exec_properties["settings"])
         catalogue = read_catalogue(Path(artifact_utils.get_single_uri(input_dict["catalogue"])))
-        rejects = json.loads(Path(artifact_utils.get_single_uri(input_dict["rejects"]), Rejects.FILE).read_text())["rejects"]
+        rejects = json.loads(
+            Path(artifact_utils.get_single_uri(input_dict["rejects"]), Rejects.FILE).read_text()
+        )["rejects"]
         anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
         statistics = artifact_utils.get_single_instance(input_dict["statistics"])
         failures = [
             *schema_anomalies(anomalies),
             *split_groups(catalogue),
             *missing_classes(catalogue, exec_properties["head"]),
-            *too_many_quarantined(catalogue, sum(reject["images"] for reject in rejects), settings["quarantined_share"]),
+            *too_many_quarantined(
+                catalogue, sum(reject["images"] for reject in rejects), settings["quarantined_share"]
+            ),
         ]
-        warnings = [*catalogue.summary.get("leaks", ()), *drifts(statistics, settings["drift"], head=exec_properties["head"])]
+        warnings = [
+            *catalogue.summary.get("leaks", ()),
+            *drifts(statistics, settings["drift"], head=exec_properties["head"]),
+        ]
         for warning in warnings:
             logging.warning("DataGate: %s", warning)
         report = Path(artifact_utils.get_single_uri(output_dict["report"]), GateReport.FILE)
@@ -48,7 +60,9 @@ class Executor(BaseExecutor):
 def schema_anomalies(artifact: Any) -> Iterator[str]:
     """What ExampleValidator found, one line per split and feature."""
     for split in artifact_utils.decode_split_names(artifact.split_names):
-        found = anomalies_pb2.Anomalies.FromString(Path(artifact.uri, f"Split-{split}", "SchemaDiff.pb").read_bytes())
+        found = anomalies_pb2.Anomalies.FromString(
+            Path(artifact.uri, f"Split-{split}", "SchemaDiff.pb").read_bytes()
+        )
         for feature, info in sorted(found.anomaly_info.items()):
             yield f"split {split}, feature {feature}: {info.short_description.lower()} ({info.description})"
 
@@ -91,8 +105,14 @@ def too_many_quarantined(catalogue: Catalogue, rejected: int, share: float) -> I
 
 
 def drifts(artifact: Any, threshold: float, *, head: str) -> Iterator[str]:
-    """Clinical columns, and the main label, whose distribution in eval or test is far from train's; see `feature_distance`."""
-    by_split = {split: load_features(artifact, split) for split in artifact_utils.decode_split_names(artifact.split_names)}
+    """Clinical columns, and the main label, whose distribution in eval or test is far from train's.
+
+    See `feature_distance`.
+    """
+    by_split = {
+        split: load_features(artifact, split)
+        for split in artifact_utils.decode_split_names(artifact.split_names)
+    }
     for split in ("eval", "test"):
         for name, feature in by_split.get(split, {}).items():
             train = by_split.get("train", {}).get(name)
@@ -111,13 +131,18 @@ def load_features(artifact: Any, split: str) -> dict[str, statistics_pb2.Feature
     return {feature.path.step[0]: feature for dataset in datasets for feature in dataset.features}
 
 
-def feature_distance(first: statistics_pb2.FeatureNameStatistics, second: statistics_pb2.FeatureNameStatistics) -> float:
+def feature_distance(
+    first: statistics_pb2.FeatureNameStatistics, second: statistics_pb2.FeatureNameStatistics
+) -> float:
     """L-infinity distance of the value shares, or the shift of the mean in the first's standard deviations."""
     if first.HasField("num_stats") and second.HasField("num_stats"):
         deviation = first.num_stats.std_dev
         return float(abs(first.num_stats.mean - second.num_stats.mean) / deviation) if deviation > 0 else 0.0
     shares = [value_shares(feature) for feature in (first, second)]
-    return max((abs(shares[0].get(label, 0.0) - shares[1].get(label, 0.0)) for label in {*shares[0], *shares[1]}), default=0.0)
+    return max(
+        (abs(shares[0].get(label, 0.0) - shares[1].get(label, 0.0)) for label in {*shares[0], *shares[1]}),
+        default=0.0,
+    )
 
 
 def value_shares(feature: statistics_pb2.FeatureNameStatistics) -> dict[str, float]:

@@ -28,17 +28,22 @@ def make_eval_config(
     costs: Mapping[str, np.ndarray] = NO_COSTS,
     code: str = "",
 ) -> config_pb2.EvalConfig:
-    """The configuration for models with one output per head and raw Examples; checked here, not when the Evaluator runs.
+    """The configuration for models with one output per head and raw Examples.
 
-    The model is left without a name: given a baseline, TFX's executor adds it as a second one under that condition only, and without one
-    it drops the change thresholds.
+    Checked here, not when the Evaluator runs.
+
+    The model is left without a name: given a baseline, TFX's executor adds it as a second one under that
+    condition only, and without one it drops the change thresholds.
 
     Args:
-        heads: output of the model to classes, the positive one last. `transform_features` gives `label_<head>`.
+        heads: output of the model to classes, the positive one last. `transform_features` gives
+            `label_<head>`.
         slices: clinical columns; each value is a slice.
         gates: become thresholds of exactly their own slice. A plain threshold would hold for every slice.
-        levels: coarser levels ("patient") for which figures are added under that name; two-class heads by max, others by mean.
-        shortcuts: if there are any, the Examples hold `shortcut_<head>`, and heads of two classes get `auc_above_shortcut`.
+        levels: coarser levels ("patient") for which figures are added under that name; two-class heads by
+            max, others by mean.
+        shortcuts: if there are any, the Examples hold `shortcut_<head>`, and heads of two classes get
+            `auc_above_shortcut`.
         costs: head to what its answers cost, where that decides the predicted class.
         code: hash of the metrics' source.
 
@@ -46,52 +51,90 @@ def make_eval_config(
         UsageError: a gate names an unknown head, metric or slice.
     """
     check_gates(gates, heads=heads, slices=slices, shortcuts=shortcuts)
-    model = config_pb2.ModelSpec(signature_name="serving_default", preprocessing_function_names=["transform_features"])
+    model = config_pb2.ModelSpec(
+        signature_name="serving_default", preprocessing_function_names=["transform_features"]
+    )
     if len(heads) == 1:
         # TFMA takes the only output out of its dict, so that neither label nor metrics may name it.
         model.label_key = f"label_{next(iter(heads))}"
     else:
         model.label_keys.update({head: f"label_{head}" for head in heads})
     specs = [
-        make_metrics_spec(classes, gates=[gate for gate in gates if gate.head == head], levels=levels, costs_CC=costs.get(head), code=code)
+        make_metrics_spec(
+            classes,
+            gates=[gate for gate in gates if gate.head == head],
+            levels=levels,
+            costs_CC=costs.get(head),
+            code=code,
+        )
         for head, classes in heads.items()
     ]
     for spec, (head, classes) in zip(specs, heads.items(), strict=True):
         if shortcuts and len(classes) == 2:
-            config = json.dumps({"name": CASES, "feature_key": f"shortcut_{head}", "code": code}, sort_keys=True)
-            spec.metrics.append(config_pb2.MetricConfig(class_name="AboveShortcut", module=METRICS_MODULE, config=config))
+            config = json.dumps(
+                {"name": CASES, "feature_key": f"shortcut_{head}", "code": code}, sort_keys=True
+            )
+            spec.metrics.append(
+                config_pb2.MetricConfig(class_name="AboveShortcut", module=METRICS_MODULE, config=config)
+            )
     if len(heads) > 1:
         for spec, head in zip(specs, heads, strict=True):
             spec.output_names.append(head)
-    slicing = [config_pb2.SlicingSpec(), *(config_pb2.SlicingSpec(feature_keys=[f"clinical_{column}"]) for column in slices)]
+    slicing = [
+        config_pb2.SlicingSpec(),
+        *(config_pb2.SlicingSpec(feature_keys=[f"clinical_{column}"]) for column in slices),
+    ]
     config = config_pb2.EvalConfig(model_specs=[model], slicing_specs=slicing, metrics_specs=specs)
     tfma.utils.verify_eval_config(config)
     return config
 
 
 def make_metrics_spec(
-    classes: Sequence[str], *, gates: Iterable[Gate], levels: Sequence[str], costs_CC: np.ndarray | None, code: str
+    classes: Sequence[str],
+    *,
+    gates: Iterable[Gate],
+    levels: Sequence[str],
+    costs_CC: np.ndarray | None,
+    code: str,
 ) -> config_pb2.MetricsSpec:
     """Our metrics of one head, and its gates; the output is named by the caller."""
-    settings = [{"name": CASES}, *({"name": level, "group_key": f"level_{level}", "how": "max" if len(classes) == 2 else "mean"} for level in levels)]
+    settings = [
+        {"name": CASES},
+        *(
+            {"name": level, "group_key": f"level_{level}", "how": "max" if len(classes) == 2 else "mean"}
+            for level in levels
+        ),
+    ]
     metrics = [config_pb2.MetricConfig(class_name="ExampleCount")]
     costs = {} if costs_CC is None else {"costs": costs_CC.tolist()}
     for setting in settings:
         config = json.dumps({**setting, **costs, "classes": list(classes), "code": code}, sort_keys=True)
-        metrics.append(config_pb2.MetricConfig(class_name="CaseMetrics", module=METRICS_MODULE, config=config))
+        metrics.append(
+            config_pb2.MetricConfig(class_name="CaseMetrics", module=METRICS_MODULE, config=config)
+        )
     thresholds: dict[str, list[config_pb2.PerSliceMetricThreshold]] = defaultdict(list)
     for gate in gates:
         thresholds[f"{CASES}/{gate.metric}"].append(make_threshold(gate))
-    by_metric = {name: config_pb2.PerSliceMetricThresholds(thresholds=items) for name, items in thresholds.items()}
+    by_metric = {
+        name: config_pb2.PerSliceMetricThresholds(thresholds=items) for name, items in thresholds.items()
+    }
     return config_pb2.MetricsSpec(metrics=metrics, per_slice_thresholds=by_metric)
 
 
 def make_threshold(gate: Gate) -> config_pb2.PerSliceMetricThreshold:
     """The gate as a threshold of its slice only."""
     wanted = split_slice(gate.slice)
-    slicing = config_pb2.SlicingSpec(feature_values={f"clinical_{wanted[0]}": wanted[1]}) if wanted else config_pb2.SlicingSpec()
-    threshold = config_pb2.MetricThreshold(value_threshold=config_pb2.GenericValueThreshold(lower_bound=DoubleValue(value=gate.lower_bound)))
+    slicing = (
+        config_pb2.SlicingSpec(feature_values={f"clinical_{wanted[0]}": wanted[1]})
+        if wanted
+        else config_pb2.SlicingSpec()
+    )
+    threshold = config_pb2.MetricThreshold(
+        value_threshold=config_pb2.GenericValueThreshold(lower_bound=DoubleValue(value=gate.lower_bound))
+    )
     if gate.change is not None:
-        change = config_pb2.GenericChangeThreshold(direction=config_pb2.MetricDirection.HIGHER_IS_BETTER, absolute=DoubleValue(value=gate.change))
+        change = config_pb2.GenericChangeThreshold(
+            direction=config_pb2.MetricDirection.HIGHER_IS_BETTER, absolute=DoubleValue(value=gate.change)
+        )
         threshold.change_threshold.CopyFrom(change)
     return config_pb2.PerSliceMetricThreshold(slicing_specs=[slicing], threshold=threshold)

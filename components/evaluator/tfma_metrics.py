@@ -27,8 +27,8 @@ class Row(NamedTuple):
 class CaseMetrics(tfma.metrics.Metric):
     """Emits `<name>/<metric>` for every metric of `medimg.evaluation.classification.metrics.metrics_of(classes)`, with `<name>/n` and `<name>/positives`.
 
-    Labels are class indices, below 0 for a case without one, which does not count. A metric that is undefined (one class) is NaN, and
-    NaN fails every threshold.
+    Labels are class indices, below 0 for a case without one, which does not count. A metric that is undefined
+    (one class) is NaN, and NaN fails every threshold.
     """
 
     def __init__(
@@ -50,7 +50,15 @@ class CaseMetrics(tfma.metrics.Metric):
             costs: true class by answered class, where that decides the predicted class.
             code: hash of the metrics' source; part of the configuration so that changed code evaluates again.
         """
-        super().__init__(create_computations, classes=list(classes), name=name, group_key=group_key, how=how, costs=costs, code=code)
+        super().__init__(
+            create_computations,
+            classes=list(classes),
+            name=name,
+            group_key=group_key,
+            how=how,
+            costs=costs,
+            code=code,
+        )
 
 
 metric_types.register_metric(CaseMetrics)
@@ -69,24 +77,48 @@ def create_computations(
 ) -> list[Any]:
     """One computation per model and output; TFMA calls this with the arguments that it finds by name."""
     del code  # Only there to be part of the configuration.
-    features = [metric_types.FeaturePreprocessor(feature_keys=[group_key], include_default_inputs=True)] if group_key else None
+    features = (
+        [metric_types.FeaturePreprocessor(feature_keys=[group_key], include_default_inputs=True)]
+        if group_key
+        else None
+    )
     computations = []
     for place in list_places(model_names, output_names):
         keys = make_keys(classes, name=name, with_costs=costs is not None, place=place)
-        combiner = CaseCombiner(classes, keys=keys, roll_up=(group_key, how), costs=costs, place=place, eval_config=eval_config)
-        computations.append(metric_types.MetricComputation(keys=list(combiner.keys.values()), preprocessors=features, combiner=combiner))
+        combiner = CaseCombiner(
+            classes, keys=keys, roll_up=(group_key, how), costs=costs, place=place, eval_config=eval_config
+        )
+        computations.append(
+            metric_types.MetricComputation(
+                keys=list(combiner.keys.values()), preprocessors=features, combiner=combiner
+            )
+        )
     return computations
 
 
-def list_places(model_names: Sequence[str] | None, output_names: Sequence[str] | None) -> list[dict[str, str]]:
+def list_places(
+    model_names: Sequence[str] | None, output_names: Sequence[str] | None
+) -> list[dict[str, str]]:
     """Each model with each output, as TFMA's keys name them; the only one of either by the empty name."""
-    return [{"model_name": model, "output_name": output} for model in model_names or [""] for output in output_names or [""]]
+    return [
+        {"model_name": model, "output_name": output}
+        for model in model_names or [""]
+        for output in output_names or [""]
+    ]
 
 
-def make_keys(classes: Sequence[str], *, name: str, with_costs: bool, place: Mapping[str, str]) -> dict[str, Any]:
-    """TFMA's key of each metric. The weighting is None, not its default False: thresholds by name look for None and would never be found."""
+def make_keys(
+    classes: Sequence[str], *, name: str, with_costs: bool, place: Mapping[str, str]
+) -> dict[str, Any]:
+    """TFMA's key of each metric.
+
+    The weighting is None, not its default False: thresholds by name look for None and would never be found.
+    """
     names = [*metrics_of(classes, with_costs=with_costs), *(COUNTS if len(classes) == 2 else COUNTS[:1])]
-    return {metric: metric_types.MetricKey(name=f"{name}/{metric}", example_weighted=None, **place) for metric in names}
+    return {
+        metric: metric_types.MetricKey(name=f"{name}/{metric}", example_weighted=None, **place)
+        for metric in names
+    }
 
 
 class CaseCombiner(beam.CombineFn):
@@ -107,13 +139,17 @@ class CaseCombiner(beam.CombineFn):
         self.group_key, self.how = roll_up
         self.eval_config = eval_config
         if self.group_key and self.how == "max" and len(self.classes) != 2:
-            raise ValueError(f"CaseMetrics: how='max' is defined for two classes, found {len(self.classes)}; use 'mean'")
+            raise ValueError(
+                f"CaseMetrics: how='max' is defined for two classes, found {len(self.classes)}; use 'mean'"
+            )
 
     def create_accumulator(self) -> list[Row]:
         return []
 
     def add_input(self, accumulator: list[Row], element: Any) -> list[Row]:
-        triples = metric_util.to_label_prediction_example_weight(element, eval_config=self.eval_config, flatten=False, squeeze=False, **self.place)
+        triples = metric_util.to_label_prediction_example_weight(
+            element, eval_config=self.eval_config, flatten=False, squeeze=False, **self.place
+        )
         for label, prediction, _ in triples:
             index = int(np.asarray(label).reshape(-1)[0])
             if index >= 0:
@@ -134,13 +170,24 @@ class CaseCombiner(beam.CombineFn):
         return [row for accumulator in accumulators for row in accumulator]
 
     def extract_output(self, accumulator: list[Row]) -> dict[Any, float]:
-        rows = roll_up_rows(accumulator, how=self.how, classes=len(self.classes)) if self.group_key else accumulator
+        rows = (
+            roll_up_rows(accumulator, how=self.how, classes=len(self.classes))
+            if self.group_key
+            else accumulator
+        )
         labels_N = np.array([row.label for row in rows], dtype=np.int64)
-        probabilities_NC = np.array([row.probabilities for row in rows], dtype=np.float64).reshape(len(rows), -1 if rows else len(self.classes))
+        probabilities_NC = np.array([row.probabilities for row in rows], dtype=np.float64).reshape(
+            len(rows), -1 if rows else len(self.classes)
+        )
         if probabilities_NC.shape[1] != len(self.classes):
-            raise ValueError(f"CaseMetrics: the model's output has {probabilities_NC.shape[1]} values per case, expected {len(self.classes)}")
+            raise ValueError(
+                f"CaseMetrics: the model's output has {probabilities_NC.shape[1]} values per case, expected {len(self.classes)}"
+            )
         counts = {"n": float(len(rows)), "positives": float((labels_N == 1).sum())}
-        values = {**evaluate(labels_N, probabilities_NC, classes=self.classes, costs_CC=self.costs_CC), **counts}
+        values = {
+            **evaluate(labels_N, probabilities_NC, classes=self.classes, costs_CC=self.costs_CC),
+            **counts,
+        }
         return {key: values[metric] for metric, key in self.keys.items()}
 
 
@@ -171,7 +218,8 @@ class AboveShortcut(tfma.metrics.Metric):
         """Stores the configuration.
 
         Args:
-            feature_key: raw feature with the shortcuts' probability of the positive class ("shortcut_malignancy").
+            feature_key: raw feature with the shortcuts' probability of the positive class
+                ("shortcut_malignancy").
             name: prefix of the key.
             code: hash of the metrics' source; part of the configuration so that changed code evaluates again.
         """
@@ -196,7 +244,9 @@ def create_shortcut_computations(
     for place in list_places(model_names, output_names):
         key = metric_types.MetricKey(name=f"{name}/{ABOVE_SHORTCUT}", example_weighted=None, **place)
         combiner = ShortcutCombiner(key, feature_key=feature_key, place=place, eval_config=eval_config)
-        computations.append(metric_types.MetricComputation(keys=[key], preprocessors=[preprocessor], combiner=combiner))
+        computations.append(
+            metric_types.MetricComputation(keys=[key], preprocessors=[preprocessor], combiner=combiner)
+        )
     return computations
 
 
@@ -209,16 +259,24 @@ class ShortcutCombiner(beam.CombineFn):
     def create_accumulator(self) -> list[tuple[int, float, float]]:
         return []
 
-    def add_input(self, accumulator: list[tuple[int, float, float]], element: Any) -> list[tuple[int, float, float]]:
+    def add_input(
+        self, accumulator: list[tuple[int, float, float]], element: Any
+    ) -> list[tuple[int, float, float]]:
         shortcut = np.asarray(element.features[self.feature_key], dtype=np.float64).reshape(-1)
-        triples = metric_util.to_label_prediction_example_weight(element, eval_config=self.eval_config, flatten=False, squeeze=False, **self.place)
+        triples = metric_util.to_label_prediction_example_weight(
+            element, eval_config=self.eval_config, flatten=False, squeeze=False, **self.place
+        )
         for label, prediction, _ in triples:
             index = int(np.asarray(label).reshape(-1)[0])
             if index < 0:
                 continue
             if not len(shortcut):
-                raise ValueError(f"AboveShortcut: a case without {self.feature_key}, expected one in every Example")
-            accumulator.append((index, float(np.asarray(prediction, dtype=np.float64).reshape(-1)[-1]), float(shortcut[0])))
+                raise ValueError(
+                    f"AboveShortcut: a case without {self.feature_key}, expected one in every Example"
+                )
+            accumulator.append(
+                (index, float(np.asarray(prediction, dtype=np.float64).reshape(-1)[-1]), float(shortcut[0]))
+            )
         return accumulator
 
     def merge_accumulators(self, accumulators: Any) -> list[tuple[int, float, float]]:

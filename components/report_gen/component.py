@@ -13,7 +13,11 @@ from components.report_gen.executor import Executor
 class ReportGenSpec(ComponentSpec):
     """`config` is the RunConfig as JSON, `facts` the fingerprints as JSON."""
 
-    PARAMETERS = {"config": ExecutionParameter(type=str), "facts": ExecutionParameter(type=str), "code": ExecutionParameter(type=str)}
+    PARAMETERS = {
+        "config": ExecutionParameter(type=str),
+        "facts": ExecutionParameter(type=str),
+        "code": ExecutionParameter(type=str),
+    }
     INPUTS = {
         "model": ChannelParameter(type=standard_artifacts.Model),
         "examples": ChannelParameter(type=standard_artifacts.Examples),
@@ -33,4 +37,6 @@ class ReportGen(BaseComponent):
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
     def __init__(self, *, config: str, facts: str, code: str, **channels: BaseChannel) -> None:
-        super().__init__(ReportGenSpec(config=config, facts=facts, code=code, **channels, report=Channel(type=Report)))
+        super().__init__(
+            ReportGenSpec(config=config, facts=facts, code=code, **channels, report=Channel(type=Report))
+        )

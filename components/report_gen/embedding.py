@@ -25,8 +25,12 @@ from medimg.tasks import find_task
 BATCH = 32
 
 
-def embed_splits(report: Path, *, config: Mapping[str, Any], model: Path, examples: str, catalogue: Catalogue) -> pd.DataFrame | None:
-    """Writes embeddings.parquet into the report's folder: at most `evaluation.mapped` cases; nothing if that is 0, or for a task that has none.
+def embed_splits(
+    report: Path, *, config: Mapping[str, Any], model: Path, examples: str, catalogue: Catalogue
+) -> pd.DataFrame | None:
+    """Writes embeddings.parquet into the report's folder: at most `evaluation.mapped` cases.
+
+    Nothing if that is 0, or for a task that has none.
 
     Args:
         config: the RunConfig as plain values.
@@ -42,39 +46,59 @@ def embed_splits(report: Path, *, config: Mapping[str, Any], model: Path, exampl
     exported = open_exported(model, config=config)
     cases = choose_cases(catalogue, count=count)
     files = [file for split in SPLITS for file in list_records(examples, split)]
-    names, vectors = embed_cases(files, list(cases["case_id"]), exported=exported, embedder=task.embed(exported.network))
+    names, vectors = embed_cases(
+        files, list(cases["case_id"]), exported=exported, embedder=task.embed(exported.network)
+    )
     embedded = time.monotonic()
     table = tabulate_embedded(cases.set_index("case_id").loc[names].reset_index(), vectors)
     table.to_parquet(report / EMBEDDINGS_FILE, index=False)
-    print(f"embedded {len(names)} cases in {embedded - began:.1f} s, mapped them in {time.monotonic() - embedded:.1f} s", flush=True)
+    print(
+        f"embedded {len(names)} cases in {embedded - began:.1f} s, mapped them in {time.monotonic() - embedded:.1f} s",
+        flush=True,
+    )
     return table
 
 
 def choose_cases(catalogue: Catalogue, *, count: int) -> pd.DataFrame:
     """At most `count` used cases with their clusters, sorted by id: whole clusters, which ones depends on their names alone."""
     cases = catalogue.cases
-    cases = cases[(cases["status"] == "used") & cases["split"].isin(SPLITS)].sort_values("case_id", ignore_index=True)
+    cases = cases[(cases["status"] == "used") & cases["split"].isin(SPLITS)].sort_values(
+        "case_id", ignore_index=True
+    )
     cases = cases.assign(cluster_id=cases["group_id"].map(find_clusters(catalogue)))
     sizes = cases["cluster_id"].value_counts()
     order = sorted(sizes.index, key=lambda cluster: hashlib.sha256(str(cluster).encode()).digest())
-    chosen = [cluster for cluster, total in zip(order, itertools.accumulate(sizes[order]), strict=True) if total <= count]
+    chosen = [
+        cluster
+        for cluster, total in zip(order, itertools.accumulate(sizes[order]), strict=True)
+        if total <= count
+    ]
     return cases[cases["cluster_id"].isin(chosen)].reset_index(drop=True)
 
 
-def embed_cases(files: Sequence[str], case_ids: Sequence[str], *, exported: Exported, embedder: Any) -> tuple[list[str], dict[str, np.ndarray]]:
+def embed_cases(
+    files: Sequence[str], case_ids: Sequence[str], *, exported: Exported, embedder: Any
+) -> tuple[list[str], dict[str, np.ndarray]]:
     """The ids of those of these cases that were written as Examples, and their vectors [N, D] by embedding, in that order.
 
-    PIXELS are all views' side by side, an absent one black. MODEL is what `embedder`, a Keras model, makes of the network's inputs.
+    PIXELS are all views' side by side, an absent one black. MODEL is what `embedder`, a Keras model, makes of
+    the network's inputs.
     """
     wanted = tf.constant(case_ids)
-    examples = tf.data.TFRecordDataset(list(files)).filter(lambda example: tf.reduce_any(read_ids(example[None]) == wanted))
-    batches = examples.batch(BATCH).map(lambda batch: (read_ids(batch), exported.read(batch)), num_parallel_calls=tf.data.AUTOTUNE)
+    examples = tf.data.TFRecordDataset(list(files)).filter(
+        lambda example: tf.reduce_any(read_ids(example[None]) == wanted)
+    )
+    batches = examples.batch(BATCH).map(
+        lambda batch: (read_ids(batch), exported.read(batch)), num_parallel_calls=tf.data.AUTOTUNE
+    )
     names: list[str] = []
     parts: dict[str, list[np.ndarray]] = {PIXELS: [], MODEL: []}
     for ids, inputs in batches.prefetch(1):
         names += [name.decode() for name in ids.numpy()]
         images_BVHWC = inputs["images"].numpy()
-        views = embed_pixels(image[..., 0] if image.shape[-1] == 1 else image for case in images_BVHWC for image in case)
+        views = embed_pixels(
+            image[..., 0] if image.shape[-1] == 1 else image for case in images_BVHWC for image in case
+        )
         parts[PIXELS].append(views.reshape(len(images_BVHWC), -1))
         parts[MODEL].append(embedder.predict_on_batch(inputs))
     return names, {embedding: np.concatenate(arrays) for embedding, arrays in parts.items()}

@@ -23,7 +23,10 @@ def read_evaluation(uri: str, *, only_head: str) -> dict[tuple[str, str, str], f
     found: dict[tuple[str, str, str], float] = {}
     result = tfma.load_eval_result(uri, model_name=candidate_name(uri))
     for slice_key, by_output in result.slicing_metrics:
-        name = ",".join(f"{column.removeprefix('clinical_')}={show(value)}" for column, value in slice_key) or OVERALL
+        name = (
+            ",".join(f"{column.removeprefix('clinical_')}={show(value)}" for column, value in slice_key)
+            or OVERALL
+        )
         for head, by_class in by_output.items():
             for metric, value in by_class.get("", {}).items():
                 if "doubleValue" in value:
@@ -46,7 +49,12 @@ def list_evaluated(evaluated: Mapping[tuple[str, str, str], float]) -> Iterator[
     """Those of the Evaluator's figures that count cases, to hold the report's against them."""
     for (head, metric, slice_name), value in evaluated.items():
         if metric.startswith(f"{CASES}/"):
-            yield {"head": head, "metric": metric.removeprefix(f"{CASES}/"), "slice": slice_name, "value": None if math.isnan(value) else value}
+            yield {
+                "head": head,
+                "metric": metric.removeprefix(f"{CASES}/"),
+                "slice": slice_name,
+                "value": None if math.isnan(value) else value,
+            }
 
 
 def passes(gate: Gate, validation: Any, *, heads: Mapping[str, Sequence[str]]) -> bool:
@@ -58,7 +66,13 @@ def passes(gate: Gate, validation: Any, *, heads: Mapping[str, Sequence[str]]) -
 def failed_gates(validation: Any) -> Iterator[tuple[str, str, str]]:
     """(head, metric, slice) of each threshold that was missed on a slice that exists."""
     for by_slice in validation.metric_validations_per_slice:
-        name = ",".join(f"{one.column.removeprefix('clinical_')}={show_single(one)}" for one in by_slice.slice_key.single_slice_keys) or OVERALL
+        name = (
+            ",".join(
+                f"{one.column.removeprefix('clinical_')}={show_single(one)}"
+                for one in by_slice.slice_key.single_slice_keys
+            )
+            or OVERALL
+        )
         for failure in by_slice.failures:
             yield failure.metric_key.output_name, failure.metric_key.name, name
 
@@ -66,7 +80,12 @@ def failed_gates(validation: Any) -> Iterator[tuple[str, str, str]]:
 def missing_slices(validation: Any) -> Iterator[str]:
     """Gated slices without a case: every gate on them fails, though TFMA lists no failure of theirs."""
     for spec in validation.missing_slices:
-        yield ",".join(f"{column.removeprefix('clinical_')}={value}" for column, value in spec.feature_values.items()) or OVERALL
+        yield (
+            ",".join(
+                f"{column.removeprefix('clinical_')}={value}" for column, value in spec.feature_values.items()
+            )
+            or OVERALL
+        )
 
 
 def output_of(head: str, heads: Mapping[str, Sequence[str]]) -> str:

@@ -34,7 +34,12 @@ from medimg.reporting.sections.classification.training_neighbours import find_tr
 class Executor(BaseExecutor):
     """Scores the splits, gathers what is known of the run, and writes the report's folder."""
 
-    def Do(self, input_dict: dict[str, list[Any]], output_dict: dict[str, list[Any]], exec_properties: dict[str, Any]) -> None:
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
         config = json.loads(exec_properties["config"])
         artifact = artifact_utils.get_single_instance(output_dict["report"])
         catalogue = read_catalogue(Path(artifact_utils.get_single_uri(input_dict["catalogue"])))
@@ -46,20 +51,37 @@ class Executor(BaseExecutor):
         predictions = score_splits(model, examples, heads=heads, splits=scored)
         predictions = complete(predictions, catalogue, heads=heads, columns=config["evaluation"]["slices"])
         predictions = merge_predictions(predictions, merges, heads=heads)
-        evaluated = read_evaluation(artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads))
-        facts = gather_facts(input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model)
-        facts = dataclasses.replace(facts, heads=merge_heads(heads, merges), merges=config["evaluation"]["merge"])
-        folder, files, mistakes = Path(artifact.uri), list_records(examples, TEST), mistakes_of(predictions, facts)
+        evaluated = read_evaluation(
+            artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads)
+        )
+        facts = gather_facts(
+            input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model
+        )
+        facts = dataclasses.replace(
+            facts, heads=merge_heads(heads, merges), merges=config["evaluation"]["merge"]
+        )
+        folder, files, mistakes = (
+            Path(artifact.uri),
+            list_records(examples, TEST),
+            mistakes_of(predictions, facts),
+        )
         embedded = embed_splits(folder, config=config, model=model, examples=examples, catalogue=catalogue)
         images = read_gallery(examples, mistakes, neighbours=find_training_neighbours(embedded, facts))
         write_bundle(folder, predictions=predictions, facts=facts, gallery=images)
         write_shortcuts(folder, catalogue, evaluation=config["evaluation"], heads=heads)
-        explained: dict[str, Any] = {"predictions": predictions, "mistakes": mistakes, "files": files, "split": TEST}
+        explained: dict[str, Any] = {
+            "predictions": predictions,
+            "mistakes": mistakes,
+            "files": files,
+            "split": TEST,
+        }
         explain_split(folder, config=config, model=model, catalogue=catalogue, **explained)
         note_figures(artifact, derive(folder))
 
 
-def score_splits(model: Path, examples: str, *, heads: Mapping[str, Sequence[str]], splits: Sequence[str]) -> pd.DataFrame:
+def score_splits(
+    model: Path, examples: str, *, heads: Mapping[str, Sequence[str]], splits: Sequence[str]
+) -> pd.DataFrame:
     """The predictions of the splits, and but for train those of their unlabelled cases where these were written."""
     tables = []
     for split in splits:
@@ -69,22 +91,35 @@ def score_splits(model: Path, examples: str, *, heads: Mapping[str, Sequence[str
     return pd.concat(tables, ignore_index=True)
 
 
-def read_gallery(examples: str, mistakes: Sequence[Answer], *, neighbours: pd.DataFrame) -> dict[str, dict[str, bytes]]:
+def read_gallery(
+    examples: str, mistakes: Sequence[Answer], *, neighbours: pd.DataFrame
+) -> dict[str, dict[str, bytes]]:
     """Images by role of mistakes and of their nearest training cases, by case."""
     shown = {mistake.case_id for mistake in mistakes}
     near = set(neighbours.loc[neighbours["case_id"].isin(shown), "neighbour"])
     return read_images(list_records(examples, TEST), shown) | read_images(list_records(examples, TRAIN), near)
 
 
-def write_shortcuts(to: Path, catalogue: Catalogue, *, evaluation: Mapping[str, Any], heads: Mapping[str, Sequence[str]]) -> None:
+def write_shortcuts(
+    to: Path, catalogue: Catalogue, *, evaluation: Mapping[str, Any], heads: Mapping[str, Sequence[str]]
+) -> None:
     """Writes the table of shortcuts with the columns that protocols and slices select by, if the config names any shortcut."""
     if evaluation["shortcuts"]:
-        selecting = [*evaluation["slices"], *(column for protocol in find_protocols(evaluation["protocols"]) for column in protocol.where)]
+        selecting = [
+            *evaluation["slices"],
+            *(column for protocol in find_protocols(evaluation["protocols"]) for column in protocol.where),
+        ]
         table = tabulate_shortcuts(catalogue, evaluation["shortcuts"], heads=heads, clinical=selecting)
         table.to_parquet(to / SHORTCUTS_FILE, index=False)
 
 
-def complete(predictions: pd.DataFrame, catalogue: Catalogue, *, heads: Mapping[str, Sequence[str]], columns: Sequence[str]) -> pd.DataFrame:
+def complete(
+    predictions: pd.DataFrame,
+    catalogue: Catalogue,
+    *,
+    heads: Mapping[str, Sequence[str]],
+    columns: Sequence[str],
+) -> pd.DataFrame:
     """Adds fold, number of images, cluster and the columns that no Example of these splits happens to carry."""
     cases = catalogue.cases.set_index("case_id")
     predictions = predictions.assign(
@@ -101,8 +136,8 @@ def complete(predictions: pd.DataFrame, catalogue: Catalogue, *, heads: Mapping[
 def note_figures(artifact: Any, figures: Sequence[Figure]) -> None:
     """Puts every figure into ML Metadata as custom properties of the report.
 
-    Each number is one, `<head>.<metric>.<protocol>.<level>.<split>.<slice>.<what>`, to look up and compare; `metrics` is the whole of
-    metrics.json, because the store keeps six decimals of a number.
+    Each number is one, `<head>.<metric>.<protocol>.<level>.<split>.<slice>.<what>`, to look up and compare;
+    `metrics` is the whole of metrics.json, because the store keeps six decimals of a number.
     """
     artifact.set_string_custom_property("metrics", Path(artifact.uri, METRICS_FILE).read_text())
     for figure in figures:

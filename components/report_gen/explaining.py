@@ -64,13 +64,15 @@ def explain_split(
 ) -> None:
     """Writes `explanations/` into the report's folder; nothing for a task that has none.
 
-    That is index.json with its pictures, legend.png, and checks.parquet, from which the report's figures are derived.
+    That is index.json with its pictures, legend.png, and checks.parquet, from which the report's figures are
+    derived.
 
-    The first head is explained: for pictures the class that the model names, for checks the positive one. Of an ensemble it is the first network.
+    The first head is explained: for pictures the class that the model names, for checks the positive one. Of
+    an ensemble it is the first network.
 
     Args:
-        config: the RunConfig as plain values; of each kind of answer `evaluation.explained` cases are drawn, and at most `evaluation.checked`
-            positives are checked.
+        config: the RunConfig as plain values; of each kind of answer `evaluation.explained` cases are drawn,
+            and at most `evaluation.checked` positives are checked.
         files: the split's Examples.
         predictions: the split's.
         mistakes: those that the report shows; where cases are explained each has a Grad-CAM too.
@@ -81,10 +83,16 @@ def explain_split(
         return
     began = time.monotonic()
     head, classes = config["model"]["heads"][0]["name"], config["model"]["heads"][0]["classes"]
-    costs = read_cost_matrices(config["evaluation"]["costs"], heads={one["name"]: one["classes"] for one in config["model"]["heads"]})
+    costs = read_cost_matrices(
+        config["evaluation"]["costs"], heads={one["name"]: one["classes"] for one in config["model"]["heads"]}
+    )
     answers = [(MISTAKE, mistake) for mistake in mistakes if explained]
-    answers += choose_examples(predictions, head=head, classes=classes, costs_CC=costs.get(head), split=split, count=explained)
-    outlined = choose_outlined(predictions, catalogue, head=head, positive=classes[-1], split=split, count=checked)
+    answers += choose_examples(
+        predictions, head=head, classes=classes, costs_CC=costs.get(head), split=split, count=explained
+    )
+    outlined = choose_outlined(
+        predictions, catalogue, head=head, positive=classes[-1], split=split, count=checked
+    )
     subject = Subject(
         exported=open_exported(model, config=config),
         cut=task.explain,
@@ -99,14 +107,25 @@ def explain_split(
         checks = pd.DataFrame(rows).assign(**{"head": head, "class": classes[-1], "split": split})
         checks.to_parquet(report / CHECKS_FILE, index=False)
     told = f"explained {len({answer.case_id for _, answer in answers})} cases in {drawn - began:.1f} s"
-    print(f"{told}, checked {len(outlined)} with outlined lesions in {time.monotonic() - drawn:.1f} s", flush=True)
+    print(
+        f"{told}, checked {len(outlined)} with outlined lesions in {time.monotonic() - drawn:.1f} s",
+        flush=True,
+    )
 
 
-def choose_outlined(predictions: pd.DataFrame, catalogue: Catalogue, *, head: str, positive: str, split: str, count: int) -> list[str]:
+def choose_outlined(
+    predictions: pd.DataFrame, catalogue: Catalogue, *, head: str, positive: str, split: str, count: int
+) -> list[str]:
     """At most `count` positive cases with an outlined lesion, sorted; which ones depends on the ids alone."""
     outlined = catalogue.cases.loc[catalogue.cases["annotations"] != "[]", "case_id"]
-    rows = predictions[(predictions["split"] == split) & (predictions[f"label_{head}"] == positive) & predictions["case_id"].isin(outlined)]
-    return sorted(sorted(rows["case_id"], key=lambda case_id: hashlib.sha256(str(case_id).encode()).digest())[:count])
+    rows = predictions[
+        (predictions["split"] == split)
+        & (predictions[f"label_{head}"] == positive)
+        & predictions["case_id"].isin(outlined)
+    ]
+    return sorted(
+        sorted(rows["case_id"], key=lambda case_id: hashlib.sha256(str(case_id).encode()).digest())[:count]
+    )
 
 
 def draw_answers(report: Path, answers: Sequence[tuple[str, Answer]], subject: Subject) -> None:
@@ -119,12 +138,22 @@ def draw_answers(report: Path, answers: Sequence[tuple[str, Answer]], subject: S
     for case_id, (kind, answer) in by_case.items():
         wanted[answer.predicted, kind == MISTAKE].append(case_id)
     for (name, is_mistake), case_ids in wanted.items():
-        drawing: dict[str, Any] = {"roles": subject.exported.settings.roles, "network": network, "class_index": subject.classes.index(name)}
+        drawing: dict[str, Any] = {
+            "roles": subject.exported.settings.roles,
+            "network": network,
+            "class_index": subject.classes.index(name),
+        }
         methods = [GRAD_CAM] if is_mistake else list(METHODS)
         for records, inputs in read_batches(case_ids, subject):
             for row in draw_batch(records, inputs, folder=folder, methods=methods, **drawing):
                 kind, answer = by_case[row["case_id"]]
-                about = {"kind": kind, "head": answer.head, "label": answer.label, "class": answer.predicted, "probability": answer.probability}
+                about = {
+                    "kind": kind,
+                    "head": answer.head,
+                    "label": answer.label,
+                    "class": answer.predicted,
+                    "probability": answer.probability,
+                }
                 rows.append({**row, **about, "file": f"{folder.name}/{row['file']}"})
     if rows:
         (report / LEGEND_FILE).write_bytes(draw_legend())
@@ -137,11 +166,23 @@ def check_outlined(case_ids: Sequence[str], subject: Subject) -> list[dict[str, 
     """A row per outlined view, method and network."""
     if not case_ids:
         return []
-    randomised = {f"{RANDOMISED}-{seed}": randomise(subject.exported.network, seed=seed) for seed in range(RANDOMISED_NETWORKS)}
-    networks = {name: subject.cut(model, subject.head) for name, model in {TRAINED: subject.exported.network, **randomised}.items()}
+    randomised = {
+        f"{RANDOMISED}-{seed}": randomise(subject.exported.network, seed=seed)
+        for seed in range(RANDOMISED_NETWORKS)
+    }
+    networks = {
+        name: subject.cut(model, subject.head)
+        for name, model in {TRAINED: subject.exported.network, **randomised}.items()
+    }
     rows: list[dict[str, Any]] = []
     for records, inputs in read_batches(case_ids, subject):
-        rows += check_batch(records, inputs, roles=subject.exported.settings.roles, networks=networks, class_index=len(subject.classes) - 1)
+        rows += check_batch(
+            records,
+            inputs,
+            roles=subject.exported.settings.roles,
+            networks=networks,
+            class_index=len(subject.classes) - 1,
+        )
     return rows
 
 
@@ -150,4 +191,7 @@ def read_batches(case_ids: Sequence[str], subject: Subject) -> Iterator[tuple[li
     for start in range(0, len(case_ids), BATCH):
         serialized = [subject.examples[case_id] for case_id in case_ids[start : start + BATCH]]
         inputs = subject.exported.read(tf.constant(serialized))
-        yield [examples_to_record([example]) for example in serialized], {name: values.numpy() for name, values in inputs.items()}
+        yield (
+            [examples_to_record([example]) for example in serialized],
+            {name: values.numpy() for name, values in inputs.items()},
+        )

@@ -23,7 +23,17 @@ from medimg.evaluation.gates import Gate, split_slice
 from medimg.hashing import hash_tree
 from medimg.reporting.run_facts import RunFacts
 
-PACKAGES = ("tfx", "tensorflow", "keras", "apache-beam", "tensorflow-model-analysis", "tensorflow-data-validation", "ml-metadata", "pydicom", "numpy")
+PACKAGES = (
+    "tfx",
+    "tensorflow",
+    "keras",
+    "apache-beam",
+    "tensorflow-model-analysis",
+    "tensorflow-data-validation",
+    "ml-metadata",
+    "pydicom",
+    "numpy",
+)
 
 
 def gather_facts(
@@ -38,9 +48,15 @@ def gather_facts(
     config = json.loads(exec_properties["config"])
     summary = catalogue.summary
     gate = json.loads(Path(artifact_utils.get_single_uri(input_dict["gate"]), GateReport.FILE).read_text())
-    rejects = json.loads(Path(artifact_utils.get_single_uri(input_dict["rejects"]), Rejects.FILE).read_text())["rejects"]
+    rejects = json.loads(
+        Path(artifact_utils.get_single_uri(input_dict["rejects"]), Rejects.FILE).read_text()
+    )["rejects"]
     gates = [Gate(**values) for values in config["evaluation"]["gates"]]
-    validation = tfma.load_validation_result(artifact_utils.get_single_uri(input_dict["evaluation"])) if gates else None
+    validation = (
+        tfma.load_validation_result(artifact_utils.get_single_uri(input_dict["evaluation"]))
+        if gates
+        else None
+    )
     heads = {head["name"]: list(head["classes"]) for head in config["model"]["heads"]}
     return RunFacts(
         title=f"{summary['title'] or config['data_set']}: {config['model']['heads'][0]['name']}",
@@ -54,15 +70,26 @@ def gather_facts(
         summary=summary,
         config=dict(flatten(without_folders(config))),
         versions={name: version(name) for name in PACKAGES},
-        hashes={"catalogue": summary["content_hash"], **json.loads(exec_properties["facts"]), "model": hash_tree(model)},
-        warnings=[f"{reject['case_id']} could not be read while writing Examples: {reject['reason']}" for reject in rejects] + gate["warnings"],
+        hashes={
+            "catalogue": summary["content_hash"],
+            **json.loads(exec_properties["facts"]),
+            "model": hash_tree(model),
+        },
+        warnings=[
+            f"{reject['case_id']} could not be read while writing Examples: {reject['reason']}"
+            for reject in rejects
+        ]
+        + gate["warnings"],
         synthetic=bool(summary.get("synthetic")),
         split=TEST,
         protocols=config["evaluation"]["protocols"],
         slices=config["evaluation"]["slices"],
         resamples=config["evaluation"]["resamples"],
         shortcuts=config["evaluation"]["shortcuts"],
-        costs={head: costs_CC.tolist() for head, costs_CC in read_cost_matrices(config["evaluation"]["costs"], heads=heads).items()},
+        costs={
+            head: costs_CC.tolist()
+            for head, costs_CC in read_cost_matrices(config["evaluation"]["costs"], heads=heads).items()
+        },
         prevalence=json.loads((model / FACTS_FILE).read_text(encoding="utf-8"))["prevalence"],
         evaluated=list(list_evaluated(evaluated)),
     )
@@ -73,7 +100,9 @@ def describe_gate(gate: Gate, evaluated: Mapping[tuple[str, str, str], float]) -
     found = evaluated.get((gate.head, f"{CASES}/{gate.metric}", gate.slice))
     if found is None and split_slice(gate.slice):
         return f"{gate}: no such slice in the {TEST} split"
-    return f"{gate}: found {found:.3f}" if found is not None and not math.isnan(found) else f"{gate}: undefined"
+    return (
+        f"{gate}: found {found:.3f}" if found is not None and not math.isnan(found) else f"{gate}: undefined"
+    )
 
 
 def without_folders(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,8 +23,8 @@ NO_SCALARS = (IMAGE_PREFIX, "mask_", "box_", "polygon_")
 def score_examples(model: Path, files: Sequence[str], *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """One row per case: ids, clinical columns and labels as in the Example, the mean colour of coloured images, and the model's probabilities.
 
-    The columns of medimg.evaluation.protocols (`p_`, and `v_` and `m<i>_` where the model has a signature `details`) and those of
-    medimg.images.colour.
+    The columns of medimg.evaluation.protocols (`p_`, and `v_` and `m<i>_` where the model has a signature
+    `details`) and those of medimg.images.colour.
 
     Args:
         model: folder of the SavedModel.
@@ -49,7 +49,9 @@ def read_roles(model: Path) -> list[str]:
     return list(json.loads((model / FACTS_FILE).read_text(encoding="utf-8"))["roles"])
 
 
-def name_outputs(outputs: Mapping[str, np.ndarray], *, heads: Mapping[str, Sequence[str]], roles: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+def name_outputs(
+    outputs: Mapping[str, np.ndarray], *, heads: Mapping[str, Sequence[str]], roles: Sequence[str]
+) -> Iterator[tuple[str, np.ndarray]]:
     """Column and values [N] of each probability.
 
     Args:
@@ -59,10 +61,15 @@ def name_outputs(outputs: Mapping[str, np.ndarray], *, heads: Mapping[str, Seque
         for index, name in enumerate(classes):
             yield f"p_{head}_{name}", outputs[head][:, index]
             if f"v/{head}" in outputs:
-                yield from ((f"v_{head}_{name}_{role}", outputs[f"v/{head}"][:, view, index]) for view, role in enumerate(roles))
+                yield from (
+                    (f"v_{head}_{name}_{role}", outputs[f"v/{head}"][:, view, index])
+                    for view, role in enumerate(roles)
+                )
             if f"m/{head}" in outputs:
                 samples_NK = outputs[f"m/{head}"][:, :, index]
-                yield from ((f"m{member}_{head}_{name}", values_N) for member, values_N in enumerate(samples_NK.T))
+                yield from (
+                    (f"m{member}_{head}_{name}", values_N) for member, values_N in enumerate(samples_NK.T)
+                )
 
 
 def read_row(serialized: bytes) -> dict[str, str | float]:
@@ -90,14 +97,19 @@ def list_records(uri: str, split: str) -> list[str]:
 def read_images(files: Sequence[str], case_ids: set[str]) -> dict[str, dict[str, bytes]]:
     """PNG or JPEG bytes by case and role, for the named cases only."""
     examples = read_examples(files, case_ids)
-    return {case_id: list_images(tf.train.Example.FromString(serialized).features.feature) for case_id, serialized in examples.items()}
+    return {
+        case_id: list_images(tf.train.Example.FromString(serialized).features.feature)
+        for case_id, serialized in examples.items()
+    }
 
 
 def read_examples(files: Sequence[str], case_ids: set[str]) -> dict[str, bytes]:
     """The serialized Examples of the named cases, by case."""
     examples = {}
     for serialized in tf.data.TFRecordDataset(list(files)).as_numpy_iterator() if case_ids else ():
-        case_id = tf.train.Example.FromString(serialized).features.feature["case_id"].bytes_list.value[0].decode()
+        case_id = (
+            tf.train.Example.FromString(serialized).features.feature["case_id"].bytes_list.value[0].decode()
+        )
         if case_id in case_ids:
             examples[case_id] = serialized
     return examples

@@ -1,4 +1,7 @@
-"""What TFX's Trainer runs: TFRecords and the Transform graph in, an exported model out. The learning itself is the task's `fit`."""
+"""What TFX's Trainer runs: TFRecords and the Transform graph in, an exported model out.
+
+The learning itself is the task's `fit`.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,8 @@ class Job:
 
     Attributes:
         task, model, training: the task and its settings.
-        checkpoints: folder under which training in progress is kept over restarts; None keeps it in the run's own folder.
+        checkpoints: folder under which training in progress is kept over restarts; None keeps it in the run's
+            own folder.
         code: hash of the code, written into the exported model.
     """
 
@@ -48,32 +52,53 @@ class Job:
 def run(fn_args: Any) -> None:
     """Trains and exports as `fn_args` (tfx.components.FnArgs) says.
 
-    Writes to `serving_model_dir` the SavedModel, `medimg.json` and each member's network, `model.keras` (then `model1.keras` ...); to
-    `model_run_dir` TensorBoard logs and `history.json`.
+    Writes to `serving_model_dir` the SavedModel, `medimg.json` and each member's network, `model.keras` (then
+    `model1.keras` ...); to `model_run_dir` TensorBoard logs and `history.json`.
 
     Raises:
         MedimgError, UsageError: what cannot be trained, in one line.
     """
     job = read_job(fn_args.custom_config)
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path or fn_args.transform_output)
-    train_files, eval_files = list_files(fn_args.train_files, split="train"), list_files(fn_args.eval_files, split="eval")
+    train_files, eval_files = (
+        list_files(fn_args.train_files, split="train"),
+        list_files(fn_args.eval_files, split="eval"),
+    )
     key = training_key(job_facts(fn_args.custom_config), [train_files, eval_files], transform_output)
     folder = Path(job.checkpoints or fn_args.model_run_dir) / key
     clear_cache(folder)
-    data = read_data(job, train_files=train_files, eval_files=eval_files, transform_output=transform_output, folder=folder)
+    data = read_data(
+        job, train_files=train_files, eval_files=eval_files, transform_output=transform_output, folder=folder
+    )
     writer = tf.summary.create_file_writer(fn_args.model_run_dir)
-    fitted = job.task.fit(data, model=job.model, training=job.training, folder=folder, report=lambda epoch: report_epoch(epoch, job, writer=writer))
-    write_json(Path(fn_args.model_run_dir) / HISTORY_FILE, {"members": [describe_member(member) for member in fitted.members]})
+    fitted = job.task.fit(
+        data,
+        model=job.model,
+        training=job.training,
+        folder=folder,
+        report=lambda epoch: report_epoch(epoch, job, writer=writer),
+    )
+    write_json(
+        Path(fn_args.model_run_dir) / HISTORY_FILE,
+        {"members": [describe_member(member) for member in fitted.members]},
+    )
     chosen = ", ".join(str(member.best.number + 1) for member in fitted.members)
     # Those of every epoch; the whole of them is in medimg.json.
-    followed = {name: value for name, value in fitted.figures.items() if name in fitted.members[0].best.figures}
+    followed = {
+        name: value for name, value in fitted.figures.items() if name in fitted.members[0].best.figures
+    }
     print(f"best epoch {chosen}; calibrated on eval: {format_figures(followed)}; exporting", flush=True)
     answer = job.task.make_answer(fitted, model=job.model, training=job.training)
-    export(Serving(answer, task=job.task, settings=job.model, transform_output=transform_output), fn_args.serving_model_dir)
+    export(
+        Serving(answer, task=job.task, settings=job.model, transform_output=transform_output),
+        fn_args.serving_model_dir,
+    )
     for index, member in enumerate(fitted.members):
         member.network.save(Path(fn_args.serving_model_dir) / model_file(index))
     sizes = job.task.clinical_sizes(transform_output, job.model)
-    write_json(Path(fn_args.serving_model_dir) / FACTS_FILE, describe_export(job, fitted, clinical_sizes=sizes))
+    write_json(
+        Path(fn_args.serving_model_dir) / FACTS_FILE, describe_export(job, fitted, clinical_sizes=sizes)
+    )
     shutil.rmtree(folder)
 
 
@@ -113,7 +138,9 @@ def job_facts(custom_config: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in custom_config.items() if key != "checkpoints"}
 
 
-def training_key(facts: dict[str, Any], splits: list[list[str]], transform_output: tft.TFTransformOutput) -> str:
+def training_key(
+    facts: dict[str, Any], splits: list[list[str]], transform_output: tft.TFTransformOutput
+) -> str:
     """Names a training by what decides its result: configuration, content of the Examples and the Transform graph."""
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for files in splits:
@@ -137,13 +164,22 @@ def record_checksums(file: str) -> Iterator[bytes]:
             header = stream.read(12)
             end = position + 16 + (struct.unpack("<Q", header[:8])[0] if len(header) == 12 else size)
             if end > size:
-                raise MedimgError(f"{file}: truncated TFRecord at byte {position} of {size}, or compressed; expected whole, uncompressed records")
+                raise MedimgError(
+                    f"{file}: truncated TFRecord at byte {position} of {size}, or compressed; expected whole, uncompressed records"
+                )
             stream.seek(end - 4)
             yield header[:8] + stream.read(4)
             position = end
 
 
-def read_data(job: Job, *, train_files: list[str], eval_files: list[str], transform_output: tft.TFTransformOutput, folder: Path) -> Data:
+def read_data(
+    job: Job,
+    *,
+    train_files: list[str],
+    eval_files: list[str],
+    transform_output: tft.TFTransformOutput,
+    folder: Path,
+) -> Data:
     """Both splits as decoded cases, on disk in `folder` where they fit in the settings' `cache_bytes`, and their targets."""
     layer = transform_output.transform_features_layer()
     sizes = job.task.clinical_sizes(transform_output, job.model)
@@ -154,23 +190,34 @@ def read_data(job: Job, *, train_files: list[str], eval_files: list[str], transf
     cached = needed <= min(job.training.cache_bytes, shutil.disk_usage(folder).free // 2)
     cases, targets = [], []
     for name, files in (("train", train_files), ("eval", eval_files)):
-        parsed = parse_cases(files, job=job, transform_layer=layer, raw=raw_spec(transform_output), sizes=sizes)
+        parsed = parse_cases(
+            files, job=job, transform_layer=layer, raw=raw_spec(transform_output), sizes=sizes
+        )
         decoded = parsed.map(decoder(job), num_parallel_calls=tf.data.AUTOTUNE)
         if cached:
             cache_folder(folder).mkdir(parents=True, exist_ok=True)
             decoded = decoded.cache(str(cache_folder(folder) / name))
         # One pass for the targets; it fills the cache on the way.
         targets.append(collect_targets((decoded if cached else parsed).map(lambda *case: case[-1])))
-        cases.append(decoded.apply(tf.data.experimental.assert_cardinality(len(next(iter(targets[-1].values()))))))
-    print(f"{count} cases of train and eval {'decoded and kept on disk' if cached else 'will be decoded anew in each epoch'}", flush=True)
+        cases.append(
+            decoded.apply(tf.data.experimental.assert_cardinality(len(next(iter(targets[-1].values())))))
+        )
+    print(
+        f"{count} cases of train and eval {'decoded and kept on disk' if cached else 'will be decoded anew in each epoch'}",
+        flush=True,
+    )
     return Data(cases[0], cases[1], targets[0], targets[1], clinical_width=sum(sizes.values()))
 
 
-def parse_cases(files: list[str], *, job: Job, transform_layer: Any, raw: dict[str, Any], sizes: dict[str, int]) -> tf.data.Dataset:
+def parse_cases(
+    files: list[str], *, job: Job, transform_layer: Any, raw: dict[str, Any], sizes: dict[str, int]
+) -> tf.data.Dataset:
     """Dataset of (image features, clinical inputs, targets), one case each, in the order of the files."""
     images = job.task.image_spec(job.model)
 
-    def parse(serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def parse(
+        serialized: tf.Tensor,
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         transformed = transform_layer(tf.io.parse_example(serialized, raw))
         clinical = job.task.clinical_inputs(transformed, job.model, sizes)
         return tf.io.parse_example(serialized, images), clinical, job.task.targets(transformed, job.model)
@@ -181,7 +228,9 @@ def parse_cases(files: list[str], *, job: Job, transform_layer: Any, raw: dict[s
 def decoder(job: Job) -> Any:
     """The function that decodes one parsed case to (inputs, targets)."""
 
-    def decode(images: dict[str, tf.Tensor], clinical: dict[str, tf.Tensor], targets: dict[str, tf.Tensor]) -> Any:
+    def decode(
+        images: dict[str, tf.Tensor], clinical: dict[str, tf.Tensor], targets: dict[str, tf.Tensor]
+    ) -> Any:
         return {**job.task.decode_case(images, job.model), **clinical}, targets
 
     return decode
@@ -190,7 +239,10 @@ def decoder(job: Job) -> Any:
 def collect_targets(targets: tf.data.Dataset) -> dict[str, np.ndarray]:
     """All cases' targets as arrays by name; arrays of length 0 for an empty split."""
     rows = list(targets.as_numpy_iterator())
-    return {name: np.array([row[name] for row in rows], dtype=spec.dtype.as_numpy_dtype) for name, spec in targets.element_spec.items()}
+    return {
+        name: np.array([row[name] for row in rows], dtype=spec.dtype.as_numpy_dtype)
+        for name, spec in targets.element_spec.items()
+    }
 
 
 def cache_folder(folder: Path) -> Path:
@@ -205,7 +257,10 @@ def clear_cache(folder: Path) -> None:
 
 def describe_member(member: Member) -> dict[str, Any]:
     """A member's epochs, for `history.json`."""
-    return {"best_epoch": member.best.number, "history": [dataclasses.asdict(epoch) for epoch in member.history]}
+    return {
+        "best_epoch": member.best.number,
+        "history": [dataclasses.asdict(epoch) for epoch in member.history],
+    }
 
 
 def describe_export(job: Job, fitted: Fitted, *, clinical_sizes: Mapping[str, int]) -> dict[str, Any]:
@@ -232,16 +287,24 @@ def report_epoch(epoch: Epoch, job: Job, *, writer: tf.summary.SummaryWriter) ->
     """One line for people, one point per figure for TensorBoard."""
     is_ensemble = job.training.members > 1
     member = f"member {epoch.member + 1}/{job.training.members}, " if is_ensemble else ""
-    print(f"{member}epoch {epoch.number + 1}/{job.training.epochs}: {format_figures(epoch.figures)}, {epoch.seconds:.1f} s", flush=True)
+    print(
+        f"{member}epoch {epoch.number + 1}/{job.training.epochs}: {format_figures(epoch.figures)}, {epoch.seconds:.1f} s",
+        flush=True,
+    )
     with writer.as_default():
         for name, value in epoch.figures.items():
-            tf.summary.scalar(f"member{epoch.member}/{name}" if is_ensemble else name, value, step=epoch.number)
+            tf.summary.scalar(
+                f"member{epoch.member}/{name}" if is_ensemble else name, value, step=epoch.number
+            )
     writer.flush()
 
 
 def format_figures(figures: Mapping[str, float]) -> str:
     """`train loss 0.412, malignancy auc 0.913, malignancy loss 0.402`."""
-    return ", ".join(f"{name.replace('/', ' ')} {'undefined' if math.isnan(value) else f'{value:.3f}'}" for name, value in figures.items())
+    return ", ".join(
+        f"{name.replace('/', ' ')} {'undefined' if math.isnan(value) else f'{value:.3f}'}"
+        for name, value in figures.items()
+    )
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,6 +1,7 @@
 """The exported model: a tf.Module with the signatures that TensorFlow Serving, TFMA and our own prediction call.
 
-`details` stands beside `serving_default` because TFMA takes a model of one output by no name: further outputs would take that away.
+`details` stands beside `serving_default` because TFMA takes a model of one output by no name: further outputs
+would take that away.
 
 Not `model.save` and not `ExportArchive`: both fail with the layer that TensorFlow Transform makes.
 """
@@ -20,12 +21,22 @@ EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
 
 
 def raw_spec(transform_output: Any) -> dict[str, Any]:
-    """Parsing specification of the raw features that Transform knows; the images are the task's own business."""
-    return {name: spec for name, spec in transform_output.raw_feature_spec().items() if not name.startswith(("image_", "mask_"))}
+    """Parsing specification of the raw features that Transform knows.
+
+    The images are the task's own business.
+    """
+    return {
+        name: spec
+        for name, spec in transform_output.raw_feature_spec().items()
+        if not name.startswith(("image_", "mask_"))
+    }
 
 
 class Serving(tf.Module):
-    """Serialized raw Examples in, probabilities or transformed features out. `answer` is what the task's `make_answer` returns."""
+    """Serialized raw Examples in, probabilities or transformed features out.
+
+    `answer` is what the task's `make_answer` returns.
+    """
 
     def __init__(self, answer: Any, *, task: Task, settings: Any, transform_output: Any) -> None:
         super().__init__()
@@ -37,7 +48,10 @@ class Serving(tf.Module):
 
     @tf.function(input_signature=[EXAMPLES])
     def serve(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        """Head to probabilities, float32 [batch, classes]; labels need not be there, nor images (an absent view is masked)."""
+        """Head to probabilities, float32 [batch, classes].
+
+        Labels need not be there, nor images (an absent view is masked).
+        """
         outputs: Mapping[str, tf.Tensor] = self.answer.predict(self._read(examples))
         return outputs
 

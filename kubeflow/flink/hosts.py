@@ -47,13 +47,17 @@ def on_core(place: int) -> tuple[str, ...]:
 
 @contextmanager
 def hosts(*numbers: int) -> Iterator[None]:
-    """Hosts of these numbers (2 to 254) until the block ends. One such network per machine: what an earlier process left behind is taken away first.
+    """Hosts of these numbers (2 to 254) until the block ends.
+
+    One such network per machine: what an earlier process left behind is taken away first.
 
     Raises:
         MedimgError: not root, or the kernel or `ip` does not have what it takes.
     """
     if os.geteuid() != 0 or not shutil.which("ip"):
-        raise MedimgError("network namespaces need root and the program ip (Debian, Ubuntu: apt-get install iproute2)")
+        raise MedimgError(
+            "network namespaces need root and the program ip (Debian, Ubuntu: apt-get install iproute2)"
+        )
     remove()
     try:
         ip("link", "add", BRIDGE, "type", "bridge")
@@ -82,12 +86,17 @@ def remove() -> None:
     """Kills what runs on the hosts and takes them away, with the bridge; nothing if there are none."""
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout.splitlines()
     for name in (line.split()[0] for line in listed if line.startswith(PREFIX)):
-        for process in subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True).stdout.split():
+        for process in subprocess.run(
+            ["ip", "netns", "pids", name], capture_output=True, text=True
+        ).stdout.split():
             with suppress(ProcessLookupError):
                 os.kill(int(process), signal.SIGKILL)
         ip("netns", "delete", name)
-    # A namespace lives on, and with it its cable, until the last of its processes is gone; it may be gone by now.
-    cables = subprocess.run(["ip", "-json", "link", "show", "type", "veth"], capture_output=True, text=True).stdout
+    # A namespace lives on, and with it its cable, until the last of its processes is gone; it may be gone by
+    # now.
+    cables = subprocess.run(
+        ["ip", "-json", "link", "show", "type", "veth"], capture_output=True, text=True
+    ).stdout
     for cable in json.loads(cables or "[]"):
         if cable["ifname"].startswith(CABLE):
             subprocess.run(["ip", "link", "delete", cable["ifname"]], capture_output=True)
@@ -99,7 +108,9 @@ def remove() -> None:
 def let_pass(action: str) -> None:
     """Where Docker runs, it has told the firewall to forward nothing but its own."""
     if shutil.which("iptables"):
-        subprocess.run(["iptables", action, "FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT"], capture_output=True)
+        subprocess.run(
+            ["iptables", action, "FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT"], capture_output=True
+        )
 
 
 def ip(*words: str) -> None:

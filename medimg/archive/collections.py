@@ -1,6 +1,7 @@
 """The published collections that `medimg fetch` knows by name: where they are, under which licence, how to cite them.
 
-Any other name is taken as the id of a collection of the Imaging Data Commons (extra `idc`); `folder` stands for a user's own data.
+Any other name is taken as the id of a collection of the Imaging Data Commons (extra `idc`); `folder` stands
+for a user's own data.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Collection:
         sources: names of sources that may hold it, in order of preference.
         tables: come along with the images.
         series_list: bundled list of its series, a CSV file in this package; empty where there is none.
-        patient_pattern: regular expression that finds the patient within PatientID, for collections that write more into it.
+        patient_pattern: regular expression that finds the patient within PatientID, for collections that
+            write more into it.
     """
 
     name: str
@@ -75,7 +77,9 @@ _KNOWN = (
         licence_url=_BY_4,
         doi="10.7937/tcia.eqde-4b16",
         citations=(citations.CMMD_DATA, citations.CMMD_PAPER, citations.TCIA, citations.IDC),
-        tables=(Table("CMMD_clinicaldata_revision.xlsx", f"{_TCIA_FILES}CMMD_clinicaldata_revision.xlsx", "xlsx"),),
+        tables=(
+            Table("CMMD_clinicaldata_revision.xlsx", f"{_TCIA_FILES}CMMD_clinicaldata_revision.xlsx", "xlsx"),
+        ),
         series_list="cmmd_series.csv",
     ),
     Collection(
@@ -93,7 +97,8 @@ _KNOWN = (
             for part in ("train", "test")
             for name in (f"{kind}_case_description_{part}_set.csv",)
         ),
-        # PatientID names the image: "Mass-Training_P_00001_LEFT_CC_1". By it a sample would tear images, crops and masks of a patient apart.
+        # PatientID names the image: "Mass-Training_P_00001_LEFT_CC_1". By it a sample would tear images,
+        # crops and masks of a patient apart.
         patient_pattern=r"P_\d{5}",
     ),
     Collection(
@@ -114,8 +119,18 @@ _KNOWN = (
         licence="CC BY 4.0",
         licence_url=_BY_4,
         doi="10.7937/TCIA.709X-DN49",
-        citations=(citations.UPENN_GBM_DATA, citations.UPENN_GBM_PAPER, citations.UPENN_GBM_SEGMENTATIONS, citations.TCIA, citations.IDC),
-        tables=(Table("UPENN-GBM_clinical_info_v2.1.csv", f"{_TCIA_FILES}UPENN-GBM_clinical_info_v2.1.csv", "csv"),),
+        citations=(
+            citations.UPENN_GBM_DATA,
+            citations.UPENN_GBM_PAPER,
+            citations.UPENN_GBM_SEGMENTATIONS,
+            citations.TCIA,
+            citations.IDC,
+        ),
+        tables=(
+            Table(
+                "UPENN-GBM_clinical_info_v2.1.csv", f"{_TCIA_FILES}UPENN-GBM_clinical_info_v2.1.csv", "csv"
+            ),
+        ),
     ),
     Collection(name="folder", title="your own data, from a PACS or a folder", sources=("dicomweb", "folder")),
 )
@@ -153,7 +168,11 @@ def find_collection(name: str) -> Collection:
 
 def _near(name: str, ids: list[str]) -> str:
     hint = nearest(_fold(name), {*ids, *COLLECTIONS})
-    return hint if hint.startswith("did you mean") else f"known: {', '.join(COLLECTIONS)} and the {len(ids)} ids of the Imaging Data Commons"
+    return (
+        hint
+        if hint.startswith("did you mean")
+        else f"known: {', '.join(COLLECTIONS)} and the {len(ids)} ids of the Imaging Data Commons"
+    )
 
 
 def _fold(name: str) -> str:

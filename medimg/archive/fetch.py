@@ -5,8 +5,9 @@
     <root>/receipts.jsonl                              one line per verified file
     <root>/.medimg/                                    parts, quarantine, lock: no input of anything
 
-Names on disk are UIDs, never what a tag says. A file is verified (size and checksum by the source; here that it is whole DICOM and carries the
-promised UIDs and patient), brought to disk, renamed, and only then gets its receipt.
+Names on disk are UIDs, never what a tag says. A file is verified (size and checksum by the source; here that
+it is whole DICOM and carries the promised UIDs and patient), brought to disk, renamed, and only then gets its
+receipt.
 """
 
 from __future__ import annotations
@@ -83,7 +84,10 @@ def hold_root(root: Path, say: Say) -> Iterator[Receipts]:
 
 
 def is_there(series: Series, *, root: Path, receipts: Receipts) -> bool:
-    """Whether the series was finished with this very content and all its files still have their size; reads no content."""
+    """Whether the series was finished with this very content and all its files still have their size.
+
+    Reads no content.
+    """
     note = receipts.finished(series.uid)
     if note is None or note.key != series.key:
         return False
@@ -110,7 +114,8 @@ def fetch_all(
     """Fetches what is missing, several series at once; each from the first source that has it.
 
     Args:
-        sources: in order of preference. One that fails altogether is left out for the rest of the call, with a message.
+        sources: in order of preference. One that fails altogether is left out for the rest of the call, with
+            a message.
         stop: set when the user interrupts; what is in flight ends soon, and its parts stay.
 
     Raises:
@@ -197,7 +202,10 @@ class _Fetcher:
         self.say(f"{source.name} is left out from here on: {error}")
 
     def _fetch_twice(self, series: Series, source: Source) -> tuple[int, int]:
-        """A file that is not what it should be lies in quarantine after the first try; what was good is not fetched again."""
+        """A file that is not what it should be lies in quarantine after the first try.
+
+        What was good is not fetched again.
+        """
         try:
             return self._fetch_from(series, source)
         except Spoilt as error:
@@ -208,14 +216,17 @@ class _Fetcher:
         files = size = 0
         arrived_paths: dict[str, str] = {}
         present = present_files(series.uid, root=self.root, receipts=self.receipts)
-        # Of another version of the series nothing counts as had; its files are replaced one by one and what is left over is put aside.
+        # Of another version of the series nothing counts as had; its files are replaced one by one and what
+        # is left over is put aside.
         have = {receipt.url: receipt.md5 for receipt in present if receipt.key == series.key}
         for arrived in source.fetch_series(series, have=have):
             try:
                 receipt = self._judge(arrived, series, source)
                 if other := arrived_paths.get(receipt.path):
                     if other != receipt.sha256:
-                        raise Spoilt(f"{arrived.url}: SOPInstanceUID {receipt.sop_uid} came twice with different content, expected one file")
+                        raise Spoilt(
+                            f"{arrived.url}: SOPInstanceUID {receipt.sop_uid} came twice with different content, expected one file"
+                        )
                     arrived.path.unlink()
                     continue
             except Spoilt:
@@ -240,7 +251,10 @@ class _Fetcher:
 
     def _judge(self, arrived: Arrived, series: Series, source: Source) -> Receipt:
         """The receipt that a file would get. Raises Spoilt where the file is not what was promised."""
-        from medimg.dicom.parse import check_whole, open_dicom  # A third of a second, in which the other workers' first bytes can come.
+        from medimg.dicom.parse import (
+            check_whole,
+            open_dicom,
+        )  # A third of a second, in which the other workers' first bytes can come.
 
         sop_uid = patient = ""
         if arrived.name:
@@ -249,19 +263,36 @@ class _Fetcher:
             try:
                 with open_dicom(arrived.path, name=arrived.url) as file:
                     check_whole(file)
-                    found = {keyword: str(file.dataset.get(keyword, "")) for keyword in ("SeriesInstanceUID", "SOPInstanceUID", "PatientID")}
+                    found = {
+                        keyword: str(file.dataset.get(keyword, ""))
+                        for keyword in ("SeriesInstanceUID", "SOPInstanceUID", "PatientID")
+                    }
             except MedimgError as error:
                 raise Spoilt(str(error)) from None
-            promised = {"SeriesInstanceUID": series.uid, "SOPInstanceUID": arrived.sop_uid, "PatientID": series.patient_id}
+            promised = {
+                "SeriesInstanceUID": series.uid,
+                "SOPInstanceUID": arrived.sop_uid,
+                "PatientID": series.patient_id,
+            }
             for keyword, value in promised.items():
                 if value and plain_text(found[keyword]) != plain_text(value):
                     raise Spoilt(f"{arrived.url}: {keyword} is {found[keyword]!r}, expected {value!r}")
             sop_uid, patient = found["SOPInstanceUID"], found["PatientID"]
             for uid in (series.uid, sop_uid):
                 if not is_uid(uid):
-                    raise Spoilt(f"{arrived.url}: {uid!r} is no UID, expected digits and dots, 64 characters at most (DICOM PS3.5 section 9.1)")
+                    raise Spoilt(
+                        f"{arrived.url}: {uid!r} is no UID, expected digits and dots, 64 characters at most (DICOM PS3.5 section 9.1)"
+                    )
             path = f"{series.uid}/{sop_uid}.dcm"
-        return make_receipt(arrived, path=path, series=series, collection=self.collection, source=source.name, patient_id=patient, sop_uid=sop_uid)
+        return make_receipt(
+            arrived,
+            path=path,
+            series=series,
+            collection=self.collection,
+            source=source.name,
+            patient_id=patient,
+            sop_uid=sop_uid,
+        )
 
     def _put_aside(self, stale: Sequence[Receipt]) -> None:
         """Moves what only an older version of a series held out of the data."""
@@ -270,11 +301,17 @@ class _Fetcher:
         for receipt in stale:
             if receipt.path not in current and (self.root / receipt.path).exists():
                 (self.root / receipt.path).replace(work_folder(self.root, "replaced") / receipt.sha256)
-                self.say(f"{receipt.path} is not in the archive's present version; moved to {WORK_FOLDER}/replaced")
+                self.say(
+                    f"{receipt.path} is not in the archive's present version; moved to {WORK_FOLDER}/replaced"
+                )
 
 
 def fetch_tables(
-    collection: Collection, *, root: Path, receipts: Receipts, arriving: Callable[[Sequence[Table]], Iterator[tuple[str, Arrived]]]
+    collection: Collection,
+    *,
+    root: Path,
+    receipts: Receipts,
+    arriving: Callable[[Sequence[Table]], Iterator[tuple[str, Arrived]]],
 ) -> Outcome:
     """Places the collection's tables beside the images, those that are not there yet.
 
@@ -286,14 +323,25 @@ def fetch_tables(
     if missing := [table for table in collection.tables if not (root / table.name).exists()]:
         for source, arrived in arriving(missing):
             place(arrived, root / safe_name(arrived.name))
-            receipts.add(make_receipt(arrived, path=arrived.name, series=Series(TABLES), collection=collection, source=source))
+            receipts.add(
+                make_receipt(
+                    arrived, path=arrived.name, series=Series(TABLES), collection=collection, source=source
+                )
+            )
             outcome.files += 1
             outcome.bytes += arrived.bytes
     return outcome
 
 
 def make_receipt(
-    arrived: Arrived, *, path: str, series: Series, collection: Collection, source: str, patient_id: str = "", sop_uid: str = ""
+    arrived: Arrived,
+    *,
+    path: str,
+    series: Series,
+    collection: Collection,
+    source: str,
+    patient_id: str = "",
+    sop_uid: str = "",
 ) -> Receipt:
     """The receipt of a verified file."""
     return Receipt(
@@ -336,7 +384,8 @@ class Verified:
     """What verification found, one line each.
 
     Attributes:
-        bad: files that are missing or differ; what differed lies in the quarantine, and the next fetch brings it again.
+        bad: files that are missing or differ; what differed lies in the quarantine, and the next fetch brings
+            it again.
         edited: tables that differ; they stay, since people correct tables.
     """
 
@@ -354,8 +403,16 @@ def verify(root: Path, receipts: Receipts, *, workers: int, advance: Callable[[i
 
     known = list(receipts)
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        problems = [(receipt, problem) for receipt, problem in zip(known, pool.map(check, known), strict=True) if problem]
-    edited = [problem for receipt, problem in problems if receipt.series == TABLES and (root / receipt.path).exists()]
+        problems = [
+            (receipt, problem)
+            for receipt, problem in zip(known, pool.map(check, known), strict=True)
+            if problem
+        ]
+    edited = [
+        problem
+        for receipt, problem in problems
+        if receipt.series == TABLES and (root / receipt.path).exists()
+    ]
     bad = {receipt: problem for receipt, problem in problems if problem not in edited}
     for receipt in bad:
         if (root / receipt.path).is_file():
@@ -377,7 +434,11 @@ def compare(root: Path, receipt: Receipt) -> str:
         return f"{receipt.path}: missing, expected {receipt.bytes} bytes"
     except OSError as error:
         return f"{receipt.path}: cannot be read ({error.strerror}), expected {receipt.bytes} bytes"
-    return "" if found == receipt.sha256 else f"{receipt.path}: sha256 is {found}, expected {receipt.sha256} as when it was fetched"
+    return (
+        ""
+        if found == receipt.sha256
+        else f"{receipt.path}: sha256 is {found}, expected {receipt.sha256} as when it was fetched"
+    )
 
 
 def plain_text(value: str) -> str:

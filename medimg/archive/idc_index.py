@@ -52,7 +52,10 @@ def read_terms(collection_id: str) -> Terms:
 
 
 def read_rows(collection_id: str) -> Iterator[dict[str, Any]]:
-    """Yields all series of a collection, by patient: each a dictionary by the names of `source.Series`. Raises UsageError without the extra."""
+    """Yields all series of a collection, by patient: each a dictionary by the names of `source.Series`.
+
+    Raises UsageError without the extra.
+    """
     sql = """
         SELECT SeriesInstanceUID AS uid, PatientID AS patient_id, StudyInstanceUID AS study_uid, crdc_series_uuid AS key, aws_bucket AS bucket,
                instanceCount AS instances, CAST(round(series_size_MB * 1e6) AS BIGINT) AS bytes, coalesce(Modality, '') AS modality,
@@ -75,7 +78,9 @@ def _import_index() -> Any:
     try:
         return importlib.import_module("idc_index_data")
     except ImportError:
-        raise UsageError("the index of the Imaging Data Commons is not installed, expected after: setup/install.sh core idc") from None
+        raise UsageError(
+            "the index of the Imaging Data Commons is not installed, expected after: setup/install.sh core idc"
+        ) from None
 
 
 def _series_file() -> Path:

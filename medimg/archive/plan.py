@@ -1,8 +1,8 @@
 """Which series of a list to fetch, and what that comes to: filters, and a stratified sample of patients.
 
-Lists of published data are sorted, often by what one wants to predict: CMMD's first 100 patients all have calcifications and come from one of its
-two sources. So a part of a collection is drawn by label and source, and everything is fetched in that order: a fetch that was interrupted leaves a
-sample, too.
+Lists of published data are sorted, often by what one wants to predict: CMMD's first 100 patients all have
+calcifications and come from one of its two sources. So a part of a collection is drawn by label and source,
+and everything is fetched in that order: a fetch that was interrupted leaves a sample, too.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ Stratum = tuple[str, str]
 
 @dataclass(frozen=True)
 class Selection:
-    """What the user wants of a list. A series must satisfy all that is given; the sample is drawn last, from the patients that remain.
+    """What the user wants of a list.
+
+    A series must satisfy all that is given; the sample is drawn last, from the patients that remain.
 
     Attributes:
         patients: size of the sample; None for all.
@@ -85,24 +87,41 @@ class Plan:
 
 
 def select(series: Sequence[Series], selection: Selection, *, patient_pattern: str = "") -> list[Series]:
-    """The selected series, patient by patient, in the order of the sample whether or not one is drawn; the order of the list does not matter.
+    """The selected series, patient by patient, in the order of the sample whether or not one is drawn.
+
+    The order of the list does not matter.
 
     Args:
-        patient_pattern: regular expression that finds the patient within PatientID, see `collections.Collection`.
+        patient_pattern: regular expression that finds the patient within PatientID, see
+            `collections.Collection`.
 
     Raises:
-        UsageError: an id that is not in the list, a condition that is no SQL, nothing selected, or a sample of data without patients.
+        UsageError: an id that is not in the list, a condition that is no SQL, nothing selected, or a sample
+            of data without patients.
     """
     if selection.patients is not None and selection.patients < 1:
         raise UsageError(f"--patients {selection.patients}: expected 1 or more")
     name_patient = _patient_namer(patient_pattern)
     left = list(series)
     if selection.patient_ids:
-        left = _keep(left, selection.patient_ids, option="--patient", names=lambda one: {one.patient_id, name_patient(one)})
+        left = _keep(
+            left,
+            selection.patient_ids,
+            option="--patient",
+            names=lambda one: {one.patient_id, name_patient(one)},
+        )
     if selection.series_uids:
-        left = _keep(left, selection.series_uids, option="--series", among=series, names=lambda one: {one.uid})
+        left = _keep(
+            left, selection.series_uids, option="--series", among=series, names=lambda one: {one.uid}
+        )
     if selection.manifest:
-        left = _keep(left, read_manifest(selection.manifest), option=str(selection.manifest), among=series, names=lambda one: {one.uid})
+        left = _keep(
+            left,
+            read_manifest(selection.manifest),
+            option=str(selection.manifest),
+            among=series,
+            names=lambda one: {one.uid},
+        )
     if selection.where:
         uids = find_uids(series, where=selection.where)
         left = [one for one in left if one.uid in uids]
@@ -128,20 +147,25 @@ def summarise(series: Sequence[Series], *, patient_pattern: str = "") -> Plan:
 def order_patients(strata: Mapping[Stratum, Collection[str]], *, seed: int) -> list[str]:
     """All patients in such an order that the first n are a stratified sample of n, whatever n: a larger sample contains every smaller one.
 
-    The seed decides the order within each stratum, by hash, so that it depends on no other patient. The strata take turns as seats go to parties
-    by Webster's method: the k-th patient (from 0) of a stratum of s has the priority (2k + 1) / s, smallest first; but the first of each stratum
-    comes before every second one. (Rounding by largest remainder cannot be nested: with a larger n a stratum can get less.)
+    The seed decides the order within each stratum, by hash, so that it depends on no other patient. The
+    strata take turns as seats go to parties by Webster's method: the k-th patient (from 0) of a stratum of s
+    has the priority (2k + 1) / s, smallest first; but the first of each stratum comes before every second
+    one. (Rounding by largest remainder cannot be nested: with a larger n a stratum can get less.)
     """
     ranked = []
     for stratum, patients in strata.items():
         size = len(patients)
-        for place, patient in enumerate(sorted(patients, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())):
+        for place, patient in enumerate(
+            sorted(patients, key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+        ):
             ranked.append(((2 * place + 1) / size if place else 0, -size, stratum, place, patient))
     return [patient for *_, patient in sorted(ranked)]
 
 
 def find_uids(series: Sequence[Series], *, where: str) -> set[str]:
-    """SeriesInstanceUIDs for which the condition is true. It can read the table `series` and nothing else, no file either.
+    """SeriesInstanceUIDs for which the condition is true.
+
+    It can read the table `series` and nothing else, no file either.
 
     Raises:
         UsageError: not one condition, or what DuckDB says about it, in one line.
@@ -159,19 +183,27 @@ def find_uids(series: Sequence[Series], *, where: str) -> set[str]:
             connection.execute("SET enable_external_access = false")
             connection.execute("SET python_enable_replacements = false")
             connection.execute("SET lock_configuration = true")
-            # The line break ends a comment. Whatever else is smuggled in past the bracket: it is one SELECT over this one table.
-            statements = connection.extract_statements(f"SELECT SeriesInstanceUID FROM series WHERE (\n{where}\n)")
+            # The line break ends a comment. Whatever else is smuggled in past the bracket: it is one SELECT
+            # over this one table.
+            statements = connection.extract_statements(
+                f"SELECT SeriesInstanceUID FROM series WHERE (\n{where}\n)"
+            )
             if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-                raise UsageError(f"--where: {len(statements)} statements, expected one condition over {', '.join(COLUMNS)}")
+                raise UsageError(
+                    f"--where: {len(statements)} statements, expected one condition over {', '.join(COLUMNS)}"
+                )
             return {uid for (uid,) in connection.execute(statements[0]).fetchall()}
         except duckdb.Error as error:
-            raise UsageError(f"--where: {one_line(' '.join(str(error).split()))}; columns are {', '.join(COLUMNS)}") from None
+            raise UsageError(
+                f"--where: {one_line(' '.join(str(error).split()))}; columns are {', '.join(COLUMNS)}"
+            ) from None
 
 
 def read_manifest(path: Path) -> tuple[str, ...]:
     """SeriesInstanceUIDs of a file, each once: a manifest of The Cancer Imaging Archive (.tcia), or a plain list with one UID per line.
 
-    A manifest has lines `key=value` that end with `ListOfSeriesToDownload=`. Blank lines and lines that begin with # are skipped.
+    A manifest has lines `key=value` that end with `ListOfSeriesToDownload=`. Blank lines and lines that begin
+    with # are skipped.
 
     Raises:
         UsageError: unreadable, a line that is no UID (with its number), or no UID at all.
@@ -179,9 +211,13 @@ def read_manifest(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}, expected a manifest (.tcia) or a list of SeriesInstanceUIDs") from None
+        raise UsageError(
+            f"{path}: {error.strerror}, expected a manifest (.tcia) or a list of SeriesInstanceUIDs"
+        ) from None
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: no text in UTF-8, expected a manifest (.tcia) or a list of SeriesInstanceUIDs") from None
+        raise UsageError(
+            f"{path}: no text in UTF-8, expected a manifest (.tcia) or a list of SeriesInstanceUIDs"
+        ) from None
     numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
     head = next((number for number, line in numbered if line == LIST_BEGINS), 0)
     uids: dict[str, None] = {}
@@ -193,7 +229,9 @@ def read_manifest(path: Path) -> tuple[str, ...]:
             raise UsageError(f"{path}, line {number}: {one_line(line[:80])!r}, expected {wanted}")
         uids[line] = None
     if not uids:
-        raise UsageError(f"{path}: no SeriesInstanceUID, expected one per line{' below ' + LIST_BEGINS if head else ''}")
+        raise UsageError(
+            f"{path}: no SeriesInstanceUID, expected one per line{' below ' + LIST_BEGINS if head else ''}"
+        )
     return tuple(uids)
 
 
@@ -205,18 +243,27 @@ def _keep(
     names: Callable[[Series], set[str]],
     among: Sequence[Series] = (),
 ) -> list[Series]:
-    """Series with one of their names among the wanted. Raises UsageError where a wanted name occurs nowhere in the whole list."""
+    """Series with one of their names among the wanted.
+
+    Raises UsageError where a wanted name occurs nowhere in the whole list.
+    """
     known = {name for one in among or series for name in names(one)}
     if unknown := [name for name in dict.fromkeys(wanted) if name not in known]:
         more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
-        raise UsageError(f"{option}: {', '.join(map(one_line, unknown[:3]))}{more} not in the list of {len(among or series)} series")
+        raise UsageError(
+            f"{option}: {', '.join(map(one_line, unknown[:3]))}{more} not in the list of {len(among or series)} series"
+        )
     wanted = set(wanted)
     return [one for one in series if not wanted.isdisjoint(names(one))]
 
 
-def _sample(series: Sequence[Series], selection: Selection, name_patient: Callable[[Series], str]) -> list[Series]:
+def _sample(
+    series: Sequence[Series], selection: Selection, name_patient: Callable[[Series], str]
+) -> list[Series]:
     if selection.patients is not None and not any(one.patient_id for one in series):
-        raise UsageError(f"--patients {selection.patients}: the list names no patients, expected data that do; leave the option out to have all")
+        raise UsageError(
+            f"--patients {selection.patients}: the list names no patients, expected data that do; leave the option out to have all"
+        )
     ordered = order_patients(_group_patients(series, name_patient), seed=selection.seed)
     rank = {patient: place for place, patient in enumerate(ordered[: selection.patients])}
     chosen = [one for one in series if name_patient(one) in rank]
@@ -234,7 +281,9 @@ def _patient_namer(pattern: str) -> Callable[[Series], str]:
     return name_patient
 
 
-def _group_patients(series: Iterable[Series], name_patient: Callable[[Series], str]) -> dict[Stratum, set[str]]:
+def _group_patients(
+    series: Iterable[Series], name_patient: Callable[[Series], str]
+) -> dict[Stratum, set[str]]:
     """Patients by label and origin; of a patient with several, the first in alphabetical order counts."""
     found: dict[str, Stratum] = {}
     for one in series:
@@ -248,5 +297,10 @@ def _group_patients(series: Iterable[Series], name_patient: Callable[[Series], s
 
 def _make_table(connection: duckdb.DuckDBPyConnection, series: Sequence[Series]) -> None:
     """One statement with a list per column: 10,000 rows one by one would take seconds."""
-    columns = ", ".join(f"unnest(?::{'BIGINT' if name in NUMBERS else 'VARCHAR'}[]) AS {name}" for name in COLUMNS)
-    connection.execute(f"CREATE TABLE series AS SELECT {columns}", [[getattr(one, field) for one in series] for field in COLUMNS.values()])
+    columns = ", ".join(
+        f"unnest(?::{'BIGINT' if name in NUMBERS else 'VARCHAR'}[]) AS {name}" for name in COLUMNS
+    )
+    connection.execute(
+        f"CREATE TABLE series AS SELECT {columns}",
+        [[getattr(one, field) for one in series] for field in COLUMNS.values()],
+    )

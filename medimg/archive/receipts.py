@@ -2,7 +2,8 @@
 
     <data root>/receipts.jsonl
 
-A file without a receipt was never finished; a file that differs from its receipt has changed since. A line that a kill cut short is dropped.
+A file without a receipt was never finished; a file that differs from its receipt has changed since. A line
+that a kill cut short is dropped.
 """
 
 from __future__ import annotations
@@ -110,7 +111,10 @@ class Receipts:
         return self._finished.get(uid)
 
     def add(self, entry: Entry) -> None:
-        """Appends one line; the note that a series is finished also brings all lines to disk. Raises MedimgError if the disk is full."""
+        """Appends one line; the note that a series is finished also brings all lines to disk.
+
+        Raises MedimgError if the disk is full.
+        """
         with self._lock:
             try:
                 with self.path.open("ab") as opened:
@@ -159,8 +163,13 @@ def read_provenance(root: Path) -> list[Provenance]:
     Raises:
         MedimgError: the receipts are damaged; the message names the line.
     """
-    counts = Counter((one.collection, one.source, one.version, one.licence, one.doi) for one in Receipts(root))
-    return [Provenance(*values, files) for values, files in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    counts = Counter(
+        (one.collection, one.source, one.version, one.licence, one.doi) for one in Receipts(root)
+    )
+    return [
+        Provenance(*values, files)
+        for values, files in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
 
 
 def _line(entry: Entry) -> bytes:
@@ -176,7 +185,9 @@ def _read_lines(path: Path) -> Iterator[Entry]:
         try:
             yield _parse(json.loads(line))
         except (ValueError, TypeError, UnicodeDecodeError):
-            raise MedimgError(f"{path}, line {number}: no receipt, expected one JSON object as medimg fetch writes them") from None
+            raise MedimgError(
+                f"{path}, line {number}: no receipt, expected one JSON object as medimg fetch writes them"
+            ) from None
 
 
 def _parse(values: Mapping[str, Any]) -> Entry:

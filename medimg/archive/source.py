@@ -1,7 +1,8 @@
 """What an archive holds and how a source hands it over: Series, Arrived, Source.
 
-A source is one way to the bytes: IDC's bucket, NBIA, a PACS by DICOMweb, a folder, a research data repository. Sources hand over complete files in a
-staging folder; that they are what they should be, and that they get their final name, is `medimg.archive.fetch`'s business alone.
+A source is one way to the bytes: IDC's bucket, NBIA, a PACS by DICOMweb, a folder, a research data
+repository. Sources hand over complete files in a staging folder; that they are what they should be, and that
+they get their final name, is `medimg.archive.fetch`'s business alone.
 """
 
 from __future__ import annotations
@@ -43,12 +44,14 @@ class Series:
         uid: SeriesInstanceUID (0020,000E); for data that are not DICOM the file's name in the archive.
         patient_id: PatientID (0010,0020); empty where there is none.
         study_uid: StudyInstanceUID (0020,000D), empty where unknown.
-        key: what pins this very content at its source: crdc_series_uuid, a database id; empty where the source has no versions.
+        key: what pins this very content at its source: crdc_series_uuid, a database id; empty where the
+            source has no versions.
         bucket: where the source keeps it, if it has several places.
         instances: number of files; None where only the transfer tells.
         bytes: of all files together; None where unknown. Archives state it rounded.
         modality: (0008,0060), empty where unknown.
-        label, origin: of the patient, for a stratified sample ("Malignant", "D2"); empty where the list does not say.
+        label, origin: of the patient, for a stratified sample ("Malignant", "D2"); empty where the list does
+            not say.
         licence, doi: of this series; empty for private data.
         version: of the archive's release that lists it.
     """
@@ -76,7 +79,8 @@ class Arrived:
         path: in the staging folder; whoever receives it moves or deletes it.
         url: where it came from, without credentials.
         bytes, md5, sha256: of the file.
-        name: for files that are not DICOM, the POSIX path below the data root that it asks for; empty for DICOM, which is named by its UIDs.
+        name: for files that are not DICOM, the POSIX path below the data root that it asks for; empty for
+            DICOM, which is named by its UIDs.
         sop_uid: SOPInstanceUID (0008,0018) that the source promised, empty where it made no promise.
     """
 
@@ -103,10 +107,13 @@ class Source(Protocol):
         """
 
     def fetch_series(self, series: Series, *, have: Mapping[str, str]) -> Iterator[Arrived]:
-        """Hands over the files of a series one after the other; each has left the source's hands before the next is fetched.
+        """Hands over the files of a series one after the other.
+
+        Each has left the source's hands before the next is fetched.
 
         Args:
-            have: what is there already and need not come again: url to MD5 of the file. A source that only has the series whole ignores it.
+            have: what is there already and need not come again: url to MD5 of the file. A source that only
+                has the series whole ignores it.
 
         Raises:
             NotHere: the source does not hold the series, or holds less of it than the list says.
@@ -117,7 +124,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the sources are; the defaults are the public ones. From the environment or the command line, see `medimg.archive.settings`."""
+    """Where the sources are; the defaults are the public ones.
+
+    From the environment or the command line, see `medimg.archive.settings`.
+    """
 
     idc: str = "https://{bucket}.s3.amazonaws.com"
     nbia: str = "https://nbia.cancerimagingarchive.net/nbia-api/services/v4"

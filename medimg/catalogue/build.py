@@ -1,4 +1,7 @@
-"""Builds the catalogue of a data set: scan, list, settle duplicates, split, write. Nothing is lost on the way: the counts add up."""
+"""Builds the catalogue of a data set: scan, list, settle duplicates, split, write.
+
+Nothing is lost on the way: the counts add up.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,13 @@ from typing import Any
 from medimg.archive.receipts import Receipts
 from medimg.cases import PHANTOM_FILE, Case, DataSet, Header, Listing, Reject
 from medimg.catalogue.duplicates.blank_images import find_constant
-from medimg.catalogue.duplicates.exact import ACTIVE, TwinFindings, find_copies, find_uid_clashes, settle_twins
+from medimg.catalogue.duplicates.exact import (
+    ACTIVE,
+    TwinFindings,
+    find_copies,
+    find_uid_clashes,
+    settle_twins,
+)
 from medimg.catalogue.duplicates.near import NearDuplicates, find_near_duplicates
 from medimg.catalogue.index import Scan, Unreadable, scan
 from medimg.catalogue.leakage import describe_crossings, tabulate_leakage
@@ -49,8 +58,8 @@ class Division:
     """Where the cases of groups that may be used or are unlabelled went, by case id, with what is odd about it.
 
     Attributes:
-        leaks: one line each if groups or near duplicates lie in more than one split, because that was asked for or because the publisher's split
-            parts them.
+        leaks: one line each if groups or near duplicates lie in more than one split, because that was asked
+            for or because the publisher's split parts them.
     """
 
     strata: dict[str, str]
@@ -71,21 +80,28 @@ def build_catalogue(
 ) -> Catalogue:
     """Reads what is new below `data_root`, and writes cases.parquet, images.parquet, pairs.parquet and summary.json to `to`.
 
-    The same data and settings give the same bytes, wherever the data lie and however many workers read them. Images that differ from the receipt
-    that `medimg fetch` wrote of them are quarantined; without receipts nothing is compared.
+    The same data and settings give the same bytes, wherever the data lie and however many workers read them.
+    Images that differ from the receipt that `medimg fetch` wrote of them are quarantined; without receipts
+    nothing is compared.
 
     Args:
         previous: folder of an earlier catalogue of this data set; its groups keep their split.
         index_path: cache of what was read before, see `medimg.catalogue.index`.
 
     Raises:
-        UsageError: no such folder, no image in it, a missing table, a previous catalogue of another data set, too few groups.
+        UsageError: no such folder, no image in it, a missing table, a previous catalogue of another data set,
+            too few groups.
         MedimgError: the data set's listing loses or doubles a file; the receipts are damaged.
     """
     receipts = Receipts(data_root)
     tables = data_set.list_tables(data_root)
     earlier = read_previous(previous, data_set=data_set, settings=split) if previous else {}
-    found = scan(data_root, index_path=index_path, workers=workers, skip=[to / name for name in (CASES, IMAGES, PAIRS, SUMMARY)])
+    found = scan(
+        data_root,
+        index_path=index_path,
+        workers=workers,
+        skip=[to / name for name in (CASES, IMAGES, PAIRS, SUMMARY)],
+    )
     found = quarantine_changed(found, receipts)
     check_any_image(found, data_root)
     usable, listing, rejects = list_checked(data_set, data_root=data_root, headers=found.headers)
@@ -93,7 +109,9 @@ def build_catalogue(
     head = next(iter(data_set.heads))
     blank = find_constant(usable, root=data_root)
     twins = settle_twins(listing.cases, headers=headers, head=head, blank=blank)
-    near = find_near_duplicates(twins.cases, search=split.near_duplicates, data_root=data_root, workers=workers)
+    near = find_near_duplicates(
+        twins.cases, search=split.near_duplicates, data_root=data_root, workers=workers
+    )
     division = divide(twins, data_set=data_set, settings=split, previous=earlier, root=data_root, near=near)
     rejected = [*found.quarantined, *rejects]
     flags = flag_headers(found.headers, blank=blank)
@@ -108,12 +126,23 @@ def build_catalogue(
         "before_exclusions": count_before_exclusions(listing.cases, head=head, files=files),
         "groups": count_groups(twins.cases, assignments=division.assignments),
         "leaks": division.leaks,
-        "splits": count_splits(twins.cases, head=head, assignments=division.assignments, strata=division.strata),
-        **{status: list_reasons(twins.cases, rejects=rejected, status=status) for status in ("excluded", "quarantined", "unlabelled")},
+        "splits": count_splits(
+            twins.cases, head=head, assignments=division.assignments, strata=division.strata
+        ),
+        **{
+            status: list_reasons(twins.cases, rejects=rejected, status=status)
+            for status in ("excluded", "quarantined", "unlabelled")
+        },
         "duplicates": list_twins(twins.twins),
-        "near_duplicates": describe_search(near, groups={case.case_id: case.group_id for case in twins.cases if case.status in ACTIVE}),
-        "leakage": tabulate_leakage(twins.cases, twins=twins.twins, near=near, assignments=division.assignments),
-        "quality_flags": dict(sorted(Counter(flag.partition(":")[0] for path in flags for flag in flags[path]).items())),
+        "near_duplicates": describe_search(
+            near, groups={case.case_id: case.group_id for case in twins.cases if case.status in ACTIVE}
+        ),
+        "leakage": tabulate_leakage(
+            twins.cases, twins=twins.twins, near=near, assignments=division.assignments
+        ),
+        "quality_flags": dict(
+            sorted(Counter(flag.partition(":")[0] for path in flags for flag in flags[path]).items())
+        ),
         "anomalies": [
             *list_changed_tables(tables, receipts=receipts, root=data_root),
             *listing.anomalies,
@@ -133,7 +162,9 @@ def build_catalogue(
     )
 
 
-def data_fingerprint(data_set: DataSet, *, data_root: Path, index_path: Path | None = None, workers: int | None = None) -> str:
+def data_fingerprint(
+    data_set: DataSet, *, data_root: Path, index_path: Path | None = None, workers: int | None = None
+) -> str:
     """The `content_hash` that a catalogue of these data would have, without building it."""
     receipts = Receipts(data_root)
     tables = data_set.list_tables(data_root)
@@ -146,7 +177,11 @@ def quarantine_changed(found: Scan, receipts: Receipts) -> Scan:
     """The scan with every image that differs from its receipt among the quarantined: whatever it is now, it is not what was fetched."""
     changed = find_changed(found.content, receipts)
     images: list[Header | Unreadable] = [*found.headers, *found.quarantined]
-    condemned = [Unreadable(one.path, "quarantined", changed[one.path], one.size, one.sha256) for one in images if one.path in changed]
+    condemned = [
+        Unreadable(one.path, "quarantined", changed[one.path], one.size, one.sha256)
+        for one in images
+        if one.path in changed
+    ]
     unreadable = [one for one in found.quarantined if one.path not in changed]
     return replace(
         found,
@@ -158,22 +193,32 @@ def quarantine_changed(found: Scan, receipts: Receipts) -> Scan:
 def check_any_image(found: Scan, root: Path) -> None:
     """Raises UsageError if there is nothing to catalogue."""
     if not found.headers:
-        why = f" ({len(found.quarantined)} unreadable, first: {found.quarantined[0].reason})" if found.quarantined else ""
-        raise UsageError(f"{root}: no readable image among {len(found.quarantined) + found.other_files} files{why}; expected DICOM, PNG or JPEG")
+        why = (
+            f" ({len(found.quarantined)} unreadable, first: {found.quarantined[0].reason})"
+            if found.quarantined
+            else ""
+        )
+        raise UsageError(
+            f"{root}: no readable image among {len(found.quarantined) + found.other_files} files{why}; expected DICOM, PNG or JPEG"
+        )
 
 
-def list_checked(data_set: DataSet, *, data_root: Path, headers: Sequence[Header]) -> tuple[list[Header], Listing, list[Reject]]:
+def list_checked(
+    data_set: DataSet, *, data_root: Path, headers: Sequence[Header]
+) -> tuple[list[Header], Listing, list[Reject]]:
     """The data set's listing of the headers that can be trusted.
 
     Returns:
-        the headers that were listed, the listing, and all rejects: unusable files, clashing UIDs, copies, and the listing's own.
+        the headers that were listed, the listing, and all rejects: unusable files, clashing UIDs, copies, and
+        the listing's own.
     """
     rejects = find_unusable(headers)
     usable = without(headers, rejects)
     rejects += find_uid_clashes(usable)
     usable = without(usable, rejects)
     listing = data_set.list_cases(data_root, usable)
-    # Listed once with the copies in it, because only that shows whether a table gives two copies different labels.
+    # Listed once with the copies in it, because only that shows whether a table gives two copies different
+    # labels.
     owners = {image.path: case.case_id for case in listing.cases for image in (*case.images, *case.masks)}
     if copies := find_copies(usable, owners=owners):
         rejects += copies
@@ -200,34 +245,58 @@ def check_claims(listing: Listing, *, headers: Sequence[Header], name: str) -> N
     for path in sorted(header.path for header in headers):
         claimed = claims.pop(path, [])
         if len(claimed) != 1:
-            raise MedimgError(f"data set {name}: {path} is in {' and '.join(claimed) or 'no case and no reject'}, expected exactly one")
+            raise MedimgError(
+                f"data set {name}: {path} is in {' and '.join(claimed) or 'no case and no reject'}, expected exactly one"
+            )
     if claims:
-        raise MedimgError(f"data set {name}: {min(claims)} is in {claims[min(claims)][0]}, but no such image was found")
-    repeated = [case_id for case_id, count in Counter(case.case_id for case in listing.cases).items() if count > 1]
+        raise MedimgError(
+            f"data set {name}: {min(claims)} is in {claims[min(claims)][0]}, but no such image was found"
+        )
+    repeated = [
+        case_id for case_id, count in Counter(case.case_id for case in listing.cases).items() if count > 1
+    ]
     if repeated:
-        raise MedimgError(f"data set {name}: case id {min(repeated)} is given to several cases, expected unique ids")
+        raise MedimgError(
+            f"data set {name}: case id {min(repeated)} is given to several cases, expected unique ids"
+        )
 
 
 def read_previous(folder: Path, *, data_set: DataSet, settings: SplitSettings) -> dict[str, Assignment]:
-    """Assignments of an earlier catalogue by what `name_unit` names; folds only if their number is the same."""
+    """Assignments of an earlier catalogue by what `name_unit` names.
+
+    Folds only if their number is the same.
+    """
     catalogue = read_catalogue(folder)
     if catalogue.summary["data_set"] != data_set.name:
-        raise UsageError(f"{folder}: a catalogue of {catalogue.summary['data_set']}, expected an earlier one of {data_set.name}")
+        raise UsageError(
+            f"{folder}: a catalogue of {catalogue.summary['data_set']}, expected an earlier one of {data_set.name}"
+        )
     before = catalogue.summary["split_settings"]
     if before.get("by", "group") != settings.by:
-        raise UsageError(f"{folder}: a catalogue that is split by {before.get('by', 'group')}, expected one that is split by {settings.by}")
+        raise UsageError(
+            f"{folder}: a catalogue that is split by {before.get('by', 'group')}, expected one that is split by {settings.by}"
+        )
     rows = catalogue.cases[["case_id", "group_id", "official_split", "split", "fold"]].to_dict("records")
     return {
         name_unit(
-            row["case_id"], group=row["group_id"], official=None if is_absent(row["official_split"]) else row["official_split"], by=settings.by
-        ): Assignment(row["split"], int(row["fold"]) if before["folds"] == settings.folds and not is_absent(row["fold"]) else None)
+            row["case_id"],
+            group=row["group_id"],
+            official=None if is_absent(row["official_split"]) else row["official_split"],
+            by=settings.by,
+        ): Assignment(
+            row["split"],
+            int(row["fold"]) if before["folds"] == settings.folds and not is_absent(row["fold"]) else None,
+        )
         for row in rows
         if not is_absent(row["split"])
     }
 
 
 def name_unit(case_id: str, *, group: str, official: str | None, by: str) -> str:
-    """What is dealt as a whole: a group, or the part of it that lies on one side of the publisher's split; by case, each case."""
+    """What is dealt as a whole: a group, or the part of it that lies on one side of the publisher's split.
+
+    By case, each case.
+    """
     if by == "case":
         return case_id
     return f"{official}/{group}" if official else group
@@ -242,9 +311,17 @@ def divide(
     root: Path,
     near: NearDuplicates,
 ) -> Division:
-    """Splits the groups of used and unlabelled cases; a group whose every case is excluded belongs to no split."""
+    """Splits the groups of used and unlabelled cases.
+
+    A group whose every case is excluded belongs to no split.
+    """
     head = next(iter(data_set.heads))
-    units = {case.case_id: name_unit(case.case_id, group=case.group_id, official=case.official_split, by=settings.by) for case in twins.cases}
+    units = {
+        case.case_id: name_unit(
+            case.case_id, group=case.group_id, official=case.official_split, by=settings.by
+        )
+        for case in twins.cases
+    }
     active: dict[str, list[Case]] = defaultdict(list)
     for case in sorted(twins.cases, key=lambda case: case.case_id):
         if case.status in ACTIVE:
@@ -252,7 +329,9 @@ def divide(
     if not active:
         example = f", e.g. {twins.cases[0].case_id}: {twins.cases[0].reason}" if twins.cases else ""
         raise UsageError(f"{root}: none of {len(twins.cases)} cases can be used{example}")
-    strata = {unit: name_stratum(cases, head=head, columns=data_set.stratify_by) for unit, cases in active.items()}
+    strata = {
+        unit: name_stratum(cases, head=head, columns=data_set.stratify_by) for unit, cases in active.items()
+    }
     official = {unit: cases[0].official_split for unit, cases in active.items() if cases[0].official_split}
     links = list_links(twins, near=near, units=units) if settings.by == "group" else []
     dealt = assign_splits(strata, settings=settings, previous=previous, official=official, links=links)
@@ -275,12 +354,16 @@ def divide(
     )
 
 
-def list_links(twins: TwinFindings, *, near: NearDuplicates, units: Mapping[str, str]) -> list[tuple[str, str]]:
+def list_links(
+    twins: TwinFindings, *, near: NearDuplicates, units: Mapping[str, str]
+) -> list[tuple[str, str]]:
     """Pairs of units that must stay together as far as the publisher's split lets them: they share pixels or the group, or are near duplicates."""
     alike = [*(pair.cases for pair in twins.twins), *(pair.cases for pair in near.pairs)]
     pairs = {(units[first], units[second]) for first, second in alike}
     first_of: dict[str, str] = {}
-    pairs |= {(first_of.setdefault(case.group_id, units[case.case_id]), units[case.case_id]) for case in twins.cases}
+    pairs |= {
+        (first_of.setdefault(case.group_id, units[case.case_id]), units[case.case_id]) for case in twins.cases
+    }
     return sorted((first, second) for first, second in pairs if first != second)
 
 
@@ -292,14 +375,18 @@ def describe_unkept(cases: Iterable[Case], *, settings: SplitSettings) -> list[s
     return [f"{len(groups)} groups have an official split, which a cross-validation does not keep"]
 
 
-def describe_parted_twins(twins: TwinFindings, *, assignments: Mapping[str, Assignment], by: str) -> list[str]:
+def describe_parted_twins(
+    twins: TwinFindings, *, assignments: Mapping[str, Assignment], by: str
+) -> list[str]:
     """One line for each two groups that share pixels and that an earlier catalogue or the publisher had put into different splits."""
     lines: dict[str, None] = {}
     for pair in twins.twins:
         splits = [assignments[case_id].split for case_id in pair.cases if case_id in assignments]
         if by == "group" and pair.groups[0] != pair.groups[1] and len(set(splits)) > 1:
             first, second = pair.groups
-            lines[f"groups {first} and {second} share pixels but were in {splits[0]} and {splits[1]} before; neither is moved"] = None
+            lines[
+                f"groups {first} and {second} share pixels but were in {splits[0]} and {splits[1]} before; neither is moved"
+            ] = None
     return list(lines)
 
 
@@ -327,10 +414,21 @@ def name_stratum(cases: Sequence[Case], *, head: str, columns: Sequence[str]) ->
     return ", ".join(parts)
 
 
-def find_missing_classes(cases: Sequence[Case], *, head: str, classes: Sequence[str], assignments: Mapping[str, Assignment]) -> list[str]:
+def find_missing_classes(
+    cases: Sequence[Case], *, head: str, classes: Sequence[str], assignments: Mapping[str, Assignment]
+) -> list[str]:
     """One line for each class of the first head that a split lacks."""
-    present = {(assignments[case.case_id].split, case.labels[head]) for case in cases if case.status == "used" and head in case.labels}
-    return [f"split {split}: no used case with {head} {name}" for split in SPLITS for name in classes if (split, name) not in present]
+    present = {
+        (assignments[case.case_id].split, case.labels[head])
+        for case in cases
+        if case.status == "used" and head in case.labels
+    }
+    return [
+        f"split {split}: no used case with {head} {name}"
+        for split in SPLITS
+        for name in classes
+        if (split, name) not in present
+    ]
 
 
 def count_groups(cases: Iterable[Case], *, assignments: Mapping[str, Assignment]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """The index of a data root: what each file was found to be, so that an unchanged file is read once only.
 
-A Parquet file keyed by (path, size, mtime_ns). It is a cache: it may be deleted at any time, and no output depends on it.
+A Parquet file keyed by (path, size, mtime_ns). It is a cache: it may be deleted at any time, and no output
+depends on it.
 """
 
 from __future__ import annotations
@@ -81,8 +82,17 @@ class Entry:
     reason: str = ""
 
 
-def scan(root: Path, *, index_path: Path | None = None, workers: int | None = None, progress: bool = True, skip: Sequence[Path] = ()) -> Scan:
-    """Finds out what every file below `root` is; reads only what is new or changed since the index was written.
+def scan(
+    root: Path,
+    *,
+    index_path: Path | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+    skip: Sequence[Path] = (),
+) -> Scan:
+    """Finds out what every file below `root` is.
+
+    Reads only what is new or changed since the index was written.
 
     The index is saved every 20 s, so an interrupted scan goes on where it stopped.
 
@@ -95,7 +105,9 @@ def scan(root: Path, *, index_path: Path | None = None, workers: int | None = No
         UsageError: `root` is missing, is no folder, or holds no file.
     """
     if not root.is_dir():
-        raise UsageError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected the folder that holds the data set")
+        raise UsageError(
+            f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected the folder that holds the data set"
+        )
     left_out = name_below(root, [*skip, *([index_path] if index_path else [])])
     paths = [path for path in list_files(root) if path not in left_out]
     if not paths:
@@ -105,23 +117,39 @@ def scan(root: Path, *, index_path: Path | None = None, workers: int | None = No
     stale: dict[str, os.stat_result] = {}
     for path in paths:
         if (name := path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")) != path:
-            entries[path] = Entry(name, 0, 0, "quarantined", sha256=hash_readable(root / path), reason="file name is not UTF-8, expected one that is")
+            entries[path] = Entry(
+                name,
+                0,
+                0,
+                "quarantined",
+                sha256=hash_readable(root / path),
+                reason="file name is not UTF-8, expected one that is",
+            )
             continue
         try:
             found = (root / path).stat()
         except OSError as error:
-            entries[path] = Entry(path, 0, 0, "quarantined", reason=f"{path}: {error.strerror}, expected a readable file")
+            entries[path] = Entry(
+                path, 0, 0, "quarantined", reason=f"{path}: {error.strerror}, expected a readable file"
+            )
             continue
         entry = known.get(path)
         if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
             # Opening a named pipe would wait for ever.
-            entries[path] = Entry(path, 0, 0, "quarantined", reason=f"{path}: a pipe, socket or device, expected a file")
+            entries[path] = Entry(
+                path, 0, 0, "quarantined", reason=f"{path}: a pipe, socket or device, expected a file"
+            )
         elif entry and (entry.size, entry.mtime_ns) == (found.st_size, found.st_mtime_ns):
             entries[path] = entry
         else:
             stale[path] = found
     saved = time.monotonic()
-    for entry in show_progress(read_files(root, stale=stale, workers=workers), total=len(stale), title="Reading images", shown=progress):
+    for entry in show_progress(
+        read_files(root, stale=stale, workers=workers),
+        total=len(stale),
+        title="Reading images",
+        shown=progress,
+    ):
         entries[entry.path] = entry
         if index_path and time.monotonic() - saved > SAVE_EVERY_SECONDS:
             write_index(index_path, entries=list(entries.values()))
@@ -134,15 +162,22 @@ def scan(root: Path, *, index_path: Path | None = None, workers: int | None = No
 def name_below(root: Path, paths: Sequence[Path]) -> set[str]:
     """The paths as `list_files` would name them; those that are not below `root` are left out."""
     top = root.resolve()
-    return {path.resolve().relative_to(top).as_posix() for path in paths if path.resolve().is_relative_to(top)}
+    return {
+        path.resolve().relative_to(top).as_posix() for path in paths if path.resolve().is_relative_to(top)
+    }
 
 
 def read_files(root: Path, *, stale: dict[str, os.stat_result], workers: int | None) -> Iterator[Entry]:
-    """Reads files in guarded child processes; one entry per file, in order, whatever a file does to its reader."""
+    """Reads files in guarded child processes.
+
+    One entry per file, in order, whatever a file does to its reader.
+    """
     if not stale:
         return
     read: Callable[[str], Header | None] = functools.partial(scan_file, root=str(root))
-    for path, result in guarded_map(read, sorted(stale), workers=min(workers or os.cpu_count() or 1, len(stale))):
+    for path, result in guarded_map(
+        read, sorted(stale), workers=min(workers or os.cpu_count() or 1, len(stale))
+    ):
         size, mtime_ns = stale[path].st_size, stale[path].st_mtime_ns
         if isinstance(result, MedimgError):
             # Reasons end up in the catalogue, which must not depend on where the data lie.
@@ -165,18 +200,26 @@ def make_scan(entries: Sequence[Entry], *, read: int) -> Scan:
         if entry.outcome == "image"
     ]
     quarantined = [
-        Unreadable(entry.path, "quarantined", entry.reason, entry.size, entry.sha256) for entry in entries if entry.outcome == "quarantined"
+        Unreadable(entry.path, "quarantined", entry.reason, entry.size, entry.sha256)
+        for entry in entries
+        if entry.outcome == "quarantined"
     ]
     return Scan(headers, quarantined, len(entries) - len(headers) - len(quarantined), read)
 
 
 def read_index(path: Path) -> dict[str, Entry]:
-    """Entries by path; none if the index is absent, damaged, or was written by another version of the readers (then all is read anew)."""
+    """Entries by path.
+
+    None if the index is absent, damaged, or was written by another version of the readers (then all is read
+    anew).
+    """
     try:
         table = pq.read_table(path, memory_map=False)
     except (OSError, pa.ArrowException):
         return {}
-    if (table.schema.metadata or {}).get(b"readers") != hash_readers().encode() or table.column_names != COLUMNS.names:
+    if (table.schema.metadata or {}).get(
+        b"readers"
+    ) != hash_readers().encode() or table.column_names != COLUMNS.names:
         return {}
     return {row["path"]: Entry(**row) for row in table.to_pylist()}
 
@@ -200,5 +243,9 @@ def hash_readable(path: Path) -> str:
 @functools.cache
 def hash_readers() -> str:
     """sha256 of the source of the modules that read files: an index written by other readers is not trusted."""
-    sources = [Path(str(image_scan.__file__)), Path(str(raster.__file__)), *sorted(Path(str(dicom.__file__)).parent.glob("*.py"))]
+    sources = [
+        Path(str(image_scan.__file__)),
+        Path(str(raster.__file__)),
+        *sorted(Path(str(dicom.__file__)).parent.glob("*.py")),
+    ]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()

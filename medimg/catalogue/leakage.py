@@ -16,21 +16,35 @@ SIDES = tuple(itertools.combinations(SPLITS, 2))
 
 
 def count_crossings(pairs: Iterable[tuple[str, str]], *, splits: Mapping[str, str]) -> dict[str, int]:
-    """Pairs whose two members lie in different splits, by "train-eval", "train-test" and "eval-test"; a member without a split is in none."""
-    counts = Counter(frozenset((splits[one], splits[other])) for one, other in pairs if one in splits and other in splits)
+    """Pairs whose two members lie in different splits, by "train-eval", "train-test" and "eval-test".
+
+    A member without a split is in none.
+    """
+    counts = Counter(
+        frozenset((splits[one], splits[other])) for one, other in pairs if one in splits and other in splits
+    )
     return {"-".join(sides): counts[frozenset(sides)] for sides in SIDES}
 
 
 def count_parted(groups: Mapping[str, str], *, splits: Mapping[str, str]) -> dict[str, int]:
-    """Pairs of cases of one group that lie in different splits, counted without listing them; arguments are by case."""
+    """Pairs of cases of one group that lie in different splits, counted without listing them.
+
+    Arguments are by case.
+    """
     sizes: dict[str, Counter[str]] = defaultdict(Counter)
     for case_id, split in splits.items():
         sizes[groups[case_id]][split] += 1
-    return {"-".join(sides): sum(size[sides[0]] * size[sides[1]] for size in sizes.values()) for sides in SIDES}
+    return {
+        "-".join(sides): sum(size[sides[0]] * size[sides[1]] for size in sizes.values()) for sides in SIDES
+    }
 
 
 def tabulate_leakage(
-    cases: Sequence[Case], *, twins: Iterable[Twins], near: NearDuplicates, assignments: Mapping[str, Assignment]
+    cases: Sequence[Case],
+    *,
+    twins: Iterable[Twins],
+    near: NearDuplicates,
+    assignments: Mapping[str, Assignment],
 ) -> list[dict[str, Any]]:
     """One row for each thing that two cases can have in common, with the pairs of used or unlabelled cases that have it across splits.
 
@@ -41,16 +55,30 @@ def tabulate_leakage(
     hashes = [pair.cases for pair in near.pairs if pair.hash_distance is not None]
     keypoints = [pair.cases for pair in near.pairs if pair.keypoints is not None]
     return [
-        {"common": "the same group", "pairs": count_parted({case.case_id: case.group_id for case in cases}, splits=splits)},
-        {"common": "identical pixels", "pairs": count_crossings((pair.cases for pair in twins), splits=splits)},
-        {"common": "nearly the same image, by perceptual hash", "pairs": None if near.search == "off" else count_crossings(hashes, splits=splits)},
-        {"common": "the same spot, by keypoints", "pairs": count_crossings(keypoints, splits=splits) if near.search == "keypoints" else None},
+        {
+            "common": "the same group",
+            "pairs": count_parted({case.case_id: case.group_id for case in cases}, splits=splits),
+        },
+        {
+            "common": "identical pixels",
+            "pairs": count_crossings((pair.cases for pair in twins), splits=splits),
+        },
+        {
+            "common": "nearly the same image, by perceptual hash",
+            "pairs": None if near.search == "off" else count_crossings(hashes, splits=splits),
+        },
+        {
+            "common": "the same spot, by keypoints",
+            "pairs": count_crossings(keypoints, splits=splits) if near.search == "keypoints" else None,
+        },
     ]
 
 
 def describe_crossings(near: NearDuplicates, *, assignments: Mapping[str, Assignment], by: str) -> list[str]:
     """One line if near duplicates lie in different splits: nothing is moved for it, and nobody may overlook it."""
-    splits = [(pair.cases, tuple(assignments[case_id].split for case_id in pair.cases)) for pair in near.pairs]
+    splits = [
+        (pair.cases, tuple(assignments[case_id].split for case_id in pair.cases)) for pair in near.pairs
+    ]
     crossing = [(cases, sides) for cases, sides in splits if sides[0] != sides[1]]
     if not crossing:
         return []

@@ -29,8 +29,13 @@ def find_changed(files: Iterable[tuple[str, str]], receipts: Iterable[Receipt]) 
 
 
 def list_changed_tables(tables: Sequence[Path], *, receipts: Receipts, root: Path) -> list[str]:
-    """One line for each clinical table that differs from its receipt. It stays in use: corrections to a table are its user's right."""
-    files = [(path.relative_to(root).as_posix(), hash_file(path)) for path in tables if path.is_relative_to(root)]
+    """One line for each clinical table that differs from its receipt.
+
+    It stays in use: corrections to a table are its user's right.
+    """
+    files = [
+        (path.relative_to(root).as_posix(), hash_file(path)) for path in tables if path.is_relative_to(root)
+    ]
     return [f"{path}: {reason}" for path, reason in find_changed(files, receipts).items()]
 
 
@@ -53,5 +58,11 @@ def name_provenance(row: Mapping[str, Any]) -> str:
     """One entry of a summary's `provenance` for people; what is unknown is left out."""
     version = row["version"] and f"version {row['version']}"
     doi = row["doi"] and f"doi {row['doi']}"
-    parts = (f"{row['collection']} from {row['source']}", version, row["licence"], doi, f"{row['files']:,} files with a receipt")
+    parts = (
+        f"{row['collection']} from {row['source']}",
+        version,
+        row["licence"],
+        doi,
+        f"{row['files']:,} files with a receipt",
+    )
     return ", ".join(part for part in parts if part)

@@ -11,24 +11,36 @@ from medimg.cases import Header, Reject
 
 OLDEST_YEARS = 110
 SMALLEST_PIXELS = 16
-# Viewing convention: chest wall at the left of a left breast, lateral or head side up (DICOM PS3.3 C.8.11.7, IHE Mammography Image profile).
+# Viewing convention: chest wall at the left of a left breast, lateral or head side up (DICOM PS3.3 C.8.11.7,
+# IHE Mammography Image profile).
 ORIENTATION = {"L": ("A", {"R", "F", "FR", "RF"}), "R": ("P", {"L", "F", "FL", "LF"})}
 AGE_UNITS_PER_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 
 
 def find_unusable(headers: Sequence[Header]) -> list[Reject]:
-    """Files that must not be used, whatever the data set: text burned into the pixels may name the patient; no pixels is no image."""
+    """Files that must not be used, whatever the data set: text burned into the pixels may name the patient.
+
+    No pixels is no image.
+    """
     rejects = []
     for header in headers:
         if str(header.tags.get("BurnedInAnnotation", "")).strip().upper() == "YES":
-            rejects.append(Reject(header.path, "quarantined", "BurnedInAnnotation (0028,0301) is YES: text in the pixels may identify the patient"))
+            rejects.append(
+                Reject(
+                    header.path,
+                    "quarantined",
+                    "BurnedInAnnotation (0028,0301) is YES: text in the pixels may identify the patient",
+                )
+            )
         elif any(header.tags.get(name) == 0 for name in ("Rows", "Columns")):
             size = f"{header.tags.get('Rows')} rows x {header.tags.get('Columns')} columns"
             rejects.append(Reject(header.path, "quarantined", f"{size}: expected at least 1 x 1"))
     return rejects
 
 
-def flag_headers(headers: Sequence[Header], *, blank: set[str] | frozenset[str] = frozenset()) -> dict[str, tuple[str, ...]]:
+def flag_headers(
+    headers: Sequence[Header], *, blank: set[str] | frozenset[str] = frozenset()
+) -> dict[str, tuple[str, ...]]:
     """Flags by path, for every path, in the form `name: what was found`.
 
     Args:
@@ -38,7 +50,11 @@ def flag_headers(headers: Sequence[Header], *, blank: set[str] | frozenset[str] 
     flags = {}
     for header in headers:
         found = [flag for check in CHECKS if (flag := check(header.tags))]
-        found += [f"{name} differs: {header.tags[name]}, mostly {value}" for name, value in usual.items() if header.tags.get(name, value) != value]
+        found += [
+            f"{name} differs: {header.tags[name]}, mostly {value}"
+            for name, value in usual.items()
+            if header.tags.get(name, value) != value
+        ]
         if header.pixel_hash in blank:
             found.append("constant: every pixel has the same value")
         flags[header.path] = tuple(found)
@@ -55,7 +71,12 @@ def flag_orientation(tags: Mapping[str, Any]) -> str:
     """Mammograms only: PatientOrientation (0020,0020) against ImageLaterality (0020,0062)."""
     laterality = str(tags.get("ImageLaterality") or tags.get("Laterality") or "")
     orientation = tags.get("PatientOrientation")
-    if tags.get("Modality") != "MG" or laterality not in ORIENTATION or not isinstance(orientation, (list, tuple)) or len(orientation) != 2:
+    if (
+        tags.get("Modality") != "MG"
+        or laterality not in ORIENTATION
+        or not isinstance(orientation, (list, tuple))
+        or len(orientation) != 2
+    ):
         return ""
     row, columns = ORIENTATION[laterality]
     if str(orientation[0])[:1] == row and str(orientation[1]) in columns:
@@ -68,7 +89,11 @@ def flag_orientation(tags: Mapping[str, Any]) -> str:
 def flag_bits(tags: Mapping[str, Any]) -> str:
     """BitsStored (0028,0101) cannot exceed BitsAllocated (0028,0100)."""
     stored, allocated = tags.get("BitsStored"), tags.get("BitsAllocated")
-    return f"bits: {stored} stored of {allocated} allocated" if stored and allocated and stored > allocated else ""
+    return (
+        f"bits: {stored} stored of {allocated} allocated"
+        if stored and allocated and stored > allocated
+        else ""
+    )
 
 
 def flag_spacing(tags: Mapping[str, Any]) -> str:
@@ -96,7 +121,18 @@ def flag_age(tags: Mapping[str, Any]) -> str:
 
 def flag_lossy(tags: Mapping[str, Any]) -> str:
     """Lost detail does not come back, whatever the present transfer syntax (PS3.3 C.7.6.1.1.5)."""
-    return "lossy: LossyImageCompression (0028,2110) is 01" if str(tags.get("LossyImageCompression", "")) == "01" else ""
+    return (
+        "lossy: LossyImageCompression (0028,2110) is 01"
+        if str(tags.get("LossyImageCompression", "")) == "01"
+        else ""
+    )
 
 
-CHECKS: tuple[Callable[[Mapping[str, Any]], str], ...] = (flag_orientation, flag_bits, flag_spacing, flag_size, flag_age, flag_lossy)
+CHECKS: tuple[Callable[[Mapping[str, Any]], str], ...] = (
+    flag_orientation,
+    flag_bits,
+    flag_spacing,
+    flag_size,
+    flag_age,
+    flag_lossy,
+)

@@ -12,23 +12,31 @@ from medimg.errors import UsageError
 
 
 def run_query(folder: Path, sql: str) -> pd.DataFrame:
-    """Runs one SELECT over the catalogue in `folder`. The query cannot change it, nor read or write any other file.
+    """Runs one SELECT over the catalogue in `folder`.
+
+    The query cannot change it, nor read or write any other file.
 
     Raises:
-        UsageError: no catalogue there, not exactly one SELECT, or what DuckDB says about the SQL, in one line.
+        UsageError: no catalogue there, not exactly one SELECT, or what DuckDB says about the SQL, in one
+            line.
     """
     for name in (CASES, IMAGES):
         if not (folder / name).is_file():
-            raise UsageError(f"{folder}: no catalogue here, {name} is missing; expected what `medimg catalogue` writes")
+            raise UsageError(
+                f"{folder}: no catalogue here, {name} is missing; expected what `medimg catalogue` writes"
+            )
     if not sql.isascii() and sql != sql.encode("utf-8", "replace").decode("utf-8"):
         raise UsageError("query: not UTF-8, expected SQL that is")
     with duckdb.connect(":memory:") as connection:
         try:
             connection.execute("SET enable_progress_bar = false")
             for view, name in (("cases", CASES), ("images", IMAGES), ("pairs", PAIRS)):
-                # Tables, not views: after the next line no file can be opened any more, the catalogue's own included.
+                # Tables, not views: after the next line no file can be opened any more, the catalogue's own
+                # included.
                 if (folder / name).is_file():  # Older catalogues have no pairs.
-                    connection.execute(f"CREATE TABLE {view} AS SELECT * FROM read_parquet(?)", [str(folder / name)])
+                    connection.execute(
+                        f"CREATE TABLE {view} AS SELECT * FROM read_parquet(?)", [str(folder / name)]
+                    )
             connection.execute("SET enable_external_access = false")
             connection.execute("SET python_enable_replacements = false")
             connection.execute("SET lock_configuration = true")

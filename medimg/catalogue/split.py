@@ -15,7 +15,10 @@ from medimg.errors import UsageError
 SPLITS = TRAIN, EVAL, TEST = "train", "eval", "test"
 
 Search = Literal["off", "hash", "keypoints"]
-"""For near duplicates: none; for images that were recompressed, resized, flipped or turned by 90 degrees; also for any angle, crops and zooms."""
+"""For near duplicates: none; for images that were recompressed, resized, flipped or turned by 90 degrees.
+
+Also for any angle, crops and zooms.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,14 @@ class SplitSettings:
         ratios: shares of train, eval and test; they sum to 1.
         folds: number of cross-validation folds, 0 for none.
         seed: another seed deals otherwise.
-        test_fold: the fold that is the test split of one step of a cross-validation; the next one is eval, the others train, and `ratios` and
-            official splits have no part in it. None deals the splits by `ratios`.
-        near_duplicates: how cases with nearly the same image are searched (medimg.catalogue.duplicates.near); those that are found join their
-            groups, so that they share a split as far as `by` and official splits let them. "off" opens no image for it.
-        by: "group" keeps what belongs together in one split. "case" deals each case for itself, to show what that leak is worth: never a result.
+        test_fold: the fold that is the test split of one step of a cross-validation; the next one is eval,
+            the others train, and `ratios` and official splits have no part in it. None deals the splits by
+            `ratios`.
+        near_duplicates: how cases with nearly the same image are searched (medimg.catalogue.duplicates.near);
+            those that are found join their groups, so that they share a split as far as `by` and official
+            splits let them. "off" opens no image for it.
+        by: "group" keeps what belongs together in one split. "case" deals each case for itself, to show what
+            that leak is worth: never a result.
     """
 
     ratios: tuple[float, float, float] = (0.7, 0.15, 0.15)
@@ -59,18 +65,21 @@ def assign_splits(
 ) -> dict[str, Assignment]:
     """Deals every group to a split and, if asked for, a fold.
 
-    Each stratum, and the whole, ends within one group of its ratio, as far as `previous`, `official` and `links` leave a choice.
+    Each stratum, and the whole, ends within one group of its ratio, as far as `previous`, `official` and
+    `links` leave a choice.
 
     Args:
         groups: group to its stratum.
-        previous: assignments of an earlier catalogue; these groups never move (a fold of None is dealt anew). With a `test_fold` it is their
-            fold that stays.
-        official: the publisher's split by group; kept where `previous` says nothing. Where it knows no eval, eval is dealt from its train.
-        links: pairs of groups that must stay together, because their images are the same or nearly so. A newcomer follows the group that is already
-            placed.
+        previous: assignments of an earlier catalogue; these groups never move (a fold of None is dealt anew).
+            With a `test_fold` it is their fold that stays.
+        official: the publisher's split by group; kept where `previous` says nothing. Where it knows no eval,
+            eval is dealt from its train.
+        links: pairs of groups that must stay together, because their images are the same or nearly so. A
+            newcomer follows the group that is already placed.
 
     Raises:
-        UsageError: ratios or folds make no sense, an official split is not train, eval or test, or there are fewer groups than splits or folds.
+        UsageError: ratios or folds make no sense, an official split is not train, eval or test, or there are
+            fewer groups than splits or folds.
     """
     check_settings(settings, groups=len(groups))
     previous, official = previous or {}, official or {}
@@ -83,17 +92,32 @@ def assign_splits(
     placed_splits = {**official, **before}
     if "eval" not in official.values():
         train = {group: stratum for group, stratum in groups.items() if official.get(group) == "train"}
-        placed_splits |= deal_eval(train, clusters=clusters, shares=shares, placed=before, seed=f"split/{settings.seed}")
-    splits = deal(groups, clusters=clusters, shares=shares, placed=placed_splits, seed=f"split/{settings.seed}")
+        placed_splits |= deal_eval(
+            train, clusters=clusters, shares=shares, placed=before, seed=f"split/{settings.seed}"
+        )
+    splits = deal(
+        groups, clusters=clusters, shares=shares, placed=placed_splits, seed=f"split/{settings.seed}"
+    )
     folds: dict[str, str] = {}
     if settings.folds:
         names = [str(fold) for fold in range(settings.folds)]
-        placed_folds = {group: str(assignment.fold) for group, assignment in previous.items() if str(assignment.fold) in names}
+        placed_folds = {
+            group: str(assignment.fold)
+            for group, assignment in previous.items()
+            if str(assignment.fold) in names
+        }
         equal = dict.fromkeys(names, 1 / settings.folds)
-        folds = deal(groups, clusters=clusters, shares=equal, placed=placed_folds, seed=f"fold/{settings.seed}")
+        folds = deal(
+            groups, clusters=clusters, shares=equal, placed=placed_folds, seed=f"fold/{settings.seed}"
+        )
     if settings.test_fold is not None:
-        splits = {group: name_split(int(fold), test_fold=settings.test_fold, folds=settings.folds) for group, fold in folds.items()}
-    return {group: Assignment(splits[group], int(folds[group]) if folds else None) for group in sorted(groups)}
+        splits = {
+            group: name_split(int(fold), test_fold=settings.test_fold, folds=settings.folds)
+            for group, fold in folds.items()
+        }
+    return {
+        group: Assignment(splits[group], int(folds[group]) if folds else None) for group in sorted(groups)
+    }
 
 
 def name_split(fold: int, *, test_fold: int, folds: int) -> str:
@@ -105,10 +129,14 @@ def check_settings(settings: SplitSettings, *, groups: int) -> None:
     """Raises UsageError for shares, folds or numbers of groups that cannot be dealt."""
     ratios = settings.ratios
     if len(ratios) != len(SPLITS) or min(ratios) < 0 or not abs(sum(ratios) - 1) <= 1e-6:  # NaN too.
-        raise UsageError(f"split ratios {tuple(ratios)}: expected {len(SPLITS)} shares from 0 to 1 that sum to 1")
+        raise UsageError(
+            f"split ratios {tuple(ratios)}: expected {len(SPLITS)} shares from 0 to 1 that sum to 1"
+        )
     if settings.folds < 0 or settings.folds == 1:
         raise UsageError(f"{settings.folds} folds: expected 0 for none, or 2 and more")
-    if settings.test_fold is not None and not (settings.folds >= len(SPLITS) and 0 <= settings.test_fold < settings.folds):
+    if settings.test_fold is not None and not (
+        settings.folds >= len(SPLITS) and 0 <= settings.test_fold < settings.folds
+    ):
         raise UsageError(
             f"test fold {settings.test_fold} of {settings.folds}: expected {len(SPLITS)} folds or more, one to test, one for eval, the rest to train"
         )
@@ -129,12 +157,17 @@ def gather_clusters(groups: Mapping[str, str], *, links: Iterable[tuple[str, str
 
 
 def deal(
-    groups: Mapping[str, str], *, clusters: Sequence[tuple[str, ...]], shares: Mapping[str, float], placed: Mapping[str, str], seed: str
+    groups: Mapping[str, str],
+    *,
+    clusters: Sequence[tuple[str, ...]],
+    shares: Mapping[str, float],
+    placed: Mapping[str, str],
+    seed: str,
 ) -> dict[str, str]:
     """Deals clusters of groups to named parts: by stratum, in the order of a seeded hash, always to the part that lacks most.
 
-    The last of a stratum, where each part lacks less than one group, go to the part that lacks most over all strata dealt so far: so the
-    roundings of many small strata do not add up.
+    The last of a stratum, where each part lacks less than one group, go to the part that lacks most over all
+    strata dealt so far: so the roundings of many small strata do not add up.
     """
     dealt = {group: placed[group] for group in groups if placed.get(group) in shares}
     queues: dict[str, list[tuple[str, ...]]] = defaultdict(list)
@@ -163,7 +196,12 @@ def deal(
 
 
 def deal_eval(
-    train: Mapping[str, str], *, clusters: Iterable[tuple[str, ...]], shares: Mapping[str, float], placed: Mapping[str, str], seed: str
+    train: Mapping[str, str],
+    *,
+    clusters: Iterable[tuple[str, ...]],
+    shares: Mapping[str, float],
+    placed: Mapping[str, str],
+    seed: str,
 ) -> dict[str, str]:
     """Deals the groups of an official train, which are all that `train` holds, to train and eval in the ratio that the two have in `shares`."""
     total = shares["train"] + shares["eval"]
@@ -171,11 +209,20 @@ def deal_eval(
         return {}
     parts = {name: shares[name] / total for name in ("train", "eval")}
     mine = [left for cluster in clusters if (left := tuple(group for group in cluster if group in train))]
-    return deal(train, clusters=mine, shares=parts, placed={group: split for group, split in placed.items() if group in train}, seed=seed)
+    return deal(
+        train,
+        clusters=mine,
+        shares=parts,
+        placed={group: split for group, split in placed.items() if group in train},
+        seed=seed,
+    )
 
 
 def choose_part(lacking: Mapping[str, float], lacking_overall: Mapping[str, float]) -> str:
-    """The part that lacks a whole group in the stratum, most first; else, of those that lack some of one, that which lacks most overall."""
+    """The part that lacks a whole group in the stratum, most first.
+
+    Else, of those that lack some of one, that which lacks most overall.
+    """
     # Rounded, so that 0.15 * 20 counts as 3 on every machine.
     most = max(lacking, key=lambda part: round(lacking[part], 6))
     if round(lacking[most], 6) >= 1:

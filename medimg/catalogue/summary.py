@@ -1,4 +1,7 @@
-"""What a catalogue says of itself: counts that add up, exclusions with reasons, anomalies; as JSON and for people."""
+"""What a catalogue says of itself: counts that add up, exclusions with reasons, anomalies.
+
+As JSON and for people.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,9 @@ NAMES_SHOWN = 10
 REASONS_SHOWN = 200
 
 
-def hash_content(images: Iterable[tuple[str, str]], *, tables: Sequence[Path], root: Path, receipts: Iterable[Receipt] = ()) -> str:
+def hash_content(
+    images: Iterable[tuple[str, str]], *, tables: Sequence[Path], root: Path, receipts: Iterable[Receipt] = ()
+) -> str:
     """One sha256 for all data: paths and contents of images and clinical tables, and what their receipts say of them and of where they come from.
 
     Times, the order of the receipts and the place of the root are not in it.
@@ -36,8 +41,14 @@ def hash_content(images: Iterable[tuple[str, str]], *, tables: Sequence[Path], r
         images: (path, sha256) of every image, unreadable ones included.
     """
     lines = sorted(f"{path}\0{sha256}\n" for path, sha256 in images)
-    lines += sorted(f"table {path.relative_to(root) if path.is_relative_to(root) else path.name}\0{hash_file(path)}\n" for path in tables)
-    lines += sorted("receipt " + "\0".join(getattr(one, name) for name in ("path", "sha256", *PROVENANCE)) + "\n" for one in receipts)
+    lines += sorted(
+        f"table {path.relative_to(root) if path.is_relative_to(root) else path.name}\0{hash_file(path)}\n"
+        for path in tables
+    )
+    lines += sorted(
+        "receipt " + "\0".join(getattr(one, name) for name in ("path", "sha256", *PROVENANCE)) + "\n"
+        for one in receipts
+    )
     return hashlib.sha256("".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
 
 
@@ -47,7 +58,9 @@ def count_statuses(cases: Sequence[Case], *, rejects: Sequence[Reject], files: i
     Raises:
         MedimgError: the counts do not add up to `files`; a file was lost or counted twice.
     """
-    status_by_path: dict[str, str] = {image.path: case.status for case in cases for image in (*case.images, *case.masks)}
+    status_by_path: dict[str, str] = {
+        image.path: case.status for case in cases for image in (*case.images, *case.masks)
+    }
     status_by_path.update({reject.path: reject.status for reject in rejects})
     images: Counter[str] = Counter(status_by_path.values())
     if sum(images.values()) != files:
@@ -76,20 +89,34 @@ def count_before_exclusions(cases: Sequence[Case], *, head: str, files: int) -> 
     }
 
 
-def count_splits(cases: Sequence[Case], *, head: str, assignments: Mapping[str, Assignment], strata: Mapping[str, str]) -> list[dict[str, Any]]:
+def count_splits(
+    cases: Sequence[Case], *, head: str, assignments: Mapping[str, Assignment], strata: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Used and unlabelled cases and their groups, per split, stratum and class of the first head (None: unlabelled)."""
     cells: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for case in cases:
         if case.status in ("used", "unlabelled"):
-            cells[assignments[case.case_id].split, strata[case.case_id], case.labels.get(head, ""), case.status].append(case.group_id)
+            cells[
+                assignments[case.case_id].split, strata[case.case_id], case.labels.get(head, ""), case.status
+            ].append(case.group_id)
     return [
-        {"split": split, "stratum": stratum, "class": name or None, "status": status, "cases": len(groups), "groups": len(set(groups))}
+        {
+            "split": split,
+            "stratum": stratum,
+            "class": name or None,
+            "status": status,
+            "cases": len(groups),
+            "groups": len(set(groups)),
+        }
         for (split, stratum, name, status), groups in sorted(cells.items())
     ]
 
 
 def list_reasons(cases: Sequence[Case], *, rejects: Sequence[Reject], status: str) -> dict[str, Any]:
-    """Reasons of one status with the cases and files they hit, most frequent first; names are capped, totals are not."""
+    """Reasons of one status with the cases and files they hit, most frequent first.
+
+    Names are capped, totals are not.
+    """
     by_reason: dict[str, dict[str, list[str]]] = defaultdict(lambda: {"cases": [], "files": []})
     for case in cases:
         if case.status == status:
@@ -98,7 +125,13 @@ def list_reasons(cases: Sequence[Case], *, rejects: Sequence[Reject], status: st
         if reject.status == status:
             by_reason[reject.reason]["files"].append(reject.path)
     rows: list[dict[str, Any]] = [
-        {"reason": reason, **{what: {"total": len(names), "names": sorted(names)[:NAMES_SHOWN]} for what, names in hit.items()}}
+        {
+            "reason": reason,
+            **{
+                what: {"total": len(names), "names": sorted(names)[:NAMES_SHOWN]}
+                for what, names in hit.items()
+            },
+        }
         for reason, hit in by_reason.items()
     ]
     rows.sort(key=lambda row: (-row["cases"]["total"] - row["files"]["total"], row["reason"]))
@@ -107,7 +140,15 @@ def list_reasons(cases: Sequence[Case], *, rejects: Sequence[Reject], status: st
 
 def list_twins(twins: Sequence[Twins]) -> list[dict[str, Any]]:
     """The pairs of cases with identical pixels."""
-    return [{"cases": list(pair.cases), "labels": list(pair.labels), "images": pair.images, "label_conflict": pair.label_conflict} for pair in twins]
+    return [
+        {
+            "cases": list(pair.cases),
+            "labels": list(pair.labels),
+            "images": pair.images,
+            "label_conflict": pair.label_conflict,
+        }
+        for pair in twins
+    ]
 
 
 def describe_search(near: NearDuplicates, *, groups: Mapping[str, str]) -> dict[str, Any]:
@@ -132,13 +173,22 @@ def describe_search(near: NearDuplicates, *, groups: Mapping[str, str]) -> dict[
 def describe_data_set(data_set: DataSet, *, is_published: bool) -> dict[str, Any]:
     """Where the data come from, what may be done with them (nobody knows unless they are the published ones), and what their groups are called."""
     terms = {name: getattr(data_set, name) if is_published else "" for name in ("title", "licence", "doi")}
-    return {"data_set": data_set.name, "is_published": is_published, **terms, "group_noun": data_set.group_noun}
+    return {
+        "data_set": data_set.name,
+        "is_published": is_published,
+        **terms,
+        "group_noun": data_set.group_noun,
+    }
 
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     """Counts, exclusions with reasons and anomalies for people; long lists are cut, and say so."""
-    licence = ", ".join(part for part in (summary["licence"], summary["doi"] and f"doi {summary['doi']}") if part)
-    console.print(f"[bold]{escape(summary['title'] or summary['data_set'])}[/bold]{f' ({escape(licence)})' if licence else ''}")
+    licence = ", ".join(
+        part for part in (summary["licence"], summary["doi"] and f"doi {summary['doi']}") if part
+    )
+    console.print(
+        f"[bold]{escape(summary['title'] or summary['data_set'])}[/bold]{f' ({escape(licence)})' if licence else ''}"
+    )
     for row in summary["provenance"]:
         console.print(f"data: {escape(one_line(name_provenance(row)))}", highlight=False, soft_wrap=True)
     if summary["provenance"]:
@@ -147,7 +197,9 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         console.print(f"images: {told}", highlight=False, soft_wrap=True)
     table = Table("", *STATUSES, "total")
     for what in ("cases", "images"):
-        table.add_row(what, *(f"{summary[what][status]:,}" for status in STATUSES), f"{summary['input'][what]:,}")
+        table.add_row(
+            what, *(f"{summary[what][status]:,}" for status in STATUSES), f"{summary['input'][what]:,}"
+        )
     console.print(table)
     console.print(make_split_table(summary))
     for status in ("excluded", "quarantined"):
@@ -156,7 +208,11 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
             names = row["cases"]["names"] + row["files"]["names"]
             total = row["cases"]["total"] + row["files"]["total"]
             shown = ", ".join(names[:3]) + (f" and {total - 3:,} more" if total > 3 else "")
-            console.print(f"{status}: {escape(one_line(row['reason']))}: {escape(one_line(shown))}", highlight=False, soft_wrap=True)
+            console.print(
+                f"{status}: {escape(one_line(row['reason']))}: {escape(one_line(shown))}",
+                highlight=False,
+                soft_wrap=True,
+            )
         if summary[status]["total"] > NAMES_SHOWN:
             console.print(
                 f"{status}: {summary[status]['total']:,} reasons in all, see reason in the tables `cases` and `images`",
@@ -165,13 +221,21 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
             )
     conflicts = sum(pair["label_conflict"] for pair in summary["duplicates"])
     pairs = len(summary["duplicates"])
-    console.print(f"{pairs:,} pairs of cases with identical pixels, {conflicts:,} of them with different labels", highlight=False, soft_wrap=True)
+    console.print(
+        f"{pairs:,} pairs of cases with identical pixels, {conflicts:,} of them with different labels",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(tell_search(summary["near_duplicates"]), highlight=False, soft_wrap=True)
     console.print(make_leakage_table(summary))
     for anomaly in summary["anomalies"][:NAMES_SHOWN]:
         console.print(f"anomaly: {escape(one_line(anomaly))}", highlight=False, soft_wrap=True)
     if len(summary["anomalies"]) > NAMES_SHOWN:
-        console.print(f"anomaly: {len(summary['anomalies']):,} in all, see `anomalies` in summary.json", highlight=False, soft_wrap=True)
+        console.print(
+            f"anomaly: {len(summary['anomalies']):,} in all, see `anomalies` in summary.json",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def make_split_table(summary: Mapping[str, Any]) -> Table:
@@ -203,6 +267,10 @@ def make_leakage_table(summary: Mapping[str, Any]) -> Table:
     """Pairs of cases that have something in common and lie in different splits."""
     table = Table("pairs of cases with", *(f"{one} and {other}" for one, other in SIDES))
     for row in summary["leakage"]:
-        counts = ["not searched"] * len(SIDES) if row["pairs"] is None else [f"{row['pairs'][f'{one}-{other}']:,}" for one, other in SIDES]
+        counts = (
+            ["not searched"] * len(SIDES)
+            if row["pairs"] is None
+            else [f"{row['pairs'][f'{one}-{other}']:,}" for one, other in SIDES]
+        )
         table.add_row(row["common"], *counts)
     return table

@@ -1,15 +1,16 @@
 """The catalogue as two Parquet tables and a summary: Case -> rows -> Case, deterministic and typed.
 
-cases.parquet   one row per case: case_id, group_id, status, reason, split, fold, stratum, official_split, level_<name>.., label_<head>..,
+cases.parquet   one row per case: case_id, group_id, status, reason, split, fold, stratum, official_split,
+level_<name>.., label_<head>..,
                 clinical_<column>.., annotations (JSON), image_count
 images.parquet  one row per image of a case (in the case's order), mask, and rejected file (case_id is null)
-pairs.parquet   one row per two cases that are near duplicates: case_id, other_case_id, hash_distance in bits, agreeing keypoints
-summary.json    counts, exclusions, anomalies, hashes
-A missing value is null.
+pairs.parquet   one row per two cases that are near duplicates: case_id, other_case_id, hash_distance in bits,
+agreeing keypoints summary.json    counts, exclusions, anomalies, hashes A missing value is null.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +27,17 @@ from medimg.errors import MedimgError, UsageError
 from medimg.files import hash_file, replace_file
 
 CASES, IMAGES, PAIRS, SUMMARY = "cases.parquet", "images.parquet", "pairs.parquet", "summary.json"
-WHOLE = ("fold", "image_count", "frame", "rows", "columns", "bits_stored", "size", "hash_distance", "keypoints")
+WHOLE = (
+    "fold",
+    "image_count",
+    "frame",
+    "rows",
+    "columns",
+    "bits_stored",
+    "size",
+    "hash_distance",
+    "keypoints",
+)
 FRONT = ("case_id", "group_id", "status", "reason", "split", "fold", "stratum", "official_split")
 IMAGE_COLUMNS = (
     *("path", "case_id", "role", "frame", "is_mask", "kind", "status", "reason", "flags"),
@@ -73,7 +84,9 @@ class Catalogue:
     summary: dict[str, Any]
 
 
-def make_cases_table(cases: Sequence[Case], *, assignments: Mapping[str, Assignment], strata: Mapping[str, str]) -> pa.Table:
+def make_cases_table(
+    cases: Sequence[Case], *, assignments: Mapping[str, Assignment], strata: Mapping[str, str]
+) -> pa.Table:
     """One row per case, sorted by case id.
 
     Args:
@@ -105,7 +118,10 @@ def make_cases_table(cases: Sequence[Case], *, assignments: Mapping[str, Assignm
 
 
 def list_open_columns(cases: Iterable[Case]) -> dict[str, list[str]]:
-    """Names of levels, labels and clinical columns that any case has; levels in their order, the others sorted."""
+    """Names of levels, labels and clinical columns that any case has.
+
+    Levels in their order, the others sorted.
+    """
     levels: dict[str, None] = {}
     labels: set[str] = set()
     clinical: set[str] = set()
@@ -117,15 +133,32 @@ def list_open_columns(cases: Iterable[Case]) -> dict[str, list[str]]:
 
 
 def make_images_table(
-    cases: Sequence[Case], *, rejects: Sequence[Reject], headers: Mapping[str, Header], flags: Mapping[str, Sequence[str]]
+    cases: Sequence[Case],
+    *,
+    rejects: Sequence[Reject],
+    headers: Mapping[str, Header],
+    flags: Mapping[str, Sequence[str]],
 ) -> pa.Table:
     """One row per image or mask of a case, sorted by case id, then one per rejected file, sorted by path."""
     rows: list[dict[str, Any]] = []
     for case in sorted(cases, key=lambda case: case.case_id):
         for is_mask, images in ((False, case.images), (True, case.masks)):
             for image in images:
-                place = {"path": image.path, "case_id": case.case_id, "role": image.role, "frame": image.frame, "is_mask": is_mask}
-                rows.append({**place, "status": case.status, "reason": case.reason, "sop_instance_uid": image.sop_instance_uid or None})
+                place = {
+                    "path": image.path,
+                    "case_id": case.case_id,
+                    "role": image.role,
+                    "frame": image.frame,
+                    "is_mask": is_mask,
+                }
+                rows.append(
+                    {
+                        **place,
+                        "status": case.status,
+                        "reason": case.reason,
+                        "sop_instance_uid": image.sop_instance_uid or None,
+                    }
+                )
     for reject in sorted(rejects, key=lambda reject: reject.path):
         rows.append({"path": reject.path, "is_mask": False, "status": reject.status, "reason": reject.reason})
         rows[-1].update({name: getattr(reject, name, None) for name in ("size", "sha256")})
@@ -133,7 +166,14 @@ def make_images_table(
         header = headers.get(row["path"])
         row["flags"] = json.dumps(list(flags.get(row["path"], ())))
         if header:
-            row.update({"kind": header.kind, "size": header.size, "sha256": header.sha256, "pixel_hash": header.pixel_hash})
+            row.update(
+                {
+                    "kind": header.kind,
+                    "size": header.size,
+                    "sha256": header.sha256,
+                    "pixel_hash": header.pixel_hash,
+                }
+            )
             row.update({column: header.tags.get(tag) for column, tag in TAG_COLUMNS.items()})
             row["sop_instance_uid"] = row.get("sop_instance_uid") or header.tags.get("SOPInstanceUID")
     return make_table(rows, columns=IMAGE_COLUMNS)
@@ -141,7 +181,10 @@ def make_images_table(
 
 def make_pairs_table(pairs: Iterable[NearPair]) -> pa.Table:
     """One row per pair of near duplicates."""
-    rows = [dict(zip(PAIR_COLUMNS, (*pair.cases, pair.hash_distance, pair.keypoints), strict=True)) for pair in pairs]
+    rows = [
+        dict(zip(PAIR_COLUMNS, (*pair.cases, pair.hash_distance, pair.keypoints), strict=True))
+        for pair in pairs
+    ]
     return make_table(rows, columns=PAIR_COLUMNS)
 
 
@@ -174,7 +217,15 @@ def convert(value: Any, kind: pa.DataType) -> Any:
     """The value as the column's type holds it; NaN and other absent values are null."""
     if is_absent(value):
         return None
-    return str(value) if kind == pa.string() else float(value) if kind == pa.float64() else int(value) if kind == pa.int64() else value
+    return (
+        str(value)
+        if kind == pa.string()
+        else float(value)
+        if kind == pa.float64()
+        else int(value)
+        if kind == pa.int64()
+        else value
+    )
 
 
 def is_absent(value: Any) -> bool:
@@ -188,14 +239,20 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def write_catalogue(to: Path, *, cases: pa.Table, images: pa.Table, pairs: pa.Table, summary: Mapping[str, Any]) -> Catalogue:
-    """Writes the four files, each whole or not at all, the summary last; the same values give the same bytes."""
+def write_catalogue(
+    to: Path, *, cases: pa.Table, images: pa.Table, pairs: pa.Table, summary: Mapping[str, Any]
+) -> Catalogue:
+    """Writes the four files, each whole or not at all, the summary last.
+
+    The same values give the same bytes.
+    """
     to.mkdir(parents=True, exist_ok=True)
-    # Gone while the tables change: what has no summary is no catalogue, so no reader takes a new table with an old one.
+    # Gone while the tables change: what has no summary is no catalogue, so no reader takes a new table with
+    # an old one.
     (to / SUMMARY).unlink(missing_ok=True)
     hashes = {}
     for name, table in ((CASES, cases), (IMAGES, images), (PAIRS, pairs)):
-        replace_file(to / name, write=lambda temporary, table=table: pq.write_table(table, temporary, compression="zstd"))  # type: ignore[misc]
+        replace_file(to / name, write=functools.partial(pq.write_table, table, compression="zstd"))
         hashes[name] = hash_file(to / name)
     complete = {**summary, "tables": hashes}
     text = json.dumps(complete, indent=1, ensure_ascii=False, default=str) + "\n"
@@ -212,7 +269,9 @@ def read_catalogue(folder: Path) -> Catalogue:
     """
     missing = [name for name in (SUMMARY, CASES, IMAGES) if not (folder / name).is_file()]
     if missing:
-        raise UsageError(f"{folder}: no catalogue here, {missing[0]} is missing; expected what `medimg catalogue` writes")
+        raise UsageError(
+            f"{folder}: no catalogue here, {missing[0]} is missing; expected what `medimg catalogue` writes"
+        )
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -227,11 +286,18 @@ def read_frame(path: Path) -> pd.DataFrame:
     try:
         return to_frame(pq.read_table(path, memory_map=False))
     except (OSError, pa.ArrowException) as error:
-        raise MedimgError(f"{path}: damaged, expected a Parquet table ({str(error).splitlines()[0]})") from None
+        raise MedimgError(
+            f"{path}: damaged, expected a Parquet table ({str(error).splitlines()[0]})"
+        ) from None
 
 
-def catalogue_cases(catalogue: Catalogue, *, statuses: Collection[str] = ("used",), split: str | None = None) -> Iterator[Case]:
-    """Cases of these statuses, and of one split if given, sorted by case id. Clinical values that are unknown are None, not absent."""
+def catalogue_cases(
+    catalogue: Catalogue, *, statuses: Collection[str] = ("used",), split: str | None = None
+) -> Iterator[Case]:
+    """Cases of these statuses, and of one split if given, sorted by case id.
+
+    Clinical values that are unknown are None, not absent.
+    """
     chosen = catalogue.cases[catalogue.cases["status"].isin(list(statuses))]
     if split is not None:
         chosen = chosen[chosen["split"] == split]
@@ -242,13 +308,20 @@ def catalogue_cases(catalogue: Catalogue, *, statuses: Collection[str] = ("used"
         image = ImageRef(row["path"], row["role"], int(row["frame"]), uid, row["sha256"])
         by_case.setdefault((row["case_id"], bool(row["is_mask"])), []).append(image)
     for row in chosen.to_dict("records"):
-        yield row_to_case(row, images=tuple(by_case.get((row["case_id"], False), ())), masks=tuple(by_case.get((row["case_id"], True), ())))
+        yield row_to_case(
+            row,
+            images=tuple(by_case.get((row["case_id"], False), ())),
+            masks=tuple(by_case.get((row["case_id"], True), ())),
+        )
 
 
 def find_clusters(catalogue: Catalogue) -> dict[str, str]:
     """Group to the first of those that it is joined with because their images are the same or nearly so: what the split kept together."""
     group_by_case = dict(zip(catalogue.cases["case_id"], catalogue.cases["group_id"], strict=True))
-    pairs = [*(pair["cases"] for pair in catalogue.summary["duplicates"]), *catalogue.pairs[["case_id", "other_case_id"]].to_numpy()]
+    pairs = [
+        *(pair["cases"] for pair in catalogue.summary["duplicates"]),
+        *catalogue.pairs[["case_id", "other_case_id"]].to_numpy(),
+    ]
     links = [(group_by_case[first], group_by_case[second]) for first, second in pairs]
     clusters = gather_clusters(dict.fromkeys(group_by_case.values(), ""), links=links)
     return {group: cluster[0] for cluster in clusters for group in cluster}
@@ -257,7 +330,9 @@ def find_clusters(catalogue: Catalogue) -> dict[str, str]:
 def row_to_case(row: Mapping[Any, Any], *, images: tuple[ImageRef, ...], masks: tuple[ImageRef, ...]) -> Case:
     """One row of the cases table with its images as a Case."""
     annotations = tuple(
-        Annotation(item["role"], item["label"], item["kind"], tuple((float(y), float(x)) for y, x in item["points"]))
+        Annotation(
+            item["role"], item["label"], item["kind"], tuple((float(y), float(x)) for y, x in item["points"])
+        )
         for item in json.loads(row["annotations"])
     )
     return Case(

@@ -64,7 +64,13 @@ def metering(title: str) -> Iterator[Meter]:
     if not sys.stderr.isatty():
         yield _Lines(title)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     try:
         yield _Bar(bar, title)

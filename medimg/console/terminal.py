@@ -9,11 +9,17 @@ from rich.console import Console
 from medimg.errors import one_line
 
 WIDEST = 1000
-"""Letters; no table of ours is wider. A log has no width, but rich takes it for one of 80 columns and folds lines and figures beyond reading."""
+"""Letters; no table of ours is wider.
+
+A log has no width, but rich takes it for one of 80 columns and folds lines and figures beyond reading.
+"""
 
 
 def make_console(**options: Any) -> Console:
-    """A console, with the options of rich's own; where no terminal limits them, lines and tables stay whole."""
+    """A console, with the options of rich's own.
+
+    Where no terminal limits them, lines and tables stay whole.
+    """
     console = Console(**options)
     return console if console.is_terminal else Console(**{"width": WIDEST, **options})
 

@@ -4,8 +4,9 @@
     2.25.1234,mass,polygon,101 55;101 80;130 71
     2.25.1234,calcification,box,40 20;60 44
 
-A row per outline. Points are `y x` in pixels of the stored image, pixel centres at whole numbers, parted by semicolons: three or more of a polygon,
-the smallest and the largest corner of a box. The file is optional; an image without a row has no known lesion.
+A row per outline. Points are `y x` in pixels of the stored image, pixel centres at whole numbers, parted by
+semicolons: three or more of a polygon, the smallest and the largest corner of a box. The file is optional; an
+image without a row has no known lesion.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def read_outline(row: Row, *, table: str) -> Annotation:
         return Annotation("", row.values["label"], "polygon", points)
     if kind == "box" and len(points) == 2:
         return Annotation("", row.values["label"], "box", points)
-    raise UsageError(f"{table} row {row.number}: {kind!r} of {len(points)} points, expected a polygon of 3 or more or a box of 2")
+    raise UsageError(
+        f"{table} row {row.number}: {kind!r} of {len(points)} points, expected a polygon of 3 or more or a box of 2"
+    )
 
 
 def write_lesions(root: Path, outlines: Outlines) -> Path:
@@ -67,13 +70,19 @@ def write_lesions(root: Path, outlines: Outlines) -> Path:
         writer.writerow(COLUMNS)
         for uid, annotations in outlines.items():
             for item in annotations:
-                writer.writerow((uid, item.label, item.kind, ";".join(f"{y:g} {x:g}" for y, x in item.points)))
+                writer.writerow(
+                    (uid, item.label, item.kind, ";".join(f"{y:g} {x:g}" for y, x in item.points))
+                )
     return path
 
 
 def annotate(images: Iterable[ImageRef], outlines: Outlines) -> tuple[Annotation, ...]:
     """The outlines that lie on these images, each with its image's role."""
-    return tuple(replace(item, role=image.role) for image in images for item in outlines.get(image.sop_instance_uid, ()))
+    return tuple(
+        replace(item, role=image.role)
+        for image in images
+        for item in outlines.get(image.sop_instance_uid, ())
+    )
 
 
 def describe_unknown_images(outlines: Outlines, known: Iterable[str]) -> list[str]:
@@ -81,4 +90,6 @@ def describe_unknown_images(outlines: Outlines, known: Iterable[str]) -> list[st
     unknown = sorted(set(outlines) - set(known))
     if not unknown:
         return []
-    return [f"{LESIONS_FILE}: {len(unknown)} of {len(outlines)} outlined images are not here, {unknown[0]} for one"]
+    return [
+        f"{LESIONS_FILE}: {len(unknown)} of {len(outlines)} outlined images are not here, {unknown[0]} for one"
+    ]

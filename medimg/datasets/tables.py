@@ -1,7 +1,8 @@
 """Clinical tables as people have them: Excel workbooks and delimited text, read into rows of stripped text that know their row number.
 
-Tolerated: byte order marks, UTF-8, UTF-16 and GB18030, CRLF, comma, semicolon or tab, a title above the header, merged cells, extra columns, any
-order of columns, and headers that differ in case, blanks and underscores.
+Tolerated: byte order marks, UTF-8, UTF-16 and GB18030, CRLF, comma, semicolon or tab, a title above the
+header, merged cells, extra columns, any order of columns, and headers that differ in case, blanks and
+underscores.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table under its file name; `columns` holds the required columns as they were asked for and the others as they are written."""
+    """A table under its file name.
+
+    `columns` holds the required columns as they were asked for and the others as they are written.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -46,7 +50,9 @@ class Table:
 
 
 def read_table(path: Path, *, required: Sequence[str]) -> Table:
-    """Reads an .xlsx workbook's first sheet or delimited text (any other suffix). Rows without any value are left out.
+    """Reads an .xlsx workbook's first sheet or delimited text (any other suffix).
+
+    Rows without any value are left out.
 
     Raises:
         UsageError: unreadable file, a required column is missing or doubled, or no row below the header.
@@ -56,7 +62,9 @@ def read_table(path: Path, *, required: Sequence[str]) -> Table:
     if position is None:
         found = next((cells for _, cells in numbered if any(cells)), [])
         missing = [name for name in required if fold(name) not in map(fold, found)]
-        raise UsageError(f"{path.name}: no column {', '.join(missing) or '(one header row)'}; found {shown(found)}; expected {', '.join(required)}")
+        raise UsageError(
+            f"{path.name}: no column {', '.join(missing) or '(one header row)'}; found {shown(found)}; expected {', '.join(required)}"
+        )
     columns = name_columns(numbered[position][1], required=required, table=path.name)
     rows = tuple(
         Row(number, {name: cells[index] if index < len(cells) else "" for index, name in columns.items()})
@@ -71,7 +79,14 @@ def read_table(path: Path, *, required: Sequence[str]) -> Table:
 def find_header(numbered: Sequence[NumberedCells], *, required: Sequence[str]) -> int | None:
     """Position of the first row that has every required column; a title may stand above it."""
     wanted = {fold(name) for name in required}
-    return next((position for position, (_, cells) in enumerate(numbered[:HEADER_WITHIN_ROWS]) if wanted <= set(map(fold, cells))), None)
+    return next(
+        (
+            position
+            for position, (_, cells) in enumerate(numbered[:HEADER_WITHIN_ROWS])
+            if wanted <= set(map(fold, cells))
+        ),
+        None,
+    )
 
 
 def name_columns(header: Sequence[str], *, required: Sequence[str], table: str) -> dict[int, str]:
@@ -80,7 +95,9 @@ def name_columns(header: Sequence[str], *, required: Sequence[str], table: str) 
     columns = {index: asked.get(fold(cell), cell) for index, cell in enumerate(header) if cell}
     doubled = sorted({name for name in columns.values() if list(columns.values()).count(name) > 1})
     if doubled:
-        raise UsageError(f"{table}: column {', '.join(doubled)} stands there more than once; found {shown(header)}")
+        raise UsageError(
+            f"{table}: column {', '.join(doubled)} stands there more than once; found {shown(header)}"
+        )
     return columns
 
 
@@ -105,7 +122,9 @@ def check_size(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
     if size > LARGEST_BYTES:
-        raise UsageError(f"{path.name}: unpacks to {size} bytes, expected a clinical table of at most {LARGEST_BYTES}")
+        raise UsageError(
+            f"{path.name}: unpacks to {size} bytes, expected a clinical table of at most {LARGEST_BYTES}"
+        )
 
 
 def fill_merged(sheet: Worksheet, values: list[list[Any]]) -> None:
@@ -117,7 +136,10 @@ def fill_merged(sheet: Worksheet, values: list[list[Any]]) -> None:
 
 
 def read_text(path: Path, *, required: Sequence[str]) -> list[NumberedCells]:
-    """Numbered rows of a delimited text file; the separator is the one under which the header shows most of the required columns."""
+    """Numbered rows of a delimited text file.
+
+    The separator is the one under which the header shows most of the required columns.
+    """
     try:
         text = decode_text(path.read_bytes(), table=path.name)
     except OSError as error:
@@ -127,7 +149,12 @@ def read_text(path: Path, *, required: Sequence[str]) -> list[NumberedCells]:
     except csv.Error as error:
         raise UsageError(f"{path.name}: not a readable table ({error})") from None
     wanted = {fold(name) for name in required}
-    return max(readings, key=lambda rows: max((len(wanted & set(map(fold, cells))) for _, cells in rows[:HEADER_WITHIN_ROWS]), default=0))
+    return max(
+        readings,
+        key=lambda rows: max(
+            (len(wanted & set(map(fold, cells))) for _, cells in rows[:HEADER_WITHIN_ROWS]), default=0
+        ),
+    )
 
 
 def split_rows(text: str, separator: str) -> Iterator[NumberedCells]:
@@ -180,18 +207,24 @@ def find_table(root: Path, names: Sequence[str]) -> Path:
         UsageError: no such folder, or none of the names in it; the message names the tables that are there.
     """
     if not root.is_dir():
-        raise UsageError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected one with {' or '.join(names)}")
+        raise UsageError(
+            f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected one with {' or '.join(names)}"
+        )
     for name in names:
         if (root / name).is_file():
             return root / name
     similar = sorted(path.relative_to(root).as_posix() for path in list_tables_near(root))
-    raise UsageError(f"{root}: no clinical table {' or '.join(names)}; found {shown(similar) if similar else 'no table at all'}")
+    raise UsageError(
+        f"{root}: no clinical table {' or '.join(names)}; found {shown(similar) if similar else 'no table at all'}"
+    )
 
 
 def list_tables_near(root: Path) -> Iterable[Path]:
     """Files in the folder and one below that look like tables."""
     suffixes = {".xlsx", ".xls", ".xlsm", ".ods", ".csv", ".tsv"}
-    return [path for pattern in ("*", "*/*") for path in root.glob(pattern) if path.suffix.lower() in suffixes]
+    return [
+        path for pattern in ("*", "*/*") for path in root.glob(pattern) if path.suffix.lower() in suffixes
+    ]
 
 
 def shown(names: Iterable[str], *, at_most: int = 12) -> str:

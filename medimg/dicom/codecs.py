@@ -1,6 +1,7 @@
 """One named decoder per compressed transfer syntax; nothing is chosen by what happens to be installed.
 
-Every decoder takes one encoded frame and returns an unsigned or signed integer array, HW or HWC in the colours of `output_photometric`.
+Every decoder takes one encoded frame and returns an unsigned or signed integer array, HW or HWC in the
+colours of `output_photometric`.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def decode_jpeg(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     _check_end(frame)
     if pixel_format.samples == 1:
         return imagecodecs.jpeg8_decode(frame)
-    if marker == 0xC3:  # Lossless frames carry no colour transform of JPEG's own; YBR is converted by the caller.
+    if (
+        marker == 0xC3
+    ):  # Lossless frames carry no colour transform of JPEG's own; YBR is converted by the caller.
         return imagecodecs.jpeg8_decode(frame, colorspace="RGB", outcolorspace="RGB")
     is_ycbcr = pixel_format.photometric.startswith("YBR") or _adobe_transform(frame) == 1
     return imagecodecs.jpeg8_decode(frame, colorspace="YCBCR" if is_ycbcr else "RGB", outcolorspace="RGB")
@@ -59,7 +62,9 @@ def decode_lossless_jpeg(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     """JPEG process 14 by libjpeg-turbo, without any colour transform."""
     marker, size = _jpeg_frame_header(frame)
     if marker != 0xC3:
-        raise ValueError(f"the JPEG frame is of kind SOF{marker - 0xC0}, expected SOF3 (lossless) as the transfer syntax says")
+        raise ValueError(
+            f"the JPEG frame is of kind SOF{marker - 0xC0}, expected SOF3 (lossless) as the transfer syntax says"
+        )
     _check_codestream_size(size, pixel_format)
     _check_end(frame)
     if pixel_format.samples == 1:
@@ -71,7 +76,9 @@ def decode_jpeg_ls(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     """JPEG-LS, lossless or near-lossless, by CharLS; ITU-T T.87."""
     marker, size = _jpeg_frame_header(frame)
     if marker != 0xF7:
-        raise ValueError(f"the codestream starts a frame with marker 0xFF{marker:02X}, expected 0xFFF7 (JPEG-LS)")
+        raise ValueError(
+            f"the codestream starts a frame with marker 0xFF{marker:02X}, expected 0xFFF7 (JPEG-LS)"
+        )
     _check_codestream_size(size, pixel_format)
     _check_end(frame)
     return imagecodecs.jpegls_decode(frame)
@@ -80,24 +87,39 @@ def decode_jpeg_ls(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
 def decode_jpeg_2000(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     """JPEG 2000 and High-Throughput JPEG 2000 by OpenJPEG, which also undoes the RCT and ICT colour transforms; ITU-T T.800, T.814."""
     found = read_openjpeg_parameters(frame)
-    _check_codestream_size((int(found["rows"]), int(found["columns"]), int(found["samples_per_pixel"])), pixel_format)
+    _check_codestream_size(
+        (int(found["rows"]), int(found["columns"]), int(found["samples_per_pixel"])), pixel_format
+    )
     _check_end(frame)
     return decode_openjpeg(frame)
 
 
 def decode_rle(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     """RLE Lossless by pylibjpeg-rle; DICOM PS3.5 annex G."""
-    expected_bytes = pixel_format.rows * pixel_format.columns * pixel_format.samples * pixel_format.bits_allocated // 8
-    # Two bytes of a replicate run become 128 at most: what is shorter cannot hold the frame and is refused before memory is taken for it.
+    expected_bytes = (
+        pixel_format.rows * pixel_format.columns * pixel_format.samples * pixel_format.bits_allocated // 8
+    )
+    # Two bytes of a replicate run become 128 at most: what is shorter cannot hold the frame and is refused
+    # before memory is taken for it.
     if len(frame) * 64 < expected_bytes:
-        raise ValueError(f"an RLE frame of {len(frame)} bytes cannot hold the {expected_bytes} bytes that the header declares")
-    options: dict[str, Any] = {"rows": pixel_format.rows, "columns": pixel_format.columns, "bits_allocated": pixel_format.bits_allocated}
-    planes = np.frombuffer(decode_rle_bytes(frame, version=2, **options), dtype=f"<u{pixel_format.bits_allocated // 8}")
+        raise ValueError(
+            f"an RLE frame of {len(frame)} bytes cannot hold the {expected_bytes} bytes that the header declares"
+        )
+    options: dict[str, Any] = {
+        "rows": pixel_format.rows,
+        "columns": pixel_format.columns,
+        "bits_allocated": pixel_format.bits_allocated,
+    }
+    planes = np.frombuffer(
+        decode_rle_bytes(frame, version=2, **options), dtype=f"<u{pixel_format.bits_allocated // 8}"
+    )
     if planes.nbytes != expected_bytes:
         raise ValueError(f"the RLE frame holds {planes.nbytes} bytes, expected {expected_bytes}")
     if pixel_format.samples == 1:
         return planes.reshape(pixel_format.shape)
-    return np.ascontiguousarray(planes.reshape(pixel_format.samples, pixel_format.rows, pixel_format.columns).transpose(1, 2, 0))
+    return np.ascontiguousarray(
+        planes.reshape(pixel_format.samples, pixel_format.rows, pixel_format.columns).transpose(1, 2, 0)
+    )
 
 
 _JPEG = "imagecodecs.jpeg8_decode (libjpeg-turbo)"
@@ -108,16 +130,26 @@ CODECS: dict[str, Codec] = {
     "1.2.840.10008.1.2.5": Codec("RLE Lossless", "rle.decode_frame (pylibjpeg-rle)", decode_rle),
     "1.2.840.10008.1.2.4.50": Codec("JPEG Baseline (Process 1)", _JPEG, decode_jpeg, colours_done=True),
     "1.2.840.10008.1.2.4.51": Codec("JPEG Extended (Process 2 and 4)", _JPEG, decode_jpeg, colours_done=True),
-    "1.2.840.10008.1.2.4.53": Codec("JPEG Spectral Selection, Non-Hierarchical (Process 6 and 8)", _JPEG, decode_jpeg, colours_done=True),
-    "1.2.840.10008.1.2.4.55": Codec("JPEG Full Progression, Non-Hierarchical (Process 10 and 12)", _JPEG, decode_jpeg, colours_done=True),
+    "1.2.840.10008.1.2.4.53": Codec(
+        "JPEG Spectral Selection, Non-Hierarchical (Process 6 and 8)", _JPEG, decode_jpeg, colours_done=True
+    ),
+    "1.2.840.10008.1.2.4.55": Codec(
+        "JPEG Full Progression, Non-Hierarchical (Process 10 and 12)", _JPEG, decode_jpeg, colours_done=True
+    ),
     "1.2.840.10008.1.2.4.57": Codec("JPEG Lossless (Process 14)", _JPEG, decode_lossless_jpeg),
-    "1.2.840.10008.1.2.4.70": Codec("JPEG Lossless (Process 14, Selection Value 1)", _JPEG, decode_lossless_jpeg),
+    "1.2.840.10008.1.2.4.70": Codec(
+        "JPEG Lossless (Process 14, Selection Value 1)", _JPEG, decode_lossless_jpeg
+    ),
     "1.2.840.10008.1.2.4.80": Codec("JPEG-LS Lossless", _JPEG_LS, decode_jpeg_ls),
     "1.2.840.10008.1.2.4.81": Codec("JPEG-LS Near-Lossless", _JPEG_LS, decode_jpeg_ls),
     "1.2.840.10008.1.2.4.90": Codec("JPEG 2000 (Lossless Only)", _JPEG_2000, decode_jpeg_2000),
     "1.2.840.10008.1.2.4.91": Codec("JPEG 2000", _JPEG_2000, decode_jpeg_2000),
-    "1.2.840.10008.1.2.4.201": Codec("High-Throughput JPEG 2000 (Lossless Only)", _JPEG_2000, decode_jpeg_2000),
-    "1.2.840.10008.1.2.4.202": Codec("High-Throughput JPEG 2000 with RPCL Options (Lossless Only)", _JPEG_2000, decode_jpeg_2000),
+    "1.2.840.10008.1.2.4.201": Codec(
+        "High-Throughput JPEG 2000 (Lossless Only)", _JPEG_2000, decode_jpeg_2000
+    ),
+    "1.2.840.10008.1.2.4.202": Codec(
+        "High-Throughput JPEG 2000 with RPCL Options (Lossless Only)", _JPEG_2000, decode_jpeg_2000
+    ),
     "1.2.840.10008.1.2.4.203": Codec("High-Throughput JPEG 2000", _JPEG_2000, decode_jpeg_2000),
 }
 
@@ -125,11 +157,16 @@ CODECS: dict[str, Codec] = {
 def _check_codestream_size(found: tuple[int, int, int], pixel_format: PixelFormat) -> None:
     expected = (pixel_format.rows, pixel_format.columns, pixel_format.samples)
     if found != expected:
-        raise ValueError(f"the codestream has rows, columns, samples {found}, expected {expected} as the header declares")
+        raise ValueError(
+            f"the codestream has rows, columns, samples {found}, expected {expected} as the header declares"
+        )
 
 
 def _check_end(frame: bytes) -> None:
-    """JPEG, JPEG-LS and JPEG 2000 end with 0xFFD9, and bytes of padding may follow; without it libjpeg fills what is missing with grey."""
+    """JPEG, JPEG-LS and JPEG 2000 end with 0xFFD9, and bytes of padding may follow.
+
+    Without it libjpeg fills what is missing with grey.
+    """
     if frame.rstrip(b"\x00\xff")[-2:] != b"\xff\xd9":
         raise ValueError("the codestream does not end with its end marker 0xFFD9; it is cut short")
 

@@ -13,7 +13,9 @@ Layout = Literal["little", "big", "big words"]
 """Byte order of the samples; "big words": also 8-bit samples lie in big-endian pairs (VR OW)."""
 
 
-def native_frame(stream: BinaryIO, *, at: int, frame: int, pixel_format: PixelFormat, layout: Layout) -> np.ndarray:
+def native_frame(
+    stream: BinaryIO, *, at: int, frame: int, pixel_format: PixelFormat, layout: Layout
+) -> np.ndarray:
     """Reads one frame, and no other byte, of uncompressed pixel data whose length has been checked.
 
     Args:

@@ -71,8 +71,15 @@ def read_tags(path: str | os.PathLike[str], *, name: str = "", limits: Limits = 
 
 @contextmanager
 def open_dicom(source: Source, *, name: str = "", limits: Limits = LIMITS) -> Iterator[DicomFile]:
-    """Opens a file or a data set for the `*_of` functions; whatever goes wrong within the block becomes UnreadableFile."""
-    name = name or (Path(source).name if not isinstance(source, Dataset) else str(source.get("SOPInstanceUID", "data set")))
+    """Opens a file or a data set for the `*_of` functions.
+
+    Whatever goes wrong within the block becomes UnreadableFile.
+    """
+    name = name or (
+        Path(source).name
+        if not isinstance(source, Dataset)
+        else str(source.get("SOPInstanceUID", "data set"))
+    )
     with refusing(name):
         if isinstance(source, Dataset):
             yield _wrap_dataset(source, name=name)
@@ -92,9 +99,13 @@ def refusing(name: str) -> Iterator[None]:
     except UnreadableFile:
         raise
     except OSError as error:
-        raise UnreadableFile(f"{name}: {error.strerror or describe(error)}, expected a readable file") from error
+        raise UnreadableFile(
+            f"{name}: {error.strerror or describe(error)}, expected a readable file"
+        ) from error
     except RecursionError as error:
-        raise UnreadableFile(f"{name}: sequences are nested too deeply, expected fewer than {_NESTING} levels") from error
+        raise UnreadableFile(
+            f"{name}: sequences are nested too deeply, expected fewer than {_NESTING} levels"
+        ) from error
     except MemoryError as error:
         raise UnreadableFile(f"{name}: needs more memory than there is, expected a smaller image") from error
     except ValueError as error:
@@ -113,7 +124,10 @@ def tags_of(file: DicomFile) -> dict[str, Any]:
 
 
 def check_whole(file: DicomFile) -> None:
-    """Raises ValueError where an open file ends before its pixel data do; whether they can be decoded does not matter here."""
+    """Raises ValueError where an open file ends before its pixel data do.
+
+    Whether they can be decoded does not matter here.
+    """
     if file.pixels_at < 0:
         return
     if file.pixels_length == UNDEFINED_LENGTH:
@@ -121,11 +135,16 @@ def check_whole(file: DicomFile) -> None:
         return
     available = file.stream.seek(0, os.SEEK_END) - file.pixels_at
     if available < file.pixels_length:
-        raise ValueError(f"pixel data (7FE0,0010) have {available} bytes, expected {file.pixels_length}; the file is cut short")
+        raise ValueError(
+            f"pixel data (7FE0,0010) have {available} bytes, expected {file.pixels_length}; the file is cut short"
+        )
 
 
 def check_fragments(file: DicomFile) -> None:
-    """Walks over the fragments' lengths (DICOM PS3.5 A.4); pydicom takes what is left of one that is cut short."""
+    """Walks over the fragments' lengths (DICOM PS3.5 A.4).
+
+    Pydicom takes what is left of one that is cut short.
+    """
     position, end = file.pixels_at, file.stream.seek(0, os.SEEK_END)
     while position < end:
         file.stream.seek(position)
@@ -133,7 +152,9 @@ def check_fragments(file: DicomFile) -> None:
         if item[:4] == b"\xfe\xff\xdd\xe0":  # Sequence delimiter.
             return
         if len(item) < 8 or item[:4] != b"\xfe\xff\x00\xe0":
-            raise ValueError(f"has bytes {item[:4].hex()} at offset {position} of the pixel data, expected an item or the sequence's end")
+            raise ValueError(
+                f"has bytes {item[:4].hex()} at offset {position} of the pixel data, expected an item or the sequence's end"
+            )
         position += 8 + struct.unpack("<L", item[4:])[0]
     if position > end:
         raise ValueError(f"ends {position - end} bytes before its last fragment does; the file is cut short")
@@ -144,15 +165,22 @@ def _parse(stream: BinaryIO, *, name: str, limits: Limits) -> DicomFile:
     if not looks_like_dicom(head):
         raise ValueError("is not a DICOM file (no 'DICM' at byte 128 and no data set at byte 0)")
     stream.seek(132 if head[128:132] == b"DICM" else 0)
-    meta = FileMetaDataset(read_dataset(stream, False, True, stop_when=lambda tag, *_: BaseTag(tag).group != 2))
+    meta = FileMetaDataset(
+        read_dataset(stream, False, True, stop_when=lambda tag, *_: BaseTag(tag).group != 2)
+    )
     syntax = str(meta.get("TransferSyntaxUID") or _deduce_syntax(stream))
     if syntax not in NATIVE and not UID(syntax).is_transfer_syntax:
-        raise ValueError(f"TransferSyntaxUID (0002,0010) is {syntax!r}, expected a transfer syntax of the DICOM standard")
+        raise ValueError(
+            f"TransferSyntaxUID (0002,0010) is {syntax!r}, expected a transfer syntax of the DICOM standard"
+        )
     if syntax == DEFLATED_LITTLE:
         stream = inflate(stream, limit_bytes=limits.inflated_bytes)
     little = syntax != EXPLICIT_BIG
     dataset = read_dataset(
-        stream, syntax == IMPLICIT_LITTLE, little, stop_when=lambda tag, *_: tag in (PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA)
+        stream,
+        syntax == IMPLICIT_LITTLE,
+        little,
+        stop_when=lambda tag, *_: tag in (PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA),
     )
     if not len(dataset):
         raise ValueError("holds no data element, expected a DICOM data set")

@@ -27,7 +27,8 @@ class PixelFormat:
     """The checked Image Pixel attributes; all counts are positive.
 
     Attributes:
-        high_bit: bit position of the most significant stored bit; larger than bits_stored - 1 in some retired files.
+        high_bit: bit position of the most significant stored bit; larger than bits_stored - 1 in some retired
+            files.
         planar: samples lie plane by plane (RRR GGG BBB), in native pixel data.
     """
 
@@ -64,21 +65,28 @@ def read_pixel_format(dataset: Dataset) -> PixelFormat:
     """Checks the Image Pixel module.
 
     Raises:
-        ValueError: an attribute is missing, contradicts another or is not supported; names it, what was found and what was expected.
+        ValueError: an attribute is missing, contradicts another or is not supported; names it, what was found
+            and what was expected.
     """
     photometric = str(dataset.get("PhotometricInterpretation") or "")
     if photometric not in SAMPLES:
-        raise ValueError(f"PhotometricInterpretation (0028,0004) is {photometric!r}, expected one of {', '.join(SAMPLES)}")
+        raise ValueError(
+            f"PhotometricInterpretation (0028,0004) is {photometric!r}, expected one of {', '.join(SAMPLES)}"
+        )
     bits_allocated = _integer(dataset, "BitsAllocated", allowed=(1, 8, 16, 32))
     bits_stored = _integer(dataset, "BitsStored", allowed=range(1, bits_allocated + 1))
     return PixelFormat(
         rows=_integer(dataset, "Rows", allowed=range(1, 65536)),
         columns=_integer(dataset, "Columns", allowed=range(1, 65536)),
         frames=_integer(dataset, "NumberOfFrames", allowed=range(1, 2**31), default=1),
-        samples=_integer(dataset, "SamplesPerPixel", allowed=(SAMPLES[photometric],), default=SAMPLES[photometric]),
+        samples=_integer(
+            dataset, "SamplesPerPixel", allowed=(SAMPLES[photometric],), default=SAMPLES[photometric]
+        ),
         bits_allocated=bits_allocated,
         bits_stored=bits_stored,
-        high_bit=_integer(dataset, "HighBit", allowed=range(bits_stored - 1, bits_allocated), default=bits_stored - 1),
+        high_bit=_integer(
+            dataset, "HighBit", allowed=range(bits_stored - 1, bits_allocated), default=bits_stored - 1
+        ),
         signed=_integer(dataset, "PixelRepresentation", allowed=(0, 1), default=0) == 1,
         planar=_integer(dataset, "PlanarConfiguration", allowed=(0, 1), default=0) == 1,
         photometric=photometric,
@@ -87,17 +95,28 @@ def read_pixel_format(dataset: Dataset) -> PixelFormat:
 
 def check_size(pixel_format: PixelFormat, *, limits: Limits) -> None:
     """Raises ValueError if what the header declares would decode to more than the limits allow."""
-    frame_bytes = pixel_format.rows * pixel_format.columns * max(pixel_format.samples, 1) * max(pixel_format.bits_allocated // 8, 1)
+    frame_bytes = (
+        pixel_format.rows
+        * pixel_format.columns
+        * max(pixel_format.samples, 1)
+        * max(pixel_format.bits_allocated // 8, 1)
+    )
     if pixel_format.photometric == "PALETTE COLOR":
         frame_bytes *= 3
-    declared = f"declares {pixel_format.frames} frame(s) of {pixel_format.rows} x {pixel_format.columns} pixels"
+    declared = (
+        f"declares {pixel_format.frames} frame(s) of {pixel_format.rows} x {pixel_format.columns} pixels"
+    )
     if frame_bytes > limits.frame_bytes:
         raise ValueError(f"{declared}, {frame_bytes} bytes each, expected at most {limits.frame_bytes}")
     if frame_bytes * pixel_format.frames > limits.decoded_bytes:
-        raise ValueError(f"{declared}, {frame_bytes * pixel_format.frames} bytes, expected at most {limits.decoded_bytes}")
+        raise ValueError(
+            f"{declared}, {frame_bytes * pixel_format.frames} bytes, expected at most {limits.decoded_bytes}"
+        )
 
 
-def _integer(dataset: Dataset, keyword: str, *, allowed: range | tuple[int, ...], default: int | None = None) -> int:
+def _integer(
+    dataset: Dataset, keyword: str, *, allowed: range | tuple[int, ...], default: int | None = None
+) -> int:
     found = dataset.get(keyword)
     if found in (None, "") and default is not None:
         return default
@@ -106,6 +125,12 @@ def _integer(dataset: Dataset, keyword: str, *, allowed: range | tuple[int, ...]
     except ValueError:
         value = -1
     if value not in allowed:
-        expected = f"{allowed.start} to {allowed.stop - 1}" if isinstance(allowed, range) else " or ".join(map(str, allowed))
-        raise ValueError(f"{keyword} is {'missing' if found is None else repr(found)[:60]}, expected {expected}")
+        expected = (
+            f"{allowed.start} to {allowed.stop - 1}"
+            if isinstance(allowed, range)
+            else " or ".join(map(str, allowed))
+        )
+        raise ValueError(
+            f"{keyword} is {'missing' if found is None else repr(found)[:60]}, expected {expected}"
+        )
     return value

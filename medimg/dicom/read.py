@@ -1,6 +1,7 @@
 """The stored pixel values of DICOM files in any standard transfer syntax.
 
-Whatever is wrong with a file ends in UnreadableFile. Colours leave here as RGB, grey values as stored (before modality and VOI LUT).
+Whatever is wrong with a file ends in UnreadableFile. Colours leave here as RGB, grey values as stored (before
+modality and VOI LUT).
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from pydicom.uid import UID
 
 from medimg.dicom.codecs import CODECS
 from medimg.dicom.native import Layout, native_frame, stored_integers
-from medimg.dicom.parse import EXPLICIT_BIG, NATIVE, UNDEFINED_LENGTH, DicomFile, Source, check_fragments, open_dicom
+from medimg.dicom.parse import (
+    EXPLICIT_BIG,
+    NATIVE,
+    UNDEFINED_LENGTH,
+    DicomFile,
+    Source,
+    check_fragments,
+    open_dicom,
+)
 from medimg.dicom.pixel_format import PixelFormat, check_size, read_pixel_format
 from medimg.dicom.safety import LIMITS, Limits
 
@@ -29,11 +38,12 @@ def read_frame(source: Source, *, frame: int = 0, limits: Limits = LIMITS) -> np
         frame: 0-based.
 
     Returns:
-        HW, or RGB as HWC; the smallest integer type for Bits Stored; high bits masked, signed values sign-extended; not to be written to.
+        HW, or RGB as HWC; the smallest integer type for Bits Stored; high bits masked, signed values
+        sign-extended; not to be written to.
 
     Raises:
-        UnreadableFile: as for `read_tags`, or the pixel data are missing, cut short, of another length, damaged, or in a transfer
-            syntax without a decoder.
+        UnreadableFile: as for `read_tags`, or the pixel data are missing, cut short, of another length,
+            damaged, or in a transfer syntax without a decoder.
     """
     with open_dicom(source, limits=limits) as file:
         return frame_of(file, frame=frame, limits=limits)
@@ -53,7 +63,12 @@ def frame_of(file: DicomFile, *, frame: int, limits: Limits = LIMITS) -> np.ndar
     if file.transfer_syntax in NATIVE:
         return _finish(_native_frame(file, pixel_format, frame), pixel_format, file)
     file.stream.seek(file.pixels_at)
-    encoded = get_frame(file.stream, frame, number_of_frames=pixel_format.frames, extended_offsets=_extended_offsets(file.dataset))
+    encoded = get_frame(
+        file.stream,
+        frame,
+        number_of_frames=pixel_format.frames,
+        extended_offsets=_extended_offsets(file.dataset),
+    )
     return _decode(encoded, pixel_format, file)
 
 
@@ -66,12 +81,16 @@ def frames_of(file: DicomFile, *, limits: Limits = LIMITS) -> Iterator[np.ndarra
         return
     file.stream.seek(file.pixels_at)
     found = 0
-    for encoded in generate_frames(file.stream, number_of_frames=pixel_format.frames, extended_offsets=_extended_offsets(file.dataset)):
+    for encoded in generate_frames(
+        file.stream, number_of_frames=pixel_format.frames, extended_offsets=_extended_offsets(file.dataset)
+    ):
         found += 1
         if found <= pixel_format.frames:
             yield _decode(encoded, pixel_format, file)
     if found != pixel_format.frames:
-        raise ValueError(f"has {found} encoded frame(s), expected {pixel_format.frames} as NumberOfFrames says")
+        raise ValueError(
+            f"has {found} encoded frame(s), expected {pixel_format.frames} as NumberOfFrames says"
+        )
 
 
 def _checked_format(file: DicomFile, *, limits: Limits) -> PixelFormat:
@@ -79,13 +98,17 @@ def _checked_format(file: DicomFile, *, limits: Limits) -> PixelFormat:
         kind = UID(str(file.dataset.get("SOPClassUID") or "")).name or "not stated"
         raise ValueError(f"has no pixel data (7FE0,0010), expected an image; its SOP class is {kind}")
     if file.transfer_syntax not in NATIVE and file.transfer_syntax not in CODECS:
-        raise ValueError(f"transfer syntax {UID(file.transfer_syntax).name} ({file.transfer_syntax}) has no decoder here; convert the file first")
+        raise ValueError(
+            f"transfer syntax {UID(file.transfer_syntax).name} ({file.transfer_syntax}) has no decoder here; convert the file first"
+        )
     pixel_format = read_pixel_format(file.dataset)
     check_size(pixel_format, limits=limits)
     if file.transfer_syntax in NATIVE:
         _check_native_length(file, pixel_format)
     elif file.pixels_length != UNDEFINED_LENGTH:
-        raise ValueError(f"pixel data have the defined length {file.pixels_length}, expected encapsulated frames as the transfer syntax says")
+        raise ValueError(
+            f"pixel data have the defined length {file.pixels_length}, expected encapsulated frames as the transfer syntax says"
+        )
     elif pixel_format.bits_allocated == 1:
         raise ValueError("BitsAllocated is 1 in a compressed transfer syntax, expected 8, 16 or 32")
     else:
@@ -96,16 +119,24 @@ def _checked_format(file: DicomFile, *, limits: Limits) -> PixelFormat:
 def _check_native_length(file: DicomFile, pixel_format: PixelFormat) -> None:
     expected = (pixel_format.frame_bits * pixel_format.frames + 7) // 8
     if file.pixels_length == UNDEFINED_LENGTH:
-        raise ValueError("pixel data have an undefined length, expected a length as the transfer syntax is uncompressed")
+        raise ValueError(
+            "pixel data have an undefined length, expected a length as the transfer syntax is uncompressed"
+        )
     available = file.stream.seek(0, os.SEEK_END) - file.pixels_at
     if min(available, file.pixels_length) < expected:
         found = "the file is cut short" if available < file.pixels_length else "the header contradicts them"
-        raise ValueError(f"pixel data (7FE0,0010) have {min(available, file.pixels_length)} bytes, expected {expected}; {found}")
+        raise ValueError(
+            f"pixel data (7FE0,0010) have {min(available, file.pixels_length)} bytes, expected {expected}; {found}"
+        )
     excess = file.pixels_length - expected
-    if excess > 1:  # One byte makes the length even; some writers pad with zeros to a block. Anything else may be pixels that the header hides.
+    if (
+        excess > 1
+    ):  # One byte makes the length even; some writers pad with zeros to a block. Anything else may be pixels that the header hides.
         file.stream.seek(file.pixels_at + expected)
         if excess * 8 >= pixel_format.frame_bits or any(file.stream.read(excess)):
-            raise ValueError(f"pixel data (7FE0,0010) have {file.pixels_length} bytes, expected {expected} from rows, columns, frames and bits")
+            raise ValueError(
+                f"pixel data (7FE0,0010) have {file.pixels_length} bytes, expected {expected} from rows, columns, frames and bits"
+            )
 
 
 def _native_frame(file: DicomFile, pixel_format: PixelFormat, frame: int) -> np.ndarray:
@@ -128,19 +159,25 @@ def _decode(encoded: bytes, pixel_format: PixelFormat, file: DicomFile) -> np.nd
     except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # pylibjpeg-rle is Rust: its panics are no Exception.
-        raise ValueError(f"{codec.name} frame of {len(encoded)} bytes cannot be decoded: {' '.join(str(error).split())[:200]}") from error
+        raise ValueError(
+            f"{codec.name} frame of {len(encoded)} bytes cannot be decoded: {' '.join(str(error).split())[:200]}"
+        ) from error
     if values.shape != pixel_format.shape:
         raise ValueError(f"{codec.name} frame decodes to shape {values.shape}, expected {pixel_format.shape}")
     return _finish(values, pixel_format, file, colours_done=codec.colours_done)
 
 
-def _finish(values: np.ndarray, pixel_format: PixelFormat, file: DicomFile, *, colours_done: bool = False) -> np.ndarray:
+def _finish(
+    values: np.ndarray, pixel_format: PixelFormat, file: DicomFile, *, colours_done: bool = False
+) -> np.ndarray:
     """Stored bits to integers, palette and YBR to RGB."""
     values = stored_integers(values, pixel_format, aligned=file.transfer_syntax not in NATIVE)
     if pixel_format.photometric == "PALETTE COLOR":
         return apply_color_lut(values, file.dataset)
     if pixel_format.photometric in ("YBR_FULL", "YBR_FULL_422") and not colours_done:
         if pixel_format.bits_stored != 8:
-            raise ValueError(f"{pixel_format.photometric} with {pixel_format.bits_stored} bits stored, expected 8")
+            raise ValueError(
+                f"{pixel_format.photometric} with {pixel_format.bits_stored} bits stored, expected 8"
+            )
         return convert_color_space(values, "YBR_FULL", "RGB")
     return values

@@ -1,6 +1,7 @@
 """What hostile or broken files may cost, and a map over files that survives them.
 
-This module imports neither numpy nor pydicom: a child process sets its memory limit before anything else is loaded.
+This module imports neither numpy nor pydicom: a child process sets its memory limit before anything else is
+loaded.
 """
 
 from __future__ import annotations
@@ -69,24 +70,35 @@ def inflate(stream: BinaryIO, *, limit_bytes: int) -> BytesIO:
         try:
             inflated.write(inflater.decompress(compressed, 1 << 22))
         except zlib.error as error:
-            raise ValueError(f"the deflated data set is damaged ({error}), expected a deflate stream") from None
+            raise ValueError(
+                f"the deflated data set is damaged ({error}), expected a deflate stream"
+            ) from None
         if inflated.tell() > limit_bytes:
-            raise ValueError(f"the deflated data set inflates to more than {limit_bytes} bytes, expected at most that")
+            raise ValueError(
+                f"the deflated data set inflates to more than {limit_bytes} bytes, expected at most that"
+            )
     inflated.seek(0)
     return inflated
 
 
 def guarded_map(
-    function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, limits: Limits = LIMITS, progress: Callable[[int], None] | None = None
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    limits: Limits = LIMITS,
+    progress: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[Item, Result | MedimgError]]:
     """Runs `function` on each item in child processes and yields (item, result or error) in the order of the items.
 
-    A child that dies, hangs or needs too much memory costs its item an UnreadableFile and nothing else: its neighbours are run again, singly.
-    Items are drawn as they are needed, so memory does not grow with their number.
+    A child that dies, hangs or needs too much memory costs its item an UnreadableFile and nothing else: its
+    neighbours are run again, singly. Items are drawn as they are needed, so memory does not grow with their
+    number.
 
     Args:
-        function: module-level and picklable; must live in a module that a child can import (not in `__main__`). What it raises becomes the item's
-            error: a MedimgError as it is, everything else as UnreadableFile.
+        function: module-level and picklable; must live in a module that a child can import (not in
+            `__main__`). What it raises becomes the item's error: a MedimgError as it is, everything else as
+            UnreadableFile.
         items: picklable; `str(item)` names them in errors.
         workers: number of child processes, 1 or more.
         progress: called with the number of items done so far, after each.
@@ -96,11 +108,18 @@ def guarded_map(
     """
     if workers < 1:
         raise UsageError(f"workers: found {workers}, expected 1 or more")
-    # Never fork: the caller may hold threads and locks (TensorFlow, gRPC), and a forked child would inherit its memory.
-    context = multiprocessing.get_context("forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn")
-    pool = ProcessPool(max_workers=workers, context=context, initializer=_enter_child, initargs=(limits.memory_bytes,))
+    # Never fork: the caller may hold threads and locks (TensorFlow, gRPC), and a forked child would inherit
+    # its memory.
+    context = multiprocessing.get_context(
+        "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    )
+    pool = ProcessPool(
+        max_workers=workers, context=context, initializer=_enter_child, initargs=(limits.memory_bytes,)
+    )
     try:
-        for done, pair in enumerate(_run(pool, function, iter(items), workers=workers, limits=limits), start=1):
+        for done, pair in enumerate(
+            _run(pool, function, iter(items), workers=workers, limits=limits), start=1
+        ):
             yield pair
             if progress is not None:
                 progress(done)
@@ -115,11 +134,16 @@ class _Chunk:
     future: ProcessFuture
 
 
-def _run(pool: ProcessPool, function: Callable[[Any], Any], items: Iterator[Any], *, workers: int, limits: Limits) -> Iterator[tuple[Any, Any]]:
+def _run(
+    pool: ProcessPool, function: Callable[[Any], Any], items: Iterator[Any], *, workers: int, limits: Limits
+) -> Iterator[tuple[Any, Any]]:
     def schedule(chunk: Sequence[Any]) -> _Chunk:
-        # A chunk stops taking new items after 1/8 of the time and is killed after 1/4: one slow item must not make its neighbours wait for long.
+        # A chunk stops taking new items after 1/8 of the time and is killed after 1/4: one slow item must not
+        # make its neighbours wait for long.
         timeout = limits.seconds if len(chunk) == 1 else limits.seconds / 4
-        return _Chunk(chunk, pool.schedule(_run_chunk, args=[function, chunk, limits.seconds / 8], timeout=timeout))
+        return _Chunk(
+            chunk, pool.schedule(_run_chunk, args=[function, chunk, limits.seconds / 8], timeout=timeout)
+        )
 
     pending: collections.deque[_Chunk] = collections.deque()
     size = 1  # Grows, so that a handful of large files still keeps every child busy.
@@ -166,14 +190,18 @@ def _enter_child(memory_bytes: int) -> None:
     os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    warnings.filterwarnings("ignore", module="pydicom")  # What matters of them is refused by name in medimg.dicom.read.
+    warnings.filterwarnings(
+        "ignore", module="pydicom"
+    )  # What matters of them is refused by name in medimg.dicom.read.
 
 
 def _reason(item: Any, error: Exception, limits: Limits) -> UnreadableFile:
     if isinstance(error, FutureTimeout):
         return UnreadableFile(f"{item}: took longer than {limits.seconds:g} seconds, expected less")
     if isinstance(error, ProcessExpired):
-        return UnreadableFile(f"{item}: the process that read it died (exit code {error.exitcode}), expected a readable file")
+        return UnreadableFile(
+            f"{item}: the process that read it died (exit code {error.exitcode}), expected a readable file"
+        )
     return UnreadableFile(f"{item}: {describe(error)}")
 
 

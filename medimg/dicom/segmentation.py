@@ -21,16 +21,22 @@ Overlap = Literal["refuse", "last"]
 """What to do where two segments claim one pixel: refuse the file, or let the larger segment number win."""
 
 SegmentFrames = Mapping[int, tuple[tuple[int, int], ...]]
-"""Slice index to its (segment number, frame index) pairs, in ascending order; a slice without a frame is absent."""
+"""Slice index to its (segment number, frame index) pairs, in ascending order.
+
+A slice without a frame is absent.
+"""
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The label map of one SEG object. Iterating it yields one slice HW at a time, pixel value = segment number, 0 = background.
+    """The label map of one SEG object.
+
+    Iterating it yields one slice HW at a time, pixel value = segment number, 0 = background.
 
     Attributes:
         labels: segment number to Segment Label (0062,0005).
-        threshold: of a fractional segment; a pixel belongs to it from this part of Maximum Fractional Value on.
+        threshold: of a fractional segment; a pixel belongs to it from this part of Maximum Fractional Value
+            on.
     """
 
     path: Path
@@ -66,12 +72,15 @@ class Segmentation:
         labels_HW[inside_HW] = segment
 
 
-def read_segmentation(path: Path, volume: Volume, *, threshold: float = 0.5, overlap: Overlap = "refuse") -> Segmentation:
+def read_segmentation(
+    path: Path, volume: Volume, *, threshold: float = 0.5, overlap: Overlap = "refuse"
+) -> Segmentation:
     """Matches the frames of a SEG object with the slices of a volume; no pixel is read yet.
 
-    A frame belongs to the slice whose SOPInstanceUID (and frame number, for a multi-frame source) its Derivation Image Sequence references
-    (DICOM PS3.3 C.8.20, C.7.6.16.2.6); frames may be in any order, and slices without a frame are background. Where frames state
-    their position and orientation, these must be the referenced slice's, so that a flipped or resampled mask is refused.
+    A frame belongs to the slice whose SOPInstanceUID (and frame number, for a multi-frame source) its
+    Derivation Image Sequence references (DICOM PS3.3 C.8.20, C.7.6.16.2.6); frames may be in any order, and
+    slices without a frame are background. Where frames state their position and orientation, these must be
+    the referenced slice's, so that a flipped or resampled mask is refused.
 
     Args:
         path: a SEG file, BINARY or FRACTIONAL.
@@ -80,27 +89,41 @@ def read_segmentation(path: Path, volume: Volume, *, threshold: float = 0.5, ove
         overlap: see `Overlap`; an overlap is found when its slice is read.
 
     Raises:
-        UnreadableFile: no SEG, of another size or geometry than the volume, or with a frame that references no or another slice.
+        UnreadableFile: no SEG, of another size or geometry than the volume, or with a frame that references
+            no or another slice.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}, expected more than 0 and at most 1")
     with open_dicom(path) as file:
         dataset = file.dataset
         _check_kind(dataset, volume)
-        labels = {int(item.SegmentNumber): str(item.get("SegmentLabel") or "") for item in dataset.get("SegmentSequence") or []}
+        labels = {
+            int(item.SegmentNumber): str(item.get("SegmentLabel") or "")
+            for item in dataset.get("SegmentSequence") or []
+        }
         if not labels:
-            raise ValueError("Segment Sequence (0062,0002) is missing or empty, expected at least one segment")
-        return Segmentation(Path(path), volume, _match_frames(dataset, volume, labels), labels, threshold, overlap)
+            raise ValueError(
+                "Segment Sequence (0062,0002) is missing or empty, expected at least one segment"
+            )
+        return Segmentation(
+            Path(path), volume, _match_frames(dataset, volume, labels), labels, threshold, overlap
+        )
 
 
 def _check_kind(dataset: Dataset, volume: Volume) -> None:
     if str(dataset.get("SOPClassUID")) != SEGMENTATION_STORAGE:
-        raise ValueError(f"SOPClassUID (0008,0016) is {dataset.get('SOPClassUID')}, expected Segmentation Storage ({SEGMENTATION_STORAGE})")
+        raise ValueError(
+            f"SOPClassUID (0008,0016) is {dataset.get('SOPClassUID')}, expected Segmentation Storage ({SEGMENTATION_STORAGE})"
+        )
     if dataset.get("SegmentationType") not in ("BINARY", "FRACTIONAL"):
-        raise ValueError(f"SegmentationType (0062,0001) is {dataset.get('SegmentationType')!r}, expected BINARY or FRACTIONAL")
+        raise ValueError(
+            f"SegmentationType (0062,0001) is {dataset.get('SegmentationType')!r}, expected BINARY or FRACTIONAL"
+        )
     found = int(dataset.Rows), int(dataset.Columns)
     if found != volume.shape[1:]:
-        raise ValueError(f"has {found[0]} x {found[1]} pixels, expected {volume.shape[1]} x {volume.shape[2]} as in the series")
+        raise ValueError(
+            f"has {found[0]} x {found[1]} pixels, expected {volume.shape[1]} x {volume.shape[2]} as in the series"
+        )
 
 
 def _smallest_inside(dataset: Dataset, *, threshold: float) -> float:
@@ -114,20 +137,27 @@ def _match_frames(dataset: Dataset, volume: Volume, labels: Mapping[int, str]) -
     slices = _slices_by_reference(volume)
     matched: dict[int, dict[int, int]] = {}
     for frame in range(int(dataset.get("NumberOfFrames") or 1)):
-        segment = frame_attribute(dataset, group="SegmentIdentificationSequence", keyword="ReferencedSegmentNumber", frame=frame)
+        segment = frame_attribute(
+            dataset, group="SegmentIdentificationSequence", keyword="ReferencedSegmentNumber", frame=frame
+        )
         if segment is None or int(segment) not in labels:
             raise ValueError(f"frame {frame} is of segment {segment}, expected one of {sorted(labels)}")
         index = _slice_of(dataset, slices, frame)
         _check_place(dataset, volume, index=index, frame=frame)
         segments = matched.setdefault(index, {})
         if int(segment) in segments:
-            raise ValueError(f"frames {segments[int(segment)]} and {frame} are both segment {segment} of one slice, expected one frame")
+            raise ValueError(
+                f"frames {segments[int(segment)]} and {frame} are both segment {segment} of one slice, expected one frame"
+            )
         segments[int(segment)] = frame
     return {index: tuple(sorted(segments.items())) for index, segments in matched.items()}
 
 
 def _slices_by_reference(volume: Volume) -> dict[tuple[str, int | None], int]:
-    """(SOPInstanceUID, 0-based frame) to slice index; a file of one frame is also found without a frame number."""
+    """(SOPInstanceUID, 0-based frame) to slice index.
+
+    A file of one frame is also found without a frame number.
+    """
     slices: dict[tuple[str, int | None], int] = {}
     uids = [plane.sop_instance_uid for plane in volume.planes]
     for index, plane in enumerate(volume.planes):
@@ -143,16 +173,23 @@ def _slice_of(dataset: Dataset, slices: Mapping[tuple[str, int | None], int], fr
         for derivation in group.get("DerivationImageSequence") or []:
             for source in derivation.get("SourceImageSequence") or []:
                 number = source.get("ReferencedFrameNumber")
-                references.append((str(source.ReferencedSOPInstanceUID), None if number is None else int(number) - 1))
+                references.append(
+                    (str(source.ReferencedSOPInstanceUID), None if number is None else int(number) - 1)
+                )
     found = sorted({slices[reference] for reference in references if reference in slices})
     if len(found) != 1:
         named = ", ".join(uid for uid, _ in references[:3]) or "no image"
-        raise ValueError(f"frame {frame} references {named} ({len(found)} of the series' slices), expected exactly one slice of the series")
+        raise ValueError(
+            f"frame {frame} references {named} ({len(found)} of the series' slices), expected exactly one slice of the series"
+        )
     return found[0]
 
 
 def _check_place(dataset: Dataset, volume: Volume, *, index: int, frame: int) -> None:
-    """Compares what the frame states of its plane with the slice; what it does not state is taken from the slice."""
+    """Compares what the frame states of its plane with the slice.
+
+    What it does not state is taken from the slice.
+    """
     plane = volume.planes[index]
     half_pixel_mm = float(plane.spacing_mm.min()) / 2
     for group, keyword, expected, tolerance in (
@@ -161,5 +198,9 @@ def _check_place(dataset: Dataset, volume: Volume, *, index: int, frame: int) ->
         ("PixelMeasuresSequence", "PixelSpacing", plane.spacing_mm, 10 * DIRECTION_TOLERANCE),
     ):
         found = frame_attribute(dataset, group=group, keyword=keyword, frame=frame)
-        if found is not None and not np.allclose(np.array(found, dtype=float), expected, rtol=0, atol=tolerance):
-            raise ValueError(f"{keyword} of frame {frame} is {list(found)}, expected {expected.tolist()} as in {plane.name}")
+        if found is not None and not np.allclose(
+            np.array(found, dtype=float), expected, rtol=0, atol=tolerance
+        ):
+            raise ValueError(
+                f"{keyword} of frame {frame} is {list(found)}, expected {expected.tolist()} as in {plane.name}"
+            )

@@ -22,7 +22,10 @@ HEADER_TAGS = (
     "EchoTime", "RepetitionTime", "ContrastBolusAgent", "ScanningSequence", "SequenceName", "ProtocolName",
     "BurnedInAnnotation", "PatientIdentityRemoved", "LossyImageCompression", "LossyImageCompressionRatio",
 )  # fmt: skip
-"""Keywords kept as they are, where present. The flags of `PRESENCE_FLAGS` and TransferSyntaxUID come on top."""
+"""Keywords kept as they are, where present.
+
+The flags of `PRESENCE_FLAGS` and TransferSyntaxUID come on top.
+"""
 
 CODE_TAGS = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 """What is kept of each item of a code sequence (DICOM PS3.3 section 8)."""
@@ -48,10 +51,15 @@ def collect_tags(dataset: Dataset, *, transfer_syntax: str) -> dict[str, Any]:
 
 
 def json_value(element: DataElement) -> Any:
-    """Text, int, float, a list of them, or None; a sequence becomes a list of mappings with the code attributes."""
+    """Text, int, float, a list of them, or None.
+
+    A sequence becomes a list of mappings with the code attributes.
+    """
     value = element.value
     if isinstance(value, DicomSequence):
-        return [{keyword: str(item[keyword].value) for keyword in CODE_TAGS if keyword in item} for item in value]
+        return [
+            {keyword: str(item[keyword].value) for keyword in CODE_TAGS if keyword in item} for item in value
+        ]
     if isinstance(value, (MultiValue, list, tuple)):
         return [_scalar(part, element.VR) for part in value]
     return _scalar(value, element.VR)

@@ -1,7 +1,7 @@
 """The slices of one DICOM series as a volume: sorted by position, checked, and read one at a time.
 
-DICOM's (x, y, z) end here: what leaves is (z, y, x), with an affine back to DICOM patient coordinates in mm (LPS: x points
-to the patient's left, y to the back, z to the head).
+DICOM's (x, y, z) end here: what leaves is (z, y, x), with an affine back to DICOM patient coordinates in mm
+(LPS: x points to the patient's left, y to the back, z to the head).
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from medimg.dicom.read import read_frame
 from medimg.errors import UnreadableFile
 
 SPACING_TOLERANCE = 0.01
-"""Of the distance between slices: how far a slice may lie from where even spacing puts it. At least POSITION_TOLERANCE_MM."""
+"""Of the distance between slices: how far a slice may lie from where even spacing puts it.
+
+At least POSITION_TOLERANCE_MM.
+"""
 POSITION_TOLERANCE_MM = 0.01
 DIRECTION_TOLERANCE = 1e-4
 """Of each direction cosine, about 0.006 degrees, and of the pixel spacing in mm."""
@@ -98,7 +101,9 @@ class Volume:
     def stack(self) -> Stack:
         """The slices with slope and intercept such that value * slope + intercept is exactly the modality's value."""
         first = self.planes[0]
-        return Stack(self, len(self.planes), self.affine, first.slope, first.intercept - first.slope * self.offset)
+        return Stack(
+            self, len(self.planes), self.affine, first.slope, first.intercept - first.slope * self.offset
+        )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for plane in self.planes:
@@ -111,15 +116,17 @@ class Volume:
 def read_volume(paths: Sequence[Path]) -> Volume:
     """Reads the headers of one series and puts its slices into order; no pixel is read yet.
 
-    Slices are sorted by Image Position (Patient) along the normal of the image plane, never by Instance Number (DICOM PS3.3 C.7.6.2.1.1).
-    Enhanced multi-frame files are read through their functional groups (C.7.6.16). A tilted gantry is kept as a shear of the affine.
+    Slices are sorted by Image Position (Patient) along the normal of the image plane, never by Instance
+    Number (DICOM PS3.3 C.7.6.2.1.1). Enhanced multi-frame files are read through their functional groups
+    (C.7.6.16). A tilted gantry is kept as a shear of the affine.
 
     Args:
         paths: the files of the series, in any order.
 
     Raises:
-        UnreadableFile: several series, a position, orientation or spacing that is missing or differs, a duplicated position, a missing
-            slice, uneven spacing, several rescale slopes, colours, or more than 16 bits.
+        UnreadableFile: several series, a position, orientation or spacing that is missing or differs, a
+            duplicated position, a missing slice, uneven spacing, several rescale slopes, colours, or more
+            than 16 bits.
     """
     planes = [plane for path in paths for plane in read_planes(path)]
     if not planes:
@@ -139,11 +146,17 @@ def read_planes(path: Path) -> list[Plane]:
     with open_dicom(path) as file:
         dataset = file.dataset
         if int(dataset.get("SamplesPerPixel") or 1) != 1:
-            raise ValueError(f"SamplesPerPixel (0028,0002) is {dataset.SamplesPerPixel}, expected 1 in a volume")
+            raise ValueError(
+                f"SamplesPerPixel (0028,0002) is {dataset.SamplesPerPixel}, expected 1 in a volume"
+            )
         if int(dataset.get("BitsStored") or 0) > 16:
-            raise ValueError(f"BitsStored (0028,0101) is {dataset.BitsStored}, expected at most 16 in a volume")
+            raise ValueError(
+                f"BitsStored (0028,0101) is {dataset.BitsStored}, expected at most 16 in a volume"
+            )
         if "ModalityLUTSequence" in dataset:
-            raise ValueError("has a Modality LUT Sequence (0028,3000), expected Rescale Slope and Intercept in a volume")
+            raise ValueError(
+                "has a Modality LUT Sequence (0028,3000), expected Rescale Slope and Intercept in a volume"
+            )
         frames = int(dataset.get("NumberOfFrames") or 1)
         return [_plane(file, Path(path), frame) for frame in range(frames)]
 
@@ -156,7 +169,10 @@ def functional_groups(dataset: Dataset, *, frame: int) -> list[Dataset]:
 
 
 def frame_attribute(dataset: Dataset, *, group: str, keyword: str, frame: int) -> Any:
-    """An attribute of one frame from the functional group that holds it, or else from the data set; None where it is absent or empty."""
+    """An attribute of one frame from the functional group that holds it, or else from the data set.
+
+    None where it is absent or empty.
+    """
     for item in functional_groups(dataset, frame=frame):
         for inner in item.get(group) or []:
             if inner.get(keyword) not in (None, ""):
@@ -172,15 +188,22 @@ def _plane(file: DicomFile, path: Path, frame: int) -> Plane:
         found = frame_attribute(dataset, group=group, keyword=keyword, frame=frame)
         values = np.array([] if found is None else found, dtype=float).ravel()
         if len(values) != count or not np.isfinite(values).all():
-            raise ValueError(f"{keyword} of frame {frame} is {'missing' if found is None else found}, expected {count} numbers in a volume")
+            raise ValueError(
+                f"{keyword} of frame {frame} is {'missing' if found is None else found}, expected {count} numbers in a volume"
+            )
         return values
 
     def number(group: str, keyword: str) -> float | None:
         found = frame_attribute(dataset, group=group, keyword=keyword, frame=frame)
         return None if found is None else float(found)
 
-    slope, intercept = (number("PixelValueTransformationSequence", keyword) for keyword in ("RescaleSlope", "RescaleIntercept"))
-    thicknesses = (number("PixelMeasuresSequence", keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness"))
+    slope, intercept = (
+        number("PixelValueTransformationSequence", keyword)
+        for keyword in ("RescaleSlope", "RescaleIntercept")
+    )
+    thicknesses = (
+        number("PixelMeasuresSequence", keyword) for keyword in ("SpacingBetweenSlices", "SliceThickness")
+    )
     return Plane(
         path=path,
         frame=frame,
@@ -201,7 +224,9 @@ def _plane(file: DicomFile, path: Path, frame: int) -> Plane:
 def _checked_orientation(orientation: np.ndarray) -> np.ndarray:
     row, column = orientation[:3], orientation[3:]
     if abs(row @ row - 1) > 0.01 or abs(column @ column - 1) > 0.01 or abs(row @ column) > 0.01:
-        raise ValueError(f"ImageOrientationPatient (0020,0037) is {orientation.tolist()}, expected two perpendicular unit vectors")
+        raise ValueError(
+            f"ImageOrientationPatient (0020,0037) is {orientation.tolist()}, expected two perpendicular unit vectors"
+        )
     return orientation
 
 
@@ -210,10 +235,18 @@ def _check_alike(planes: Sequence[Plane]) -> None:
     for plane in planes[1:]:
         for attribute, tolerance in _ALIKE.items():
             found, expected = getattr(plane, attribute), getattr(first, attribute)
-            alike = found == expected if tolerance is None else np.allclose(found, expected, rtol=0, atol=tolerance)
+            alike = (
+                found == expected
+                if tolerance is None
+                else np.allclose(found, expected, rtol=0, atol=tolerance)
+            )
             if not alike:
-                shown, wanted = (value.tolist() if isinstance(value, np.ndarray) else value for value in (found, expected))
-                raise UnreadableFile(f"{plane.name}: {attribute} is {shown}, expected {wanted} as in {first.name} of the same volume")
+                shown, wanted = (
+                    value.tolist() if isinstance(value, np.ndarray) else value for value in (found, expected)
+                )
+                raise UnreadableFile(
+                    f"{plane.name}: {attribute} is {shown}, expected {wanted} as in {first.name} of the same volume"
+                )
 
 
 _ALIKE: dict[str, float | None] = {
@@ -237,7 +270,8 @@ def _affine(ordered: Sequence[Plane]) -> np.ndarray | None:
     else:
         return None
     affine = np.eye(4)
-    # Rows go down along the column cosine (orientation[3:]), columns to the right along the row cosine: PS3.3 equation C.7.6.2.1-1.
+    # Rows go down along the column cosine (orientation[3:]), columns to the right along the row cosine: PS3.3
+    # equation C.7.6.2.1-1.
     affine[:3, 0] = step
     affine[:3, 1] = first.orientation[3:] * first.spacing_mm[0]
     affine[:3, 2] = first.orientation[:3] * first.spacing_mm[1]
@@ -253,10 +287,14 @@ def _checked_step(ordered: Sequence[Plane]) -> np.ndarray:
     for index, gap in enumerate(gaps_mm):
         before, after = ordered[index].name, ordered[index + 1].name
         if gap < POSITION_TOLERANCE_MM:
-            raise UnreadableFile(f"{after}: lies at the position of {before} ({gap:.4f} mm apart), expected one slice for each position")
+            raise UnreadableFile(
+                f"{after}: lies at the position of {before} ({gap:.4f} mm apart), expected one slice for each position"
+            )
         missing = round(gap / typical) - 1 if typical else 0
         if missing > 0 and abs(gap / typical - missing - 1) < 0.1:
-            raise UnreadableFile(f"{after}: lies {gap:.3f} mm from {before}, expected {typical:.3f}; {missing} slice(s) between them are missing")
+            raise UnreadableFile(
+                f"{after}: lies {gap:.3f} mm from {before}, expected {typical:.3f}; {missing} slice(s) between them are missing"
+            )
     step = (positions_D3[-1] - positions_D3[0]) / (len(ordered) - 1)
     even_D3 = positions_D3[0] + np.arange(len(ordered))[:, np.newaxis] * step
     distances_mm = np.linalg.norm(positions_D3 - even_D3, axis=1)

@@ -1,7 +1,9 @@
-"""From stored values to what a viewer shows: modality LUT, VOI LUT, MONOCHROME1 inversion; a larger output is always brighter.
+"""From stored values to what a viewer shows: modality LUT, VOI LUT, MONOCHROME1 inversion.
 
-DICOM PS3.3 C.11.1 (modality), C.11.2 (VOI), C.7.6.16.2.9 and .10 (per frame). The whole chain is one function of the stored value,
-so it is computed once per possible value and looked up.
+A larger output is always brighter.
+
+DICOM PS3.3 C.11.1 (modality), C.11.2 (VOI), C.7.6.16.2.9 and .10 (per frame). The whole chain is one function
+of the stored value, so it is computed once per possible value and looked up.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ class Display:
     Attributes:
         level: stored values to brightness.
         bits: of the output.
-        table: output values by the bit pattern of the stored value; None where stored values have more than 16 bits.
+        table: output values by the bit pattern of the stored value; None where stored values have more than
+            16 bits.
     """
 
     level: Level
@@ -52,9 +55,10 @@ def to_display(stored: np.ndarray, dataset: Dataset, *, frame: int = 0, bits: Bi
 def make_display(stored: np.ndarray, dataset: Dataset, *, frame: int = 0, bits: Bits = 8) -> Display:
     """Builds the display chain of one frame.
 
-    The first of several windows counts; a VOI LUT sequence goes before windows. Without both, the frame's smallest and largest modality value
-    become black and white (a constant frame becomes black). Attributes of the frame's own functional groups go before shared ones, those before
-    the data set's. Colours are only scaled to the output's range.
+    The first of several windows counts; a VOI LUT sequence goes before windows. Without both, the frame's
+    smallest and largest modality value become black and white (a constant frame becomes black). Attributes of
+    the frame's own functional groups go before shared ones, those before the data set's. Colours are only
+    scaled to the output's range.
 
     Args:
         stored: the whole frame, HW integers as `read_frame` returns them, or RGB as HWC.
@@ -97,19 +101,27 @@ def linear(values: np.ndarray, *, center: float, width: float) -> np.ndarray:
 def linear_exact(values: np.ndarray, *, center: float, width: float) -> np.ndarray:
     """VOI LUT function LINEAR_EXACT, PS3.3 C.11.2.1.3.2; width > 0. Brightness in [0, 1]."""
     if not width > 0:
-        raise ValueError(f"WindowWidth (0028,1051) is {width:g}, expected more than 0 for the function LINEAR_EXACT")
+        raise ValueError(
+            f"WindowWidth (0028,1051) is {width:g}, expected more than 0 for the function LINEAR_EXACT"
+        )
     return np.clip((values - center) / width + 0.5, 0, 1)
 
 
 def sigmoid(values: np.ndarray, *, center: float, width: float) -> np.ndarray:
     """VOI LUT function SIGMOID, PS3.3 C.11.2.1.3.1; width > 0. Brightness in [0, 1]."""
     if not width > 0:
-        raise ValueError(f"WindowWidth (0028,1051) is {width:g}, expected more than 0 for the function SIGMOID")
+        raise ValueError(
+            f"WindowWidth (0028,1051) is {width:g}, expected more than 0 for the function SIGMOID"
+        )
     exponent = np.clip(-4 * (values - center) / width, -700, 700)  # exp(710) overflows float64.
     return 1 / (1 + np.exp(exponent))
 
 
-FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {"LINEAR": linear, "LINEAR_EXACT": linear_exact, "SIGMOID": sigmoid}
+FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
+    "LINEAR": linear,
+    "LINEAR_EXACT": linear_exact,
+    "SIGMOID": sigmoid,
+}
 
 
 def _tabulate(level: Level, dtype: np.dtype, bits: Bits) -> Display:
@@ -131,12 +143,17 @@ def _modality(dataset: Dataset, frame: int) -> Level:
     source = _group(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope")
     slope, intercept = _number(source.get("RescaleSlope"), 1.0), _number(source.get("RescaleIntercept"), 0.0)
     if slope == 0 or not np.isfinite([slope, intercept]).all():
-        raise ValueError(f"RescaleSlope and RescaleIntercept (0028,1053/1052) are {slope:g} and {intercept:g}, expected a slope other than 0")
+        raise ValueError(
+            f"RescaleSlope and RescaleIntercept (0028,1053/1052) are {slope:g} and {intercept:g}, expected a slope other than 0"
+        )
     return lambda values: values.astype(np.float64) * slope + intercept
 
 
 def _voi(dataset: Dataset, frame: int) -> Level | None:
-    """Modality values to brightness, PS3.3 C.11.2; None where the header has neither a VOI LUT nor a window."""
+    """Modality values to brightness, PS3.3 C.11.2.
+
+    None where the header has neither a VOI LUT nor a window.
+    """
     if dataset.get("VOILUTSequence"):
         largest = float((1 << int(dataset.VOILUTSequence[0].LUTDescriptor[2])) - 1)
         return lambda values: np.clip(apply_voi(np.rint(values).astype(np.int64), dataset) / largest, 0, 1)
@@ -164,14 +181,18 @@ def _group(dataset: Dataset, frame: int, sequence: str, keyword: str) -> Dataset
 
 def _number(value: Any, default: Any) -> Any:
     """The first value of a multi-valued number."""
-    if isinstance(value, (list, tuple)) or (hasattr(value, "__getitem__") and not isinstance(value, (str, bytes))):
+    if isinstance(value, (list, tuple)) or (
+        hasattr(value, "__getitem__") and not isinstance(value, (str, bytes))
+    ):
         value = value[0] if len(value) else None
     return default if value in (None, "") else float(value)
 
 
 def _modality_range(stored: np.ndarray, modality: Level) -> tuple[float, float]:
     # A modality LUT need not be monotonic, so the ends are sought among the values that occur.
-    values = modality(np.unique(stored) if stored.dtype.itemsize == 1 else np.array([stored.min(), stored.max()]))
+    values = modality(
+        np.unique(stored) if stored.dtype.itemsize == 1 else np.array([stored.min(), stored.max()])
+    )
     return float(values.min()), float(values.max())
 
 

@@ -1,7 +1,8 @@
 """Two models on the same cases: paired differences with intervals and tests.
 
-The test follows the design. AUC: DeLong, for patients with several cases Obuchowski's clustered form. Sensitivity and specificity of independent
-cases: McNemar. Everything else: the paired bootstrap that draws whole patients. Holm's adjustment covers all rows of one comparison.
+The test follows the design. AUC: DeLong, for patients with several cases Obuchowski's clustered form.
+Sensitivity and specificity of independent cases: McNemar. Everything else: the paired bootstrap that draws
+whole patients. Holm's adjustment covers all rows of one comparison.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ def compare_predictions(
     Args:
         first, second: tables of predictions; see medimg.evaluation.protocols.
         heads: head to classes, the positive one last; of both models.
-        costs: of each model, head to what its answers cost, see medimg.evaluation.classification.costs. Mean costs are compared where both have the same.
+        costs: of each model, head to what its answers cost, see medimg.evaluation.classification.costs. Mean
+            costs are compared where both have the same.
 
     Raises:
         UsageError: the tables share no case of the split, or they label a case differently.
@@ -101,23 +103,40 @@ def compare_predictions(
     tables = [table[table["split"] == split] for table in (first, second)]
     shared = set(tables[0]["case_id"]) & set(tables[1]["case_id"])
     if not shared:
-        raise UsageError(f"predictions: the two tables share no case of split {split}, expected models that were scored on the same cases")
+        raise UsageError(
+            f"predictions: the two tables share no case of split {split}, expected models that were scored on the same cases"
+        )
     left_out = len(tables[0]) + len(tables[1]) - 2 * len(shared)
     note = f"{left_out} cases are in one table only and left out" if left_out else ""
-    one, two = (table[table["case_id"].isin(shared)].sort_values("case_id", ignore_index=True) for table in tables)
+    one, two = (
+        table[table["case_id"].isin(shared)].sort_values("case_id", ignore_index=True) for table in tables
+    )
     differences = []
     for head, classes in heads.items():
         check_labels(one, two, head=head)
         for protocol in protocols:
             place = (head, protocol, split)
-            if gap := next(filter(None, (find_gap(table, protocol=protocol, head=head, classes=classes) for table in (one, two))), ""):
+            if gap := next(
+                filter(
+                    None,
+                    (find_gap(table, protocol=protocol, head=head, classes=classes) for table in (one, two)),
+                ),
+                "",
+            ):
                 differences.append(undefined_difference(place, classes=classes, note=gap))
                 continue
-            pair = align(*(roll_up(table, protocol=protocol, head=head, classes=classes) for table in (one, two)))
+            pair = align(
+                *(roll_up(table, protocol=protocol, head=head, classes=classes) for table in (one, two))
+            )
             own = costs[0].get(head), costs[1].get(head)
-            differences += compare_units(*pair, where=place, classes=classes, costs=own, resamples=resamples, seed=seed, note=note)
+            differences += compare_units(
+                *pair, where=place, classes=classes, costs=own, resamples=resamples, seed=seed, note=note
+            )
     adjusted = adjust_holm([difference.p_value for difference in differences])
-    return [dataclasses.replace(difference, adjusted=value) for difference, value in zip(differences, adjusted, strict=True)]
+    return [
+        dataclasses.replace(difference, adjusted=value)
+        for difference, value in zip(differences, adjusted, strict=True)
+    ]
 
 
 def check_labels(first: pd.DataFrame, second: pd.DataFrame, *, head: str) -> None:
@@ -125,10 +144,14 @@ def check_labels(first: pd.DataFrame, second: pd.DataFrame, *, head: str) -> Non
     labels = [table[f"label_{head}"].fillna("no label").astype(str) for table in (first, second)]
     for case_id, one, two in zip(first["case_id"], *labels, strict=True):
         if one != two:
-            raise UsageError(f"predictions: {head} of case {case_id} is {one} in the first table and {two} in the second, expected the same")
+            raise UsageError(
+                f"predictions: {head} of case {case_id} is {one} in the first table and {two} in the second, expected the same"
+            )
 
 
-def undefined_difference(where: tuple[str, Protocol, str], *, classes: Sequence[str], note: str) -> Difference:
+def undefined_difference(
+    where: tuple[str, Protocol, str], *, classes: Sequence[str], note: str
+) -> Difference:
     """Says why a protocol compares nothing for a head, so that it is not just absent."""
     head, protocol, split = where
     name = next(iter(metrics_of(classes)))
@@ -155,12 +178,26 @@ def compare_units(
 ) -> list[Difference]:
     """All metrics of one head under one protocol; the tables hold the same units in the same order."""
     head, protocol, split = where
-    (labels_N, one_NC), (_, two_NC) = (read_units(units, head=head, classes=classes) for units in (first, second))
+    (labels_N, one_NC), (_, two_NC) = (
+        read_units(units, head=head, classes=classes) for units in (first, second)
+    )
     groups_N = clusters_of(first)
-    values = [evaluate(labels_N, each_NC, classes=classes, costs_CC=costs_CC) for each_NC, costs_CC in zip((one_NC, two_NC), costs, strict=True)]
+    values = [
+        evaluate(labels_N, each_NC, classes=classes, costs_CC=costs_CC)
+        for each_NC, costs_CC in zip((one_NC, two_NC), costs, strict=True)
+    ]
     same_costs = costs[0] is not None and costs[1] is not None and np.array_equal(costs[0], costs[1])
     metrics = metrics_of(classes, with_costs=same_costs)
-    tests = compare_metrics(labels_N, one_NC, two_NC, groups=groups_N, metrics=metrics, costs=costs, resamples=resamples, seed=seed)
+    tests = compare_metrics(
+        labels_N,
+        one_NC,
+        two_NC,
+        groups=groups_N,
+        metrics=metrics,
+        costs=costs,
+        resamples=resamples,
+        seed=seed,
+    )
     place = (head, protocol.name, protocol.level, split, len(first), len(np.unique(groups_N)))
     return [
         Difference(
@@ -197,13 +234,18 @@ def compare_metrics(
         groups: [N], what is drawn as a whole.
         costs: what answers cost, of each model, where that decides the predicted class.
     """
-    tests = bootstrap_differences(labels, first, second, groups=groups, metrics=metrics, costs=costs, resamples=resamples, seed=seed)
+    tests = bootstrap_differences(
+        labels, first, second, groups=groups, metrics=metrics, costs=costs, resamples=resamples, seed=seed
+    )
     if first.shape[1] != 2 or find_obstacle(labels, first, groups=groups):
         return tests
     if "auc" in tests:
         tests["auc"] = compare_aucs(labels, first[:, 1], second[:, 1], groups=groups)
     if len(np.unique(groups)) == len(groups):
-        right = [predict_classes(each_NC, costs_CC) == labels for each_NC, costs_CC in zip((first, second), costs, strict=True)]
+        right = [
+            predict_classes(each_NC, costs_CC) == labels
+            for each_NC, costs_CC in zip((first, second), costs, strict=True)
+        ]
         for name, chosen_N in (("sensitivity", labels == 1), ("specificity", labels == 0)):
             if name in tests:
                 p_value = mcnemar(right[0][chosen_N], right[1][chosen_N])
@@ -222,15 +264,26 @@ def bootstrap_differences(
     resamples: int,
     seed: int,
 ) -> dict[str, PairedTest]:
-    """Percentile intervals and two-sided p-values over the same resamples of groups for both models; arguments as for `compare_metrics`."""
+    """Percentile intervals and two-sided p-values over the same resamples of groups for both models.
+
+    Arguments as for `compare_metrics`.
+    """
     name_of_test = "paired bootstrap"
     obstacle = find_obstacle(labels, first, groups=groups)
     if obstacle:
-        return {name: PairedTest(Interval(math.nan, math.nan, note=f"no interval: {obstacle}"), math.nan, name_of_test) for name in metrics}
+        return {
+            name: PairedTest(
+                Interval(math.nan, math.nan, note=f"no interval: {obstacle}"), math.nan, name_of_test
+            )
+            for name in metrics
+        }
     parts: dict[str, list[np.ndarray]] = {name: [] for name in metrics}
     for weights_RN in draw_weights(groups, resamples=resamples, seed=seed):
         pair = zip((first, second), costs, strict=True)
-        samples = [make_sample(labels, each_NC, weights_RN=weights_RN, costs_CC=costs_CC) for each_NC, costs_CC in pair]
+        samples = [
+            make_sample(labels, each_NC, weights_RN=weights_RN, costs_CC=costs_CC)
+            for each_NC, costs_CC in pair
+        ]
         for name, metric in metrics.items():
             parts[name].append(metric(samples[1]) - metric(samples[0]))
     tests = {}
@@ -249,7 +302,9 @@ def bootstrap_p_value(differences_R: np.ndarray, interval: Interval) -> float:
     return float(min(1.0, 2 * (rarer + 1) / (len(kept_R) + 1)))
 
 
-def compare_aucs(labels: np.ndarray, first: np.ndarray, second: np.ndarray, *, groups: np.ndarray | None = None) -> PairedTest:
+def compare_aucs(
+    labels: np.ndarray, first: np.ndarray, second: np.ndarray, *, groups: np.ndarray | None = None
+) -> PairedTest:
     """DeLong's test of the difference of two AUCs; arguments as for `estimate_aucs`."""
     clustered = groups is not None and len(np.unique(groups)) < len(groups)
     name = "DeLong, clustered (Obuchowski)" if clustered else "DeLong"
@@ -257,9 +312,21 @@ def compare_aucs(labels: np.ndarray, first: np.ndarray, second: np.ndarray, *, g
     difference = float(aucs.values[1] - aucs.values[0])
     variance = float(aucs.covariance[0, 0] + aucs.covariance[1, 1] - 2 * aucs.covariance[0, 1])
     if not variance > 0:
-        return PairedTest(Interval(math.nan, math.nan, note="no interval: the two models rank all cases alike, or too few to tell"), math.nan, name)
+        return PairedTest(
+            Interval(
+                math.nan,
+                math.nan,
+                note="no interval: the two models rank all cases alike, or too few to tell",
+            ),
+            math.nan,
+            name,
+        )
     error = math.sqrt(variance)
-    return PairedTest(Interval(difference - Z * error, difference + Z * error), float(2 * norm.sf(abs(difference) / error)), name)
+    return PairedTest(
+        Interval(difference - Z * error, difference + Z * error),
+        float(2 * norm.sf(abs(difference) / error)),
+        name,
+    )
 
 
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> float:
@@ -280,7 +347,10 @@ def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> float:
 
 
 def adjust_holm(p_values: Sequence[float]) -> list[float]:
-    """P-values that keep the chance of any false finding among them at their level (Holm 1979); NaN stays and is not counted."""
+    """P-values that keep the chance of any false finding among them at their level (Holm 1979).
+
+    NaN stays and is not counted.
+    """
     adjusted = np.full(len(p_values), math.nan)
     order = [index for index in np.argsort(p_values, kind="stable") if not math.isnan(p_values[index])]
     largest = 0.0

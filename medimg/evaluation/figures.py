@@ -1,4 +1,7 @@
-"""Figures: every metric with its protocol, level, split, slice, counts and interval; measured, written and read."""
+"""Figures: every metric with its protocol, level, split, slice, counts and interval.
+
+Measured, written and read.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +34,11 @@ class Figure:
         head: the label that it is of.
         slice: "overall" or "column=value".
         protocol, level, split: the rule, what carries one prediction, and the data.
-        n: units (breasts, patients) with a label; `positives` of them positive, None for more than two classes.
+        n: units (breasts, patients) with a label; `positives` of them positive, None for more than two
+            classes.
         groups: patients among them.
-        value, low, high: the figure and its 95 % patient-clustered bootstrap interval; NaN where undefined. Groups that share images are
-            drawn as one.
+        value, low, high: the figure and its 95 % patient-clustered bootstrap interval; NaN where undefined.
+            Groups that share images are drawn as one.
         note: why something is missing, or what to be careful about.
     """
 
@@ -78,14 +82,22 @@ def measure(
         protocols: rules or their names in `medimg.evaluation.protocols.PROTOCOLS`.
         slices: clinical columns; each value is a slice. Cases without a value are in none.
         metrics: names of the metrics that are wanted; all if None.
-        costs: head to what its answers cost, see medimg.evaluation.classification.costs; the heads without are answered by the likeliest class.
+        costs: head to what its answers cost, see medimg.evaluation.classification.costs; the heads without
+            are answered by the likeliest class.
         resamples: of the bootstrap; 0 for figures without an interval.
 
     Raises:
         UsageError: a column is missing, or a protocol is unknown.
     """
-    rules = [protocol if isinstance(protocol, Protocol) else find_protocols([protocol])[0] for protocol in protocols]
-    require(predictions, ["case_id", "group_id", "split", *(f"clinical_{column}" for column in slices)], why="the evaluation")
+    rules = [
+        protocol if isinstance(protocol, Protocol) else find_protocols([protocol])[0]
+        for protocol in protocols
+    ]
+    require(
+        predictions,
+        ["case_id", "group_id", "split", *(f"clinical_{column}" for column in slices)],
+        why="the evaluation",
+    )
     rows = predictions[predictions["split"] == split]
     figures: list[Figure] = []
     for head, classes in heads.items():
@@ -98,14 +110,35 @@ def measure(
             wanted = {name: metric for name, metric in known.items() if metrics is None or name in metrics}
             answering: dict[str, Any] = {"classes": classes, "metrics": wanted, "costs_CC": costs.get(head)}
             for name, part in list_slices(units, slices):
-                figures += measure_slice(part, where=(head, name, protocol, split), **answering, resamples=resamples, seed=seed)
+                figures += measure_slice(
+                    part, where=(head, name, protocol, split), **answering, resamples=resamples, seed=seed
+                )
     return figures
 
 
-def undefined_figure(head: str, classes: Sequence[str], *, protocol: Protocol, split: str, note: str, name: str = "") -> Figure:
-    """Says why a protocol has no figures for a head, so that they are not just absent; stands for `name` or the head's first metric."""
+def undefined_figure(
+    head: str, classes: Sequence[str], *, protocol: Protocol, split: str, note: str, name: str = ""
+) -> Figure:
+    """Says why a protocol has no figures for a head, so that they are not just absent.
+
+    Stands for `name` or the head's first metric.
+    """
     name = name or next(iter(metrics_of(classes)))
-    return Figure(name, head, OVERALL, protocol.name, protocol.level, split, 0, None, 0, math.nan, math.nan, math.nan, note)
+    return Figure(
+        name,
+        head,
+        OVERALL,
+        protocol.name,
+        protocol.level,
+        split,
+        0,
+        None,
+        0,
+        math.nan,
+        math.nan,
+        math.nan,
+        note,
+    )
 
 
 def list_slices(units: pd.DataFrame, slices: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -118,7 +151,10 @@ def list_slices(units: pd.DataFrame, slices: Sequence[str]) -> Iterator[tuple[st
 
 
 def value_text(value: object) -> str:
-    """A clinical value as it stands in a slice's name; whole numbers without a point, others with the digits that tell 32-bit floats apart."""
+    """A clinical value as it stands in a slice's name.
+
+    Whole numbers without a point, others with the digits that tell 32-bit floats apart.
+    """
     if not isinstance(value, float):
         return str(value)
     return f"{value:.0f}" if value.is_integer() else str(np.float32(value))
@@ -134,24 +170,49 @@ def measure_slice(
     metrics: Mapping[str, Metric],
     costs_CC: np.ndarray | None = None,
 ) -> list[Figure]:
-    """Metrics of one head on one slice; `where` is (head, slice, protocol, split), `costs_CC` what an answer costs, if that is to decide."""
+    """Metrics of one head on one slice.
+
+    `where` is (head, slice, protocol, split), `costs_CC` what an answer costs, if that is to decide.
+    """
     head, slice_name, protocol, split = where
     labels_N, probabilities_NC = read_units(units, head=head, classes=classes)
     sample = make_sample(labels_N, probabilities_NC, costs_CC=costs_CC)
     values = {name: float(metric(sample)[0]) for name, metric in metrics.items()}
     intervals = bootstrap_intervals(
-        labels_N, probabilities_NC, groups=clusters_of(units), metrics=metrics, costs_CC=costs_CC, resamples=resamples, seed=seed
+        labels_N,
+        probabilities_NC,
+        groups=clusters_of(units),
+        metrics=metrics,
+        costs_CC=costs_CC,
+        resamples=resamples,
+        seed=seed,
     )
     positives = int((labels_N == 1).sum()) if len(classes) == 2 else None
-    place = (head, slice_name, protocol.name, protocol.level, split, len(units), positives, units["group_id"].nunique())
+    place = (
+        head,
+        slice_name,
+        protocol.name,
+        protocol.level,
+        split,
+        len(units),
+        positives,
+        units["group_id"].nunique(),
+    )
     return [
-        Figure(name, *place, value, intervals[name].low, intervals[name].high, describe(value, intervals[name])) for name, value in values.items()
+        Figure(
+            name, *place, value, intervals[name].low, intervals[name].high, describe(value, intervals[name])
+        )
+        for name, value in values.items()
     ]
 
 
 def read_units(units: pd.DataFrame, *, head: str, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Class index, int [N], and probabilities [N, C] of labelled rows."""
-    labels_N = units[f"label_{head}"].map({name: index for index, name in enumerate(classes)}).to_numpy(dtype=np.int64)
+    labels_N = (
+        units[f"label_{head}"]
+        .map({name: index for index, name in enumerate(classes)})
+        .to_numpy(dtype=np.int64)
+    )
     return labels_N, units[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
 
 
@@ -160,15 +221,25 @@ def describe(value: float, interval: Interval) -> str:
     if math.isnan(value):
         return "no value: a class is missing"
     if value < interval.low or value > interval.high:
-        # The calibration error above all: every resample repeats cases, which makes its bins look worse calibrated than they are.
+        # The calibration error above all: every resample repeats cases, which makes its bins look worse
+        # calibrated than they are.
         return "; ".join(
-            filter(None, ["the value lies outside of its interval: with so few cases this metric is biased under resampling", interval.note])
+            filter(
+                None,
+                [
+                    "the value lies outside of its interval: with so few cases this metric is biased under resampling",
+                    interval.note,
+                ],
+            )
         )
     return interval.note
 
 
 def describe_multiplicity(figures: Iterable[Figure]) -> str:
-    """What a reader of many intervals at once must know, by Bonferroni; empty for fewer than two intervals."""
+    """What a reader of many intervals at once must know, by Bonferroni.
+
+    Empty for fewer than two intervals.
+    """
     count = sum(not math.isnan(figure.low) for figure in figures)
     if count < 2:
         return ""
@@ -193,9 +264,14 @@ def read_metrics(path: Path) -> list[Figure]:
     try:
         rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         numbers = ("value", "low", "high")
-        return [Figure(**{**row, **{name: math.nan if row[name] is None else row[name] for name in numbers}}) for row in rows]
+        return [
+            Figure(**{**row, **{name: math.nan if row[name] is None else row[name] for name in numbers}})
+            for row in rows
+        ]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"{path}: found {str(error).splitlines()[0]}, expected the figures that a run writes as metrics.json") from None
+        raise UsageError(
+            f"{path}: found {str(error).splitlines()[0]}, expected the figures that a run writes as metrics.json"
+        ) from None
 
 
 def clean(value: object) -> object:

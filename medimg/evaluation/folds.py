@@ -25,13 +25,18 @@ def note_folds(figures: Iterable[Figure], folds: int) -> list[Figure]:
     if not folds:
         return list(figures)
     note = f"{folds} folds pooled, each scored by a model that was trained without it"
-    return [dataclasses.replace(figure, note="; ".join(filter(None, [note, figure.note]))) for figure in figures]
+    return [
+        dataclasses.replace(figure, note="; ".join(filter(None, [note, figure.note]))) for figure in figures
+    ]
 
 
-def list_fits(cases: pd.DataFrame, table: pd.DataFrame, *, split: str) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+def list_fits(
+    cases: pd.DataFrame, table: pd.DataFrame, *, split: str
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Cases of a split, with the rows of the table of shortcuts that a baseline of theirs may be fitted on.
 
-    That is the train split; of cases out of fold what was the train split when their fold was tested, so that the table must have a `fold`.
+    That is the train split; of cases out of fold what was the train split when their fold was tested, so that
+    the table must have a `fold`.
     """
     if split != OUT_OF_FOLD:
         yield cases, train_rows(table)
@@ -51,10 +56,21 @@ def measure_folds(
     metrics: Collection[str],
     costs: Mapping[str, np.ndarray] = NO_COSTS,
 ) -> dict[int, list[Figure]]:
-    """The figures of each fold alone, by its number. Without intervals: the folds say how much the figures vary, each has few cases."""
+    """The figures of each fold alone, by its number.
+
+    Without intervals: the folds say how much the figures vary, each has few cases.
+    """
     pooled = predictions[predictions["split"] == OUT_OF_FOLD]
     return {
-        fold: measure(pooled[pooled["fold"] == fold], heads=heads, protocols=[protocol], metrics=metrics, costs=costs, split=OUT_OF_FOLD, resamples=0)
+        fold: measure(
+            pooled[pooled["fold"] == fold],
+            heads=heads,
+            protocols=[protocol],
+            metrics=metrics,
+            costs=costs,
+            split=OUT_OF_FOLD,
+            resamples=0,
+        )
         for fold in sorted(pooled["fold"].unique().tolist())
     }
 

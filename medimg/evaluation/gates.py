@@ -10,7 +10,10 @@ from medimg.evaluation.classification.metrics import metrics_of
 
 OVERALL = "overall"
 ABOVE_SHORTCUT = "auc_above_shortcut"
-"""AUC of the model minus that of the shortcuts on the same cases; a metric of heads with two classes where shortcuts are asked for."""
+"""AUC of the model minus that of the shortcuts on the same cases.
+
+A metric of heads with two classes where shortcuts are asked for.
+"""
 
 
 @dataclass(frozen=True)
@@ -18,12 +21,13 @@ class Gate:
     """One bound. A figure that is not defined (NaN, an absent slice) fails it.
 
     Attributes:
-        metric: a name of `metrics_of` the head's classes ("auc", "macro_auc", "sensitivity_at_specificity_90") or ABOVE_SHORTCUT. Larger must
-            mean better.
+        metric: a name of `metrics_of` the head's classes ("auc", "macro_auc",
+            "sensitivity_at_specificity_90") or ABOVE_SHORTCUT. Larger must mean better.
         head: the label that the metric is of.
         lower_bound: smallest value that passes.
         slice: "overall", or a clinical column and its value: "source=D1".
-        change: smallest difference to the baseline model that passes (-0.01: at most one hundredth worse); not checked without a baseline.
+        change: smallest difference to the baseline model that passes (-0.01: at most one hundredth worse);
+            not checked without a baseline.
     """
 
     metric: str
@@ -61,7 +65,13 @@ def split_slice(slice_name: str) -> tuple[str, str] | None:
     return column, value
 
 
-def check_gates(gates: Iterable[Gate], *, heads: Mapping[str, Sequence[str]], slices: Sequence[str], shortcuts: Sequence[str] = ()) -> None:
+def check_gates(
+    gates: Iterable[Gate],
+    *,
+    heads: Mapping[str, Sequence[str]],
+    slices: Sequence[str],
+    shortcuts: Sequence[str] = (),
+) -> None:
     """Fails early on a gate that no run could meet.
 
     Args:
@@ -71,7 +81,8 @@ def check_gates(gates: Iterable[Gate], *, heads: Mapping[str, Sequence[str]], sl
         shortcuts: of the evaluation's settings.
 
     Raises:
-        UsageError: unknown head, metric or slice column, or a metric where smaller is better; names the nearest right one.
+        UsageError: unknown head, metric or slice column, or a metric where smaller is better; names the
+            nearest right one.
     """
     for gate in gates:
         if gate.head not in heads:
@@ -80,13 +91,23 @@ def check_gates(gates: Iterable[Gate], *, heads: Mapping[str, Sequence[str]], sl
         if len(heads[gate.head]) == 2 and shortcuts:
             known.append(ABOVE_SHORTCUT)
         if gate.metric == ABOVE_SHORTCUT and not shortcuts:
-            raise UsageError(f"gate on {gate.metric!r}: the config names no shortcut, expected evaluation.shortcuts")
+            raise UsageError(
+                f"gate on {gate.metric!r}: the config names no shortcut, expected evaluation.shortcuts"
+            )
         if gate.metric in LOWER_IS_BETTER:
-            raise UsageError(f"gate on {gate.metric!r}: smaller is better there, a gate is a lower bound; expected one of {', '.join(known)}")
+            raise UsageError(
+                f"gate on {gate.metric!r}: smaller is better there, a gate is a lower bound; expected one of {', '.join(known)}"
+            )
         if gate.metric in OF_THE_CASES:
-            raise UsageError(f"gate on {gate.metric!r}: it does not depend on the model; expected one of {', '.join(known)}")
+            raise UsageError(
+                f"gate on {gate.metric!r}: it does not depend on the model; expected one of {', '.join(known)}"
+            )
         if gate.metric not in known:
-            raise UsageError(f"gate on metric {gate.metric!r}: head {gate.head!r} has no such metric, {nearest(gate.metric, known)}")
+            raise UsageError(
+                f"gate on metric {gate.metric!r}: head {gate.head!r} has no such metric, {nearest(gate.metric, known)}"
+            )
         wanted = split_slice(gate.slice)
         if wanted and wanted[0] not in slices:
-            raise UsageError(f"gate on slice {gate.slice!r}: {wanted[0]!r} is not sliced by, {nearest(wanted[0], slices)}")
+            raise UsageError(
+                f"gate on slice {gate.slice!r}: {wanted[0]!r} is not sliced by, {nearest(wanted[0], slices)}"
+            )

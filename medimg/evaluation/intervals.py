@@ -1,6 +1,7 @@
 """Confidence intervals that respect groups: whole patients are drawn, never single cases (Efron and Tibshirani 1993, cluster bootstrap).
 
-Two breasts of one woman are no two independent observations; resampling cases would give intervals that are too narrow.
+Two breasts of one woman are no two independent observations; resampling cases would give intervals that are
+too narrow.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def bootstrap_intervals(
         metrics: by name.
 
     Returns:
-        An interval per metric; without bounds, and with the rule in `note`, where `find_obstacle` sees one or where more than a tenth
-        of the resamples miss a class.
+        An interval per metric; without bounds, and with the rule in `note`, where `find_obstacle` sees one or
+        where more than a tenth of the resamples miss a class.
     """
     obstacle = find_obstacle(labels, probabilities, groups=groups) if resamples else "none is asked for"
     if obstacle:
@@ -77,11 +78,16 @@ def mean_interval(values_N: np.ndarray, groups_N: np.ndarray, *, resamples: int,
     if few := find_few_groups(groups_N):
         return Interval(math.nan, math.nan, note=f"no interval: {few}")
     blocks = draw_weights(groups_N, resamples=resamples, seed=seed)
-    return take_percentiles(np.concatenate([weights_RN @ values_N / weights_RN.sum(axis=1) for weights_RN in blocks]))
+    return take_percentiles(
+        np.concatenate([weights_RN @ values_N / weights_RN.sum(axis=1) for weights_RN in blocks])
+    )
 
 
 def draw_weights(groups: np.ndarray, *, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each case counts, [R, N] in blocks of bounded size; each group is drawn with all its cases."""
+    """How often each case counts, [R, N] in blocks of bounded size.
+
+    Each group is drawn with all its cases.
+    """
     names_G, group_N = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     count = len(names_G)
     generator = np.random.default_rng(seed)
@@ -121,10 +127,14 @@ def take_percentiles(values_R: np.ndarray) -> Interval:
     kept_R = values_R[~np.isnan(values_R)]
     dropped = len(values_R) - len(kept_R)
     if dropped > LARGEST_DROPPED_SHARE * len(values_R):
-        return Interval(math.nan, math.nan, dropped, f"no interval: {dropped} of {len(values_R)} resamples miss a class")
+        return Interval(
+            math.nan, math.nan, dropped, f"no interval: {dropped} of {len(values_R)} resamples miss a class"
+        )
     low, high = np.quantile(kept_R, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     told = dropped >= DROPPED_SHARE_TO_TELL * len(values_R)
-    notes = [f"{dropped} of {len(values_R)} resamples dropped, a class was missing"] if told and dropped else []
+    notes = (
+        [f"{dropped} of {len(values_R)} resamples dropped, a class was missing"] if told and dropped else []
+    )
     if low == high:
         notes.append("all resamples agree: the bootstrap cannot show the uncertainty here")
     return Interval(float(low), float(high), dropped, "; ".join(notes))

@@ -1,8 +1,9 @@
 """Protocols: named rules of which cases count and at which level, so that a figure can be compared with another.
 
-The table of predictions has a row per case, labelled or not: case_id, group_id, cluster_id (groups joined where they share images; what is
-resampled; group_id where it is absent), split, image_count, level_<name>, clinical_<column>, label_<head> (class name or null),
-p_<head>_<class> in [0, 1], and v_<head>_<class>_<role>, the probability from one view alone, where the model returns it.
+The table of predictions has a row per case, labelled or not: case_id, group_id, cluster_id (groups joined
+where they share images; what is resampled; group_id where it is absent), split, image_count, level_<name>,
+clinical_<column>, label_<head> (class name or null), p_<head>_<class> in [0, 1], and v_<head>_<class>_<role>,
+the probability from one view alone, where the model returns it.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ class Protocol:
 
     Attributes:
         name: as literature or the config calls it.
-        level: what carries one label and one prediction: "breast", "patient"; "case" for whatever the data set's cases are.
-        aggregate: "none" takes cases as they are; "mean" and "max" roll them up by their `level_<level>`; "views" takes each view alone.
+        level: what carries one label and one prediction: "breast", "patient"; "case" for whatever the data
+            set's cases are.
+        aggregate: "none" takes cases as they are; "mean" and "max" roll them up by their `level_<level>`;
+            "views" takes each view alone.
         description: for people.
         where: clinical column to the value that a case must have to count.
         unlabelled_as: class that a case without a label counts as; empty leaves it out.
-        images_per_group: images that a group's cases must hold together for the group to count; 0 takes every group.
+        images_per_group: images that a group's cases must hold together for the group to count; 0 takes every
+            group.
     """
 
     name: str
@@ -49,8 +53,16 @@ PROTOCOLS: Mapping[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
         Protocol("cases", "case", "none", "every labelled case as it is"),
-        Protocol("P1", "breast", "none", "labelled breasts, one prediction per breast from its CC and MLO views"),
-        Protocol("P2", "breast", "none", "P1 on the source D1 only, where the source does not give the label away", where={"source": "D1"}),
+        Protocol(
+            "P1", "breast", "none", "labelled breasts, one prediction per breast from its CC and MLO views"
+        ),
+        Protocol(
+            "P2",
+            "breast",
+            "none",
+            "P1 on the source D1 only, where the source does not give the label away",
+            where={"source": "D1"},
+        ),
         Protocol(
             "P3",
             "breast",
@@ -59,8 +71,15 @@ PROTOCOLS: Mapping[str, Protocol] = {
             unlabelled_as="Benign",
             images_per_group=4,
         ),
-        Protocol("P4", "patient", "max", "patients: the higher of the two breasts' probabilities; positive if either breast is"),
-        Protocol("image", "image", "views", "each view alone with the label of its case; a diagnostic, no result"),
+        Protocol(
+            "P4",
+            "patient",
+            "max",
+            "patients: the higher of the two breasts' probabilities; positive if either breast is",
+        ),
+        Protocol(
+            "image", "image", "views", "each view alone with the label of its case; a diagnostic, no result"
+        ),
         Protocol("lesion", "lesion", "mean", "lesions: mean probability of a lesion's images"),
         Protocol(
             "isic2018",
@@ -69,7 +88,12 @@ PROTOCOLS: Mapping[str, Protocol] = {
             "the official test images of the ISIC 2018 challenge, task 3: comparable with its entries",
             where={"collection": "ISIC2018_Task3_Test"},
         ),
-        Protocol("patient-mean", "patient", "mean", "patients: mean probability of a patient's cases; positive if any is"),
+        Protocol(
+            "patient-mean",
+            "patient",
+            "mean",
+            "patients: mean probability of a patient's cases; positive if any is",
+        ),
     )
 }
 
@@ -112,18 +136,22 @@ def find_gap(predictions: pd.DataFrame, *, protocol: Protocol, head: str, classe
     return ""
 
 
-def roll_up(predictions: pd.DataFrame, *, protocol: Protocol, head: str, classes: Sequence[str]) -> pd.DataFrame:
+def roll_up(
+    predictions: pd.DataFrame, *, protocol: Protocol, head: str, classes: Sequence[str]
+) -> pd.DataFrame:
     """The rows that count for one head under a protocol, one per unit of its level, in the same columns.
 
-    Cases that do not count are left out before rolling up. Of two classes, a unit is positive if any of its cases is. Of more, its cases must
-    agree, else it is left out. A clinical value that differs within a unit becomes null, and so is in no slice.
+    Cases that do not count are left out before rolling up. Of two classes, a unit is positive if any of its
+    cases is. Of more, its cases must agree, else it is left out. A clinical value that differs within a unit
+    becomes null, and so is in no slice.
 
     Args:
         predictions: cases, already of one split.
         classes: of the head, the positive one last.
 
     Raises:
-        UsageError: a column that the protocol needs is missing, a label is not among the classes, or `find_gap` finds one.
+        UsageError: a column that the protocol needs is missing, a label is not among the classes, or
+            `find_gap` finds one.
     """
     gap = find_gap(predictions, protocol=protocol, head=head, classes=classes)
     if gap:
@@ -131,7 +159,9 @@ def roll_up(predictions: pd.DataFrame, *, protocol: Protocol, head: str, classes
     rows = choose_cases(predictions, protocol=protocol, head=head)
     unknown = sorted(set(rows[f"label_{head}"]) - set(classes))
     if unknown:
-        raise UsageError(f"predictions: label_{head} holds {unknown[0]!r}, expected one of {', '.join(classes)}")
+        raise UsageError(
+            f"predictions: label_{head} holds {unknown[0]!r}, expected one of {', '.join(classes)}"
+        )
     if protocol.aggregate == "none":
         return rows.reset_index(drop=True)
     if protocol.aggregate == "views":
@@ -156,7 +186,9 @@ def choose_cases(predictions: pd.DataFrame, *, protocol: Protocol, head: str) ->
 def list_views(predictions: pd.DataFrame, *, head: str, classes: Sequence[str]) -> list[str]:
     """Roles for which the model returned a probability from that view alone, sorted."""
     prefix = f"v_{head}_{classes[-1]}_"
-    return sorted(str(column).removeprefix(prefix) for column in predictions.columns if str(column).startswith(prefix))
+    return sorted(
+        str(column).removeprefix(prefix) for column in predictions.columns if str(column).startswith(prefix)
+    )
 
 
 def split_views(rows: pd.DataFrame, *, head: str, classes: Sequence[str]) -> pd.DataFrame:
@@ -174,13 +206,21 @@ def clusters_of(units: pd.DataFrame) -> np.ndarray:
     return units["cluster_id" if "cluster_id" in units else "group_id"].astype(str).to_numpy()
 
 
-def roll_up_rows(rows: pd.DataFrame, *, protocol: Protocol, head: str, classes: Sequence[str]) -> pd.DataFrame:
+def roll_up_rows(
+    rows: pd.DataFrame, *, protocol: Protocol, head: str, classes: Sequence[str]
+) -> pd.DataFrame:
     """One row per unit of the protocol's level."""
     level = f"level_{protocol.level}"
     require(rows, [level], why=f"protocol {protocol.name}")
     units = rows.groupby(level, sort=True)
     first = units.first()
-    rolled = pd.DataFrame({"case_id": first.index.astype(str), "group_id": first["group_id"].to_numpy(), level: first.index.astype(str)})
+    rolled = pd.DataFrame(
+        {
+            "case_id": first.index.astype(str),
+            "group_id": first["group_id"].to_numpy(),
+            level: first.index.astype(str),
+        }
+    )
     if "cluster_id" in first:
         rolled["cluster_id"] = first["cluster_id"].to_numpy()
     for column in ("split", "fold", *(name for name in rows.columns if name.startswith("clinical_"))):
@@ -209,4 +249,6 @@ def require(predictions: pd.DataFrame, columns: Iterable[str], *, why: str) -> N
     """
     for column in columns:
         if column not in predictions:
-            raise UsageError(f"predictions: no column {column!r}, which {why} needs; {nearest(column, predictions.columns)}")
+            raise UsageError(
+                f"predictions: no column {column!r}, which {why} needs; {nearest(column, predictions.columns)}"
+            )

@@ -32,9 +32,11 @@ def decode_image(png: tf.Tensor, *, size: tuple[int, int], channels: int, dtype:
 
     Args:
         png: scalar string; empty for a missing image. TensorFlow's decode_png takes JPEG too, in 8 bits.
-        size: (H, W); an image stored in this size is untouched, another is resized by area averaging and rounded.
+        size: (H, W); an image stored in this size is untouched, another is resized by area averaging and
+            rounded.
         channels: 1 or 3.
-        dtype: tf.uint8 (default; of a 16-bit PNG the high byte) or tf.uint16 (an 8-bit PNG is spread over the range, 255 becomes 65535).
+        dtype: tf.uint8 (default; of a 16-bit PNG the high byte) or tf.uint16 (an 8-bit PNG is spread over the
+            range, 255 becomes 65535).
 
     Returns:
         [H, W, C]; zeros where png is empty.
@@ -50,12 +52,15 @@ def decode_image(png: tf.Tensor, *, size: tuple[int, int], channels: int, dtype:
     return tf.ensure_shape(image_HWC, [*size, channels])
 
 
-def decode_crop(png: tf.Tensor, *, corner: tf.Tensor, size: tuple[int, int], channels: int, dtype: Any = None) -> tf.Tensor:
+def decode_crop(
+    png: tf.Tensor, *, corner: tf.Tensor, size: tuple[int, int], channels: int, dtype: Any = None
+) -> tf.Tensor:
     """Decodes a window of a PNG in pure TensorFlow.
 
     Args:
         png: scalar string; empty for a missing image.
-        corner: int32 [2], (y, x) of the window's first pixel; the window may reach over any edge, where it is filled with zeros.
+        corner: int32 [2], (y, x) of the window's first pixel; the window may reach over any edge, where it is
+            filled with zeros.
         size: (H, W) of the window, in stored pixels; nothing is resized.
         channels, dtype: as for `decode_image`.
 
@@ -66,10 +71,17 @@ def decode_crop(png: tf.Tensor, *, corner: tf.Tensor, size: tuple[int, int], cha
 
     dtype = dtype or tf.uint8
     empty = tf.zeros([0, 0, channels], dtype)
-    image_HWC = tf.cond(tf.strings.length(png) > 0, lambda: tf.io.decode_png(png, channels=channels, dtype=dtype), lambda: empty)
+    image_HWC = tf.cond(
+        tf.strings.length(png) > 0,
+        lambda: tf.io.decode_png(png, channels=channels, dtype=dtype),
+        lambda: empty,
+    )
     stored = tf.shape(image_HWC)[:2]
     corner = tf.cast(corner, tf.int32)
-    start, stop = tf.clip_by_value(corner, 0, stored), tf.clip_by_value(corner + tf.constant(size, tf.int32), 0, stored)
+    start, stop = (
+        tf.clip_by_value(corner, 0, stored),
+        tf.clip_by_value(corner + tf.constant(size, tf.int32), 0, stored),
+    )
     window_HWC = image_HWC[start[0] : stop[0], start[1] : stop[1]]
     before = tf.clip_by_value(start - corner, 0, tf.constant(size, tf.int32))
     after = tf.constant(size, tf.int32) - before - (stop - start)
@@ -77,13 +89,17 @@ def decode_crop(png: tf.Tensor, *, corner: tf.Tensor, size: tuple[int, int], cha
     return tf.ensure_shape(padded, [*size, channels])
 
 
-def decode_slices(pngs: tf.Tensor, *, first: tf.Tensor, count: int, size: tuple[int, int], dtype: Any = None) -> tf.Tensor:
+def decode_slices(
+    pngs: tf.Tensor, *, first: tf.Tensor, count: int, size: tuple[int, int], dtype: Any = None
+) -> tf.Tensor:
     """Decodes a range of grey slices in pure TensorFlow; only these are decoded.
 
     Args:
         pngs: string [D], the slices of one role.
-        first: scalar integer, index of the first slice wanted; indices below 0 or beyond the last slice give zeros.
-        count, size: D, and (H, W) as for `decode_image`. Do not let it resize label maps: areas would mix labels.
+        first: scalar integer, index of the first slice wanted; indices below 0 or beyond the last slice give
+            zeros.
+        count, size: D, and (H, W) as for `decode_image`. Do not let it resize label maps: areas would mix
+            labels.
         dtype: as for `decode_image`.
 
     Returns:
@@ -97,7 +113,11 @@ def decode_slices(pngs: tf.Tensor, *, first: tf.Tensor, count: int, size: tuple[
     padded = tf.concat([pngs, [""]], axis=0)
     chosen = tf.gather(padded, tf.where((wanted >= 0) & (wanted < stored), wanted, stored))
     signature = tf.TensorSpec([*size, 1], dtype)
-    return tf.map_fn(lambda png: decode_image(png, size=size, channels=1, dtype=dtype), chosen, fn_output_signature=signature)
+    return tf.map_fn(
+        lambda png: decode_image(png, size=size, channels=1, dtype=dtype),
+        chosen,
+        fn_output_signature=signature,
+    )
 
 
 def _resize(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

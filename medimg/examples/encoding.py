@@ -6,16 +6,18 @@
 | `level_<name>` | bytes | id for rolling up |
 | `label_<head>` | bytes | class name; absent where missing |
 | `clinical_<column>` | bytes or float | text or number; absent where None |
-| `shortcut_<head>` | float | probability of the positive class by what is known without the pixels; absent unless asked for |
-| `image_<role>`, `mask_<role>` | bytes list | one PNG per slice, or a JPEG that came so; exactly one for a 2-D image |
-| `image_<role>_affine`, `mask_<role>_affine` | 16 floats | row by row, (z, y, x, 1) to mm; absent where unknown |
-| `image_<role>_rescale` | 2 floats | slope, intercept; absent where 1, 0 |
-| `box_<role>`, `box_<role>_label` | 4n floats, n bytes | ymin, xmin, ymax, xmax in pixels of the prepared image |
-| `polygon_<role>`, `polygon_<role>_length`, `polygon_<role>_label` | floats, n ints, n bytes | y, x pairs; vertices of each polygon; labels |
-| `block` | 5 ints | index, first slice, slices in this block, slices of the study, 1 if last; absent where the case has one slice |
+| `shortcut_<head>` | float | probability of the positive class by what is known without the pixels; absent
+unless asked for | | `image_<role>`, `mask_<role>` | bytes list | one PNG per slice, or a JPEG that came so;
+exactly one for a 2-D image | | `image_<role>_affine`, `mask_<role>_affine` | 16 floats | row by row, (z, y,
+x, 1) to mm; absent where unknown | | `image_<role>_rescale` | 2 floats | slope, intercept; absent where 1, 0
+| | `box_<role>`, `box_<role>_label` | 4n floats, n bytes | ymin, xmin, ymax, xmax in pixels of the prepared
+image | | `polygon_<role>`, `polygon_<role>_length`, `polygon_<role>_label` | floats, n ints, n bytes | y, x
+pairs; vertices of each polygon; labels | | `block` | 5 ints | index, first slice, slices in this block,
+slices of the study, 1 if last; absent where the case has one slice |
 
-A study larger than `largest_bytes` becomes several Examples with the same case_id: blocks of consecutive slices, all roles in step, each
-repeating everything but the slices. Floats are 32 bit. Not carried: the files a case came from, its status and its split.
+A study larger than `largest_bytes` becomes several Examples with the same case_id: blocks of consecutive
+slices, all roles in step, each repeating everything but the slices. Floats are 32 bit. Not carried: the files
+a case came from, its status and its split.
 """
 
 from __future__ import annotations
@@ -49,24 +51,28 @@ SUFFIXES = ("_affine", "_rescale", "_label", "_length")
 def record_to_examples(record: Record, *, largest_bytes: int = LARGEST_BYTES) -> Iterator[bytes]:
     """Encodes a record as serialized Examples; the same record always gives the same bytes.
 
-    Slices are taken from the stacks one index at a time and kept as PNG only, so at most one decoded slice of each role and one block are in memory.
+    Slices are taken from the stacks one index at a time and kept as PNG only, so at most one decoded slice of
+    each role and one block are in memory.
 
     Args:
-        record: any number of slices per role; a role with fewer slices than others is absent from the later blocks.
+        record: any number of slices per role; a role with fewer slices than others is absent from the later
+            blocks.
         largest_bytes: no Example is larger.
 
     Yields:
         one Example for a 2-D case, one or more blocks in slice order for a study.
 
     Raises:
-        MedimgError: the slices of one index do not fit into largest_bytes, a stack yields another number of slices than it
-            says, or a role's name ends like a feature's.
+        MedimgError: the slices of one index do not fit into largest_bytes, a stack yields another number of
+            slices than it says, or a role's name ends like a feature's.
     """
     fixed = _make_message(_metadata(record))
     fixed_bytes = fixed.ByteSize() + BLOCK_BYTES + sum(len(name) + LENGTH_BYTES for name in _stacks(record))
     total = max((stack.count for stack in _stacks(record).values()), default=0)
     if fixed_bytes > largest_bytes:
-        raise MedimgError(f"case {record.case.case_id}: {fixed_bytes} bytes without any slice, expected at most {largest_bytes} per Example")
+        raise MedimgError(
+            f"case {record.case.case_id}: {fixed_bytes} bytes without any slice, expected at most {largest_bytes} per Example"
+        )
     index, first = 0, 0
     block = _Block(fixed_bytes)
     for number, encoded in enumerate(_encoded_slices(record)):
@@ -86,7 +92,8 @@ def record_to_examples(record: Record, *, largest_bytes: int = LARGEST_BYTES) ->
 def examples_to_record(serialized: Iterable[bytes]) -> Record:
     """Decodes what `record_to_examples` made of one case, blocks in any order.
 
-    Slices stay PNG until a stack is iterated. Numbers of the clinical table come back as floats, boxes before polygons, names sorted.
+    Slices stay PNG until a stack is iterated. Numbers of the clinical table come back as floats, boxes before
+    polygons, names sorted.
 
     Raises:
         MedimgError: the Examples are of several cases, or a block is missing or there twice.
@@ -98,7 +105,10 @@ def examples_to_record(serialized: Iterable[bytes]) -> Record:
     if len(ids) > 1:
         raise MedimgError(f"Examples of cases {', '.join(ids)}, expected blocks of one case")
     blocks = _in_order(parsed, case_id=ids[0])
-    roles = {kind: sorted({role for values in blocks for role in _roles(values, kind)}) for kind in ("image", "mask")}
+    roles = {
+        kind: sorted({role for values in blocks for role in _roles(values, kind)})
+        for kind in ("image", "mask")
+    }
     images = {role: _join(blocks, f"image_{role}") for role in roles["image"]}
     masks = {role: _join(blocks, f"mask_{role}") for role in roles["mask"]}
     return Record(_case(blocks[0]), images, masks)
@@ -118,7 +128,9 @@ class _Block:
 
 
 def _stacks(record: Record) -> dict[str, Stack]:
-    stacks = {f"image_{role}": stack for role, stack in record.images.items()} | {f"mask_{role}": stack for role, stack in record.masks.items()}
+    stacks = {f"image_{role}": stack for role, stack in record.images.items()} | {
+        f"mask_{role}": stack for role, stack in record.masks.items()
+    }
     return dict(sorted(stacks.items()))
 
 
@@ -127,7 +139,10 @@ def _encoded_slices(record: Record) -> Iterator[dict[str, bytes]]:
     stacks = _stacks(record)
     # `map` holds no slice, which would live on while the next role's is made.
     iterators = {
-        name: iter(stack.slices.files) if isinstance(stack.slices, EncodedSlices) else map(encode_png, stack.slices) for name, stack in stacks.items()
+        name: iter(stack.slices.files)
+        if isinstance(stack.slices, EncodedSlices)
+        else map(encode_png, stack.slices)
+        for name, stack in stacks.items()
     }
     for number in itertools.count():
         encoded: dict[str, bytes] = {}
@@ -135,7 +150,9 @@ def _encoded_slices(record: Record) -> Iterator[dict[str, bytes]]:
             file = next(iterator, None)
             if (file is not None) != (number < stacks[name].count):
                 found = f"ends after {number} slices" if file is None else f"has more than {number} slices"
-                raise MedimgError(f"case {record.case.case_id}: {name} {found}, expected {stacks[name].count}")
+                raise MedimgError(
+                    f"case {record.case.case_id}: {name} {found}, expected {stacks[name].count}"
+                )
             if file is not None:
                 encoded[name] = file
         if not encoded:
@@ -150,7 +167,11 @@ def _metadata(record: Record) -> dict[str, list[Any]]:
     features: dict[str, list[Any]] = {"case_id": [case.case_id], "group_id": [case.group_id]}
     features |= {f"level_{name}": [level] for name, level in case.levels.items()}
     features |= {f"label_{head}": [label] for head, label in case.labels.items()}
-    features |= {f"clinical_{name}": [_number_or_text(value)] for name, value in case.clinical.items() if value is not None}
+    features |= {
+        f"clinical_{name}": [_number_or_text(value)]
+        for name, value in case.clinical.items()
+        if value is not None
+    }
     features |= {f"shortcut_{head}": [float(probability)] for head, probability in case.shortcuts.items()}
     for name, stack in _stacks(record).items():
         if stack.affine is not None:
@@ -164,7 +185,9 @@ def _check_names(record: Record) -> None:
     roles = {*record.images, *record.masks, *(annotation.role for annotation in record.case.annotations)}
     for role in sorted(roles):
         if role.endswith(SUFFIXES):
-            raise MedimgError(f"case {record.case.case_id}: role {role!r}, expected a name that does not end with {' or '.join(SUFFIXES)}")
+            raise MedimgError(
+                f"case {record.case.case_id}: role {role!r}, expected a name that does not end with {' or '.join(SUFFIXES)}"
+            )
 
 
 def _number_or_text(value: Value) -> str | float:
@@ -204,7 +227,9 @@ def _add_features(message: Any, features: Mapping[str, list[Any]]) -> None:
     for name, values in features.items():
         feature = message.features.feature[name]
         if isinstance(values[0], (bytes, str)):
-            feature.bytes_list.value.extend(value.encode() if isinstance(value, str) else value for value in values)
+            feature.bytes_list.value.extend(
+                value.encode() if isinstance(value, str) else value for value in values
+            )
         elif isinstance(values[0], float):
             feature.float_list.value.extend(values)
         else:
@@ -215,7 +240,10 @@ def _parse(serialized: bytes) -> dict[str, list[Any]]:
     from tensorflow.core.example import example_pb2
 
     features = example_pb2.Example.FromString(serialized).features.feature
-    return {name: list(getattr(features[name], features[name].WhichOneof("kind")).value) for name in sorted(features)}
+    return {
+        name: list(getattr(features[name], features[name].WhichOneof("kind")).value)
+        for name in sorted(features)
+    }
 
 
 def _in_order(parsed: list[dict[str, list[Any]]], *, case_id: str) -> list[dict[str, list[Any]]]:
@@ -223,13 +251,17 @@ def _in_order(parsed: list[dict[str, list[Any]]], *, case_id: str) -> list[dict[
     if len(parsed) == 1 and "block" not in parsed[0]:
         return parsed
     if not all("block" in values for values in parsed):
-        raise MedimgError(f"case {case_id}: {len(parsed)} Examples, not all of them blocks, expected one Example or blocks")
+        raise MedimgError(
+            f"case {case_id}: {len(parsed)} Examples, not all of them blocks, expected one Example or blocks"
+        )
     blocks = sorted(parsed, key=lambda values: int(values["block"][0]))
     following = 0
     for number, values in enumerate(blocks):
         index, first, count, total, last = values["block"]
         if index != number or first != following:
-            raise MedimgError(f"case {case_id}: block {index} starts at slice {first}, expected block {number} from slice {following}")
+            raise MedimgError(
+                f"case {case_id}: block {index} starts at slice {first}, expected block {number} from slice {following}"
+            )
         following = first + count
     if not last or following != total:
         raise MedimgError(f"case {case_id}: the blocks end at slice {following}, expected {total} slices")
@@ -237,22 +269,38 @@ def _in_order(parsed: list[dict[str, list[Any]]], *, case_id: str) -> list[dict[
 
 
 def _roles(values: Mapping[str, list[Any]], kind: str) -> list[str]:
-    return [name.split("_", 1)[1] for name in values if name.startswith(f"{kind}_") and not name.endswith(SUFFIXES)]
+    return [
+        name.split("_", 1)[1]
+        for name in values
+        if name.startswith(f"{kind}_") and not name.endswith(SUFFIXES)
+    ]
 
 
 def _join(blocks: Sequence[Mapping[str, list[Any]]], name: str) -> Stack:
     pngs = tuple(png for values in blocks for png in values.get(name, ()))
     affine = blocks[0].get(f"{name}_affine")
     slope, intercept = blocks[0].get(f"{name}_rescale", (1.0, 0.0))
-    return Stack(EncodedSlices(pngs), len(pngs), None if affine is None else np.array(affine).reshape(4, 4), slope, intercept)
+    return Stack(
+        EncodedSlices(pngs),
+        len(pngs),
+        None if affine is None else np.array(affine).reshape(4, 4),
+        slope,
+        intercept,
+    )
 
 
 def _case(values: Mapping[str, list[Any]]) -> Case:
     def texts(prefix: str) -> dict[str, str]:
-        return {name.removeprefix(prefix): found[0].decode() for name, found in values.items() if name.startswith(prefix)}
+        return {
+            name.removeprefix(prefix): found[0].decode()
+            for name, found in values.items()
+            if name.startswith(prefix)
+        }
 
     def first(prefix: str) -> dict[str, Any]:
-        return {name.removeprefix(prefix): found[0] for name, found in values.items() if name.startswith(prefix)}
+        return {
+            name.removeprefix(prefix): found[0] for name, found in values.items() if name.startswith(prefix)
+        }
 
     return Case(
         case_id=values["case_id"][0].decode(),
@@ -260,7 +308,10 @@ def _case(values: Mapping[str, list[Any]]) -> Case:
         images=(),
         levels=texts("level_"),
         labels=texts("label_"),
-        clinical={name: value.decode() if isinstance(value, bytes) else value for name, value in first("clinical_").items()},
+        clinical={
+            name: value.decode() if isinstance(value, bytes) else value
+            for name, value in first("clinical_").items()
+        },
         shortcuts=first("shortcut_"),
         annotations=(*_boxes(values), *_polygons(values)),
     )
@@ -276,5 +327,12 @@ def _boxes(values: Mapping[str, list[Any]]) -> Iterator[Annotation]:
 def _polygons(values: Mapping[str, list[Any]]) -> Iterator[Annotation]:
     for role in _roles(values, "polygon"):
         vertices = iter(np.reshape(values[f"polygon_{role}"], (-1, 2)))
-        for label, length in zip(values[f"polygon_{role}_label"], values[f"polygon_{role}_length"], strict=True):
-            yield Annotation(role, label.decode(), "polygon", tuple((float(y), float(x)) for y, x in itertools.islice(vertices, length)))
+        for label, length in zip(
+            values[f"polygon_{role}_label"], values[f"polygon_{role}_length"], strict=True
+        ):
+            yield Annotation(
+                role,
+                label.decode(),
+                "polygon",
+                tuple((float(y), float(x)) for y, x in itertools.islice(vertices, length)),
+            )

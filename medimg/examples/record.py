@@ -1,6 +1,7 @@
 """From a case's metadata to its Record: the pixels of every view, prepared as the run's Ingest says.
 
-One code path for ExampleGen and for prediction. Files are checked against the catalogue's sha256, so what is trained on is what was catalogued.
+One code path for ExampleGen and for prediction. Files are checked against the catalogue's sha256, so what is
+trained on is what was catalogued.
 """
 
 from __future__ import annotations
@@ -38,12 +39,16 @@ def read_record(case: Case, *, data_root: Path, ingest: Ingest) -> tuple[Record,
             unreadable.append(str(error))
     if not stacks:
         raise UnreadableFile("; ".join(unreadable) or f"case {case.case_id} has no image")
-    annotations = tuple(move_annotation(item, transforms) for item in case.annotations if item.role in transforms)
+    annotations = tuple(
+        move_annotation(item, transforms) for item in case.annotations if item.role in transforms
+    )
     return Record(dataclasses.replace(case, annotations=annotations), stacks), unreadable
 
 
 def read_image(image: ImageRef, *, data_root: Path, ingest: Ingest) -> tuple[Stack, np.ndarray]:
-    """One image as a stack of one slice, and the 3x3 map from the stored to the prepared image; a JPEG that needs nothing is kept as it is.
+    """One image as a stack of one slice, and the 3x3 map from the stored to the prepared image.
+
+    A JPEG that needs nothing is kept as it is.
 
     Raises:
         UnreadableFile: it cannot be read, or is not what was catalogued.
@@ -64,11 +69,16 @@ def check_unchanged(path: Path, *, name: str, sha256: str, content: bytes | None
     except OSError as error:
         raise UnreadableFile(f"{name}: {error.strerror}, expected the file that was catalogued") from None
     if sha256 and found != sha256:
-        raise UnreadableFile(f"{name}: sha256 {found[:12]}, expected {sha256[:12]} as catalogued; build the catalogue again")
+        raise UnreadableFile(
+            f"{name}: sha256 {found[:12]}, expected {sha256[:12]} as catalogued; build the catalogue again"
+        )
 
 
 def move_annotation(annotation: Annotation, transforms: Mapping[str, np.ndarray]) -> Annotation:
-    """Moves an annotation's points from the stored to the prepared image; a box keeps its smallest corner first."""
+    """Moves an annotation's points from the stored to the prepared image.
+
+    A box keeps its smallest corner first.
+    """
     points = np.array([(y, x, 1.0) for y, x in annotation.points]) @ transforms[annotation.role].T
     if annotation.kind == "box":
         points = np.array([points.min(axis=0), points.max(axis=0)])

@@ -16,14 +16,25 @@ from medimg.explain.methods import METHODS
 from medimg.explain.network import Inputs, Network
 from medimg.explain.overlay import draw_outlines, lay_over, to_rgb
 from medimg.explain.reference_masks import draw_mask
-from medimg.explain.saliency_checks import chance, energy_inside, points_at, rank_correlation, structural_similarity
+from medimg.explain.saliency_checks import (
+    chance,
+    energy_inside,
+    points_at,
+    rank_correlation,
+    structural_similarity,
+)
 
 LARGEST_SIDE = 384
 """Of a drawn image: enough to see where a map lies, and a report with some dozens of them stays small."""
 
 
 def check_batch(
-    records: Sequence[Record], inputs: Inputs, *, roles: Sequence[str], networks: Mapping[str, Network], class_index: int
+    records: Sequence[Record],
+    inputs: Inputs,
+    *,
+    roles: Sequence[str],
+    networks: Mapping[str, Network],
+    class_index: int,
 ) -> Iterator[dict[str, Any]]:
     """Rows of the table that `medimg.explain.measured_checks.measure_checks` reads, one per outlined view, method and network.
 
@@ -33,13 +44,30 @@ def check_batch(
         roles: views in the order of `inputs`.
         networks: "trained" first, then those with randomised weights, by name.
     """
-    views = [(number, place, role) for number, record in enumerate(records) for place, role in enumerate(roles) if outlines_of(record, role)]
-    truths = {(number, place): (image_of(records[number], role), outlines_of(records[number], role)) for number, place, role in views}
-    masks = {key: draw_mask(outlines, shape=(image_HW.shape[0], image_HW.shape[1])) for key, (image_HW, outlines) in truths.items()}
+    views = [
+        (number, place, role)
+        for number, record in enumerate(records)
+        for place, role in enumerate(roles)
+        if outlines_of(record, role)
+    ]
+    truths = {
+        (number, place): (image_of(records[number], role), outlines_of(records[number], role))
+        for number, place, role in views
+    }
+    masks = {
+        key: draw_mask(outlines, shape=(image_HW.shape[0], image_HW.shape[1]))
+        for key, (image_HW, outlines) in truths.items()
+    }
     for number, place, role in views:
         image_HW, mask_HW = truths[number, place][0], masks[number, place]
         pointing, energy = chance(mask_HW, image_HW=cv2.cvtColor(to_rgb(image_HW), cv2.COLOR_RGB2GRAY))
-        yield {**name_view(records[number], role), "method": "", "subject": CHANCE, "pointing": pointing, "energy": energy}
+        yield {
+            **name_view(records[number], role),
+            "method": "",
+            "subject": CHANCE,
+            "pointing": pointing,
+            "energy": energy,
+        }
     for method, explain in METHODS.items():
         maps = {name: explain(network, inputs, class_index=class_index) for name, network in networks.items()}
         for number, place, role in views:
@@ -68,9 +96,12 @@ def draw_batch(
     folder: Path,
     methods: Collection[str] = tuple(METHODS),
 ) -> Iterator[dict[str, str]]:
-    """Writes each view as it is ("original") and under the map of each of `methods`; yields case_id, role, method and the file's name.
+    """Writes each view as it is ("original") and under the map of each of `methods`.
 
-    A map's strongest colour is its highest value in the case, so that the case's views can be compared with each other.
+    Yields case_id, role, method and the file's name.
+
+    A map's strongest colour is its highest value in the case, so that the case's views can be compared with
+    each other.
     """
     maps = {method: METHODS[method](network, inputs, class_index=class_index) for method in methods}
     for number, record in enumerate(records):
@@ -111,8 +142,14 @@ def stretch(map_HW: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def name_file(text: str) -> str:
-    """A case's id or a role as a part of a file's name; what a file system might not take is written as its code."""
-    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-._") else f"~{ord(letter):x}" for letter in text)
+    """A case's id or a role as a part of a file's name.
+
+    What a file system might not take is written as its code.
+    """
+    return "".join(
+        letter if letter.isascii() and (letter.isalnum() or letter in "-._") else f"~{ord(letter):x}"
+        for letter in text
+    )
 
 
 def write_png(path: Path, image_HWC: np.ndarray) -> None:

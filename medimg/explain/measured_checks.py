@@ -1,4 +1,7 @@
-"""From the checks of single maps to figures with patient-clustered intervals. Pure: the table of checks is the only source."""
+"""From the checks of single maps to figures with patient-clustered intervals.
+
+Pure: the table of checks is the only source.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,16 @@ IMAGE_COLUMNS = ["case_id", "role"]
 def measure_checks(checks: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> list[Figure]:
     """Figures of the first head's positives whose lesions are outlined, one unit per image.
 
-    For each method and for `pointing` and `energy`: `<measure>_<method>` of the trained network, `..._randomised` of the network with randomised
-    weights, `..._minus_randomised` and `..._minus_chance` as paired differences on the same images, and `<measure>_chance` once. Then
-    `rank_correlation_<method>` and `ssim_<method>` of the trained network's maps with the randomised one's: near 1 would mean that the maps show
-    the image and nothing that was learned (Adebayo et al. 2018).
+    For each method and for `pointing` and `energy`: `<measure>_<method>` of the trained network,
+    `..._randomised` of the network with randomised weights, `..._minus_randomised` and `..._minus_chance` as
+    paired differences on the same images, and `<measure>_chance` once. Then `rank_correlation_<method>` and
+    `ssim_<method>` of the trained network's maps with the randomised one's: near 1 would mean that the maps
+    show the image and nothing that was learned (Adebayo et al. 2018).
 
     Args:
-        checks: a row per image, method and network (`subject`: "trained", "randomised-0" ..., "chance"): case_id, group_id, role, head, class,
-            split, method (empty for chance), subject, pointing, energy, rank_correlation, ssim; null where a measure does not apply.
+        checks: a row per image, method and network (`subject`: "trained", "randomised-0" ..., "chance"):
+            case_id, group_id, role, head, class, split, method (empty for chance), subject, pointing, energy,
+            rank_correlation, ssim; null where a measure does not apply.
     """
     figures: list[Figure] = []
     for (head, split), part in checks.groupby(["head", "split"], sort=True):
@@ -40,7 +45,10 @@ def measure_checks(checks: pd.DataFrame, *, resamples: int = RESAMPLES, seed: in
             columns |= dict(list_columns(part[part["method"] == method], method=method, by_chance=by_chance))
         clusters = part.drop_duplicates(IMAGE_COLUMNS).set_index(IMAGE_COLUMNS)["group_id"]
         where = str(head), str(split)
-        figures += [measure_mean(name, one, clusters=clusters, where=where, resamples=resamples, seed=seed) for name, one in columns.items()]
+        figures += [
+            measure_mean(name, one, clusters=clusters, where=where, resamples=resamples, seed=seed)
+            for name, one in columns.items()
+        ]
     return figures
 
 
@@ -50,7 +58,9 @@ def average_images(rows: pd.DataFrame) -> pd.DataFrame:
     return means
 
 
-def list_columns(rows: pd.DataFrame, *, method: str, by_chance: pd.DataFrame) -> Iterator[tuple[str, pd.Series]]:
+def list_columns(
+    rows: pd.DataFrame, *, method: str, by_chance: pd.DataFrame
+) -> Iterator[tuple[str, pd.Series]]:
     """Name and values per image of each of a method's figures."""
     trained = average_images(rows[rows["subject"] == TRAINED])
     randomised = average_images(rows[rows["subject"].str.startswith(RANDOMISED)])
@@ -63,14 +73,25 @@ def list_columns(rows: pd.DataFrame, *, method: str, by_chance: pd.DataFrame) ->
         yield f"{measure}_{method}", randomised[measure]
 
 
-def measure_mean(name: str, values: pd.Series, *, clusters: pd.Series, where: tuple[str, str], resamples: int, seed: int) -> Figure:
-    """The mean over images with its interval; images whose value is undefined are left out and counted in the note."""
+def measure_mean(
+    name: str, values: pd.Series, *, clusters: pd.Series, where: tuple[str, str], resamples: int, seed: int
+) -> Figure:
+    """The mean over images with its interval.
+
+    Images whose value is undefined are left out and counted in the note.
+    """
     head, split = where
     defined = values.dropna()
     groups_N = clusters.loc[defined.index].astype(str).to_numpy()
     interval = mean_interval(defined.to_numpy(dtype=np.float64), groups_N, resamples=resamples, seed=seed)
     left_out = len(values) - len(defined)
-    notes = [f"{left_out} of {len(values)} images left out: a map without evidence has no likeness to another"] if left_out else []
+    notes = (
+        [f"{left_out} of {len(values)} images left out: a map without evidence has no likeness to another"]
+        if left_out
+        else []
+    )
     value = float(defined.mean()) if len(defined) else math.nan
     place = (head, OVERALL, PROTOCOL, LEVEL, split, len(defined), len(defined), len(set(groups_N)))
-    return Figure(name, *place, value, interval.low, interval.high, "; ".join(filter(None, [*notes, interval.note])))
+    return Figure(
+        name, *place, value, interval.low, interval.high, "; ".join(filter(None, [*notes, interval.note]))
+    )

@@ -1,7 +1,8 @@
 """Maps of where the evidence for a class lies: Grad-CAM and integrated gradients, per view, never negative.
 
-Both explain the class's log-odds (`Network.score`). A map keeps evidence for the class and drops evidence against it; its scale is the method's own,
-so only places within one case can be compared. Axes as in medimg.explain.network.
+Both explain the class's log-odds (`Network.score`). A map keeps evidence for the class and drops evidence
+against it; its scale is the method's own, so only places within one case can be compared. Axes as in
+medimg.explain.network.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ SMOOTHING = 0.02
 
 
 def grad_cam(network: Network, inputs: Inputs, *, class_index: int) -> np.ndarray:
-    """Channels of the feature map, weighted by their mean gradient, summed; what is left of it above 0 (Selvaraju et al. 2017, arXiv 1610.02391).
+    """Channels of the feature map, weighted by their mean gradient, summed.
+
+    What is left of it above 0 (Selvaraju et al. 2017, arXiv 1610.02391).
 
     Returns:
         float32 [B, V, H, W], at least 0; a view that is not there is 0 everywhere.
@@ -38,8 +41,8 @@ def grad_cam(network: Network, inputs: Inputs, *, class_index: int) -> np.ndarra
 def enlarge(cam_hw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A feature map as large as the image, interpolated between the centres of its cells.
 
-    Strides are powers of two. Where they do not divide the image, pooling leaves the last rows and columns out: stretching the map over the whole
-    image would move everything by up to half a cell.
+    Strides are powers of two. Where they do not divide the image, pooling leaves the last rows and columns
+    out: stretching the map over the whole image would move everything by up to half a cell.
     """
     cells = [stride_cells(pixels, count) for pixels, count in zip(size, cam_hw.shape, strict=True)]
     enlarged = interpolate(interpolate(cam_hw, cells[0]).T, cells[1]).T
@@ -61,7 +64,9 @@ def interpolate(rows: np.ndarray, places_H: np.ndarray) -> np.ndarray:
     return blended
 
 
-def integrated_gradients(network: Network, inputs: Inputs, *, class_index: int, steps: int = STEPS) -> np.ndarray:
+def integrated_gradients(
+    network: Network, inputs: Inputs, *, class_index: int, steps: int = STEPS
+) -> np.ndarray:
     """The positive part of `attribute`, summed over colours and smoothed.
 
     Returns:
@@ -77,7 +82,8 @@ def attribute(network: Network, inputs: Inputs, *, class_index: int, steps: int 
     """Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) from black images on a straight line, by the midpoint rule.
 
     Returns:
-        signed float32 [B, V, H, W, C]; up to the error of the rule a case's sum is its score less that of black images.
+        signed float32 [B, V, H, W, C]; up to the error of the rule a case's sum is its score less that of
+        black images.
     """
     images_BVHWC = tf.cast(inputs["images"], tf.float32)
     total = tf.zeros_like(images_BVHWC)
@@ -97,4 +103,7 @@ def present(inputs: Inputs) -> np.ndarray:
     return np.asarray(inputs["view_present"], np.float32)[:, :, None, None]
 
 
-METHODS: Mapping[str, Callable[..., np.ndarray]] = {GRAD_CAM: grad_cam, "integrated_gradients": integrated_gradients}
+METHODS: Mapping[str, Callable[..., np.ndarray]] = {
+    GRAD_CAM: grad_cam,
+    "integrated_gradients": integrated_gradients,
+}

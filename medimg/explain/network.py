@@ -1,6 +1,9 @@
-"""A network as explanations see it: image to feature map, feature map to logits. A task cuts its network so; the methods know no task.
+"""A network as explanations see it: image to feature map, feature map to logits.
 
-Axes: B cases, V views, H and W of the image, h and w of the feature map, D channels of the map, C of the image or classes.
+A task cuts its network so; the methods know no task.
+
+Axes: B cases, V views, H and W of the image, h and w of the feature map, D channels of the map, C of the
+image or classes.
 """
 
 from __future__ import annotations
@@ -61,10 +64,12 @@ class Network:
 def randomise(model: keras.Model, *, seed: int) -> keras.Model:
     """A copy in which every weight has changed places with others of its array: nothing learned is left, but each layer's scale is.
 
-    The model parameter randomisation test of Adebayo et al. 2018 (arXiv 1810.03292, section 3) on all layers at once. Permuting instead of
-    initialising anew keeps values in the range that the next layer expects.
+    The model parameter randomisation test of Adebayo et al. 2018 (arXiv 1810.03292, section 3) on all layers
+    at once. Permuting instead of initialising anew keeps values in the range that the next layer expects.
     """
     generator = np.random.default_rng(seed)
     copy = keras.models.clone_model(model)
-    copy.set_weights([generator.permutation(weights.ravel()).reshape(weights.shape) for weights in model.get_weights()])
+    copy.set_weights(
+        [generator.permutation(weights.ravel()).reshape(weights.shape) for weights in model.get_weights()]
+    )
     return copy

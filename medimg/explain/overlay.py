@@ -26,10 +26,14 @@ def lay_over(image_HW: np.ndarray, map_HW: np.ndarray, *, highest: float) -> np.
     Args:
         image_HW: uint8, or HWC RGB.
         map_HW: at least 0, of any size; stretched to the image's.
-        highest: the map's value that gets the strongest colour: that of the whole case, so that its views can be compared.
+        highest: the map's value that gets the strongest colour: that of the whole case, so that its views can
+            be compared.
     """
     grey_HWC = to_rgb(image_HW).astype(np.float32)
-    share_HW = cv2.resize(np.clip(map_HW / highest if highest > 0 else map_HW * 0, 0, 1).astype(np.float32), grey_HWC.shape[1::-1])
+    share_HW = cv2.resize(
+        np.clip(map_HW / highest if highest > 0 else map_HW * 0, 0, 1).astype(np.float32),
+        grey_HWC.shape[1::-1],
+    )
     colour_HWC = mpl.colormaps[COLOURS](share_HW)[..., :3].astype(np.float32) * 255
     opacity_HW1 = STRONGEST * share_HW[..., None]
     return np.rint(grey_HWC * (1 - opacity_HW1) + colour_HWC * opacity_HW1).astype(np.uint8)
@@ -39,7 +43,9 @@ def draw_outlines(image_HWC: np.ndarray, annotations: Iterable[Annotation]) -> n
     """A copy with the outlines of lesions in white, one pixel wide."""
     drawn = image_HWC.copy()
     for item in annotations:
-        cv2.polylines(drawn, [np.rint(list_vertices(item)[:, ::-1]).astype(np.int32)], isClosed=True, color=OUTLINE_RGB)
+        cv2.polylines(
+            drawn, [np.rint(list_vertices(item)[:, ::-1]).astype(np.int32)], isClosed=True, color=OUTLINE_RGB
+        )
     return drawn
 
 
@@ -51,7 +57,9 @@ def to_rgb(image_HW: np.ndarray) -> np.ndarray:
 
 def draw_legend() -> bytes:
     """PNG of the colours as they lie over mid grey, from no evidence to the most in the case, and of what the white line is."""
-    ramp = lay_over(np.full((16, 256), 128, np.uint8), np.linspace(0, 1, 256)[None].repeat(16, axis=0), highest=1.0)
+    ramp = lay_over(
+        np.full((16, 256), 128, np.uint8), np.linspace(0, 1, 256)[None].repeat(16, axis=0), highest=1.0
+    )
     canvas = Canvas(figsize=(4.2, 0.9), dpi=100, layout="constrained")
     axes = canvas.add_subplot()
     axes.imshow(ramp, extent=(0, 1, 0, 1), aspect="auto")

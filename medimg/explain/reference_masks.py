@@ -1,4 +1,7 @@
-"""Outlined lesions as masks. Outlines arrive in pixels of the prepared image: ingest has moved them along with its flips, crop and resize."""
+"""Outlined lesions as masks.
+
+Outlines arrive in pixels of the prepared image: ingest has moved them along with its flips, crop and resize.
+"""
 
 from __future__ import annotations
 

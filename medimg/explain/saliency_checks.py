@@ -38,8 +38,9 @@ def energy_inside(map_HW: np.ndarray, mask_HW: np.ndarray) -> float:
 def chance(mask_HW: np.ndarray, *, image_HW: np.ndarray) -> tuple[float, float]:
     """What `points_at` and `energy_inside` are on average for a map of independent random values over the body, and 0 elsewhere.
 
-    Exact, not drawn: any pixel is the highest with the same chance. The body is what has any texture, and the lesion: the background of a processed
-    mammogram and what an image was padded with are constant, and a random map of them too would be too easy to beat.
+    Exact, not drawn: any pixel is the highest with the same chance. The body is what has any texture, and the
+    lesion: the background of a processed mammogram and what an image was padded with are constant, and a
+    random map of them too would be too easy to beat.
 
     Args:
         image_HW: grey, uint8.
@@ -62,7 +63,10 @@ def rank_correlation(first_HW: np.ndarray, second_HW: np.ndarray) -> float:
 
 
 def structural_similarity(first_HW: np.ndarray, second_HW: np.ndarray) -> float:
-    """SSIM (Wang et al. 2004) of two maps, each divided by its highest value, -1 to 1; NaN where one is the same everywhere."""
+    """SSIM (Wang et al. 2004) of two maps, each divided by its highest value, -1 to 1.
+
+    NaN where one is the same everywhere.
+    """
     first, second = (shrink(one) for one in (first_HW, second_HW))
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return math.nan

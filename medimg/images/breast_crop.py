@@ -41,7 +41,8 @@ def breast_box(thinned_HW: np.ndarray, *, shape: tuple[int, ...]) -> Box:
         shape: of the whole image, H and W first.
 
     Returns:
-        a box in pixels of the whole image, rounded outwards; the whole image where nothing stands out (constant, empty, or specks only).
+        a box in pixels of the whole image, rounded outwards; the whole image where nothing stands out
+        (constant, empty, or specks only).
 
     See Otsu, IEEE Trans. Syst. Man Cybern. 9 (1979) 62-66.
     """
@@ -58,7 +59,8 @@ def breast_box(thinned_HW: np.ndarray, *, shape: tuple[int, ...]) -> Box:
     left, top, columns, rows, area = (int(value) for value in regions[regions[:, cv2.CC_STAT_AREA].argmax()])
     if area < SMALLEST_SHARE * grey.size:
         return whole
-    # The edge lies somewhere between a dark pixel looked at and the bright one beside it: all of that gap is kept.
+    # The edge lies somewhere between a dark pixel looked at and the bright one beside it: all of that gap is
+    # kept.
     stride = stride_of(shape)
     return Box(
         top=max(0, (top - 1) * stride + 1),

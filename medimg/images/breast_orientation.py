@@ -1,7 +1,10 @@
-"""Mammograms the same way round: chest wall to the left, head or outer side up. Right breasts are thereby mirrored onto left ones.
+"""Mammograms the same way round: chest wall to the left, head or outer side up.
 
-What the header states certainly is followed; what it does not state is left alone, but for the side of the chest wall, which the picture shows.
-DICOM PS3.3 C.7.6.1.1.1 (Patient Orientation), C.8.11.7 (Mammography Image).
+Right breasts are thereby mirrored onto left ones.
+
+What the header states certainly is followed; what it does not state is left alone, but for the side of the
+chest wall, which the picture shows. DICOM PS3.3 C.7.6.1.1.1 (Patient Orientation), C.8.11.7 (Mammography
+Image).
 """
 
 from __future__ import annotations
@@ -30,7 +33,10 @@ class Flips:
         return image[rows, columns]
 
     def matrix(self, shape: tuple[int, ...]) -> np.ndarray:
-        """3x3, maps (y, x, 1) of an image of that shape to the mirrored image; pixel centres are whole numbers."""
+        """3x3, maps (y, x, 1) of an image of that shape to the mirrored image.
+
+        Pixel centres are whole numbers.
+        """
         matrix = np.eye(3)
         if self.up_down:
             matrix[0] = (-1, 0, shape[0] - 1)
@@ -42,10 +48,12 @@ class Flips:
 def mammogram_flips(tags: Mapping[str, Any], *, preview_HW: np.ndarray) -> Flips:
     """Finds the flips that bring a mammogram to the canonical orientation.
 
-    The row direction of Patient Orientation decides on left-right: A (towards the front) means that the chest wall is at the left, P at the right.
-    Without it, the brighter half is the chest wall's. Field Of View Rotation and Horizontal Flip are not asked: they are relative to the detector's
-    own read-out order, which differs by vendor (a GE right breast with rotation 180 and no flip has its chest wall at the right).
-    The column direction decides on up-down: H is flipped; L and R only in cranio-caudal views of a known side, where the outer side goes up.
+    The row direction of Patient Orientation decides on left-right: A (towards the front) means that the chest
+    wall is at the left, P at the right. Without it, the brighter half is the chest wall's. Field Of View
+    Rotation and Horizontal Flip are not asked: they are relative to the detector's own read-out order, which
+    differs by vendor (a GE right breast with rotation 180 and no flip has its chest wall at the right). The
+    column direction decides on up-down: H is flipped; L and R only in cranio-caudal views of a known side,
+    where the outer side goes up.
 
     Args:
         tags: by keyword, as `read_tags` returns them; may be empty.
@@ -68,15 +76,20 @@ def _is_upside_down(column_direction: str, tags: Mapping[str, Any]) -> bool:
     if "F" in column_direction or "H" in column_direction:
         return column_direction.find("H") >= 0 and "F" not in column_direction
     side = tags.get("ImageLaterality") or tags.get("Laterality")
-    # Outer side up: downwards then means towards the other side of the body. The column direction towards the breast's own side is upside down.
+    # Outer side up: downwards then means towards the other side of the body. The column direction towards the
+    # breast's own side is upside down.
     return _is_cranio_caudal(tags) and side in ("L", "R") and column_direction[:1] == side
 
 
 def _is_cranio_caudal(tags: Mapping[str, Any]) -> bool:
     codes = [str(item.get("CodeValue", "")) for item in tags.get("ViewCodeSequence") or []]
-    return str(tags.get("ViewPosition") or "").upper() == "CC" or any(code in CRANIO_CAUDAL_CODES for code in codes)
+    return str(tags.get("ViewPosition") or "").upper() == "CC" or any(
+        code in CRANIO_CAUDAL_CODES for code in codes
+    )
 
 
 def _right_half_is_brighter(preview_HW: np.ndarray) -> bool:
     half = preview_HW.shape[1] // 2
-    return half > 0 and float(preview_HW[:, -half:].sum(dtype=np.float64)) > float(preview_HW[:, :half].sum(dtype=np.float64))
+    return half > 0 and float(preview_HW[:, -half:].sum(dtype=np.float64)) > float(
+        preview_HW[:, :half].sum(dtype=np.float64)
+    )

@@ -14,7 +14,9 @@ COLOUR_COLUMNS = ("colour_lightness", "colour_green_red", "colour_blue_yellow")
 
 
 def measure_colour(images: Iterable[bytes]) -> dict[str, float]:
-    """Mean CIELAB colour over all coloured images of a case, each image counting alike, by column; empty where every image is grey.
+    """Mean CIELAB colour over all coloured images of a case, each image counting alike, by column.
+
+    Empty where every image is grey.
 
     Args:
         images: the bytes of PNGs or JPEGs.
@@ -25,7 +27,8 @@ def measure_colour(images: Iterable[bytes]) -> dict[str, float]:
 
 def mean_lab(data: bytes) -> np.ndarray:
     """Mean L*, a*, b* of a coloured image, [3]."""
-    # An eighth of the size: a JPEG's means of blocks are stored as such, so that most of its decoding is left out.
+    # An eighth of the size: a JPEG's means of blocks are stored as such, so that most of its decoding is left
+    # out.
     image_HWC = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_COLOR_8)
     lab_HWC = cv2.cvtColor(image_HWC.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
     mean: np.ndarray = lab_HWC.mean(axis=(0, 1), dtype=np.float64)

@@ -32,7 +32,8 @@ def decode(file: bytes) -> np.ndarray:
 def encode_png(pixels: np.ndarray) -> bytes:
     """Encodes HW or RGB HWC, uint8 or uint16, as PNG.
 
-    OpenCV without parameters is 16 to 40 times faster than Pillow or TensorFlow at their defaults, and no larger; passing a level is worse in both.
+    OpenCV without parameters is 16 to 40 times faster than Pillow or TensorFlow at their defaults, and no
+    larger; passing a level is worse in both.
     """
     image = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     done, encoded = cv2.imencode(".png", image)

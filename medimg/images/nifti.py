@@ -1,7 +1,8 @@
 """NIfTI volumes as stacks of slices, read one at a time with nibabel (extra `volumes`).
 
-Axes are put into DICOM's order: slices from the feet to the head, rows from front to back, columns from the patient's right to left, as far as
-permuting and flipping axes goes; the affine maps (z, y, x, 1) to DICOM patient coordinates (LPS) in mm, NIfTI's own being RAS.
+Axes are put into DICOM's order: slices from the feet to the head, rows from front to back, columns from the
+patient's right to left, as far as permuting and flipping axes goes; the affine maps (z, y, x, 1) to DICOM
+patient coordinates (LPS) in mm, NIfTI's own being RAS.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class NiftiSlices:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         with refusing(self.path.name):
-            # An open file is read on from where the last slice ended; opened anew, a .gz would be inflated from its start for each slice.
+            # An open file is read on from where the last slice ended; opened anew, a .gz would be inflated
+            # from its start for each slice.
             image = _nibabel().load(self.path, keep_file_open=True)
             for index in range(self.shape[0]):
                 yield self._slice(image, self.shape[0] - 1 - index if self.flips[0] else index)
@@ -76,10 +78,13 @@ class QuantisedSlices:
 
 
 def read_nifti(path: Path, *, kind: Literal["image", "mask"], volume: int = 0) -> Stack:
-    """Reads one NIfTI volume as a stack; its slices are read twice, first for their range, then for their values, and never kept.
+    """Reads one NIfTI volume as a stack.
 
-    Whole numbers that span at most 65535 keep their values exactly. Other values of an image are quantised to 16 bits: the error is at most
-    half of the stack's slope, (largest - smallest) / 131070, beside float32's own rounding.
+    Its slices are read twice, first for their range, then for their values, and never kept.
+
+    Whole numbers that span at most 65535 keep their values exactly. Other values of an image are quantised to
+    16 bits: the error is at most half of the stack's slope, (largest - smallest) / 131070, beside float32's
+    own rounding.
 
     Args:
         path: .nii or .nii.gz.
@@ -87,7 +92,8 @@ def read_nifti(path: Path, *, kind: Literal["image", "mask"], volume: int = 0) -
         volume: which one, in a file with a fourth axis.
 
     Raises:
-        UnreadableFile: not NIfTI, not 3-D or 4-D, values that are not finite, or a mask with other values than labels.
+        UnreadableFile: not NIfTI, not 3-D or 4-D, values that are not finite, or a mask with other values
+            than labels.
         UsageError: nibabel is not installed.
     """
     _nibabel()
@@ -101,12 +107,20 @@ def read_nifti(path: Path, *, kind: Literal["image", "mask"], volume: int = 0) -
                 )
             slope, intercept = 1.0, 0.0
         elif rest == 0 and largest - smallest <= LARGEST_UINT16:
-            slope, intercept = 1.0, float(min(smallest, 0.0)) if largest - min(smallest, 0.0) <= LARGEST_UINT16 else smallest
+            slope, intercept = (
+                1.0,
+                float(min(smallest, 0.0)) if largest - min(smallest, 0.0) <= LARGEST_UINT16 else smallest,
+            )
         else:
             # As float32, which is what an Example stores, and rounded up so that the largest value fits.
-            slope, intercept = float(np.nextafter(np.float32((largest - smallest) / LARGEST_UINT16), np.float32(np.inf))), float(np.float32(smallest))
+            slope, intercept = (
+                float(np.nextafter(np.float32((largest - smallest) / LARGEST_UINT16), np.float32(np.inf))),
+                float(np.float32(smallest)),
+            )
         span = np.rint((largest - intercept) / slope)
-        quantised = QuantisedSlices(source, slope, intercept, np.dtype(np.uint8 if span <= 255 else np.uint16))
+        quantised = QuantisedSlices(
+            source, slope, intercept, np.dtype(np.uint8 if span <= 255 else np.uint16)
+        )
         return Stack(quantised, source.shape[0], affine, slope, intercept)
 
 
@@ -114,7 +128,9 @@ def _nibabel() -> Any:
     try:
         import nibabel
     except ImportError as error:
-        raise UsageError("NIfTI volumes need nibabel, found none; install the extra: medimg-tfx[volumes]") from error
+        raise UsageError(
+            "NIfTI volumes need nibabel, found none; install the extra: medimg-tfx[volumes]"
+        ) from error
     return nibabel
 
 
@@ -127,14 +143,18 @@ def _open(path: Path, volume: int) -> tuple[NiftiSlices, np.ndarray]:
     if not 0 <= volume < (shape[3] if len(shape) == 4 else 1):
         raise ValueError(f"volume {volume} asked for, found shape {shape}")
     orientations = nibabel.orientations
-    to_lps = orientations.ornt_transform(orientations.io_orientation(image.affine), orientations.axcodes2ornt(("L", "P", "S")))
+    to_lps = orientations.ornt_transform(
+        orientations.io_orientation(image.affine), orientations.axcodes2ornt(("L", "P", "S"))
+    )
     axes_xyz = [int(np.flatnonzero(to_lps[:, 0] == axis)[0]) for axis in range(3)]
     flips_xyz = [bool(to_lps[axis, 1] < 0) for axis in axes_xyz]
     affine_ras = image.affine @ orientations.inv_ornt_aff(to_lps, shape[:3])
     affine = (RAS_TO_LPS @ affine_ras)[:, [2, 1, 0, 3]]
     z, y, x = reversed(axes_xyz)
     flip_z, flip_y, flip_x = reversed(flips_xyz)
-    return NiftiSlices(path, volume, (z, y, x), (flip_z, flip_y, flip_x), (shape[z], shape[y], shape[x])), affine
+    return NiftiSlices(
+        path, volume, (z, y, x), (flip_z, flip_y, flip_x), (shape[z], shape[y], shape[x])
+    ), affine
 
 
 def _range(source: NiftiSlices) -> tuple[float, float, float]:

@@ -53,17 +53,21 @@ class Prepared:
 
     Attributes:
         pixels: HW, or RGB as HWC, uint8 or uint16; larger is brighter.
-        stored_to_prepared: 3x3, maps (y, x, 1) of the stored image to the prepared one; pixel centres are whole numbers.
+        stored_to_prepared: 3x3, maps (y, x, 1) of the stored image to the prepared one; pixel centres are
+            whole numbers.
     """
 
     pixels: np.ndarray
     stored_to_prepared: np.ndarray
 
 
-def prepare_image(path: str | os.PathLike[str], *, frame: int = 0, ingest: Ingest, name: str = "") -> Prepared:
+def prepare_image(
+    path: str | os.PathLike[str], *, frame: int = 0, ingest: Ingest, name: str = ""
+) -> Prepared:
     """Reads one frame of a DICOM, PNG or JPEG file and prepares it as the run's Ingest says.
 
-    A grey image that fills only part of the target is left-aligned and vertically centred where mammograms are oriented, centred otherwise.
+    A grey image that fills only part of the target is left-aligned and vertically centred where mammograms
+    are oriented, centred otherwise.
 
     Args:
         name: what errors call the file; its name without the folder by default.
@@ -77,13 +81,23 @@ def prepare_image(path: str | os.PathLike[str], *, frame: int = 0, ingest: Inges
         if kind == "dicom":
             with open_dicom(path, name=name) as file:
                 stored = frame_of(file, frame=frame)
-                return _prepare(stored, make_display(stored, file.dataset, frame=frame, bits=ingest.bits), tags_of(file), ingest)
+                return _prepare(
+                    stored,
+                    make_display(stored, file.dataset, frame=frame, bits=ingest.bits),
+                    tags_of(file),
+                    ingest,
+                )
         if kind is None:
             raise ValueError("is no DICOM, PNG or JPEG file, expected one of these")
         if frame != 0:
             raise ValueError(f"frame {frame} asked for, expected 0 as the file holds one image")
         stored = read_raster(path, name=name)
-        return _prepare(stored, linear_display(stored.dtype, largest=np.iinfo(stored.dtype).max, bits=ingest.bits), {}, ingest)
+        return _prepare(
+            stored,
+            linear_display(stored.dtype, largest=np.iinfo(stored.dtype).max, bits=ingest.bits),
+            {},
+            ingest,
+        )
 
 
 def keep_image(path: str | os.PathLike[str], *, ingest: Ingest, name: str = "") -> bytes | None:
@@ -131,7 +145,10 @@ def _fit(image: np.ndarray, ingest: Ingest) -> tuple[np.ndarray, np.ndarray]:
     new_height, new_width = target_height, target_width
     if ingest.fit == "pad":
         scale = min(target_height / height, target_width / width)
-        new_height, new_width = (max(1, min(target, round(old * scale))) for old, target in ((height, target_height), (width, target_width)))
+        new_height, new_width = (
+            max(1, min(target, round(old * scale)))
+            for old, target in ((height, target_height), (width, target_width))
+        )
     top = (target_height - new_height) // 2
     left = 0 if ingest.orientation == "mammogram" else (target_width - new_width) // 2
     resized = resize(image, (new_height, new_width))
@@ -141,7 +158,9 @@ def _fit(image: np.ndarray, ingest: Ingest) -> tuple[np.ndarray, np.ndarray]:
         pixels[top : top + new_height, left : left + new_width] = resized
     scale_y, scale_x = new_height / height, new_width / width
     # Pixel centres are whole numbers, so that edges lie at halves: y' + 0.5 = scale * (y + 0.5) + top.
-    placed = np.array([[scale_y, 0, 0.5 * scale_y - 0.5 + top], [0, scale_x, 0.5 * scale_x - 0.5 + left], [0, 0, 1]])
+    placed = np.array(
+        [[scale_y, 0, 0.5 * scale_y - 0.5 + top], [0, scale_x, 0.5 * scale_x - 0.5 + left], [0, 0, 1]]
+    )
     return pixels, placed
 
 
@@ -154,5 +173,8 @@ def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if image.shape[:2] == (height, width):
         return image
     if image.ndim == 3 and image.dtype == np.uint16:  # Pillow has no 16-bit colours.
-        return np.stack([resize(np.ascontiguousarray(image[..., channel]), size) for channel in range(image.shape[2])], axis=2)
+        return np.stack(
+            [resize(np.ascontiguousarray(image[..., channel]), size) for channel in range(image.shape[2])],
+            axis=2,
+        )
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.HAMMING))

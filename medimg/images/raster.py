@@ -29,11 +29,16 @@ PLAIN_SEGMENTS = ("APP0", "APP2", "APP14")
 """Application segments of a JPEG file that say how to show it: JFIF, the colour profile and Adobe's colour transform."""
 
 
-def read_raster_tags(path: str | os.PathLike[str], *, name: str = "", limits: Limits = LIMITS) -> dict[str, Any]:
-    """Rows, Columns, BitsStored, SamplesPerPixel and PhotometricInterpretation of what `read_raster` returns; no pixel is decoded.
+def read_raster_tags(
+    path: str | os.PathLike[str], *, name: str = "", limits: Limits = LIMITS
+) -> dict[str, Any]:
+    """Rows, Columns, BitsStored, SamplesPerPixel and PhotometricInterpretation of what `read_raster` returns.
+
+    No pixel is decoded.
 
     Raises:
-        UnreadableFile: neither PNG nor JPEG, damaged header, larger than the limits, or colours that are refused.
+        UnreadableFile: neither PNG nor JPEG, damaged header, larger than the limits, or colours that are
+            refused.
     """
     with _opened(path, name=name, limits=limits) as image:
         columns, rows = image.size
@@ -67,26 +72,39 @@ def read_raster(path: str | os.PathLike[str], *, name: str = "", limits: Limits 
     """
     with _opened(path, name=name, limits=limits) as image:
         image.load()  # Also where OpenCV decodes afterwards: Pillow says what is wrong with a damaged file, OpenCV only that something is.
-        pixels = _read_deep_colour(path) if _is_deep_colour(path) else _to_grey_or_rgb(ImageOps.exif_transpose(image))
+        pixels = (
+            _read_deep_colour(path)
+            if _is_deep_colour(path)
+            else _to_grey_or_rgb(ImageOps.exif_transpose(image))
+        )
         return np.ascontiguousarray(_drop_opaque_alpha(pixels))
 
 
-def read_plain_jpeg(path: str | os.PathLike[str], *, channels: int, size: tuple[int, int] | None = None) -> bytes | None:
-    """The file as it is, where it is a JPEG that needs no more than decoding; it is opened once, and its pixels are not decoded.
+def read_plain_jpeg(
+    path: str | os.PathLike[str], *, channels: int, size: tuple[int, int] | None = None
+) -> bytes | None:
+    """The file as it is, where it is a JPEG that needs no more than decoding.
+
+    It is opened once, and its pixels are not decoded.
 
     Args:
         channels: 1 for grey, 3 for RGB.
         size: (H, W), or None for any.
 
     Returns:
-        None for any other file: another format, colours or size, a rotation, or more in it than pixels: EXIF, XMP and comments may name a patient.
-        None too for one that Pillow cannot open or that is larger than the limits: `read_raster` says what is wrong with it.
+        None for any other file: another format, colours or size, a rotation, or more in it than pixels: EXIF,
+            XMP and comments may name a patient.
+        None too for one that Pillow cannot open or that is larger than the limits: `read_raster` says what is
+        wrong with it.
 
     Raises:
         OSError: the file cannot be read.
     """
     with Path(path).open("rb", buffering=0) as stream:
-        if os.pread(stream.fileno(), len(JPEG_START), 0) != JPEG_START or os.fstat(stream.fileno()).st_size > LIMITS.frame_bytes:
+        if (
+            os.pread(stream.fileno(), len(JPEG_START), 0) != JPEG_START
+            or os.fstat(stream.fileno()).st_size > LIMITS.frame_bytes
+        ):
             return None
         content = stream.readall()
     with suppress(UnreadableFile), refusing(""), Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
@@ -98,7 +116,9 @@ def read_plain_jpeg(path: str | os.PathLike[str], *, channels: int, size: tuple[
 def _is_plain(image: Image.Image, *, channels: int, size: tuple[int, int] | None) -> bool:
     columns, rows = image.size
     wanted = image.format == "JPEG" and len(image.getbands()) == channels and size in (None, (rows, columns))
-    plain = MORE_THAN_PIXELS.isdisjoint(image.info) and all(name in PLAIN_SEGMENTS for name, _ in getattr(image, "applist", ()))
+    plain = MORE_THAN_PIXELS.isdisjoint(image.info) and all(
+        name in PLAIN_SEGMENTS for name, _ in getattr(image, "applist", ())
+    )
     return wanted and plain and rows * columns * channels <= LIMITS.frame_bytes
 
 
@@ -108,7 +128,9 @@ def _opened(path: str | os.PathLike[str], *, name: str, limits: Limits) -> Itera
         columns, rows = image.size
         samples = 4 if image.mode in ("P", "PA") else len(image.getbands())
         if rows * columns * samples * _bits(path) // 8 > limits.frame_bytes:
-            raise ValueError(f"declares {rows} x {columns} pixels, expected at most {limits.frame_bytes} bytes decoded")
+            raise ValueError(
+                f"declares {rows} x {columns} pixels, expected at most {limits.frame_bytes} bytes decoded"
+            )
         if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I"):
             raise ValueError(f"has colours of kind {image.mode}, expected grey or RGB")
         if getattr(image, "n_frames", 1) > 1 and image.format == "PNG":
@@ -156,5 +178,7 @@ def _drop_opaque_alpha(pixels: np.ndarray) -> np.ndarray:
         return pixels
     transparent = int((pixels[..., -1] != np.iinfo(pixels.dtype).max).sum())
     if transparent:
-        raise ValueError(f"has {transparent} pixels that are not opaque, expected an image without transparency")
+        raise ValueError(
+            f"has {transparent} pixels that are not opaque, expected an image without transparency"
+        )
     return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]

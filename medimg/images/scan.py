@@ -27,15 +27,18 @@ IMAGE_ENDINGS = (".dcm", ".dicom", ".dic", ".ima", ".png", ".jpg", ".jpeg")
 def list_files(root: str | os.PathLike[str]) -> list[str]:
     """All files below root as sorted POSIX paths relative to it.
 
-    A link to a folder is not followed, and a link that leads out of root is listed but refused by `scan_file`. What `medimg fetch` keeps for itself,
-    the WORK_FOLDER in root, is left out: unfinished and condemned files are no data.
+    A link to a folder is not followed, and a link that leads out of root is listed but refused by
+    `scan_file`. What `medimg fetch` keeps for itself, the WORK_FOLDER in root, is left out: unfinished and
+    condemned files are no data.
     """
     top = Path(root)
     found: list[str] = []
     for folder, folders, names in os.walk(top, followlinks=False):
         if Path(folder) == top and WORK_FOLDER in folders:
             folders.remove(WORK_FOLDER)
-        links = [name for name in folders if Path(folder, name).is_symlink() and _leaves(Path(folder, name), top)]
+        links = [
+            name for name in folders if Path(folder, name).is_symlink() and _leaves(Path(folder, name), top)
+        ]
         found.extend(Path(folder, name).relative_to(top).as_posix() for name in (*names, *links))
     return sorted(found)
 
@@ -66,7 +69,8 @@ def scan_file(path: str, *, root: str) -> Header | None:
         the header; None for a file that neither is nor is called an image.
 
     Raises:
-        UnreadableFile: it is an image, or is called one, and cannot be read completely; or it is a link that leads out of root.
+        UnreadableFile: it is an image, or is called one, and cannot be read completely; or it is a link that
+            leads out of root.
     """
     full = Path(root, path)
     with refusing(path):
@@ -78,7 +82,14 @@ def scan_file(path: str, *, root: str) -> Header | None:
                 return None
             raise ValueError("is no DICOM, PNG or JPEG file, expected one as its name says")
         tags, pixel_hash = _scan_dicom(full, path) if kind == "dicom" else _scan_raster(full, path)
-        return Header(path=path, kind=kind, size=full.stat().st_size, sha256=hash_file(full), pixel_hash=pixel_hash, tags=tags)
+        return Header(
+            path=path,
+            kind=kind,
+            size=full.stat().st_size,
+            sha256=hash_file(full),
+            pixel_hash=pixel_hash,
+            tags=tags,
+        )
 
 
 def hash_pixels(frames: Iterable[np.ndarray], *, count: int) -> str:

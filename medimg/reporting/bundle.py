@@ -1,7 +1,8 @@
 """A report's folder: sources, and what is derived from them by pure functions, so that any machine can do it again without model or images.
 
-Sources:  facts.json  predictions.parquet  gallery.json  gallery/*.png  and, where there are any, shortcuts.parquet  embeddings.parquet  explanations/
-Derived:  metrics.json  tables/*.csv  figures/*.svg, *.png  report.html  model_card.md  data_sheet.md  checklist.md
+Sources:  facts.json  predictions.parquet  gallery.json  gallery/*.png  and, where there are any,
+shortcuts.parquet  embeddings.parquet  explanations/ Derived:  metrics.json  tables/*.csv  figures/*.svg,
+*.png  report.html  model_card.md  data_sheet.md  checklist.md
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ import pandas as pd
 
 from medimg.errors import UsageError
 from medimg.evaluation.agreement import find_differences
-from medimg.evaluation.classification.baselines import BaselineFigure, measure_above_shortcut, measure_baselines, measure_in_sample
+from medimg.evaluation.classification.baselines import (
+    BaselineFigure,
+    measure_above_shortcut,
+    measure_baselines,
+    measure_in_sample,
+)
 from medimg.evaluation.classification.uncertainty import add_uncertainty, measure_uncertainty
 from medimg.evaluation.figures import Figure, measure, write_metrics
 from medimg.evaluation.protocols import find_protocols
@@ -25,7 +31,14 @@ from medimg.evaluation.representation.figures import measure_embedded
 from medimg.explain.measured_checks import measure_checks
 from medimg.reporting.documents.render import DOCUMENTS
 from medimg.reporting.page import list_sections, render_page
-from medimg.reporting.report_data import CALIBRATION_SPLIT, COVERAGE, SEEN_SPLITS, Evidence, Section, find_protocol
+from medimg.reporting.report_data import (
+    CALIBRATION_SPLIT,
+    COVERAGE,
+    SEEN_SPLITS,
+    Evidence,
+    Section,
+    find_protocol,
+)
 from medimg.reporting.run_facts import RunFacts, read_facts, write_facts
 
 METRICS_FILE = "metrics.json"
@@ -33,11 +46,15 @@ PREDICTIONS_FILE = "predictions.parquet"
 GALLERY_FILE = "gallery.json"
 REPORT_FILE = "report.html"
 SHORTCUTS_FILE, EMBEDDINGS_FILE = "shortcuts.parquet", "embeddings.parquet"
-EXPLANATIONS_FILE, CHECKS_FILE, LEGEND_FILE = (f"explanations/{name}" for name in ("index.json", "checks.parquet", "legend.png"))
+EXPLANATIONS_FILE, CHECKS_FILE, LEGEND_FILE = (
+    f"explanations/{name}" for name in ("index.json", "checks.parquet", "legend.png")
+)
 TABLES, CHARTS = "tables", "figures"
 
 
-def write_bundle(to: Path, *, predictions: pd.DataFrame, facts: RunFacts, gallery: Mapping[str, Mapping[str, bytes]]) -> None:
+def write_bundle(
+    to: Path, *, predictions: pd.DataFrame, facts: RunFacts, gallery: Mapping[str, Mapping[str, bytes]]
+) -> None:
     """Writes the sources.
 
     Args:
@@ -55,7 +72,9 @@ def write_bundle(to: Path, *, predictions: pd.DataFrame, facts: RunFacts, galler
 
 
 def derive(folder: Path) -> list[Figure]:
-    """Writes anew all that is derived, from the folder's sources alone; the same sources give the same figures.
+    """Writes anew all that is derived, from the folder's sources alone.
+
+    The same sources give the same figures.
 
     Returns:
         The figures of metrics.json.
@@ -94,8 +113,13 @@ def read_evidence(folder: Path) -> Evidence:
         dataclasses.replace(facts, warnings=[*facts.warnings, *differences]),
         predictions,
         figures,
-        gallery={case_id: {role: path for role, name in roles.items() if (path := find_image(folder, name))} for case_id, roles in gallery.items()},
-        explanations=[{**row, "file": path} for row in explanations if (path := find_image(folder, row["file"]))],
+        gallery={
+            case_id: {role: path for role, name in roles.items() if (path := find_image(folder, name))}
+            for case_id, roles in gallery.items()
+        },
+        explanations=[
+            {**row, "file": path} for row in explanations if (path := find_image(folder, row["file"]))
+        ],
         legend=find_image(folder, LEGEND_FILE),
         certainty=measure_certainty(predictions, facts),
         seen=measure_seen(predictions, facts),
@@ -109,8 +133,16 @@ def read_evidence(folder: Path) -> Evidence:
 def measure_model(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
     """The model's figures with those of what it is above its shortcuts."""
     resampling: dict[str, Any] = {"split": facts.split, "resamples": facts.resamples, "seed": facts.seed}
-    wanted: dict[str, Any] = {"heads": facts.heads, "protocols": facts.protocols, "slices": facts.slices, **resampling}
-    return [*measure(predictions, costs=facts.cost_matrices, **wanted), *measure_above_shortcut(predictions, **wanted)]
+    wanted: dict[str, Any] = {
+        "heads": facts.heads,
+        "protocols": facts.protocols,
+        "slices": facts.slices,
+        **resampling,
+    }
+    return [
+        *measure(predictions, costs=facts.cost_matrices, **wanted),
+        *measure_above_shortcut(predictions, **wanted),
+    ]
 
 
 def measure_seen(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
@@ -120,7 +152,14 @@ def measure_seen(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
     for split, note in SEEN_SPLITS.items():
         for head, classes in facts.heads.items():
             if (protocol := protocols[head]) and (predictions["split"] == split).any():
-                found = measure(predictions, heads={head: classes}, protocols=[protocol], split=split, costs=facts.cost_matrices, resamples=0)
+                found = measure(
+                    predictions,
+                    heads={head: classes},
+                    protocols=[protocol],
+                    split=split,
+                    costs=facts.cost_matrices,
+                    resamples=0,
+                )
                 figures += [dataclasses.replace(figure, note=note) for figure in found if figure.n]
     return figures
 
@@ -136,16 +175,27 @@ def measure_certainty(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure
         "coverage": COVERAGE,
         "costs": facts.cost_matrices,
     }
-    return measure_uncertainty(predictions, heads=facts.heads, protocols=facts.protocols, resamples=facts.resamples, seed=facts.seed, **wanted)
+    return measure_uncertainty(
+        predictions,
+        heads=facts.heads,
+        protocols=facts.protocols,
+        resamples=facts.resamples,
+        seed=facts.seed,
+        **wanted,
+    )
 
 
-def measure_shortcuts(predictions: pd.DataFrame, table: pd.DataFrame, facts: RunFacts) -> dict[str, list[BaselineFigure]]:
+def measure_shortcuts(
+    predictions: pd.DataFrame, table: pd.DataFrame, facts: RunFacts
+) -> dict[str, list[BaselineFigure]]:
     """What shortcuts reach, on the whole split alone: slices are for the model."""
     # Merged heads have no shortcuts of their own: the table is of the catalogue's labels.
     heads = {head: classes for head, classes in facts.heads.items() if f"label_{head}" in table}
     wanted: dict[str, Any] = {"shortcuts": facts.shortcuts, "heads": heads, "protocols": facts.protocols}
     return {
-        "baselines": measure_baselines(predictions, table, split=facts.split, resamples=facts.resamples, seed=facts.seed, **wanted),
+        "baselines": measure_baselines(
+            predictions, table, split=facts.split, resamples=facts.resamples, seed=facts.seed, **wanted
+        ),
         "in_sample": measure_in_sample(table, **wanted),
     }
 
@@ -172,7 +222,9 @@ def write_drawings(folder: Path, evidence: Evidence, sections: Sequence[Section]
     for name in (TABLES, CHARTS):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir()
-    tables: dict[str, Any] = {"figures": pd.DataFrame([dataclasses.asdict(figure) for figure in evidence.all_figures])}
+    tables: dict[str, Any] = {
+        "figures": pd.DataFrame([dataclasses.asdict(figure) for figure in evidence.all_figures])
+    }
     for section in sections:
         tables |= section.tables
         for name, chart in section.charts.items():

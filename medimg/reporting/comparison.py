@@ -89,30 +89,56 @@ def read_side(name: str, folder: Path) -> Side:
         UsageError: it is neither.
     """
     try:
-        return Side(name, read_facts(folder), read_metrics(folder / METRICS_FILE), pd.read_parquet(folder / PREDICTIONS_FILE))
+        return Side(
+            name,
+            read_facts(folder),
+            read_metrics(folder / METRICS_FILE),
+            pd.read_parquet(folder / PREDICTIONS_FILE),
+        )
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: {error}, expected the report of a finished run") from None
 
 
 def compare(sides: Sequence[Side]) -> Comparison:
-    """Lines up two or more runs; every later one is tested against the first. Holm's adjustment covers all tests together."""
+    """Lines up two or more runs; every later one is tested against the first.
+
+    Holm's adjustment covers all tests together.
+    """
     found = [test_pair(sides[0], side) for side in sides[1:]]
     adjusted = iter(adjust_holm([test.p_value for tests, _ in found for test in tests]))
-    tests = [{key_of(test): dataclasses.replace(test, adjusted=next(adjusted)) for test in tests} for tests, _ in found]
+    tests = [
+        {key_of(test): dataclasses.replace(test, adjusted=next(adjusted)) for test in tests}
+        for tests, _ in found
+    ]
     figures = [{figure.key: figure for figure in side.figures} for side in sides]
     keys = dict.fromkeys(key for side in figures for key in side)
     rows = [Row(key, [side.get(key) for side in figures], [side.get(key) for side in tests]) for key in keys]
     later = string.ascii_uppercase[1:]
-    notes = list(join_alike((letter, reason) for letter, pair in zip(later, found, strict=False) for reason in explain_missing(*pair)))
-    notes += [line for letter, side in zip(later, sides[1:], strict=False) for line in explain_costs(letter, sides[0].facts, side.facts)]
+    notes = list(
+        join_alike(
+            (letter, reason)
+            for letter, pair in zip(later, found, strict=False)
+            for reason in explain_missing(*pair)
+        )
+    )
+    notes += [
+        line
+        for letter, side in zip(later, sides[1:], strict=False)
+        for line in explain_costs(letter, sides[0].facts, side.facts)
+    ]
     total = sum(not math.isnan(test.p_value) for side in tests for test in side.values())
     if total:
-        notes.append(f"{count(total, 'paired test')} of the whole split; p (Holm) is adjusted for all of them")
+        notes.append(
+            f"{count(total, 'paired test')} of the whole split; p (Holm) is adjusted for all of them"
+        )
     return Comparison(sides, rows, notes)
 
 
 def explain_missing(tests: Iterable[Difference], why: str) -> Iterator[str]:
-    """One line for each reason why a run has no test, or some of its figures have no p-value; `{}` stands for the run's letter."""
+    """One line for each reason why a run has no test, or some of its figures have no p-value.
+
+    `{}` stands for the run's letter.
+    """
     if why:
         yield f"no paired test of {{}} with A: {why}"
     untested = Counter((test.head, test.protocol, test.note) for test in tests if math.isnan(test.p_value))
@@ -182,9 +208,26 @@ def make_overview(comparison: Comparison) -> Sheet:
     Then the accuracy on the splits that the models know, where these were scored.
     """
     head, _, _, protocol, level, split = comparison.rows[0].key
-    metrics = {*SUMMARY, *(metric for side in comparison.sides for gated_head, metric in side.facts.gated if gated_head == head)}
-    rows = [row for row in comparison.rows if row.key in {(head, metric, OVERALL, protocol, level, split) for metric in metrics}]
-    known = [row for seen in SEEN_SPLITS for row in comparison.rows if row.key == (head, "accuracy", OVERALL, protocol, level, seen)]
+    metrics = {
+        *SUMMARY,
+        *(
+            metric
+            for side in comparison.sides
+            for gated_head, metric in side.facts.gated
+            if gated_head == head
+        ),
+    }
+    rows = [
+        row
+        for row in comparison.rows
+        if row.key in {(head, metric, OVERALL, protocol, level, split) for metric in metrics}
+    ]
+    known = [
+        row
+        for seen in SEEN_SPLITS
+        for row in comparison.rows
+        if row.key == (head, "accuracy", OVERALL, protocol, level, seen)
+    ]
     cells = []
     for number, (letter, side) in enumerate(zip(comparison.letters, comparison.sides, strict=True)):
         figures = [row.figures[number] for row in rows]
@@ -203,7 +246,11 @@ def make_settings_sheet(comparison: Comparison) -> Sheet:
     configs = [side.facts.config for side in comparison.sides]
     keys = dict.fromkeys(key for config in configs for key in config)
     values = [(key, [str(config.get(key, "")) for config in configs]) for key in keys]
-    return Sheet("Settings that differ", ("setting", *comparison.letters), [[key, *found] for key, found in values if len(set(found)) > 1])
+    return Sheet(
+        "Settings that differ",
+        ("setting", *comparison.letters),
+        [[key, *found] for key, found in values if len(set(found)) > 1],
+    )
 
 
 def make_sheets(comparison: Comparison, *, wanted: Callable[[Row], bool] = lambda _: True) -> Iterator[Sheet]:
@@ -220,9 +267,18 @@ def make_sheets(comparison: Comparison, *, wanted: Callable[[Row], bool] = lambd
             describe_counts([row.figures[number] for row in rows], level=level, noun=side.facts.group_noun)
             for number, side in enumerate(comparison.sides)
         ]
-        columns = ("metric", "slice", *(f"{letter}: {words}" for letter, words in zip(comparison.letters, units, strict=True)), *heads)
+        columns = (
+            "metric",
+            "slice",
+            *(f"{letter}: {words}" for letter, words in zip(comparison.letters, units, strict=True)),
+            *heads,
+        )
         known = f", {SEEN_SPLITS[split]}" if split in SEEN_SPLITS else ""
-        yield Sheet(f"{head}, {protocol}: {level}s, {describe_split(split)}{known}", columns, [list(list_cells(row)) for row in rows])
+        yield Sheet(
+            f"{head}, {protocol}: {level}s, {describe_split(split)}{known}",
+            columns,
+            [list(list_cells(row)) for row in rows],
+        )
 
 
 def describe_counts(figures: Iterable[Figure | None], *, level: str, noun: str) -> str:
@@ -234,7 +290,10 @@ def describe_counts(figures: Iterable[Figure | None], *, level: str, noun: str) 
 
 
 def list_cells(row: Row) -> Iterator[str]:
-    """A row for people. A slice's figure that is of fewer units in one run than in another says so by its counts."""
+    """A row for people.
+
+    A slice's figure that is of fewer units in one run than in another says so by its counts.
+    """
     yield name_metric(row.key[1])
     yield row.key[2]
     counts = {figure.n for figure in row.figures if figure}
@@ -248,7 +307,10 @@ def list_cells(row: Row) -> Iterator[str]:
 
 
 def format_difference(first: Figure | None, second: Figure | None, test: Difference | None) -> str:
-    """`+0.012 (-0.030 to +0.050)`, the interval only where there is a paired test; empty where a run has no figure."""
+    """`+0.012 (-0.030 to +0.050)`, the interval only where there is a paired test.
+
+    Empty where a run has no figure.
+    """
     if first is None or second is None or math.isnan(second.value - first.value):
         return ""
     interval = "" if test is None or math.isnan(test.low) else f" ({test.low:+.3f} to {test.high:+.3f})"
@@ -264,13 +326,21 @@ def format_p_value(value: float) -> str:
 
 def tabulate(comparison: Comparison) -> pd.DataFrame:
     """Every row with every digit: a run's figures as `A`, `A low`, `A high`, `A n`, `A groups`, its test against A as `B - A` and so on."""
-    return pd.DataFrame([dict(zip(KEY, row.key, strict=True)) | dict(list_numbers(row, comparison.letters)) for row in comparison.rows])
+    return pd.DataFrame(
+        [
+            dict(zip(KEY, row.key, strict=True)) | dict(list_numbers(row, comparison.letters))
+            for row in comparison.rows
+        ]
+    )
 
 
 def list_numbers(row: Row, letters: Collection[str]) -> Iterator[tuple[str, Any]]:
     """Columns and values of one row."""
     for letter, figure in zip(letters, row.figures, strict=True):
-        for column, name in ((letter, "value"), *((f"{letter} {name}", name) for name in ("low", "high", "n", "groups"))):
+        for column, name in (
+            (letter, "value"),
+            *((f"{letter} {name}", name) for name in ("low", "high", "n", "groups")),
+        ):
             yield column, getattr(figure, name) if figure else None
     first = row.figures[0]
     for letter, figure, test in zip(list(letters)[1:], row.figures[1:], row.tests, strict=True):

@@ -51,7 +51,8 @@ class Fold:
 def pool_reports(folders: Sequence[Path], to: Path, *, gates: Sequence[Gate]) -> RunFacts:
     """Writes the sources of one report of all cases, each scored by the model of its own fold.
 
-    Eval predictions stay with the folds: sets of classes are calibrated for one model, and there is none for all.
+    Eval predictions stay with the folds: sets of classes are calibrated for one model, and there is none for
+    all.
 
     Args:
         folders: the folds' reports; the first is that of fold 0.
@@ -67,8 +68,14 @@ def pool_reports(folders: Sequence[Path], to: Path, *, gates: Sequence[Gate]) ->
     facts = pool_facts(folds, judged=judge_gates(predictions, folds[0].facts, gates), gates=gates)
     shutil.rmtree(to, ignore_errors=True)
     shown = {mistake.case_id for mistake in mistakes_of(predictions, facts)}
-    # A pair's most confident mistakes of all are among those of each fold. Where a fold did not show the pair, their images are not there.
-    gallery = {case_id: images for fold in folds for case_id, images in read_gallery(fold.folder).items() if case_id in shown}
+    # A pair's most confident mistakes of all are among those of each fold. Where a fold did not show the
+    # pair, their images are not there.
+    gallery = {
+        case_id: images
+        for fold in folds
+        for case_id, images in read_gallery(fold.folder).items()
+        if case_id in shown
+    }
     write_bundle(to, predictions=predictions, facts=facts, gallery=gallery)
     pool_shortcuts(folds, to)
     pool_explanations(folds, to, predictions=predictions, facts=facts)
@@ -85,7 +92,9 @@ def read_fold(folder: Path, number: int) -> Fold:
     tested = predictions[predictions["split"] == facts.split]
     others = tested[tested["fold"].fillna(-1) != number]
     if len(others):
-        raise MedimgError(f"{folder}: case {others['case_id'].iloc[0]} is of fold {others['fold'].iloc[0]}, expected cases of fold {number} alone")
+        raise MedimgError(
+            f"{folder}: case {others['case_id'].iloc[0]} is of fold {others['fold'].iloc[0]}, expected cases of fold {number} alone"
+        )
     return Fold(number, folder, facts, tested.assign(split=OUT_OF_FOLD))
 
 
@@ -95,12 +104,16 @@ def check_same(folds: Sequence[Fold]) -> None:
     for fold in folds[1:]:
         for name in sorted((first.keys() | fold.facts.hashes.keys()) - {MODEL}):
             if first.get(name) != fold.facts.hashes.get(name):
-                raise MedimgError(f"fold {fold.number}: another {name} than fold 0, expected the same for all folds; run again")
+                raise MedimgError(
+                    f"fold {fold.number}: another {name} than fold 0, expected the same for all folds; run again"
+                )
 
 
 def pool_predictions(folds: Sequence[Fold]) -> pd.DataFrame:
     """The folds' predictions below each other. Raises MedimgError where a case is in two."""
-    pooled = pd.concat([fold.predictions for fold in folds], ignore_index=True).sort_values("case_id", ignore_index=True)
+    pooled = pd.concat([fold.predictions for fold in folds], ignore_index=True).sort_values(
+        "case_id", ignore_index=True
+    )
     doubled = pooled.loc[pooled["case_id"].duplicated(), "case_id"]
     if len(doubled):
         raise MedimgError(f"case {doubled.iloc[0]} was tested in two folds, expected each case in one")
@@ -116,7 +129,9 @@ def judge_gates(predictions: pd.DataFrame, facts: RunFacts, gates: Sequence[Gate
         return []
     wanted: dict[str, Any] = {"heads": facts.heads, "protocols": [PROTOCOLS["cases"]], "split": OUT_OF_FOLD}
     wanted["slices"] = list(dict.fromkeys(where[0] for gate in gates if (where := split_slice(gate.slice))))
-    figures = measure(predictions, metrics={gate.metric for gate in gates}, costs=facts.cost_matrices, resamples=0, **wanted)
+    figures = measure(
+        predictions, metrics={gate.metric for gate in gates}, costs=facts.cost_matrices, resamples=0, **wanted
+    )
     if any(gate.metric == ABOVE_SHORTCUT for gate in gates):
         figures += measure_above_shortcut(predictions, resamples=facts.resamples, seed=facts.seed, **wanted)
     return [judge_gate(gate, figures) for gate in gates]
@@ -125,7 +140,14 @@ def judge_gates(predictions: pd.DataFrame, facts: RunFacts, gates: Sequence[Gate
 def judge_gate(gate: Gate, figures: Sequence[Figure]) -> tuple[str, bool]:
     """The gate in words with what was found, and whether it passes: an absent slice and an undefined figure do not."""
     bound = str(dataclasses.replace(gate, change=None))
-    value = next((one.value for one in figures if (one.head, one.name, one.slice) == (gate.head, gate.metric, gate.slice)), None)
+    value = next(
+        (
+            one.value
+            for one in figures
+            if (one.head, one.name, one.slice) == (gate.head, gate.metric, gate.slice)
+        ),
+        None,
+    )
     if value is None and gate.slice != OVERALL:
         return f"{bound}: no such slice", False
     if value is None or math.isnan(value):
@@ -133,10 +155,15 @@ def judge_gate(gate: Gate, figures: Sequence[Figure]) -> tuple[str, bool]:
     return f"{bound}: found {value:.3f} {OUT_OF_FOLD}", value >= gate.lower_bound
 
 
-def pool_facts(folds: Sequence[Fold], *, judged: Sequence[tuple[str, bool]], gates: Sequence[Gate]) -> RunFacts:
+def pool_facts(
+    folds: Sequence[Fold], *, judged: Sequence[tuple[str, bool]], gates: Sequence[Gate]
+) -> RunFacts:
     """What the report says of all folds together."""
     first = folds[0].facts
-    shown = {"split.test_fold": "each in turn", "evaluation.gates": json.dumps([dataclasses.asdict(gate) for gate in gates])}
+    shown = {
+        "split.test_fold": "each in turn",
+        "evaluation.gates": json.dumps([dataclasses.asdict(gate) for gate in gates]),
+    }
     return dataclasses.replace(
         first,
         blessed=all(passed for _, passed in judged) if judged else None,
@@ -169,14 +196,20 @@ def merge_lines(lines: Sequence[Sequence[str]]) -> list[str]:
     for fold, mine in enumerate(lines):
         for line in dict.fromkeys(mine):
             folds_of.setdefault(line, []).append(fold)
-    return [line if len(folds) == len(lines) else f"fold {', '.join(map(str, folds))}: {line}" for line, folds in folds_of.items()]
+    return [
+        line if len(folds) == len(lines) else f"fold {', '.join(map(str, folds))}: {line}"
+        for line, folds in folds_of.items()
+    ]
 
 
 def read_gallery(folder: Path) -> dict[str, dict[str, bytes]]:
     """PNGs by role, by case, of a report's folder."""
     names: dict[str, dict[str, str]] = read_json(folder / GALLERY_FILE, absent={})
     return {
-        case_id: {role: path.read_bytes() for role, name in roles.items() if (path := find_image(folder, name))} for case_id, roles in names.items()
+        case_id: {
+            role: path.read_bytes() for role, name in roles.items() if (path := find_image(folder, name))
+        }
+        for case_id, roles in names.items()
     }
 
 
@@ -191,7 +224,9 @@ def pool_shortcuts(folds: Sequence[Fold], to: Path) -> None:
         for case_id in table.loc[table["split"] == fold.facts.split, "case_id"]
     }
     pooled = tables[0].assign(fold=tables[0]["case_id"].map(tested).astype("Int64"))
-    pooled.assign(split=pooled["split"].where(pooled["fold"].isna(), OUT_OF_FOLD)).to_parquet(to / SHORTCUTS_FILE, index=False)
+    pooled.assign(split=pooled["split"].where(pooled["fold"].isna(), OUT_OF_FOLD)).to_parquet(
+        to / SHORTCUTS_FILE, index=False
+    )
 
 
 def pool_explanations(folds: Sequence[Fold], to: Path, *, predictions: pd.DataFrame, facts: RunFacts) -> None:
@@ -201,8 +236,12 @@ def pool_explanations(folds: Sequence[Fold], to: Path, *, predictions: pd.DataFr
     """
     head, count = facts.headline, int(facts.config.get("evaluation.explained", 0))
     costs_CC = facts.cost_matrices.get(head)
-    answers = choose_examples(predictions, head=head, classes=facts.heads[head], costs_CC=costs_CC, split=OUT_OF_FOLD, count=count)
-    kinds = {mistake.case_id: MISTAKE for mistake in mistakes_of(predictions, facts)} | {answer.case_id: kind for kind, answer in answers}
+    answers = choose_examples(
+        predictions, head=head, classes=facts.heads[head], costs_CC=costs_CC, split=OUT_OF_FOLD, count=count
+    )
+    kinds = {mistake.case_id: MISTAKE for mistake in mistakes_of(predictions, facts)} | {
+        answer.case_id: kind for kind, answer in answers
+    }
     rows: list[dict[str, Any]] = []
     for fold in folds:
         for row in read_json(fold.folder / EXPLANATIONS_FILE, absent=[]):
@@ -219,7 +258,9 @@ def pool_explanations(folds: Sequence[Fold], to: Path, *, predictions: pd.DataFr
         (to / EXPLANATIONS_FILE).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     if checks:
         (to / CHECKS_FILE).parent.mkdir(exist_ok=True)
-        pd.concat(checks, ignore_index=True).assign(split=OUT_OF_FOLD).to_parquet(to / CHECKS_FILE, index=False)
+        pd.concat(checks, ignore_index=True).assign(split=OUT_OF_FOLD).to_parquet(
+            to / CHECKS_FILE, index=False
+        )
 
 
 def copy_file(source: Path, to: Path) -> None:

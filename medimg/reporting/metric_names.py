@@ -94,7 +94,10 @@ def count(number: int, noun: str) -> str:
 
 
 def describe_units(figure: Figure, noun: str) -> str:
-    """`25 breasts, 17 positive, of 24 patients`: what a figure was measured on; `noun` is what a group is called."""
+    """`25 breasts, 17 positive, of 24 patients`: what a figure was measured on.
+
+    `noun` is what a group is called.
+    """
     positives = "" if figure.positives is None else f", {figure.positives} positive"
     groups = "" if figure.level == noun else f", of {count(figure.groups, noun)}"
     return f"{count(figure.n, figure.level)}{positives}{groups}"

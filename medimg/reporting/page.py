@@ -1,7 +1,7 @@
 """The report: one HTML file that says first how good, on what, compared with what, how sure and where it is weak; then all behind it.
 
-To add a section: a function `describe_<topic>(evidence)` in medimg/reporting/sections/, a template of that name in templates/sections/, and a line
-in `list_sections`.
+To add a section: a function `describe_<topic>(evidence)` in medimg/reporting/sections/, a template of that
+name in templates/sections/, and a line in `list_sections`.
 """
 
 from __future__ import annotations
@@ -49,8 +49,12 @@ def list_sections(evidence: Evidence) -> list[Section]:
 def render_page(evidence: Evidence, sections: Sequence[Section]) -> str:
     """The HTML page: needs no network, no server and no script."""
     environment = make_environment(autoescape=True, group_noun=evidence.facts.group_noun)
-    first, *others = [(make_id(section.title), section, render_section(environment, section)) for section in sections]
-    return environment.get_template("report.html.j2").render(facts=evidence.facts, first=first[2], sections=others)
+    first, *others = [
+        (make_id(section.title), section, render_section(environment, section)) for section in sections
+    ]
+    return environment.get_template("report.html.j2").render(
+        facts=evidence.facts, first=first[2], sections=others
+    )
 
 
 def render_section(environment: Environment, section: Section) -> Markup:

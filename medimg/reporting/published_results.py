@@ -1,7 +1,7 @@
 """Literature: what is published of a data set, and which of it compares with a run.
 
-One file per data set, data_sets/<name>.yaml: its figures, each with the protocol that it was measured under, and what its data sheet says.
-docs/references.md holds the same tables.
+One file per data set, data_sets/<name>.yaml: its figures, each with the protocol that it was measured under,
+and what its data sheet says. docs/references.md holds the same tables.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Published:
         protocol, level, split: as in a run's figures where they are the same, else in the source's words.
         n: units that were measured.
         remark: how it was measured.
-        reason: why it compares with no run, whatever its protocol; empty where it does compare under an equal protocol.
+        reason: why it compares with no run, whatever its protocol; empty where it does compare under an equal
+            protocol.
     """
 
     __pydantic_config__ = STRICT

@@ -16,12 +16,18 @@ from medimg.reporting.sections.shared.literature import name_pair
 
 
 def make_environment(*, autoescape: bool, group_noun: str = "group") -> Environment:
-    """Templates of templates/; a name that is not there is an error. Escapes HTML or not: Markdown is for people to read as it is.
+    """Templates of templates/; a name that is not there is an error.
+
+    Escapes HTML or not: Markdown is for people to read as it is.
 
     `group_noun` is what a group is called in these data.
     """
     environment = Environment(
-        loader=PackageLoader("medimg.reporting"), autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("medimg.reporting"),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {
         "figure": format_figure,

@@ -1,4 +1,7 @@
-"""Evidence: what a report's folder holds, read once; the pages and papers are drawn from it and from nothing else."""
+"""Evidence: what a report's folder holds, read once.
+
+The pages and papers are drawn from it and from nothing else.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +38,17 @@ class Evidence:
         predictions: cases of the splits that were scored; see medimg.evaluation.protocols.
         figures: of the model, under every protocol and on every slice.
         gallery: image files by role, by case_id.
-        baselines: what prevalence and shortcuts reach on the measured split, fitted on train; empty where none were asked for.
+        baselines: what prevalence and shortcuts reach on the measured split, fitted on train; empty where
+            none were asked for.
         in_sample: the same, fitted and scored on all labelled cases.
-        certainty: of `medimg.evaluation.classification.uncertainty.measure_uncertainty`; empty where no case of the eval split was scored.
-        explanations: rows of explanations/index.json, the files as paths; `legend` is the image that explains their colours.
-        seen: figures of SEEN_SPLITS without an interval, which is for unseen cases, each under the first protocol that its head has; no gate and no
-            headline looks at them.
-        embedded: the table of medimg.evaluation.representation.figures; None where no case was embedded. `overlap` are its figures.
+        certainty: of `medimg.evaluation.classification.uncertainty.measure_uncertainty`; empty where no case
+            of the eval split was scored.
+        explanations: rows of explanations/index.json, the files as paths; `legend` is the image that explains
+            their colours.
+        seen: figures of SEEN_SPLITS without an interval, which is for unseen cases, each under the first
+            protocol that its head has; no gate and no headline looks at them.
+        embedded: the table of medimg.evaluation.representation.figures; None where no case was embedded.
+            `overlap` are its figures.
         checks: of `medimg.explain.measured_checks.measure_checks`; empty where no lesion is outlined.
     """
 
@@ -62,7 +69,9 @@ class Evidence:
     @property
     def all_figures(self) -> list[Figure]:
         """Everything that metrics.json holds; of several models' predictions each figure says so."""
-        return note_folds([*self.figures, *self.seen, *self.certainty, *self.checks, *self.overlap], self.facts.folds)
+        return note_folds(
+            [*self.figures, *self.seen, *self.certainty, *self.checks, *self.overlap], self.facts.folds
+        )
 
     @property
     def headline(self) -> Figure | None:
@@ -85,17 +94,25 @@ class Evidence:
         return find_protocol(self.predictions, self.facts, head)
 
     def units(self, head: str, protocol: Protocol, *, split: str = "") -> tuple[np.ndarray, np.ndarray]:
-        """Class indices [N] and probabilities [N, C] of a split's units under a protocol; of the measured split if none is named."""
+        """Class indices [N] and probabilities [N, C] of a split's units under a protocol.
+
+        Of the measured split if none is named.
+        """
         classes = self.facts.heads[head]
         rows = self.predictions[self.predictions["split"] == (split or self.facts.split)]
-        return read_units(roll_up(rows, protocol=protocol, head=head, classes=classes), head=head, classes=classes)
+        return read_units(
+            roll_up(rows, protocol=protocol, head=head, classes=classes), head=head, classes=classes
+        )
 
 
 def find_protocol(predictions: pd.DataFrame, facts: RunFacts, head: str) -> Protocol | None:
     """The first protocol that is defined for a head on the measured split."""
     rows = predictions[predictions["split"] == facts.split]
     rules = find_protocols(facts.protocols)
-    return next((rule for rule in rules if not find_gap(rows, protocol=rule, head=head, classes=facts.heads[head])), None)
+    return next(
+        (rule for rule in rules if not find_gap(rows, protocol=rule, head=head, classes=facts.heads[head])),
+        None,
+    )
 
 
 @dataclass(frozen=True)
@@ -106,7 +123,8 @@ class Section:
         title: its heading.
         template: file in templates/sections/ without its endings.
         values: what the template shows.
-        charts, tables: what it draws and lists, by name; they become figures/<name>.svg and .png, and tables/<name>.csv.
+        charts, tables: what it draws and lists, by name; they become figures/<name>.svg and .png, and
+            tables/<name>.csv.
         absent: why there is nothing to show, in one line, instead of the template.
     """
 
@@ -120,4 +138,7 @@ class Section:
 
 def make_id(*parts: str) -> str:
     """A name for files and elements of ASCII letters, digits and hyphens only."""
-    return "-".join("".join(letter if letter.isalnum() and letter.isascii() else f"{ord(letter):x}" for letter in part) for part in parts)
+    return "-".join(
+        "".join(letter if letter.isalnum() and letter.isascii() else f"{ord(letter):x}" for letter in part)
+        for part in parts
+    )

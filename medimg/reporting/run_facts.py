@@ -28,7 +28,8 @@ class RunFacts:
         data_set, licence, doi: of the data.
         blessed: whether every gate passed; None where none was asked for.
         gates: each gate in words and whether it passed.
-        summary: the catalogue's summary.json: input, cases, images, splits, groups, excluded, quarantined, anomalies.
+        summary: the catalogue's summary.json: input, cases, images, splits, groups, excluded, quarantined,
+            anomalies.
         heads: head to classes, the positive one last; the first head is the headline.
         config: dotted key to value, as shown.
         versions, hashes: of packages, and of data, code and model.
@@ -37,11 +38,15 @@ class RunFacts:
         split: the split that is measured.
         protocols, slices, resamples, seed: as for `medimg.evaluation.figures.measure`.
         shortcuts: what the model must not owe its score to; see medimg.evaluation.classification.shortcuts.
-        costs: head to what its answers cost, true class by answered class, where that decides the predicted class; see medimg.evaluation.classification.costs.
-        prevalence: the class frequencies that the probabilities are meant for: "train", or "balanced" where all are alike; empty if not known.
-        folds: number of models whose predictions out of fold are measured together (medimg.evaluation.folds); 0 for one model.
+        costs: head to what its answers cost, true class by answered class, where that decides the predicted
+            class; see medimg.evaluation.classification.costs.
+        prevalence: the class frequencies that the probabilities are meant for: "train", or "balanced" where
+            all are alike; empty if not known.
+        folds: number of models whose predictions out of fold are measured together (medimg.evaluation.folds);
+            0 for one model.
         evaluated: the Evaluator's figures, each with head, metric, slice and value (None where undefined).
-        merges: the derived heads among `heads`, each as the values of a medimg.evaluation.classification.merging.Merge.
+        merges: the derived heads among `heads`, each as the values of a
+            medimg.evaluation.classification.merging.Merge.
     """
 
     title: str
@@ -78,7 +83,13 @@ class RunFacts:
     @property
     def measuring(self) -> Measuring:
         """What is measured of embedded cases: the first head, on the measured split."""
-        return Measuring(self.headline, self.heads[self.headline], split=self.split, resamples=self.resamples, seed=self.seed)
+        return Measuring(
+            self.headline,
+            self.heads[self.headline],
+            split=self.split,
+            resamples=self.resamples,
+            seed=self.seed,
+        )
 
     @property
     def literature(self) -> Literature:
@@ -93,7 +104,9 @@ class RunFacts:
     @property
     def gated(self) -> set[tuple[str, str]]:
         """Head and metric of each gate: what the run is judged by."""
-        return {(gate["head"], gate["metric"]) for gate in json.loads(self.config.get("evaluation.gates", "[]"))}
+        return {
+            (gate["head"], gate["metric"]) for gate in json.loads(self.config.get("evaluation.gates", "[]"))
+        }
 
     @property
     def cost_matrices(self) -> dict[str, np.ndarray]:

@@ -26,9 +26,11 @@ class Manifest:
 
     Attributes:
         format: of the bundle.
-        title, config_name, data_set, licence, doi, synthetic, blessed, config, versions: as in the run's facts.
+        title, config_name, data_set, licence, doi, synthetic, blessed, config, versions: as in the run's
+        facts.
         images: whether images of patients are in it.
-        hashes: of data, code and model as in the facts; `split` is of the cases that were scored, see `hash_split`.
+        hashes: of data, code and model as in the facts; `split` is of the cases that were scored, see
+            `hash_split`.
         files: sha256 by path, of all files but the manifest.
     """
 
@@ -49,7 +51,11 @@ class Manifest:
 
 def write_manifest(folder: Path, *, facts: RunFacts, predictions: pd.DataFrame, images: bool) -> Manifest:
     """Writes manifest.json for the files that are in a folder."""
-    shared = {field.name: getattr(facts, field.name) for field in dataclasses.fields(Manifest) if hasattr(facts, field.name)}
+    shared = {
+        field.name: getattr(facts, field.name)
+        for field in dataclasses.fields(Manifest)
+        if hasattr(facts, field.name)
+    }
     hashes = {**facts.hashes, "split": hash_split(predictions)}
     files = {name: hash_file(folder / name) for name in list_files(folder)}
     manifest = Manifest(**{**shared, "format": 1, "images": images, "hashes": hashes, "files": files})
@@ -67,17 +73,23 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return pydantic.TypeAdapter(Manifest).validate_json((folder / MANIFEST_FILE).read_bytes())
     except OSError as error:
-        raise UsageError(f"{folder}: {MANIFEST_FILE} cannot be read ({error.strerror}), expected a bundle of medimg share") from None
+        raise UsageError(
+            f"{folder}: {MANIFEST_FILE} cannot be read ({error.strerror}), expected a bundle of medimg share"
+        ) from None
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "its text"
-        raise UsageError(f"{folder / MANIFEST_FILE}: {where}: {first['msg']}, expected what medimg share writes") from None
+        raise UsageError(
+            f"{folder / MANIFEST_FILE}: {where}: {first['msg']}, expected what medimg share writes"
+        ) from None
 
 
 def find_faults(folder: Path, manifest: Manifest) -> list[str]:
     """One line for each file that is missing, changed, or not named by the manifest."""
     there = {name: hash_file(folder / name) for name in list_files(folder)}
-    missing = [f"{name}: missing, the manifest names it" for name in sorted(manifest.files.keys() - there.keys())]
+    missing = [
+        f"{name}: missing, the manifest names it" for name in sorted(manifest.files.keys() - there.keys())
+    ]
     unknown = [f"{name}: not in the manifest" for name in sorted(there.keys() - manifest.files.keys())]
     changed = [
         f"{name}: sha256 is {there[name]}, the manifest says {manifest.files[name]}"
@@ -104,4 +116,6 @@ def list_files(folder: Path) -> Iterator[str]:
 def hash_split(predictions: pd.DataFrame) -> str:
     """sha256 over case, group and split of all that was scored, whatever their order: two runs with one hash were measured on the same cases."""
     rows = predictions[["case_id", "group_id", "split"]].astype(str).sort_values("case_id")
-    return hashlib.sha256("\n".join("\0".join(row) for row in rows.itertuples(index=False)).encode()).hexdigest()
+    return hashlib.sha256(
+        "\n".join("\0".join(row) for row in rows.itertuples(index=False)).encode()
+    ).hexdigest()

@@ -27,9 +27,20 @@ from medimg.reporting.bundle import (
 from medimg.reporting.run_facts import FACTS_FILE, read_facts
 from medimg.sharing.manifest import MANIFEST_FILE, Manifest, list_files, write_manifest
 
-TABLES_OF_SOURCES = (FACTS_FILE, PREDICTIONS_FILE, SHORTCUTS_FILE, EMBEDDINGS_FILE, GALLERY_FILE, EXPLANATIONS_FILE, CHECKS_FILE, LEGEND_FILE)
+TABLES_OF_SOURCES = (
+    FACTS_FILE,
+    PREDICTIONS_FILE,
+    SHORTCUTS_FILE,
+    EMBEDDINGS_FILE,
+    GALLERY_FILE,
+    EXPLANATIONS_FILE,
+    CHECKS_FILE,
+    LEGEND_FILE,
+)
 FOLDERS_OF_IMAGES = ("gallery", "explanations")
-LIMITS = Limits(members=20_000, directory_bytes=8_000_000, member_bytes=2_000_000_000, total_bytes=8_000_000_000)
+LIMITS = Limits(
+    members=20_000, directory_bytes=8_000_000, member_bytes=2_000_000_000, total_bytes=8_000_000_000
+)
 """Of a bundle: a hundred times what the report of 5,000 cases has."""
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can state, for all members, so that the same files make the same bytes."""
@@ -38,19 +49,24 @@ EARLIEST = (1980, 1, 1, 0, 0, 0)
 def pack(report: Path, *, to: Path, with_images: bool = False) -> Manifest:
     """Writes the bundle of a report's folder into a new folder.
 
-    Everything that is derived is derived again: the pages embed the images, which stay behind unless asked for.
+    Everything that is derived is derived again: the pages embed the images, which stay behind unless asked
+    for.
 
     Raises:
         UsageError: `report` is no report of a finished run.
     """
     copy_sources(report, to=to, with_images=with_images)
     derive(to)
-    return write_manifest(to, facts=read_facts(to), predictions=pd.read_parquet(to / PREDICTIONS_FILE), images=with_images)
+    return write_manifest(
+        to, facts=read_facts(to), predictions=pd.read_parquet(to / PREDICTIONS_FILE), images=with_images
+    )
 
 
 def copy_sources(folder: Path, *, to: Path, with_images: bool) -> None:
     """Copies what figures and pages are derived from, with or without images of patients, into a new folder."""
-    images = [path for name in FOLDERS_OF_IMAGES for path in (folder / name).rglob("*.png")] if with_images else []
+    images = (
+        [path for name in FOLDERS_OF_IMAGES for path in (folder / name).rglob("*.png")] if with_images else []
+    )
     tables = [path for name in TABLES_OF_SOURCES if (path := folder / name).exists()]
     to.mkdir(parents=True)
     for path in [*tables, *images]:

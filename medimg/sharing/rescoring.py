@@ -69,7 +69,11 @@ def rescore(bundle: Path) -> Rescored:
             tables=len(tables),
             faults=faults,
             differing_figures=list(compare_figures(stated, measured)),
-            differing_tables=[f"{TABLES}/{name}" for name in tables if not same_table(*(side / TABLES / name for side in (folder, again)))],
+            differing_tables=[
+                f"{TABLES}/{name}"
+                for name in tables
+                if not same_table(*(side / TABLES / name for side in (folder, again)))
+            ],
         )
 
 
@@ -80,8 +84,12 @@ def compare_figures(stated: Sequence[Figure], measured: Sequence[Figure]) -> Ite
         one, two = (side.get(key) for side in sides)
         if one is None or two is None:
             yield f"{name_figure(key)}: {'measured, but not stated' if one is None else 'stated, but not measured'}"
-        elif differing := [name for name in (*COUNTS, *NUMBERS) if not same(getattr(one, name), getattr(two, name))]:
-            yield f"{name_figure(key)}: " + ", ".join(f"{name} {getattr(one, name)!r}, measured {getattr(two, name)!r}" for name in differing)
+        elif differing := [
+            name for name in (*COUNTS, *NUMBERS) if not same(getattr(one, name), getattr(two, name))
+        ]:
+            yield f"{name_figure(key)}: " + ", ".join(
+                f"{name} {getattr(one, name)!r}, measured {getattr(two, name)!r}" for name in differing
+            )
 
 
 def name_figure(key: Sequence[str]) -> str:

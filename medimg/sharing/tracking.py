@@ -23,7 +23,8 @@ SQLITE = "sqlite:///"
 ENVIRONMENT = {
     # It would tell its makers of each call.
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    # A folder as the store: outdated for servers, but the only one that needs nothing else, and here the user has named it.
+    # A folder as the store: outdated for servers, but the only one that needs nothing else, and here the user
+    # has named it.
     "MLFLOW_ALLOW_FILE_STORE": "true",
     # Where no server answers, say so after seconds instead of minutes.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -55,7 +56,8 @@ def track(folder: Path, *, uri: str, name: str) -> Tracked:
 
     Args:
         folder: of `medimg.sharing.packing.pack`.
-        uri: of the tracking store: http(s)://, sqlite:///FILE or a folder. Credentials come from MLflow's own variables of the environment.
+        uri: of the tracking store: http(s)://, sqlite:///FILE or a folder. Credentials come from MLflow's own
+            variables of the environment.
         name: of the MLflow run.
 
     Raises:
@@ -67,7 +69,9 @@ def track(folder: Path, *, uri: str, name: str) -> Tracked:
     metrics = dict(itertools.chain.from_iterable(map(list_metrics, figures)))
     try:
         client = mlflow.MlflowClient(tracking_uri=uri)
-        run_id = client.create_run(find_experiment(client, manifest.config_name, uri=uri), run_name=name, tags=list_tags(manifest)).info.run_id
+        run_id = client.create_run(
+            find_experiment(client, manifest.config_name, uri=uri), run_name=name, tags=list_tags(manifest)
+        ).info.run_id
         try:
             log(client, run_id, params=manifest.config, metrics=metrics, make=mlflow.entities)
             client.log_artifacts(run_id, str(folder))
@@ -77,7 +81,9 @@ def track(folder: Path, *, uri: str, name: str) -> Tracked:
         client.set_terminated(run_id)
     except (mlflow.MlflowException, OSError) as error:
         raise MedimgError(f"MLflow: {CREDENTIALS.sub('//', str(error).splitlines()[0])[:300]}") from None
-    return Tracked(manifest.config_name, run_id, len(metrics), sum(math.isnan(figure.value) for figure in figures))
+    return Tracked(
+        manifest.config_name, run_id, len(metrics), sum(math.isnan(figure.value) for figure in figures)
+    )
 
 
 def import_mlflow() -> ModuleType:
@@ -87,7 +93,9 @@ def import_mlflow() -> ModuleType:
     try:
         import mlflow
     except ModuleNotFoundError:
-        raise UsageError("--to mlflow: MLflow is not installed; the extra `share` has it (pip install 'medimg-tfx[share]')") from None
+        raise UsageError(
+            "--to mlflow: MLflow is not installed; the extra `share` has it (pip install 'medimg-tfx[share]')"
+        ) from None
     return mlflow
 
 
@@ -97,11 +105,15 @@ def find_experiment(client: Any, name: str, *, uri: str) -> str:
     if known:
         return str(known.experiment_id)
     # MLflow would put the artifacts of a SQLite store below whatever folder the command runs in.
-    beside = Path(uri.removeprefix(SQLITE)).resolve().parent / "mlartifacts" if uri.startswith(SQLITE) else None
+    beside = (
+        Path(uri.removeprefix(SQLITE)).resolve().parent / "mlartifacts" if uri.startswith(SQLITE) else None
+    )
     return str(client.create_experiment(name, artifact_location=beside and beside.as_uri()))
 
 
-def log(client: Any, run_id: str, *, params: Mapping[str, str], metrics: Mapping[str, float], make: Any) -> None:
+def log(
+    client: Any, run_id: str, *, params: Mapping[str, str], metrics: Mapping[str, float], make: Any
+) -> None:
     """Logs params and metrics in as few calls as MLflow allows; `make` is mlflow.entities."""
     for part in batches(params.items(), PARAMS_AT_ONCE):
         client.log_batch(run_id, params=[make.Param(key, value) for key, value in part])
@@ -118,7 +130,9 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def list_metrics(figure: Figure) -> Iterator[tuple[str, float]]:
-    """Names and numbers of a figure: its value, the ends of its interval, units and patients; nothing where it is undefined.
+    """Names and numbers of a figure: its value, the ends of its interval, units and patients.
+
+    Nothing where it is undefined.
 
     What two figures must share to be compared is before the slash, so that MLflow shows them as one group:
     `malignancy.P1.breast.test.source:D1/auc`, `.../auc.low`.
@@ -137,11 +151,20 @@ def list_metrics(figure: Figure) -> Iterator[tuple[str, float]]:
 
 def clean_name(text: str) -> str:
     """A text of the characters that MLflow allows in a name: `=` becomes a colon, any other its code: `<40` becomes `_x3c_40`."""
-    return "".join(letter if re.match(r"[\w.\- ]", letter) else ":" if letter == "=" else f"_x{ord(letter):x}_" for letter in text)
+    return "".join(
+        letter if re.match(r"[\w.\- ]", letter) else ":" if letter == "=" else f"_x{ord(letter):x}_"
+        for letter in text
+    )
 
 
 def list_tags(manifest: Manifest) -> dict[str, str]:
     """What a run is of, for searching."""
-    facts = {name: str(getattr(manifest, name)) for name in ("data_set", "licence", "doi", "synthetic", "title")}
+    facts = {
+        name: str(getattr(manifest, name)) for name in ("data_set", "licence", "doi", "synthetic", "title")
+    }
     blessed = {None: "not gated", True: "true", False: "false"}[manifest.blessed]
-    return {**facts, "blessed": blessed, **{f"sha256.{name}": value for name, value in manifest.hashes.items()}}
+    return {
+        **facts,
+        "blessed": blessed,
+        **{f"sha256.{name}": value for name, value in manifest.hashes.items()},
+    }

@@ -1,6 +1,9 @@
-"""Tasks: each is one folder here with the same file names, found by the folder's name; its `TASK` is a record of plain callables.
+"""Tasks: each is one folder here with the same file names, found by the folder's name.
 
-A task touches pixels twice in the same way: `decode_case` serves training (tf.data) and the exported signature, so both see the same numbers.
+Its `TASK` is a record of plain callables.
+
+A task touches pixels twice in the same way: `decode_case` serves training (tf.data) and the exported
+signature, so both see the same numbers.
 """
 
 from __future__ import annotations
@@ -23,19 +26,25 @@ class Task:
         model_settings, training_settings: dataclasses of the settings.
         check_settings: (model) raises UsageError in one line where the settings contradict themselves.
         check_training: (model, training) does so for the two together.
-        preprocess: (raw features, model) to transformed features, inside TensorFlow Transform; images never enter.
+        preprocess: (raw features, model) to transformed features, inside TensorFlow Transform; images never
+            enter.
         image_spec: (model) to the parsing specification of the image features.
         decode_case: (parsed features of one case, model) to the network's image inputs of that case.
         clinical_sizes: (transform output, model) to the number of values per clinical column.
-        clinical_inputs: (transformed features of a batch, model, sizes) to the network's clinical inputs, an empty dict if there are none.
+        clinical_inputs: (transformed features of a batch, model, sizes) to the network's clinical inputs, an
+            empty dict if there are none.
         targets: (transformed features of a batch, model) to what the losses compare with.
-        fit: (Data, model=, training=, folder=, report=) to Fitted; continues where an earlier call in `folder` was killed.
-        make_answer: (Fitted, model=, training=) to a tf.Module for the export. Its `predict` takes a batch of the network's inputs to the
-            outputs; `details` to the same outputs and what is behind them; `has_details` says whether there is anything.
+        fit: (Data, model=, training=, folder=, report=) to Fitted; continues where an earlier call in
+            `folder` was killed.
+        make_answer: (Fitted, model=, training=) to a tf.Module for the export. Its `predict` takes a batch of
+            the network's inputs to the outputs; `details` to the same outputs and what is behind them;
+            `has_details` says whether there is anything.
         case_bytes: (model) to the bytes of one decoded case.
         describe: (model) to JSON-able facts that a reader of the exported model needs.
-        explain: (the exported Keras model, head) to its medimg.explain.network.Network; None where the task has nothing of the kind.
-        embed: (the exported Keras model) to a Keras model from the same inputs, `images` among them, to one vector per case; or None.
+        explain: (the exported Keras model, head) to its medimg.explain.network.Network; None where the task
+            has nothing of the kind.
+        embed: (the exported Keras model) to a Keras model from the same inputs, `images` among them, to one
+            vector per case; or None.
     """
 
     name: str

@@ -19,7 +19,8 @@ class Data:
 
     Attributes:
         train, eval: datasets of (inputs, targets), one case each, in a fixed order.
-        train_targets, eval_targets: the same targets as arrays over cases, by name; classification: head to int64 [N], -1 where missing.
+        train_targets, eval_targets: the same targets as arrays over cases, by name; classification: head to
+            int64 [N], -1 where missing.
         clinical_width: values of the `clinical` input, 0 where there is none.
     """
 
@@ -32,7 +33,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One finished epoch of a member, both counted from 0. `figures` by name: `train/loss`, `<head>/auc` on eval; NaN where undefined."""
+    """One finished epoch of a member, both counted from 0.
+
+    `figures` by name: `train/loss`, `<head>/auc` on eval; NaN where undefined.
+    """
 
     number: int
     seconds: float
@@ -57,9 +61,10 @@ class Fitted:
         members: one network or, in a deep ensemble, several whose mean probability is the answer.
         temperatures: by head, what the answer's logits are divided by; 1 leaves it as it is.
         figures: of the answer on eval, by name.
-        log_priors: by head, what is then taken off the logits, [C], so that the answer is as if all classes were equally frequent; a head that is
-            not named is left as it is.
-        prevalence: the class frequencies that the answer is meant for: "train", or "balanced" where all are alike.
+        log_priors: by head, what is then taken off the logits, [C], so that the answer is as if all classes
+            were equally frequent; a head that is not named is left as it is.
+        prevalence: the class frequencies that the answer is meant for: "train", or "balanced" where all are
+            alike.
     """
 
     members: tuple[Member, ...]

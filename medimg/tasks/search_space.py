@@ -1,4 +1,7 @@
-"""What a search may choose a setting from: some values, or a range. A task has its own in `space.py`, a config in `get_search_space`."""
+"""What a search may choose a setting from: some values, or a range.
+
+A task has its own in `space.py`, a config in `get_search_space`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """A number from `low` to `high`, both included; a whole one where both are. With "log" each factor is as likely as any other."""
+    """A number from `low` to `high`, both included; a whole one where both are.
+
+    With "log" each factor is as likely as any other.
+    """
 
     low: float
     high: float

@@ -12,14 +12,20 @@ from medimg.errors import UsageError
 # The image name, here and below, keeps TFX from building an sdist of itself for the workers to install.
 NO_SDIST = "--sdk_container_image=unused"
 # Named in full: what Beam's DirectRunner stands for differs between versions.
-LOCAL = ("--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner", "--direct_running_mode=multi_threading", NO_SDIST)
+LOCAL = (
+    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+    "--direct_running_mode=multi_threading",
+    NO_SDIST,
+)
 WORKER_POOL = "localhost:50000"
 PORTABLE = (
     "--runner=PortableRunner",
-    # One worker pool beside each of the engine's workers (kubeflow/flink/README.md), so that the same words mean another pool on each host.
+    # One worker pool beside each of the engine's workers (kubeflow/flink/README.md), so that the same words
+    # mean another pool on each host.
     "--environment_type=EXTERNAL",
     f"--environment_config={WORKER_POOL}",
-    # The deadline of a whole job, by default a minute; but also how long Beam waits for a job server that is gone: a day.
+    # The deadline of a whole job, by default a minute; but also how long Beam waits for a job server that is
+    # gone: a day.
     "--job_server_timeout=86400",
     # Else each stage of a job starts a Python process of its own, which imports TensorFlow.
     "--environment_cache_millis=30000",
@@ -31,28 +37,43 @@ ENGINES = ("flink", "spark", "portable")
 NEEDED_BY_DATAFLOW = ("project", "region", "temp_location", "sdk_container_image")
 # How an exception of ours reads in the text of a failed job.
 OWN_ERROR = re.compile(r"^medimg\.errors\.\w+: (.+?)(?: \[while running '.*'\])?$", re.MULTILINE)
-EXPECTED = "expected local, dataflow, or flink://, spark:// or portable:// with HOST:PORT of Beam's job server"
+EXPECTED = (
+    "expected local, dataflow, or flink://, spark:// or portable:// with HOST:PORT of Beam's job server"
+)
 
 
-def parse_beam(engine: str = "local", arguments: Sequence[str] = (), *, cores: int | None = None) -> tuple[str, ...]:
+def parse_beam(
+    engine: str = "local", arguments: Sequence[str] = (), *, cores: int | None = None
+) -> tuple[str, ...]:
     """Beam's flags for an engine, followed by `arguments`, of which each wins over a flag of the same name.
 
     `cores` is of the machine that does the work if the engine is local; this one's if not given.
 
     Raises:
-        UsageError: an engine or an address that cannot be read, Dataflow without the flags that it needs, or Beam's DaskRunner.
+        UsageError: an engine or an address that cannot be read, Dataflow without the flags that it needs, or
+            Beam's DaskRunner.
     """
     if "dask" in engine.lower() or any("DaskRunner" in argument for argument in arguments):
-        raise UsageError("Beam's DaskRunner gives wrong results without saying so and is refused; use Flink, Spark or Dataflow")
+        raise UsageError(
+            "Beam's DaskRunner gives wrong results without saying so and is refused; use Flink, Spark or Dataflow"
+        )
     for argument in arguments:
         if not argument.startswith("--"):
-            raise UsageError(f"--beam-arg {argument}: expected a flag of Beam with its value, such as --beam-arg=--parallelism=4")
+            raise UsageError(
+                f"--beam-arg {argument}: expected a flag of Beam with its value, such as --beam-arg=--parallelism=4"
+            )
     if engine == "local":
         return (*LOCAL, f"--direct_num_workers={cores or os.cpu_count() or 1}", *arguments)
     if engine == "dataflow":
-        missing = [f"--{name}" for name in NEEDED_BY_DATAFLOW if not any(argument.startswith(f"--{name}=") for argument in arguments)]
+        missing = [
+            f"--{name}"
+            for name in NEEDED_BY_DATAFLOW
+            if not any(argument.startswith(f"--{name}=") for argument in arguments)
+        ]
         if missing:
-            raise UsageError(f"--beam dataflow also needs {', '.join(missing)}; give each as --beam-arg=--NAME=VALUE")
+            raise UsageError(
+                f"--beam dataflow also needs {', '.join(missing)}; give each as --beam-arg=--NAME=VALUE"
+            )
         return ("--runner=DataflowRunner", *arguments)
     name, separator, address = engine.partition("://")
     if not separator or name not in ENGINES:
@@ -61,7 +82,9 @@ def parse_beam(engine: str = "local", arguments: Sequence[str] = (), *, cores: i
         raise UsageError(f"--beam {engine}: {address!r} is no HOST:PORT; {EXPECTED}")
     flags = (*PORTABLE, f"--job_endpoint={address}", *arguments)
     if not re.fullmatch("[1-9][0-9]*", parallelism := read_flag(flags, "parallelism", "1")):
-        raise UsageError(f"--beam-arg --parallelism={parallelism}: expected the number of workers that work at the same time")
+        raise UsageError(
+            f"--beam-arg --parallelism={parallelism}: expected the number of workers that work at the same time"
+        )
     return flags
 
 
@@ -87,4 +110,7 @@ def explain_engine(text: str, flags: Sequence[str]) -> str:
         return f"a worker or its pool does not answer (each of the engine's hosts looks for a pool at {pool}); is one running on every host?"
     if "NoResourceAvailable" in text:
         return "the engine has too few free slots; expected as many as --parallelism says"
-    return next((line.strip() for line in text.partition("failed in state FAILED: ")[2].splitlines() if line.strip()), text.strip())[:300]
+    return next(
+        (line.strip() for line in text.partition("failed in state FAILED: ")[2].splitlines() if line.strip()),
+        text.strip(),
+    )[:300]

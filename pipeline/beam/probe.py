@@ -1,6 +1,7 @@
 """Is the engine that a run is about to leave its work to there, with workers of our version that reach our files?
 
-One tiny Beam job asks it: what a worker writes under the run's folder is the answer, so that the folder is tried on the way.
+One tiny Beam job asks it: what a worker writes under the run's folder is the answer, so that the folder is
+tried on the way.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def check_engine(flags: Sequence[str], *, run: Path, data_root: Path) -> None:
     """Asks a portable engine; others (the local runner, Dataflow) start their own workers and are not asked.
 
     Raises:
-        MedimgError: the job server or a worker pool does not answer, a worker has other versions than this process, or does not reach the
-            run's folder or the data.
+        MedimgError: the job server or a worker pool does not answer, a worker has other versions than this
+            process, or does not reach the run's folder or the data.
     """
     endpoint = read_flag(flags, "job_endpoint")
     if not endpoint:
@@ -60,12 +61,16 @@ def expect_job_server(endpoint: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
     except OSError as error:
-        raise MedimgError(f"--beam: no job server at {endpoint} ({error.strerror or error}); is it running, and reachable from here?") from None
+        raise MedimgError(
+            f"--beam: no job server at {endpoint} ({error.strerror or error}); is it running, and reachable from here?"
+        ) from None
     with grpc.insecure_channel(endpoint) as channel:
         try:
             service = beam_job_api_pb2_grpc.JobServiceStub(channel)
             # Every job server has this method: Beam itself calls it before each job.
-            service.DescribePipelineOptions(beam_job_api_pb2.DescribePipelineOptionsRequest(), timeout=ANSWER_SECONDS)
+            service.DescribePipelineOptions(
+                beam_job_api_pb2.DescribePipelineOptionsRequest(), timeout=ANSWER_SECONDS
+            )
         except grpc.RpcError as error:
             raise MedimgError(
                 f"--beam: what answers at {endpoint} is not Beam's job server ({error.code().name}); expected its port, not the engine's own"
@@ -81,8 +86,14 @@ class DescribeWorker(beam.DoFn):
     def process(self, number: int) -> Iterator[int]:
         folder = Path(self._folder)
         if not (folder / QUESTION).is_file():
-            raise MedimgError(f"worker {socket.gethostname()} does not reach the run's folder {folder.parent}; expected one that all hosts share")
-        answer = {"host": socket.gethostname(), "data": os.access(self._data_root, os.R_OK | os.X_OK), **versions()}
+            raise MedimgError(
+                f"worker {socket.gethostname()} does not reach the run's folder {folder.parent}; expected one that all hosts share"
+            )
+        answer = {
+            "host": socket.gethostname(),
+            "data": os.access(self._data_root, os.R_OK | os.X_OK),
+            **versions(),
+        }
         # Renamed, as all of a run's files are: the reader must not meet half of it.
         temporary = folder / f".worker-{number}-{uuid.uuid4().hex}"
         try:
@@ -107,9 +118,17 @@ def versions() -> dict[str, str]:
 
 
 def run_probe(flags: Sequence[str], *, folder: Path, data_root: Path, count: int) -> None:
-    """One element for each worker that works at the same time; raises MedimgError where the job fails or does not end."""
+    """One element for each worker that works at the same time.
+
+    Raises MedimgError where the job fails or does not end.
+    """
     pipeline = beam.Pipeline(argv=list(flags))
-    _ = pipeline | beam.Create(range(count)) | beam.Reshuffle() | beam.ParDo(DescribeWorker(str(folder), str(data_root)))
+    _ = (
+        pipeline
+        | beam.Create(range(count))
+        | beam.Reshuffle()
+        | beam.ParDo(DescribeWorker(str(folder), str(data_root)))
+    )
     try:
         result = pipeline.run()
         state = result.wait_until_finish(duration=PROBE_SECONDS * 1000)
@@ -117,7 +136,9 @@ def run_probe(flags: Sequence[str], *, folder: Path, data_root: Path, count: int
         raise MedimgError(f"--beam: {explain_engine(str(error), flags)}") from error
     if state != PipelineState.DONE:
         result.cancel()
-        raise MedimgError(f"--beam: a job of {count} rows did not end within {PROBE_SECONDS} s (state {state}); has the engine {count} free slots?")
+        raise MedimgError(
+            f"--beam: a job of {count} rows did not end within {PROBE_SECONDS} s (state {state}); has the engine {count} free slots?"
+        )
 
 
 def read_answer(path: Path) -> dict[str, str]:
@@ -125,7 +146,9 @@ def read_answer(path: Path) -> dict[str, str]:
     deadline = time.monotonic() + ANSWER_SECONDS
     while not path.is_file():
         if time.monotonic() > deadline:
-            raise MedimgError(f"--beam: the workers see another folder {path.parents[1]} than this process; expected one that all hosts share")
+            raise MedimgError(
+                f"--beam: the workers see another folder {path.parents[1]} than this process; expected one that all hosts share"
+            )
         time.sleep(0.2)
     answer: dict[str, str] = json.loads(path.read_text())
     return answer
@@ -135,6 +158,10 @@ def expect_same(answer: Mapping[str, str], *, here: Mapping[str, str], data_root
     """Compares a worker's answer with this process."""
     for name, value in here.items():
         if answer[name] != value:
-            raise MedimgError(f"--beam: worker {answer['host']} has {name} {answer[name]}, expected {value} as here")
+            raise MedimgError(
+                f"--beam: worker {answer['host']} has {name} {answer[name]}, expected {value} as here"
+            )
     if not answer["data"]:
-        raise MedimgError(f"--beam: worker {answer['host']} cannot read {data_root}; expected data that all hosts reach under this path")
+        raise MedimgError(
+            f"--beam: worker {answer['host']} cannot read {data_root}; expected data that all hosts reach under this path"
+        )

@@ -1,4 +1,7 @@
-"""What a run gets on a cluster: resources per component, volumes, secrets. On this machine none of it has a meaning."""
+"""What a run gets on a cluster: resources per component, volumes, secrets.
+
+On this machine none of it has a meaning.
+"""
 
 from __future__ import annotations
 
@@ -62,14 +65,17 @@ class Deployment:
     """Everything that only a cluster needs to know.
 
     Attributes:
-        extra: what the image of every component must have beside the core (a lock of `requirements/`), where the usual image lacks it. A component
-            with GPUs runs in the image of the extra `gpu`, which then must have both.
+        extra: what the image of every component must have beside the core (a lock of `requirements/`), where
+            the usual image lacks it. A component with GPUs runs in the image of the extra `gpu`, which then
+            must have both.
         default: what a component gets that `components` does not name.
         components: resources by component ("Trainer"), each complete.
         volumes: mounted in every task; one holds `state`, one usually the raw data.
         secrets: for object stores that our own code reads. The launcher has its own.
-        state: folder on one of the volumes (Vertex AI: on a bucket) for what outlives a run: pushed models, checkpoints, the index of the data.
-        service_account: of the whole run. Neither Kubeflow's nor Vertex AI's spec has a place for it: it is given when the run is created.
+        state: folder on one of the volumes (Vertex AI: on a bucket) for what outlives a run: pushed models,
+            checkpoints, the index of the data.
+        service_account: of the whole run. Neither Kubeflow's nor Vertex AI's spec has a place for it: it is
+            given when the run is created.
     """
 
     extra: str = ""

@@ -26,7 +26,8 @@ def load_config(name: str, *, overrides: Iterable[str] = ()) -> RunConfig:
     """The config called `name` (a file in pipeline/configs/) with overrides applied: `key=value`, or `@file` with a JSON object of them.
 
     Raises:
-        UsageError: no such config, file or key (the nearest right one is named), or a value of the wrong type.
+        UsageError: no such config, file or key (the nearest right one is named), or a value of the wrong
+            type.
     """
     if name not in list_configs():
         raise UsageError(f"no config {name!r}; {nearest(name, list_configs())}")
@@ -43,7 +44,9 @@ def check_chosen(config: RunConfig) -> None:
     chosen = config.tuning.chosen if config.tuning else {}
     for key, value in read_keys(config, chosen).items():
         if value != chosen[key]:
-            raise UsageError(f"config key {key}: found {value!r}, expected {chosen[key]!r}, which a search has chosen (--set tuning=null forgets it)")
+            raise UsageError(
+                f"config key {key}: found {value!r}, expected {chosen[key]!r}, which a search has chosen (--set tuning=null forgets it)"
+            )
 
 
 def to_plain(config: RunConfig) -> dict[str, Any]:
@@ -60,7 +63,8 @@ def from_plain(values: Mapping[str, Any]) -> RunConfig:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"config key {key}: {first['msg'].lower()}, found {first['input']!r}") from None
-    # pydantic leaves unknown keys of a dataclass aside, and a misspelt `slice` would make a gate one on the whole split.
+    # pydantic leaves unknown keys of a dataclass aside, and a misspelt `slice` would make a gate one on the
+    # whole split.
     known = all_keys(to_plain(config))
     for key in all_keys(values):
         if key not in known:
@@ -71,7 +75,8 @@ def from_plain(values: Mapping[str, Any]) -> RunConfig:
 def apply_override(values: dict[str, Any], override: str) -> None:
     """Sets one `section.key=value`, or those of an `@file`, in plain config values, in place.
 
-    A list is written with commas: `model.image_size=256,208`; its items are reached by position: `evaluation.gates.0.lower_bound=0.7`.
+    A list is written with commas: `model.image_size=256,208`; its items are reached by position:
+    `evaluation.gates.0.lower_bound=0.7`.
     """
     if override.startswith("@"):
         for key, value in read_overrides(Path(override[1:])).items():
@@ -90,7 +95,11 @@ def list_keys(overrides: Iterable[str]) -> list[str]:
     return [
         key
         for override in overrides
-        for key in (read_overrides(Path(override[1:])) if override.startswith("@") else [override.partition("=")[0].strip()])
+        for key in (
+            read_overrides(Path(override[1:]))
+            if override.startswith("@")
+            else [override.partition("=")[0].strip()]
+        )
     ]
 
 
@@ -109,9 +118,13 @@ def read_overrides(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"--set @{path}: {getattr(error, 'strerror', None) or error}, expected a JSON file of settings") from None
+        raise UsageError(
+            f"--set @{path}: {getattr(error, 'strerror', None) or error}, expected a JSON file of settings"
+        ) from None
     if not isinstance(content, dict):
-        raise UsageError(f"--set @{path}: found a {type(content).__name__}, expected a JSON object of dotted key to value")
+        raise UsageError(
+            f"--set @{path}: found a {type(content).__name__}, expected a JSON object of dotted key to value"
+        )
     return content
 
 
@@ -126,7 +139,10 @@ def find_key(values: Any, key: str, *, source: str) -> tuple[Any, Any]:
     node = values
     for name in key.split("."):
         owner, part = node, int(name) if isinstance(node, list) and name.isdigit() else name
-        if not ((isinstance(owner, dict) and part in owner) or (isinstance(owner, list) and part in range(len(owner)))):
+        if not (
+            (isinstance(owner, dict) and part in owner)
+            or (isinstance(owner, list) and part in range(len(owner)))
+        ):
             raise UsageError(f"{source}: no such config key; {nearest(key, all_keys(values))}")
         node = owner[part]
     return owner, part
@@ -145,9 +161,16 @@ def parse_value(text: str, *, like: Any) -> Any:
 
 
 def all_keys(values: Mapping[str, Any] | Sequence[Any], prefix: str = "") -> list[str]:
-    """Dotted keys of nested plain values; an item of a list has its position as key, if it has keys itself."""
+    """Dotted keys of nested plain values.
+
+    An item of a list has its position as key, if it has keys itself.
+    """
     keys = []
-    items = values.items() if isinstance(values, Mapping) else [(str(position), item) for position, item in enumerate(values)]
+    items = (
+        values.items()
+        if isinstance(values, Mapping)
+        else [(str(position), item) for position, item in enumerate(values)]
+    )
     for name, value in items:
         if isinstance(values, Mapping):
             keys.append(f"{prefix}{name}")

@@ -12,11 +12,13 @@ class Places:
     Attributes:
         data_root: images and clinical tables, read only.
         pipeline_root: artifacts, by component and execution.
-        metadata: the ML Metadata store: the path of a SQLite file, or the URI of a database without the password (pipeline.metadata.store).
+        metadata: the ML Metadata store: the path of a SQLite file, or the URI of a database without the
+            password (pipeline.metadata.store).
         serving: pushed models, one numbered folder each.
         checkpoints: training in progress, kept over restarts.
         index: Parquet file of what was already read of the data root.
-        schema: the curated schema, under a name that holds its hash; on a cluster the schema itself, as a `data:` URI.
+        schema: the curated schema, under a name that holds its hash; on a cluster the schema itself, as a
+            `data:` URI.
         previous: an earlier catalogue whose groups keep their split, or empty.
         beam_args: passed to Beam as they are.
         pipeline: its name in a store that other runs share; empty where the config's name will do.

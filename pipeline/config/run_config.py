@@ -17,7 +17,10 @@ from medimg.tasks.classification.settings import ModelSettings, Positive, Traini
 from pipeline.config.deployment import Deployment, ObjectName
 
 TRANSFORMED = ("heads", "roles", "clinical_inputs")
-"""Of the model's settings those that decide labels and inputs, which is Transform's business; all others are the Trainer's."""
+"""Of the model's settings those that decide labels and inputs, which is Transform's business.
+
+All others are the Trainer's.
+"""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class ExampleSettings:
 
     Attributes:
         cases_per_shard: cases in one file; the unit of parallel work.
-        unlabelled: also write the unlabelled cases, into splits of their own (`unlabelled_train` ...), so that a protocol can score them.
+        unlabelled: also write the unlabelled cases, into splits of their own (`unlabelled_train` ...), so
+            that a protocol can score them.
         largest_bytes: of one Example; a larger study is split into blocks of slices.
     """
 
@@ -41,7 +45,8 @@ class DataGateSettings:
 
     Attributes:
         quarantined_share: largest share of the labelled cases' images that may be quarantined.
-        drift: L-infinity distance between the splits' distributions of a clinical column above which a warning is given.
+        drift: L-infinity distance between the splits' distributions of a clinical column above which a
+            warning is given.
     """
 
     quarantined_share: float = 0.05
@@ -57,14 +62,21 @@ class EvaluationSettings:
         gates: bounds that every blessed model meets.
         protocols: names of medimg.evaluation.protocols, each a rule of which cases count at which level.
         resamples: of the patient-clustered bootstrap.
-        shortcuts: what a model must not owe its score to: clinical columns and counts of images (medimg.evaluation.classification.shortcuts), in the order
-            in which the report adds them up. No label is one.
-        explained: cases of each kind of answer, right, wrong and uncertain, whose explanations are drawn; 0 for none.
-        costs: what wrong answers cost, at most one for each head: the predicted class is then that of least expected cost. The model is the same.
-        merge: derived heads with merged classes, measured in the report beside the heads that they are derived from.
-        score_train: also score the train split, so that the report sets what was seen in training beside what was not; no gate looks at it.
-        checked: at most so many positives with an outlined lesion, on which explanations are checked; 0 for no check.
-        mapped: at most so many cases of all splits that are embedded, drawn on maps and compared between splits; 0 for none.
+        shortcuts: what a model must not owe its score to: clinical columns and counts of images
+            (medimg.evaluation.classification.shortcuts), in the order in which the report adds them up. No
+            label is one.
+        explained: cases of each kind of answer, right, wrong and uncertain, whose explanations are drawn; 0
+            for none.
+        costs: what wrong answers cost, at most one for each head: the predicted class is then that of least
+            expected cost. The model is the same.
+        merge: derived heads with merged classes, measured in the report beside the heads that they are
+            derived from.
+        score_train: also score the train split, so that the report sets what was seen in training beside what
+            was not; no gate looks at it.
+        checked: at most so many positives with an outlined lesion, on which explanations are checked; 0 for
+            no check.
+        mapped: at most so many cases of all splits that are embedded, drawn on maps and compared between
+            splits; 0 for none.
     """
 
     slices: tuple[str, ...] = ()
@@ -82,11 +94,14 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a search has chosen settings (pipeline.experiments.tuning), so that whoever reads a report knows. It changes nothing in the run.
+    """How a search has chosen settings (pipeline.experiments.tuning), so that whoever reads a report knows.
+
+    It changes nothing in the run.
 
     Attributes:
         chosen: dotted key to value; the config must have these.
-        objective, score: the figure on the eval split by which they were chosen, and what the chosen trial reached.
+        objective, score: the figure on the eval split by which they were chosen, and what the chosen trial
+            reached.
         trials: different settings that were tried, failed ones included.
         failed: those without a figure.
         oracle, seed: of the search.
@@ -105,8 +120,8 @@ class Tuning:
 class RunConfig:
     """One experiment, complete. Its file in pipeline/configs/ states time, hardware and expected score.
 
-    `deployment` says what it gets on a cluster and has no part in the result: two runs that differ in it alone are the same experiment. `tuning` is
-    there where a search has chosen settings.
+    `deployment` says what it gets on a cluster and has no part in the result: two runs that differ in it
+    alone are the same experiment. `tuning` is there where a search has chosen settings.
     """
 
     name: ObjectName

@@ -1,7 +1,8 @@
 """CMMD, benign against malignant per breast, from scratch on two views.
 
-Takes the whole collection (5,202 images). On 2 CPU cores: see benchmarks/. The gates ask for more than chance on the whole test split and on D1,
-where the source does not give the label away, and there for more than age and number of images reach: an AUC of 0.737 on all of D1.
+Takes the whole collection (5,202 images). On 2 CPU cores: see benchmarks/. The gates ask for more than chance
+on the whole test split and on D1, where the source does not give the label away, and there for more than age
+and number of images reach: an AUC of 0.737 on all of D1.
 """
 
 from medimg.evaluation.gates import Gate
@@ -20,7 +21,9 @@ def get_config() -> RunConfig:
         name="cmmd-classification",
         data_set="cmmd",
         ingest=Ingest(image_size=(512, 416), bits=8, orientation="mammogram", crop="breast"),
-        model=ModelSettings(heads=(MALIGNANCY, ABNORMALITY, SUBTYPE), roles=("CC", "MLO"), image_size=(256, 208), width=8),
+        model=ModelSettings(
+            heads=(MALIGNANCY, ABNORMALITY, SUBTYPE), roles=("CC", "MLO"), image_size=(256, 208), width=8
+        ),
         # The unlabelled opposite breasts are P3's negatives; nothing is learned from them.
         examples=ExampleSettings(unlabelled=True),
         training=TrainingSettings(epochs=24, batch_size=16),

@@ -1,4 +1,6 @@
-"""The demo: the CMMD system in small, on a phantom tree that `medimg demo` writes. Minutes on 2 CPU cores, breast-level test AUC above 0.85.
+"""The demo: the CMMD system in small, on a phantom tree that `medimg demo` writes.
+
+Minutes on 2 CPU cores, breast-level test AUC above 0.85.
 
 The score says that the machinery works; the images are drawn, so it says nothing about medicine.
 """
@@ -19,7 +21,9 @@ def get_config() -> RunConfig:
         config,
         name="cmmd-demo",
         ingest=Ingest(image_size=(256, 208), bits=8, orientation="mammogram", crop="breast"),
-        model=dataclasses.replace(config.model, heads=(cmmd_classification.MALIGNANCY,), image_size=(128, 104)),
+        model=dataclasses.replace(
+            config.model, heads=(cmmd_classification.MALIGNANCY,), image_size=(128, 104)
+        ),
         examples=ExampleSettings(),
         training=TrainingSettings(epochs=30, batch_size=16),
         evaluation=dataclasses.replace(

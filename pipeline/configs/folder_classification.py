@@ -1,7 +1,8 @@
 """Bring your own data: any folder of DICOM, PNG or JPEG with a labels.csv (file, patient_id, label).
 
-The classes are read from labels.csv. No further column reaches the model or the slices unless the run names it:
-`--set model.clinical_inputs=age --set evaluation.slices=scanner`. Sixty images take minutes on 2 CPU cores and give a wide interval.
+The classes are read from labels.csv. No further column reaches the model or the slices unless the run names
+it: `--set model.clinical_inputs=age --set evaluation.slices=scanner`. Sixty images take minutes on 2 CPU
+cores and give a wide interval.
 """
 
 from medimg.catalogue.split import SplitSettings

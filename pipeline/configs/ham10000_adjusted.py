@@ -1,7 +1,8 @@
 """HAM10000, seven diagnoses: ham10000_small_cnn, trained on the cases as frequent as they are, then adjusted (Menon et al. 2021).
 
-The exported model takes the class frequencies of train out of its calibrated probabilities; `--set training.logit_adjustment=loss` puts them into
-the loss instead, `none` shows what is left when nothing is done. Not yet run on the whole collection, so neither time nor score is stated.
+The exported model takes the class frequencies of train out of its calibrated probabilities; `--set
+training.logit_adjustment=loss` puts them into the loss instead, `none` shows what is left when nothing is
+done. Not yet run on the whole collection, so neither time nor score is stated.
 """
 
 import dataclasses

@@ -1,7 +1,8 @@
 """HAM10000, seven diagnoses: ham10000_small_cnn with balanced sampling in place of class weights.
 
-Each epoch is as long as before and shows each class equally often: of the whole collection a nevus in every fifth epoch or so, a dermatofibroma
-a dozen times in each. Not yet run on the whole collection, so neither time nor score is stated.
+Each epoch is as long as before and shows each class equally often: of the whole collection a nevus in every
+fifth epoch or so, a dermatofibroma a dozen times in each. Not yet run on the whole collection, so neither
+time nor score is stated.
 """
 
 import dataclasses

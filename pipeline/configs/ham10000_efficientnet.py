@@ -12,4 +12,8 @@ from pipeline.configs import ham10000_mobilenet
 def get_config() -> RunConfig:
     """Everything but the backbone is the same, so that the runs compare."""
     config = ham10000_mobilenet.get_config()
-    return dataclasses.replace(config, name="ham10000-efficientnet", model=dataclasses.replace(config.model, backbone="EfficientNetB0"))
+    return dataclasses.replace(
+        config,
+        name="ham10000-efficientnet",
+        model=dataclasses.replace(config.model, backbone="EfficientNetB0"),
+    )

@@ -1,6 +1,7 @@
 """HAM10000, seven diagnoses: ham10000_small_cnn with the focal loss (Lin et al. 2017) beside class weights, its alpha-balanced form.
 
-The focal loss alone makes hard cases count, rare or not. Not yet run on the whole collection, so neither time nor score is stated.
+The focal loss alone makes hard cases count, rare or not. Not yet run on the whole collection, so neither time
+nor score is stated.
 """
 
 import dataclasses
@@ -12,4 +13,6 @@ from pipeline.configs import ham10000_small_cnn
 def get_config() -> RunConfig:
     """Gamma as in the paper."""
     config = ham10000_small_cnn.get_config()
-    return dataclasses.replace(config, name="ham10000-focal", training=dataclasses.replace(config.training, focal_gamma=2.0))
+    return dataclasses.replace(
+        config, name="ham10000-focal", training=dataclasses.replace(config.training, focal_gamma=2.0)
+    )

@@ -1,8 +1,9 @@
 """HAM10000, seven diagnoses, MobileNetV2 pretrained on ImageNet.
 
-As ham10000_small_cnn with another network: the same split, slices and protocols, so that the runs compare; the gates ask for more. The weights are
-downloaded by Keras on first use; where that cannot be, `--set model.weights=FILE` takes a no-top weights file and `model.weights=none` trains from
-scratch. Meant for a GPU; not yet run on the whole collection, so neither time nor score is stated.
+As ham10000_small_cnn with another network: the same split, slices and protocols, so that the runs compare;
+the gates ask for more. The weights are downloaded by Keras on first use; where that cannot be, `--set
+model.weights=FILE` takes a no-top weights file and `model.weights=none` trains from scratch. Meant for a GPU;
+not yet run on the whole collection, so neither time nor score is stated.
 """
 
 import dataclasses
@@ -18,7 +19,9 @@ def get_config() -> RunConfig:
     return dataclasses.replace(
         config,
         name="ham10000-mobilenet",
-        model=dataclasses.replace(config.model, backbone="MobileNetV2", weights="imagenet", image_size=(192, 256)),
+        model=dataclasses.replace(
+            config.model, backbone="MobileNetV2", weights="imagenet", image_size=(192, 256)
+        ),
         training=dataclasses.replace(config.training, epochs=20, learning_rate=1e-4),
         evaluation=dataclasses.replace(
             config.evaluation,

@@ -1,9 +1,10 @@
 """HAM10000, seven diagnoses, a small CNN from scratch: what needs no download.
 
-Takes the whole collection (10,015 images). Not yet run on it, so neither time nor score is stated here. `dx_type` is a slice and no input: follow-up
-exists for nevi alone. The gates ask for more than chance (a balanced accuracy of one in seven) and look at melanoma apart, whose sensitivity at a
-specificity of 95 % is 5 % by chance. Rare classes are made to count by class weights; ham10000_focal, ham10000_balanced and ham10000_adjusted are
-this with other means, and `medimg compare` draws the table of them.
+Takes the whole collection (10,015 images). Not yet run on it, so neither time nor score is stated here.
+`dx_type` is a slice and no input: follow-up exists for nevi alone. The gates ask for more than chance (a
+balanced accuracy of one in seven) and look at melanoma apart, whose sensitivity at a specificity of 95 % is 5
+% by chance. Rare classes are made to count by class weights; ham10000_focal, ham10000_balanced and
+ham10000_adjusted are this with other means, and `medimg compare` draws the table of them.
 """
 
 from medimg.catalogue.split import SplitSettings
@@ -18,15 +19,21 @@ DIAGNOSIS = Head("diagnosis", ("nv", "bkl", "bcc", "akiec", "vasc", "df", "mel")
 
 
 def get_config() -> RunConfig:
-    """One image per case, scored per image and per lesion; the challenge's own test images, where they are there, apart."""
+    """One image per case, scored per image and per lesion.
+
+    The challenge's own test images, where they are there, apart.
+    """
     return RunConfig(
         name="ham10000-small-cnn",
         data_set="ham10000",
-        # Some lesions stand there under two ids. By hash alone: what rulers and hairs do to keypoints has not been measured on the whole collection.
+        # Some lesions stand there under two ids. By hash alone: what rulers and hairs do to keypoints has not
+        # been measured on the whole collection.
         split=SplitSettings(near_duplicates="hash"),
         # Images keep their 450 x 600 pixels; the network's size has the same aspect ratio.
         ingest=Ingest(image_size=None, channels=3),
-        model=ModelSettings(heads=(DIAGNOSIS,), roles=("image",), image_size=(144, 192), channels=3, width=24),
+        model=ModelSettings(
+            heads=(DIAGNOSIS,), roles=("image",), image_size=(144, 192), channels=3, width=24
+        ),
         training=TrainingSettings(
             epochs=40,
             batch_size=32,

@@ -1,6 +1,9 @@
-"""Tissue tiles, MobileNetV2 with ImageNet weights; all else is as in `tissue_scratch`, so that `medimg compare` shows what the weights give.
+"""Tissue tiles, MobileNetV2 with ImageNet weights.
 
-The weights are downloaded once; without a network name a file: `--set model.weights=/path/of/the_no_top_weights.h5`.
+All else is as in `tissue_scratch`, so that `medimg compare` shows what the weights give.
+
+The weights are downloaded once; without a network name a file: `--set
+model.weights=/path/of/the_no_top_weights.h5`.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Cross-validation on this machine: a run per fold below one directory, and one report of all cases, each scored by a model that has not seen it.
 
-Shared by the folds: the index of the data, so that no file is read twice for the catalogue, and the store. Records are decoded anew for each
-fold, for they are written by split.
+Shared by the folds: the index of the data, so that no file is read twice for the catalogue, and the store.
+Records are decoded anew for each fold, for they are written by split.
 """
 
 from __future__ import annotations
@@ -24,7 +24,16 @@ from medimg.reporting.bundle import PREDICTIONS_FILE, derive
 from medimg.reporting.fold_pooling import pool_reports
 from pipeline.config.run_config import RunConfig
 from pipeline.local.run import check_inputs, run_config
-from pipeline.local.run_directory import Outcome, claim_directory, locate_store, make_directory, read_run_file, run_lock, store_lock, write_run_file
+from pipeline.local.run_directory import (
+    Outcome,
+    claim_directory,
+    locate_store,
+    make_directory,
+    read_run_file,
+    run_lock,
+    store_lock,
+    write_run_file,
+)
 from pipeline.metadata.lineage import latest_nodes
 from pipeline.metadata.store import open_store
 
@@ -32,10 +41,12 @@ REPORT = "report"
 
 
 def fold_config(config: RunConfig, fold: int, *, folds: int) -> RunConfig:
-    """The config of one fold: it is the test split, the next one eval, the others train; no gate, for these hold for all folds together.
+    """The config of one fold: it is the test split, the next one eval, the others train.
 
-    Whatever is chosen by train and eval of this config (an epoch, a temperature, settings in a search) is chosen without the fold that is tested,
-    so that a search per fold is a nested one.
+    No gate, for these hold for all folds together.
+
+    Whatever is chosen by train and eval of this config (an epoch, a temperature, settings in a search) is
+    chosen without the fold that is tested, so that a search per fold is a nested one.
     """
     return dataclasses.replace(
         config,
@@ -55,7 +66,9 @@ def run_folds(
     metadata: str | None = None,
     console: Console | None = None,
 ) -> Outcome:
-    """Runs every fold under `to`/folds, pools what they predict, and judges the gates on that. The same directory again does only what is left.
+    """Runs every fold under `to`/folds, pools what they predict, and judges the gates on that.
+
+    The same directory again does only what is left.
 
     Raises:
         UsageError: fewer than 3 folds, a gate that no run could meet, or as for `run_config`.
@@ -63,20 +76,36 @@ def run_folds(
     """
     console = console or make_console()
     if folds < len(SPLITS):
-        raise UsageError(f"--folds {folds}: expected {len(SPLITS)} or more, one to test, one to choose the epoch on, the others to train")
+        raise UsageError(
+            f"--folds {folds}: expected {len(SPLITS)} or more, one to test, one to choose the epoch on, the others to train"
+        )
     config = check_inputs(config, data_root=data_root, previous=previous)
     evaluation = config.evaluation
-    check_gates(evaluation.gates, heads=config.heads, slices=evaluation.slices, shortcuts=evaluation.shortcuts)
+    check_gates(
+        evaluation.gates, heads=config.heads, slices=evaluation.slices, shortcuts=evaluation.shortcuts
+    )
     run = make_directory(to)
     with run_lock(run, console):
         facts = claim_directory(run, config, metadata, folds=[f"folds/{fold}" for fold in range(folds)])
-        wanted: dict[str, Any] = {"data_root": data_root, "previous": previous, "beam_args": beam_args, "metadata": metadata, "console": console}
+        wanted: dict[str, Any] = {
+            "data_root": data_root,
+            "previous": previous,
+            "beam_args": beam_args,
+            "metadata": metadata,
+            "console": console,
+        }
         outcomes = []
         for fold, name in enumerate(facts["folds"]):
-            console.print(f"fold {fold} to test, fold {(fold + 1) % folds} for eval, {folds - 2} to train", style="bold", highlight=False)
+            console.print(
+                f"fold {fold} to test, fold {(fold + 1) % folds} for eval, {folds - 2} to train",
+                style="bold",
+                highlight=False,
+            )
             outcomes.append(run_fold(config, fold, folds=folds, to=run / name, parent=run, **wanted))
         outcome = pool_folds(config, run, names=facts["folds"], outcomes=outcomes)
-        check_complete(run, run / facts["folds"][0], outcomes[0], unlabelled=config.examples.unlabelled, console=console)
+        check_complete(
+            run, run / facts["folds"][0], outcomes[0], unlabelled=config.examples.unlabelled, console=console
+        )
         console.print(f"the {folds} models say what such a model is worth; none is pushed", highlight=False)
         write_run_file(run, config, data_root=data_root, previous=previous, outcome=outcome, facts=facts)
     return outcome
@@ -113,20 +142,31 @@ def check_complete(run: Path, fold: Path, outcome: Outcome, *, unlabelled: bool,
     Args:
         fold, outcome: any of the folds; all have the same cases and read the same files.
     """
-    from components.artifacts import Rejects  # Brings TFX along, for which a refusal of wrong use need not wait.
+    from components.artifacts import (
+        Rejects,
+    )  # Brings TFX along, for which a refusal of wrong use need not wait.
 
     cases = read_catalogue(fold / outcome.catalogue).cases
-    usable = set(cases.loc[cases["status"].isin(["used", "unlabelled"] if unlabelled else ["used"]), "case_id"])
+    usable = set(
+        cases.loc[cases["status"].isin(["used", "unlabelled"] if unlabelled else ["used"]), "case_id"]
+    )
     facts = read_run_file(fold)
     with store_lock(fold, facts["store"], console):
         nodes = latest_nodes(open_store(locate_store(fold, facts["store"])), facts["pipeline"])
-    rejects = json.loads(Path(nodes["CaseExampleGen"].outputs["rejects"][0].uri, Rejects.FILE).read_text())["rejects"]
+    rejects = json.loads(Path(nodes["CaseExampleGen"].outputs["rejects"][0].uri, Rejects.FILE).read_text())[
+        "rejects"
+    ]
     predicted = set(pd.read_parquet(run / REPORT / PREDICTIONS_FILE, columns=["case_id"])["case_id"])
-    expect_cases(predicted, expected=usable - {reject["case_id"] for reject in rejects if "kept" not in reject})
+    expect_cases(
+        predicted, expected=usable - {reject["case_id"] for reject in rejects if "kept" not in reject}
+    )
 
 
 def expect_cases(predicted: Set[str], *, expected: Set[str]) -> None:
     """Raises MedimgError unless these cases, and no others, are predicted."""
-    for odd, what in ((expected - predicted, "usable but tested in no fold"), (predicted - expected, "tested but not usable")):
+    for odd, what in (
+        (expected - predicted, "usable but tested in no fold"),
+        (predicted - expected, "tested but not usable"),
+    ):
         if odd:
             raise MedimgError(f"cases that are {what}: {len(odd)} (such as {min(odd)}), expected none")

@@ -25,13 +25,16 @@ def load_space(name: str, config: RunConfig, *, fixed: Iterable[str] = ()) -> Sp
     """The space of the config called `name`, else its task's, without `fixed`: what `--set` gives is not searched.
 
     Raises:
-        UsageError: a key or value that the config does not take, one that would change the cases, or nothing to search.
+        UsageError: a key or value that the config does not take, one that would change the cases, or nothing
+            to search.
     """
     module = importlib.import_module(f"pipeline.configs.{name}")
     if hasattr(module, "get_search_space"):
         space = module.get_search_space()
     else:
-        space = importlib.import_module(f"medimg.tasks.{config.task}.search_space").get_search_space(config.model)
+        space = importlib.import_module(f"medimg.tasks.{config.task}.search_space").get_search_space(
+            config.model
+        )
     fixed = tuple(f"{key}." for key in fixed)
     left = {key: parameter for key, parameter in space.items() if not f"{key}.".startswith(fixed)}
     check_space(left, config)
@@ -56,12 +59,20 @@ def check_space(space: Space, config: RunConfig) -> None:
 
 def check_parameter(key: str, parameter: Choice | Range) -> None:
     """Refuses a choice without alternatives and a range without extent."""
-    if isinstance(parameter, Choice) and len(set(map(json.dumps, parameter.values))) < max(2, len(parameter.values)):
-        raise UsageError(f"search space: {key} is chosen from {list(parameter.values)}, expected two values or more, each once")
+    if isinstance(parameter, Choice) and len(set(map(json.dumps, parameter.values))) < max(
+        2, len(parameter.values)
+    ):
+        raise UsageError(
+            f"search space: {key} is chosen from {list(parameter.values)}, expected two values or more, each once"
+        )
     if isinstance(parameter, Range) and not parameter.low < parameter.high:
-        raise UsageError(f"search space: {key} ranges from {parameter.low:g} to {parameter.high:g}, expected a lower end below the upper one")
+        raise UsageError(
+            f"search space: {key} ranges from {parameter.low:g} to {parameter.high:g}, expected a lower end below the upper one"
+        )
     if isinstance(parameter, Range) and parameter.scale == "log" and parameter.low <= 0:
-        raise UsageError(f"search space: {key} begins at {parameter.low:g} on a logarithmic scale, expected more than 0")
+        raise UsageError(
+            f"search space: {key} begins at {parameter.low:g} on a logarithmic scale, expected more than 0"
+        )
 
 
 def apply_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
@@ -74,7 +85,10 @@ def apply_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
 
 
 def to_hyperparameters(space: Space) -> keras_tuner.HyperParameters:
-    """The space as KerasTuner has it. A choice is one of JSON texts, for KerasTuner knows neither lists nor None."""
+    """The space as KerasTuner has it.
+
+    A choice is one of JSON texts, for KerasTuner knows neither lists nor None.
+    """
     import keras_tuner
 
     parameters = keras_tuner.HyperParameters()
@@ -90,4 +104,7 @@ def to_hyperparameters(space: Space) -> keras_tuner.HyperParameters:
 
 def to_values(chosen: Mapping[str, Any], space: Space) -> dict[str, Any]:
     """The inverse for one trial: dotted key to value, in the order of the space."""
-    return {key: json.loads(chosen[key]) if isinstance(parameter, Choice) else chosen[key] for key, parameter in space.items()}
+    return {
+        key: json.loads(chosen[key]) if isinstance(parameter, Choice) else chosen[key]
+        for key, parameter in space.items()
+    }

@@ -34,7 +34,9 @@ class Worker:
         self._start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._pool.shutdown()
 
     def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
@@ -54,8 +56,11 @@ class Worker:
             raise MedimgError("its process was killed, as the system does when memory runs out") from None
 
     def _start(self) -> None:
-        # Spawned, never forked: the caller may hold threads and locks of TensorFlow. Unlike those of pebble it may have children, which Beam has.
-        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=enter_worker)
+        # Spawned, never forked: the caller may hold threads and locks of TensorFlow. Unlike those of pebble
+        # it may have children, which Beam has.
+        self._pool = ProcessPoolExecutor(
+            1, mp_context=multiprocessing.get_context("spawn"), initializer=enter_worker
+        )
         self._left = self._calls
 
 

@@ -83,9 +83,16 @@ def find_objective(text: str, heads: Mapping[str, Sequence[str]]) -> Objective:
     """
     head, _, metric = text.rpartition("/")
     found = Objective(head or next(iter(heads)), metric)
-    known = [f"{name}/{one}" for name, classes in heads.items() for one in ("auc", LOSS, *metrics_of(classes)) if one not in OF_THE_CASES]
+    known = [
+        f"{name}/{one}"
+        for name, classes in heads.items()
+        for one in ("auc", LOSS, *metrics_of(classes))
+        if one not in OF_THE_CASES
+    ]
     if str(found) not in known:
-        raise UsageError(f"--objective {text}: no such figure of the eval split; {nearest(str(found), set(known))}")
+        raise UsageError(
+            f"--objective {text}: no such figure of the eval split; {nearest(str(found), set(known))}"
+        )
     return found
 
 
@@ -104,9 +111,15 @@ def read_trials(run: Path) -> dict[str, Trial]:
     """The record of a search by key; empty where there is none yet."""
     path = run / TRIALS_FILE
     try:
-        return {values["key"]: Trial(**values) for values in json.loads(path.read_text())} if path.exists() else {}
+        return (
+            {values["key"]: Trial(**values) for values in json.loads(path.read_text())}
+            if path.exists()
+            else {}
+        )
     except (ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"{path}: not a record of trials ({error}); remove it, and what was trained is found again in the store") from None
+        raise UsageError(
+            f"{path}: not a record of trials ({error}); remove it, and what was trained is found again in the store"
+        ) from None
 
 
 def write_trials(run: Path, trials: Iterable[Trial]) -> None:
@@ -115,7 +128,14 @@ def write_trials(run: Path, trials: Iterable[Trial]) -> None:
     replace_file(run / TRIALS_FILE, write=lambda temporary: temporary.write_text(content))
 
 
-def note_trial(store: MetadataStore, trial: Trial, objective: Objective, *, execution: mlmd.Execution, models: Sequence[mlmd.Artifact]) -> None:
+def note_trial(
+    store: MetadataStore,
+    trial: Trial,
+    objective: Objective,
+    *,
+    execution: mlmd.Execution,
+    models: Sequence[mlmd.Artifact],
+) -> None:
     """Puts settings and score, or the reason why there is none, into ML Metadata: on the Trainer's execution and on the model it has made."""
     from ml_metadata.proto import metadata_store_pb2 as mlmd
 
@@ -138,12 +158,30 @@ def note_trial(store: MetadataStore, trial: Trial, objective: Objective, *, exec
 def print_trials(trials: Sequence[Trial], objective: Objective, *, console: Console) -> None:
     """Trials by rank with their settings; `trial` is the number in the order of the search."""
     settings = list(trials[0].values)
-    table = Table("rank", "trial", *settings, Column(str(objective), no_wrap=True), "epochs", "seconds", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        "rank",
+        "trial",
+        *settings,
+        Column(str(objective), no_wrap=True),
+        "epochs",
+        "seconds",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     numbers = {trial.key: str(number) for number, trial in enumerate(trials, start=1)}
     for place, trial in enumerate(rank(trials, objective), start=1):
         score = trial.score(objective)
-        reached = ("", "failed", "", "") if score is None else (str(place), f"{score:.4f}", str(trial.epochs), f"{trial.seconds:.0f}")
-        table.add_row(reached[0], numbers[trial.key], *(format_value(trial.values[key]) for key in settings), *reached[1:])
+        reached = (
+            ("", "failed", "", "")
+            if score is None
+            else (str(place), f"{score:.4f}", str(trial.epochs), f"{trial.seconds:.0f}")
+        )
+        table.add_row(
+            reached[0],
+            numbers[trial.key],
+            *(format_value(trial.values[key]) for key in settings),
+            *reached[1:],
+        )
     console.print(table)
 
 

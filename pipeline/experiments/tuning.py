@@ -1,8 +1,10 @@
 """A search for settings: KerasTuner proposes them, the pipeline's own Trainer tries them, and the eval split judges.
 
-Each trial is a run of the pipeline up to the Trainer, in one directory and one store, so that catalogue, records, statistics and Transform graph
-are made once. No trial reads a record of the test split. Started again, the search proposes the same settings in the same order and finds in its
-record what has been tried, so that it goes on where it was stopped: neither KerasTuner's state nor a score is kept that other data could make wrong.
+Each trial is a run of the pipeline up to the Trainer, in one directory and one store, so that catalogue,
+records, statistics and Transform graph are made once. No trial reads a record of the test split. Started
+again, the search proposes the same settings in the same order and finds in its record what has been tried, so
+that it goes on where it was stopped: neither KerasTuner's state nor a score is kept that other data could
+make wrong.
 """
 
 from __future__ import annotations
@@ -29,7 +31,17 @@ from pipeline.config.places import Places
 from pipeline.config.run_config import RunConfig, Tuning
 from pipeline.experiments.search_space import apply_values, load_space, to_hyperparameters, to_values
 from pipeline.experiments.subprocess_worker import Worker
-from pipeline.experiments.trials import Objective, Trial, describe, find_objective, note_trial, print_trials, rank, read_trials, write_trials
+from pipeline.experiments.trials import (
+    Objective,
+    Trial,
+    describe,
+    find_objective,
+    note_trial,
+    print_trials,
+    rank,
+    read_trials,
+    write_trials,
+)
 from pipeline.local.run import OpenRun, open_run, run_components
 from pipeline.local.run_directory import RUN_FILE, SEARCHED, relative, write_json
 from pipeline.metadata.lineage import newest_execution, outputs_of
@@ -52,7 +64,8 @@ class Search:
         space: dotted key to what it is chosen from.
         trials: proposals at most.
         objective: a figure of the eval split: `HEAD/METRIC`, or a metric of the first head.
-        oracle: of KerasTuner: "bayesian" draws three trials per setting at random before it learns from them, "random" all.
+        oracle: of KerasTuner: "bayesian" draws three trials per setting at random before it learns from them,
+            "random" all.
         seed: of the oracle.
     """
 
@@ -67,7 +80,13 @@ class Search:
 
 
 def plan_search(
-    name: str, overrides: Sequence[str] = (), *, trials: int = 20, objective: str = "auc", oracle: str = "bayesian", seed: int = 0
+    name: str,
+    overrides: Sequence[str] = (),
+    *,
+    trials: int = 20,
+    objective: str = "auc",
+    oracle: str = "bayesian",
+    seed: int = 0,
 ) -> Search:
     """The search over the config called `name`, with `--set` overrides.
 
@@ -78,12 +97,16 @@ def plan_search(
         raise UsageError(f"--oracle {oracle}: no such oracle; {nearest(oracle, ORACLES)}")
     config = load_config(name, overrides=overrides)
     if config.tuning:
-        raise UsageError("tuning: a search has chosen settings of this config already; expected a config without, or --set tuning=null")
+        raise UsageError(
+            "tuning: a search has chosen settings of this config already; expected a config without, or --set tuning=null"
+        )
     given = read_keys(config, list_keys(overrides))
     return Search(name, config, given, load_space(name, config, fixed=given), trials, objective, oracle, seed)
 
 
-def tune_config(search: Search, *, data_root: Path, to: Path, console: Console | None = None, **wanted: Any) -> Tuning:
+def tune_config(
+    search: Search, *, data_root: Path, to: Path, console: Console | None = None, **wanted: Any
+) -> Tuning:
     """Tries settings under `to`, prints the trials by rank and writes the best to `best.json` there, for `medimg run --set @FILE`.
 
     Args:
@@ -97,24 +120,48 @@ def tune_config(search: Search, *, data_root: Path, to: Path, console: Console |
     with open_run(search.config, data_root=data_root, to=to, console=console, **wanted) as run:
         objective = find_objective(search.objective, run.config.heads)
         # Whatever run has finished here: the newest model is no longer its own.
-        state = {"config": to_plain(run.config), "state": "started", "store": run.facts["store"], "pipeline": run.facts["pipeline"]}
+        state = {
+            "config": to_plain(run.config),
+            "state": "started",
+            "store": run.facts["store"],
+            "pipeline": run.facts["pipeline"],
+        }
         write_json(run.folder / RUN_FILE, state)
         trials = try_settings(run, search, objective=objective, console=console)
         tuning = conclude(trials, search, objective=objective)
         print_trials(trials, objective, console=console)
         best = rank(trials, objective)[0]
-        write_json(run.folder / BEST_FILE, {**search.given, **best.values, "tuning": dataclasses.asdict(tuning)})
+        write_json(
+            run.folder / BEST_FILE, {**search.given, **best.values, "tuning": dataclasses.asdict(tuning)}
+        )
         data = os.path.relpath(data_root.resolve(), run.folder)
-        write_json(run.folder / RUN_FILE, {**state, "state": SEARCHED, "data_root": data, "model": best.model, "log": "run.log"})
+        write_json(
+            run.folder / RUN_FILE,
+            {**state, "state": SEARCHED, "data_root": data, "model": best.model, "log": "run.log"},
+        )
         say(console, f"best on eval: {describe(best.values)}")
         previous = ["--previous", str(wanted["previous"])] if wanted.get("previous") else []
-        command = ["medimg", "run", search.name, "--data", str(data_root), "--to", str(to), *previous, "--set", f"@{to / BEST_FILE}"]
+        command = [
+            "medimg",
+            "run",
+            search.name,
+            "--data",
+            str(data_root),
+            "--to",
+            str(to),
+            *previous,
+            "--set",
+            f"@{to / BEST_FILE}",
+        ]
         say(console, f"what it is worth, on test: {shlex.join(command)}")
     return tuning
 
 
 def conclude(trials: Sequence[Trial], search: Search, *, objective: Objective) -> Tuning:
-    """What a run of the best trial's settings says of their choice. Raises MedimgError where no trial has a score."""
+    """What a run of the best trial's settings says of their choice.
+
+    Raises MedimgError where no trial has a score.
+    """
     best = rank(trials, objective)[0]
     score = best.score(objective)
     if score is None:
@@ -124,7 +171,10 @@ def conclude(trials: Sequence[Trial], search: Search, *, objective: Objective) -
 
 
 def try_settings(run: OpenRun, search: Search, *, objective: Objective, console: Console) -> list[Trial]:
-    """Asks the oracle and tries what it proposes until it has no more; what the record has is not tried again. In the order of the search."""
+    """Asks the oracle and tries what it proposes until it has no more.
+
+    What the record has is not tried again. In the order of the search.
+    """
     say(console, "reading the data root")
     fingerprints = take_fingerprints(run.config, run.places)
     known = read_trials(run.folder)
@@ -148,7 +198,9 @@ def try_settings(run: OpenRun, search: Search, *, objective: Objective, console:
                 write_trials(run.folder, known.values())
             tried[key] = known[key]
             score = tell(oracle, asked, tried[key], objective)
-            result = f"failed: {tried[key].reason(objective)}" if score is None else f"{objective} {score:.4f}"
+            result = (
+                f"failed: {tried[key].reason(objective)}" if score is None else f"{objective} {score:.4f}"
+            )
             say(console, f"  {result}")
     return list(tried.values())
 
@@ -158,7 +210,10 @@ def make_oracle(search: Search, objective: Objective, *, folder: str) -> keras_t
     import keras_tuner
     from keras_tuner.engine.base_tuner import BaseTuner
 
-    kind = {"bayesian": keras_tuner.oracles.BayesianOptimizationOracle, "random": keras_tuner.oracles.RandomSearchOracle}[search.oracle]
+    kind = {
+        "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
+        "random": keras_tuner.oracles.RandomSearchOracle,
+    }[search.oracle]
     oracle = kind(
         objective=keras_tuner.Objective(str(objective), objective.direction),
         max_trials=search.trials,
@@ -182,12 +237,17 @@ def tell(oracle: keras_tuner.Oracle, asked: Any, trial: Trial, objective: Object
 
 
 def trial_key(config: RunConfig, fingerprints: Fingerprints) -> str:
-    """Names a trial by what decides its result. Not by what comes after training, nor by the model that was pushed last."""
+    """Names a trial by what decides its result.
+
+    Not by what comes after training, nor by the model that was pushed last.
+    """
     code = fingerprints.code
     content = [getattr(fingerprints, name) for name in ("data", "previous", "schema", "weights")]
     sources = [code.catalogue, code.examples, code.transform, code.trainer]
     plain = to_plain(config)
-    settings = {name: plain[name] for name in ("data_set", "task", "ingest", "split", "examples", "model", "training")}
+    settings = {
+        name: plain[name] for name in ("data_set", "task", "ingest", "split", "examples", "model", "training")
+    }
     return hashlib.sha256(json.dumps([content, sources, settings], sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -203,7 +263,9 @@ class Training:
     prepared: bool = False
 
     def train(self, config: RunConfig, fingerprints: Fingerprints, trial: Trial) -> Trial:
-        """Trains with the trial's config, notes in ML Metadata what came of it and returns that; one that failed says why.
+        """Trains with the trial's config, notes in ML Metadata what came of it and returns that.
+
+        One that failed says why.
 
         Raises:
             MedimgError: what comes before training failed, or the disk is full.
@@ -222,7 +284,12 @@ class Training:
             return trial  # It failed before its training began.
         outputs = {} if trial.failed else outputs_of(store, execution.id)
         if not trial.failed:
-            trial = read_result(trial, self.run.folder, model=Path(outputs["model"][0].uri), model_run=Path(outputs["model_run"][0].uri))
+            trial = read_result(
+                trial,
+                self.run.folder,
+                model=Path(outputs["model"][0].uri),
+                model_run=Path(outputs["model_run"][0].uri),
+            )
         note_trial(store, trial, self.objective, execution=execution, models=outputs.get("model", []))
         return trial
 
@@ -230,11 +297,15 @@ class Training:
         """Once, and with each component on the terminal: all that comes before training."""
         if not self.prepared:
             say(self.console, "starting TFX")
-            self.worker.call(work, self.run.config, self.run.places, self.fingerprints, self.run.folder, "Transform", False)
+            self.worker.call(
+                work, self.run.config, self.run.places, self.fingerprints, self.run.folder, "Transform", False
+            )
             self.prepared = True
 
 
-def work(config: RunConfig, places: Places, fingerprints: Fingerprints, run: Path, last: str, quiet: bool) -> None:
+def work(
+    config: RunConfig, places: Places, fingerprints: Fingerprints, run: Path, last: str, quiet: bool
+) -> None:
     """What the worker does: runs the pipeline up to the component `last`."""
     run_components(config, places, fingerprints, run=run, console=make_console(quiet=quiet), last=last)
 
@@ -248,4 +319,6 @@ def read_result(trial: Trial, run: Path, *, model: Path, model_run: Path) -> Tri
     members = json.loads((model_run / HISTORY_FILE).read_text())["members"]
     epochs = [epoch for member in members for epoch in member["history"]]
     seconds = sum(epoch["seconds"] for epoch in epochs)
-    return dataclasses.replace(trial, figures=figures, epochs=len(epochs), seconds=seconds, model=relative(str(model), run))
+    return dataclasses.replace(
+        trial, figures=figures, epochs=len(epochs), seconds=seconds, model=relative(str(model), run)
+    )

@@ -1,4 +1,7 @@
-"""What a person sees while a pipeline runs: one line per component; everything else goes to the run's log file."""
+"""What a person sees while a pipeline runs: one line per component.
+
+Everything else goes to the run's log file.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,10 @@ class Progress(logging.Handler):
             self._show(f"{self.current}: {message}")
 
     def _show(self, text: str) -> None:
-        """What is going on, on a terminal; in a log the finished steps are enough, and the file has the rest."""
+        """What is going on, on a terminal.
+
+        In a log the finished steps are enough, and the file has the rest.
+        """
         if not self.console.is_terminal:
             return
         if self.spinner is None:
@@ -97,7 +103,10 @@ class Discreet(logging.Formatter):
 
 @contextmanager
 def following(console: Console, *, count: int, log: Path, secret: str = "") -> Iterator[Progress]:
-    """Sends all logging to `log`, without `secret`, and the progress of `count` components to the console; puts logging back at the end."""
+    """Sends all logging to `log`, without `secret`, and the progress of `count` components to the console.
+
+    Puts logging back at the end.
+    """
     root = logging.getLogger()
     # These two carry handlers of their own that write to stderr.
     talkers = [logging.getLogger(name) for name in ("absl", "tensorflow")]

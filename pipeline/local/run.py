@@ -79,19 +79,29 @@ def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
     Without a data root the config itself must name such classes.
 
     Raises:
-        UsageError: a head that the data set does not label, with fewer than two classes, or without one that the data set has: its cases
-            would get no label in training and could not be measured. What the checks of settings, merges and costs raise.
+        UsageError: a head that the data set does not label, with fewer than two classes, or without one that
+            the data set has: its cases would get no label in training and could not be measured. What the
+            checks of settings, merges and costs raise.
     """
     data_set = find_data_set(config.data_set)
     known = data_set.list_classes(data_root) if data_set.list_classes and data_root else data_set.heads
-    heads = [head if head.classes else dataclasses.replace(head, classes=tuple(known.get(head.name, ()))) for head in config.model.heads]
+    heads = [
+        head if head.classes else dataclasses.replace(head, classes=tuple(known.get(head.name, ())))
+        for head in config.model.heads
+    ]
     for head in heads:
         if head.name not in known:
-            raise UsageError(f"head {head.name!r}: {config.data_set} has no such label; {nearest(head.name, known)}")
+            raise UsageError(
+                f"head {head.name!r}: {config.data_set} has no such label; {nearest(head.name, known)}"
+            )
         if not head.classes and data_root is None:
-            raise UsageError(f"head {head.name!r}: only the data of {config.data_set} tell its classes; give --data DIR or set model.heads")
+            raise UsageError(
+                f"head {head.name!r}: only the data of {config.data_set} tell its classes; give --data DIR or set model.heads"
+            )
         if left_out := sorted(set(known[head.name]) - set(head.classes)):
-            raise UsageError(f"head {head.name!r} has classes {list(head.classes)}, but {config.data_set} also has {left_out}; expected all of them")
+            raise UsageError(
+                f"head {head.name!r} has classes {list(head.classes)}, but {config.data_set} also has {left_out}; expected all of them"
+            )
         if len(head.classes) < 2:
             raise UsageError(f"head {head.name!r} has classes {list(head.classes)}, expected two or more")
     classes = {head.name: head.classes for head in heads}
@@ -99,7 +109,10 @@ def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
     check_costs(config.evaluation.costs, heads=classes, prevalence=config.training.prevalence)
     several = {head.name for head in heads if len(head.classes) > 2}
     gates = tuple(
-        dataclasses.replace(gate, metric="macro_auc") if gate.head in several and gate.metric == "auc" else gate for gate in config.evaluation.gates
+        dataclasses.replace(gate, metric="macro_auc")
+        if gate.head in several and gate.metric == "auc"
+        else gate
+        for gate in config.evaluation.gates
     )
     model = dataclasses.replace(config.model, heads=tuple(heads))
     check_settings(model)
@@ -113,7 +126,10 @@ def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run's directory that this process holds the lock of, with what is to be done there; `facts` are its `run.json`."""
+    """A run's directory that this process holds the lock of, with what is to be done there.
+
+    `facts` are its `run.json`.
+    """
 
     folder: Path
     config: RunConfig
@@ -139,12 +155,19 @@ def run_config(
         MedimgError: a component failed; the message names it.
     """
     console = console or make_console()
-    wanted: dict[str, Any] = {"previous": previous, "beam_args": beam_args, "metadata": metadata, "parent": parent}
+    wanted: dict[str, Any] = {
+        "previous": previous,
+        "beam_args": beam_args,
+        "metadata": metadata,
+        "parent": parent,
+    }
     with open_run(config, data_root=data_root, to=to, console=console, **wanted) as run:
         execute(run.config, run.places, run=run.folder, console=console)
         outcome = collect_outcome(run.config, run.places, run.folder)
         facts = {**run.facts, "log": "run.log"}
-        write_run_file(run.folder, run.config, data_root=data_root, previous=previous, outcome=outcome, facts=facts)
+        write_run_file(
+            run.folder, run.config, data_root=data_root, previous=previous, outcome=outcome, facts=facts
+        )
     return outcome
 
 
@@ -162,11 +185,13 @@ def open_run(
 ) -> Iterator[OpenRun]:
     """Makes `to` this config's directory, waits until no other process works there, and checks what can be checked before any work.
 
-    `metadata` is the URI of a store that runs share (pipeline.metadata.store); without it a run has its own, or keeps the one it was started with.
-    `parent` is the directory of the cross-validation that the run is a fold of: the index of the data lies there, and the store without `metadata`.
+    `metadata` is the URI of a store that runs share (pipeline.metadata.store); without it a run has its own,
+    or keeps the one it was started with. `parent` is the directory of the cross-validation that the run is a
+    fold of: the index of the data lies there, and the store without `metadata`.
 
     Raises:
-        UsageError: the data root is missing, or `to` belongs to another config or keeps its metadata elsewhere.
+        UsageError: the data root is missing, or `to` belongs to another config or keeps its metadata
+            elsewhere.
     """
     config = check_inputs(config, data_root=data_root, previous=previous)
     run = make_directory(to)
@@ -192,7 +217,10 @@ def open_run(
 
 
 def check_inputs(config: RunConfig, *, data_root: Path, previous: Path | None) -> RunConfig:
-    """Refuses data, an earlier catalogue or a config that no run could work with; returns the config with all classes."""
+    """Refuses data, an earlier catalogue or a config that no run could work with.
+
+    Returns the config with all classes.
+    """
     if not data_root.is_dir():
         raise UsageError(
             f"{data_root}: {'not a folder' if data_root.exists() else 'no such folder'}, expected images and tables of {config.data_set}"
@@ -225,11 +253,20 @@ def execute(config: RunConfig, places: Places, *, run: Path, console: Console) -
     run_components(config, places, fingerprints, run=run, console=console)
 
 
-def run_components(config: RunConfig, places: Places, fingerprints: Fingerprints, *, run: Path, console: Console, last: str | None = None) -> None:
+def run_components(
+    config: RunConfig,
+    places: Places,
+    fingerprints: Fingerprints,
+    *,
+    run: Path,
+    console: Console,
+    last: str | None = None,
+) -> None:
     """Builds the DAG and runs it, or only the component `last` and those before it.
 
     Raises:
-        MedimgError: a component failed; its message is the one line that the user reads. DiskFull where there is no room left.
+        MedimgError: a component failed; its message is the one line that the user reads. DiskFull where there
+            is no room left.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from tfx.orchestration.local.local_dag_runner import LocalDagRunner
@@ -295,7 +332,8 @@ def collect_outcome(config: RunConfig, places: Places, run: Path) -> Outcome:
     return Outcome(
         blessed=None if blessing is None else bool(blessing),
         failed_gates=tuple(text for text, passed in facts.gates if not passed),
-        quarantined=facts.summary["images"]["quarantined"] + nodes["CaseExampleGen"].outputs["rejects"][0].custom_properties["count"].int_value,
+        quarantined=facts.summary["images"]["quarantined"]
+        + nodes["CaseExampleGen"].outputs["rejects"][0].custom_properties["count"].int_value,
         catalogue=relative(nodes["CatalogueGen"].outputs["catalogue"][0].uri, run),
         model=relative(nodes["Trainer"].outputs["model"][0].uri, run),
         pushed=f"models/{version}" if version else "",

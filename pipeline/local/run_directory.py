@@ -51,18 +51,28 @@ class Outcome:
 def make_directory(to: Path) -> Path:
     """The directory of a run, made if it is not there; UsageError for one that holds something else."""
     run = to.resolve()
-    if run.is_dir() and any(run.iterdir()) and not any((run / name).exists() for name in (RUN_FILE, LOCK_FILE)):
+    if (
+        run.is_dir()
+        and any(run.iterdir())
+        and not any((run / name).exists() for name in (RUN_FILE, LOCK_FILE))
+    ):
         raise UsageError(f"{run} is not empty and holds no {RUN_FILE}; choose another --to")
     run.mkdir(parents=True, exist_ok=True)
     return run
 
 
 def claim_directory(
-    run: Path, config: RunConfig, metadata: str | None = None, *, parent: Path | None = None, folds: Sequence[str] = ()
+    run: Path,
+    config: RunConfig,
+    metadata: str | None = None,
+    *,
+    parent: Path | None = None,
+    folds: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Makes the directory this config's, or checks that it is. Returns its `run.json`.
 
-    `folds` are the directories, from this one, of a cross-validation's folds; `parent` is the cross-validation's, where this one is a fold's.
+    `folds` are the directories, from this one, of a cross-validation's folds; `parent` is the
+    cross-validation's, where this one is a fold's.
     """
     metadata = metadata and resolve_store(metadata)
     if not (run / RUN_FILE).exists():
@@ -70,7 +80,10 @@ def claim_directory(
         # In a store that runs share each needs a name of its own, which stays when its directory is moved.
         name = config.name if store == STORE_FILE else f"{config.name}-{uuid.uuid4().hex[:8]}"
         of_folds = {"folds": list(folds)} if folds else {}
-        write_json(run / RUN_FILE, {"config": to_plain(config), "state": "started", "store": store, "pipeline": name, **of_folds})
+        write_json(
+            run / RUN_FILE,
+            {"config": to_plain(config), "state": "started", "store": store, "pipeline": name, **of_folds},
+        )
     known = read_run_file(run)
     if (count := len(known.get("folds", ()))) != len(folds):
         wanted = f"--folds {count}" if count else "no --folds"
@@ -80,7 +93,9 @@ def claim_directory(
             f"{run} belongs to config {known['config']['name']} ({known['config']['data_set']}), not to {config.name}; choose another --to"
         )
     if metadata and metadata != known["store"]:
-        raise UsageError(f"{run} keeps its metadata in {known['store']}, not in {metadata}; choose another --to, or leave --metadata out")
+        raise UsageError(
+            f"{run} keeps its metadata in {known['store']}, not in {metadata}; choose another --to, or leave --metadata out"
+        )
     return known
 
 
@@ -91,7 +106,10 @@ def locate_store(run: Path, store: str) -> str:
 
 @contextmanager
 def run_lock(run: Path, console: Console) -> Iterator[None]:
-    """One run at a time per directory and its SQLite store, which two writers at once can break; a second one says so and waits."""
+    """One run at a time per directory and its SQLite store, which two writers at once can break.
+
+    A second one says so and waits.
+    """
     with file_lock(run / LOCK_FILE, console, what=run):
         yield
 
@@ -129,8 +147,19 @@ def relative(uri: str, run: Path) -> str:
     return os.path.relpath(uri, run)
 
 
-def write_run_file(run: Path, config: RunConfig, *, data_root: Path, previous: Path | None, outcome: Outcome, facts: Mapping[str, Any]) -> None:
-    """Names config, store, catalogue, model and report of a finished run; `facts` are of `claim_directory`."""
+def write_run_file(
+    run: Path,
+    config: RunConfig,
+    *,
+    data_root: Path,
+    previous: Path | None,
+    outcome: Outcome,
+    facts: Mapping[str, Any],
+) -> None:
+    """Names config, store, catalogue, model and report of a finished run.
+
+    `facts` are of `claim_directory`.
+    """
     write_json(
         run / RUN_FILE,
         {
@@ -149,12 +178,17 @@ def read_run_file(run: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((run / RUN_FILE).read_text())
     except (OSError, json.JSONDecodeError) as error:
-        raise UsageError(f"{run} is not a run: {RUN_FILE} cannot be read ({error.__class__.__name__})") from None
+        raise UsageError(
+            f"{run} is not a run: {RUN_FILE} cannot be read ({error.__class__.__name__})"
+        ) from None
     return content
 
 
 def read_finished_run(run: Path, *, searched: bool = False) -> dict[str, Any]:
-    """The `run.json` of a finished run; with `searched` one of a finished search will do. Raises UsageError for what is none."""
+    """The `run.json` of a finished run; with `searched` one of a finished search will do.
+
+    Raises UsageError for what is none.
+    """
     content = read_run_file(run)
     if content["state"] not in ("finished", *([SEARCHED] if searched else [])):
         raise UsageError(f"{run}: the run has not finished")
@@ -170,11 +204,14 @@ def find_store(run: Path, facts: Mapping[str, Any], metadata: str | None) -> str
     """The store to ask about a run, as `store_lock` and `locate_store` take it: `metadata`, or the one that its `run.json` (`facts`) names.
 
     Raises:
-        UsageError: a SQLite file that is not there. Opening it would make an empty one, which has seen no patient.
+        UsageError: a SQLite file that is not there. Opening it would make an empty one, which has seen no
+            patient.
     """
     where = resolve_store(metadata) if metadata else facts["store"]
     if not (parse_database(where) or Path(locate_store(run, where)).is_file()):
-        raise UsageError(f"{locate_store(run, where)}: no such file, expected the store of ML Metadata that {run} was run with")
+        raise UsageError(
+            f"{locate_store(run, where)}: no such file, expected the store of ML Metadata that {run} was run with"
+        )
     return where
 
 

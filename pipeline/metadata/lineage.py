@@ -35,10 +35,14 @@ def latest_nodes(store: MetadataStore, pipeline: str) -> dict[str, Node]:
         if not context.name.startswith(f"{pipeline}."):
             continue
         name = context.name.removeprefix(f"{pipeline}.")
-        executions = [one for one in store.get_executions_by_context(context.id) if one.last_known_state in DONE]
+        executions = [
+            one for one in store.get_executions_by_context(context.id) if one.last_known_state in DONE
+        ]
         if executions:
             latest = max(executions, key=lambda one: one.id)
-            nodes[name] = Node(name, mlmd.Execution.State.Name(latest.last_known_state).lower(), outputs_of(store, latest.id))
+            nodes[name] = Node(
+                name, mlmd.Execution.State.Name(latest.last_known_state).lower(), outputs_of(store, latest.id)
+            )
     return nodes
 
 
@@ -52,8 +56,17 @@ def newest_execution(store: MetadataStore, pipeline: str, component: str) -> mlm
 def outputs_of(store: MetadataStore, execution: int) -> dict[str, list[mlmd.Artifact]]:
     """An execution's output artifacts by channel name."""
     outputs: dict[str, list[mlmd.Artifact]] = {}
-    events = [event for event in store.get_events_by_execution_ids([execution]) if event.type in OUTPUT_EVENTS]
-    artifacts = {artifact.id: artifact for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])} if events else {}
+    events = [
+        event for event in store.get_events_by_execution_ids([execution]) if event.type in OUTPUT_EVENTS
+    ]
+    artifacts = (
+        {
+            artifact.id: artifact
+            for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])
+        }
+        if events
+        else {}
+    )
     for event in events:
         outputs.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id])
     return outputs
@@ -65,7 +78,10 @@ def locate_artifact(run: Path, artifact: mlmd.Artifact) -> Path:
 
 
 def live_artifacts(store: MetadataStore, kind: str, *, pipeline: str) -> list[mlmd.Artifact]:
-    """A pipeline's artifacts of a type whose execution ended well; one that was killed leaves others behind."""
+    """A pipeline's artifacts of a type whose execution ended well.
+
+    One that was killed leaves others behind.
+    """
     context = store.get_context_by_type_and_name("pipeline", pipeline)
     artifacts = store.get_artifacts_by_context(context.id) if context else []
     return [one for one in artifacts if one.type == kind and one.state == mlmd.Artifact.LIVE]
@@ -79,7 +95,11 @@ def walk_up(store: MetadataStore, artifact: int) -> Iterator[tuple[mlmd.Executio
     seen: set[int] = set()
     frontier = [artifact]
     while frontier:
-        makers = [event.execution_id for event in store.get_events_by_artifact_ids(frontier) if event.type in OUTPUT_EVENTS]
+        makers = [
+            event.execution_id
+            for event in store.get_events_by_artifact_ids(frontier)
+            if event.type in OUTPUT_EVENTS
+        ]
         frontier = []
         for execution in store.get_executions_by_id(sorted(set(makers) - seen)) if makers else []:
             if execution.last_known_state != mlmd.Execution.COMPLETE:
@@ -87,7 +107,11 @@ def walk_up(store: MetadataStore, artifact: int) -> Iterator[tuple[mlmd.Executio
             seen.add(execution.id)
             made = [item for items in outputs_of(store, execution.id).values() for item in items]
             yield execution, made
-            frontier += [event.artifact_id for event in store.get_events_by_execution_ids([execution.id]) if event.type in INPUT_EVENTS]
+            frontier += [
+                event.artifact_id
+                for event in store.get_events_by_execution_ids([execution.id])
+                if event.type in INPUT_EVENTS
+            ]
 
 
 def walk_down(store: MetadataStore, artifacts: Iterable[int]) -> set[int]:
@@ -96,8 +120,20 @@ def walk_down(store: MetadataStore, artifacts: Iterable[int]) -> set[int]:
     frontier = list(artifacts)
     while frontier:
         reached |= set(frontier)
-        users = {event.execution_id for event in store.get_events_by_artifact_ids(frontier) if event.type in INPUT_EVENTS}
-        made = [event.artifact_id for event in store.get_events_by_execution_ids(sorted(users)) if event.type in OUTPUT_EVENTS] if users else []
+        users = {
+            event.execution_id
+            for event in store.get_events_by_artifact_ids(frontier)
+            if event.type in INPUT_EVENTS
+        }
+        made = (
+            [
+                event.artifact_id
+                for event in store.get_events_by_execution_ids(sorted(users))
+                if event.type in OUTPUT_EVENTS
+            ]
+            if users
+            else []
+        )
         frontier = list(set(made) - reached)
     return reached
 
@@ -121,12 +157,25 @@ def list_counts(values: Mapping[str, Any]) -> str:
 def shown_property(name: str) -> bool:
     """Counts and hashes of an artifact; not TFX's own bookkeeping, and no path of the machine."""
     return name != "pushed_destination" and name.startswith(
-        ("images_", "cases_", "content_hash", "data_set", "blessed", "pushed", "pushed_version", "split_names", "tuning.")
+        (
+            "images_",
+            "cases_",
+            "content_hash",
+            "data_set",
+            "blessed",
+            "pushed",
+            "pushed_version",
+            "split_names",
+            "tuning.",
+        )
     )
 
 
 def name_origin(values: Mapping[str, Any]) -> str:
-    """Where a catalogue's data come from, as their receipts say: "collection cmmd, source idc, ..."; empty for other artifacts."""
+    """Where a catalogue's data come from, as their receipts say: "collection cmmd, source idc, ...".
+
+    Empty for other artifacts.
+    """
     if "images_with_receipt" not in values:
         return ""
     return ", ".join(f"{name} {one_line(str(values[name]))}" for name in PROVENANCE if name in values)

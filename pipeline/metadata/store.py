@@ -39,7 +39,8 @@ def parse_database(uri: str) -> Database | None:
     """The database that a URI names; None for the path of a SQLite file.
 
     Raises:
-        UsageError: another scheme, a part that is missing, or a password in the URI, where others could read it.
+        UsageError: another scheme, a part that is missing, or a password in the URI, where others could read
+            it.
     """
     if "://" not in uri:
         return None
@@ -49,7 +50,9 @@ def parse_database(uri: str) -> Database | None:
     except ValueError as error:
         raise UsageError(f"--metadata {uri}: {error}; {EXPECTED}") from None
     if parts.password is not None:
-        raise UsageError(f"--metadata {uri.replace(parts.password, '***')}: the password belongs into the environment variable {PASSWORD}")
+        raise UsageError(
+            f"--metadata {uri.replace(parts.password, '***')}: the password belongs into the environment variable {PASSWORD}"
+        )
     name = parts.path.strip("/")
     if parts.scheme not in PORTS or not (parts.username and parts.hostname and name) or "/" in name:
         raise UsageError(f"--metadata {uri}: {EXPECTED}")
@@ -57,23 +60,37 @@ def parse_database(uri: str) -> Database | None:
 
 
 def resolve_store(uri: str) -> str:
-    """The URI as it holds in any working directory: of a SQLite file the absolute path. Raises UsageError where it cannot be read."""
+    """The URI as it holds in any working directory: of a SQLite file the absolute path.
+
+    Raises UsageError where it cannot be read.
+    """
     return uri if parse_database(uri) else str(Path(uri).resolve())
 
 
 def make_connection(uri: str, *, password: str = "") -> mlmd.ConnectionConfig:
-    """What ML Metadata and TFX take. Holds the password, and TFX writes it into its log: see `pipeline.local.component_progress`."""
+    """What ML Metadata and TFX take.
+
+    Holds the password, and TFX writes it into its log: see `pipeline.local.component_progress`.
+    """
     database = parse_database(uri)
     if database is None:
-        return mlmd.ConnectionConfig(sqlite=mlmd.SqliteMetadataSourceConfig(filename_uri=uri, connection_mode=3))
+        return mlmd.ConnectionConfig(
+            sqlite=mlmd.SqliteMetadataSourceConfig(filename_uri=uri, connection_mode=3)
+        )
     access = {"host": database.host, "user": database.user, "password": password}
     if database.kind == "mysql":
-        return mlmd.ConnectionConfig(mysql=mlmd.MySQLDatabaseConfig(**access, port=database.port, database=database.name))
-    return mlmd.ConnectionConfig(postgresql=mlmd.PostgreSQLDatabaseConfig(**access, port=str(database.port), dbname=database.name))
+        return mlmd.ConnectionConfig(
+            mysql=mlmd.MySQLDatabaseConfig(**access, port=database.port, database=database.name)
+        )
+    return mlmd.ConnectionConfig(
+        postgresql=mlmd.PostgreSQLDatabaseConfig(**access, port=str(database.port), dbname=database.name)
+    )
 
 
 def open_store(uri: str | Path) -> MetadataStore:
-    """The store, opened for reading and writing; with a SQLite file hold the run's lock while a pipeline may write.
+    """The store, opened for reading and writing.
+
+    With a SQLite file hold the run's lock while a pipeline may write.
 
     Raises:
         MedimgError: a database that does not answer or does not let the user in.
@@ -92,7 +109,8 @@ def open_store(uri: str | Path) -> MetadataStore:
             with without_stderr():
                 return MetadataStore(connection)
         except Exception as error:
-            # Of several that create the tables at the same moment all but one fail, and find them a moment later.
+            # Of several that create the tables at the same moment all but one fail, and find them a moment
+            # later.
             if attempt == ATTEMPTS - 1 or any(words in str(error) for words in REFUSED):
                 told = (str(error).strip().splitlines() or [""])[0]
                 raise MedimgError(

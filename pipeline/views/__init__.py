@@ -1,4 +1,5 @@
 """Views of a finished run for notebooks: tables of pandas and drawings that show in JupyterLab, in Notebook and in exported HTML, without a network.
 
-Model Analysis and Data Validation bring views of their own, but theirs need an extension of the classic notebook, or the internet.
+Model Analysis and Data Validation bring views of their own, but theirs need an extension of the classic
+notebook, or the internet.
 """

@@ -13,12 +13,16 @@ STYLE = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:1rem;overflow-x:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Charts by their captions, as many side by side as the page is wide; on white, because a dark theme would show through."""
+    """Charts by their captions, as many side by side as the page is wide.
+
+    On white, because a dark theme would show through.
+    """
 
     charts: Mapping[str, Chart] = field(repr=False)
 
     def _repr_html_(self) -> str:
         figures = (
-            f'<figure style="margin:0"><figcaption>{html.escape(caption)}</figcaption>{chart.svg}</figure>' for caption, chart in self.charts.items()
+            f'<figure style="margin:0"><figcaption>{html.escape(caption)}</figcaption>{chart.svg}</figure>'
+            for caption, chart in self.charts.items()
         )
         return f'<div class="drawing" style="{STYLE}">{"".join(figures)}</div>'

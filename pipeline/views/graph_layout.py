@@ -33,13 +33,18 @@ class Layout:
 
 
 def arrange(edges: Sequence[Edge]) -> Layout:
-    """Lays a graph out; every edge leads downwards, and the edges of a node share a way for as long as they are long.
+    """Lays a graph out.
+
+    Every edge leads downwards, and the edges of a node share a way for as long as they are long.
 
     Raises:
         graphlib.CycleError: the graph has a cycle.
     """
     layers = assign_layers(edges)
-    routes = {(start, end): [(start, layer) for layer in range(layers[start], layers[end])] + [(end, layers[end])] for start, end in edges}
+    routes = {
+        (start, end): [(start, layer) for layer in range(layers[start], layers[end])] + [(end, layers[end])]
+        for start, end in edges
+    }
     links = {link for route in routes.values() for link in itertools.pairwise(route)}
     rows = order_rows({stop for link in links for stop in link}, links)
     x = spread_rows(rows, links, layers)
@@ -73,17 +78,25 @@ def neighbours_of(links: set[tuple[Stop, Stop]]) -> dict[Stop, list[Stop]]:
 def order_rows(stops: set[Stop], links: set[tuple[Stop, Stop]]) -> list[list[Stop]]:
     """Stops of each layer from left to right: swept down and up, each time in the order of the mean place of those in the row before."""
     neighbours = neighbours_of(links)
-    rows = [sorted(row) for _, row in itertools.groupby(sorted(stops, key=lambda stop: stop[1]), key=lambda stop: stop[1])]
+    rows = [
+        sorted(row)
+        for _, row in itertools.groupby(sorted(stops, key=lambda stop: stop[1]), key=lambda stop: stop[1])
+    ]
     for sweep in range(SWEEPS):
         down = sweep % 2 == 0
         for above, row in itertools.pairwise(rows if down else reversed(rows)):
             place = {stop: index / len(above) for index, stop in enumerate(above)}
-            mean = {stop: np.mean([place[one] for one in neighbours[stop] if one in place] or [0.5]) for stop in row}
+            mean = {
+                stop: np.mean([place[one] for one in neighbours[stop] if one in place] or [0.5])
+                for stop in row
+            }
             row.sort(key=lambda stop: mean[stop])
     return rows
 
 
-def spread_rows(rows: Sequence[Sequence[Stop]], links: set[tuple[Stop, Stop]], layers: Mapping[str, int]) -> dict[Stop, float]:
+def spread_rows(
+    rows: Sequence[Sequence[Stop]], links: set[tuple[Stop, Stop]], layers: Mapping[str, int]
+) -> dict[Stop, float]:
     """Where each stop stands: near its neighbours in the rows beside it, in the row's order and without touching."""
     neighbours = neighbours_of(links)
     x: dict[Stop, float] = {}

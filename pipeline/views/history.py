@@ -30,8 +30,8 @@ COLOURS = (POSITIVE, NEGATIVE, GUIDE)
 def tabulate_history(runs: Iterable[Path], figure: Figure) -> pd.DataFrame:
     """One row per report of the runs, oldest first: when it was made (UTC), in which run, and the figure in it.
 
-    A run's folder that was run several times has several reports. Only a figure of the same head, metric, slice, protocol, level and split
-    counts; a report without it has NaN.
+    A run's folder that was run several times has several reports. Only a figure of the same head, metric,
+    slice, protocol, level and split counts; a report without it has NaN.
     """
     rows: list[dict[str, Any]] = []
     for run in runs:
@@ -47,11 +47,19 @@ def list_reports(store: MetadataStore, run: Path, figure: Figure) -> Iterable[di
         figures = json.loads(str(properties_of(artifact)["metrics"]))
         found: dict[str, Any] = next((one for one in figures if wanted.items() <= one.items()), {})
         made = pd.to_datetime(artifact.create_time_since_epoch, unit="ms").floor("s")
-        yield {"made": made, "run": run.name, "report": artifact.id, **{name: found.get(name) for name in SHOWN}}
+        yield {
+            "made": made,
+            "run": run.name,
+            "report": artifact.id,
+            **{name: found.get(name) for name in SHOWN},
+        }
 
 
 def draw_history(history: pd.DataFrame, figure: Figure) -> Drawing:
-    """Value and interval over time, each run in a colour and with a marker of its own; reports without the figure are left out."""
+    """Value and interval over time, each run in a colour and with a marker of its own.
+
+    Reports without the figure are left out.
+    """
     shown = history.dropna(subset=["value"])
     metric = name_metric(figure.name)
 
@@ -67,6 +75,9 @@ def draw_history(history: pd.DataFrame, figure: Figure) -> Drawing:
         axes.margins(x=0.08)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False)
 
-    words = "; ".join(f"{run} at {made}: {value:.3f}" for run, made, value in zip(shown.run, shown.made, shown.value, strict=True))
+    words = "; ".join(
+        f"{run} at {made}: {value:.3f}"
+        for run, made, value in zip(shown.run, shown.made, shown.value, strict=True)
+    )
     chart = draw("history", title=f"{metric} of {figure.head} over time: {words}", size=(8, 3.6), paint=paint)
     return Drawing({f"{figure.head}, {figure.slice}, {figure.level}s of the {figure.split} split": chart})

@@ -41,7 +41,11 @@ def read_lineage(run: FinishedRun) -> list[Step]:
         ends = [run.nodes[component].outputs[channel][0].id for component, channel in ENDS]
         steps = {}
         for execution, made in itertools.chain.from_iterable(walk_up(store, end) for end in ends):
-            read = [event.artifact_id for event in store.get_events_by_execution_ids([execution.id]) if event.type in INPUT_EVENTS]
+            read = [
+                event.artifact_id
+                for event in store.get_events_by_execution_ids([execution.id])
+                if event.type in INPUT_EVENTS
+            ]
             inputs = store.get_artifacts_by_id(read) if read else []
             steps[execution.id] = Step(f"{kinds[execution.type_id]} #{execution.id}", inputs, made)
     return [step for _, step in sorted(steps.items())]
@@ -68,11 +72,19 @@ def draw_lineage(steps: Sequence[Step]) -> Drawing:
     layout = arrange(edges)
     boxed = {step.name for step in steps}
     stops = [stop for route in layout.routes.values() for stop in route]
-    left, right, lowest = min(x for x, _ in stops) - 0.6, max(x for x, _ in stops) + 0.6, max(layer for _, layer in stops)
+    left, right, lowest = (
+        min(x for x, _ in stops) - 0.6,
+        max(x for x, _ in stops) + 0.6,
+        max(layer for _, layer in stops),
+    )
 
     def paint(axes: Axes) -> None:
         for route in layout.routes.values():
-            axes.add_patch(FancyArrowPatch(path=draw_route(route), arrowstyle="-|>", mutation_scale=8, color=GUIDE, linewidth=0.8))
+            axes.add_patch(
+                FancyArrowPatch(
+                    path=draw_route(route), arrowstyle="-|>", mutation_scale=8, color=GUIDE, linewidth=0.8
+                )
+            )
         for name, (x, layer) in layout.nodes.items():
             colour, edge = (NEGATIVE, NEGATIVE) if name in boxed else (POSITIVE, "none")
             box = {"boxstyle": "square", "facecolor": "white", "edgecolor": edge}
@@ -80,8 +92,16 @@ def draw_lineage(steps: Sequence[Step]) -> Drawing:
         axes.set(xlim=(left, right), ylim=(lowest + 0.5, -0.5))
         axes.axis("off")
 
-    title = "What led to the pushed model and the report: " + "; ".join(f"{start} to {end}" for start, end in edges)
-    return Drawing({"lineage": draw("lineage", title=title, size=(COLUMN * (right - left), ROW * (lowest + 1)), paint=paint)})
+    title = "What led to the pushed model and the report: " + "; ".join(
+        f"{start} to {end}" for start, end in edges
+    )
+    return Drawing(
+        {
+            "lineage": draw(
+                "lineage", title=title, size=(COLUMN * (right - left), ROW * (lowest + 1)), paint=paint
+            )
+        }
+    )
 
 
 def list_edges(steps: Sequence[Step]) -> list[Edge]:
@@ -90,7 +110,11 @@ def list_edges(steps: Sequence[Step]) -> list[Edge]:
     ends = {component for component, _ in ENDS}
     read = [(name_artifact(artifact), step.name) for step in steps for artifact in step.inputs]
     made = [(step, artifact) for step in steps for artifact in step.made]
-    return read + [(step.name, name_artifact(artifact)) for step, artifact in made if artifact.id in used or step.name.split()[0] in ends]
+    return read + [
+        (step.name, name_artifact(artifact))
+        for step, artifact in made
+        if artifact.id in used or step.name.split()[0] in ends
+    ]
 
 
 def draw_route(route: Sequence[tuple[float, int]]) -> Curve:

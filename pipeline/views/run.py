@@ -16,7 +16,16 @@ from medimg.evaluation.figures import read_metrics
 from medimg.reporting.bundle import METRICS_FILE, PREDICTIONS_FILE
 from medimg.reporting.report_data import Evidence
 from medimg.reporting.run_facts import read_facts
-from pipeline.local.run_directory import RUN_FILE, explain_stranger, find_store, locate_store, read_finished_run, read_run_file, run_lock, store_lock
+from pipeline.local.run_directory import (
+    RUN_FILE,
+    explain_stranger,
+    find_store,
+    locate_store,
+    read_finished_run,
+    read_run_file,
+    run_lock,
+    store_lock,
+)
 from pipeline.metadata.lineage import Node, latest_nodes, locate_artifact, open_store
 
 
@@ -55,9 +64,16 @@ def read_run(folder: Path | str) -> FinishedRun:
 
 
 def read_figures(report: Path) -> Evidence:
-    """A report's predictions and figures of the model as they were written; the checks of explanations have cases of their own and stay aside."""
+    """A report's predictions and figures of the model as they were written.
+
+    The checks of explanations have cases of their own and stay aside.
+    """
     facts = read_facts(report)
-    figures = [figure for figure in read_metrics(report / METRICS_FILE) if figure.protocol in facts.protocols and figure.split == facts.split]
+    figures = [
+        figure
+        for figure in read_metrics(report / METRICS_FILE)
+        if figure.protocol in facts.protocols and figure.split == facts.split
+    ]
     return Evidence(facts, pd.read_parquet(report / PREDICTIONS_FILE), figures)
 
 

@@ -27,7 +27,10 @@ MOST = 12
 def read_statistics(run: FinishedRun) -> dict[str, Any]:
     """DatasetFeatureStatistics by split, in the order of training, choosing and testing."""
     folder = run.output("StatisticsGen", "statistics")
-    return {split: tfdv.load_stats_binary(str(folder / f"Split-{split}" / "FeatureStats.pb")).datasets[0] for split in LINES}
+    return {
+        split: tfdv.load_stats_binary(str(folder / f"Split-{split}" / "FeatureStats.pb")).datasets[0]
+        for split in LINES
+    }
 
 
 def read_schema(run: FinishedRun) -> Any:
@@ -37,17 +40,28 @@ def read_schema(run: FinishedRun) -> Any:
 
 def read_anomalies(run: FinishedRun, split: str) -> Any:
     """A split's anomalies against the schema, for `tfdv.display_anomalies`."""
-    return anomalies_pb2.Anomalies.FromString((run.output("ExampleValidator", "anomalies") / f"Split-{split}" / "SchemaDiff.pb").read_bytes())
+    return anomalies_pb2.Anomalies.FromString(
+        (run.output("ExampleValidator", "anomalies") / f"Split-{split}" / "SchemaDiff.pb").read_bytes()
+    )
 
 
 def tabulate_statistics(run: FinishedRun) -> pd.DataFrame:
     """A row per feature and split: how many cases have it, and its numbers or its different and most frequent values."""
     rows = [
-        {"feature": name_feature(feature), "split": split, **describe_feature(feature, cases=dataset.num_examples)}
+        {
+            "feature": name_feature(feature),
+            "split": split,
+            **describe_feature(feature, cases=dataset.num_examples),
+        }
         for split, dataset in read_statistics(run).items()
         for feature in dataset.features
     ]
-    return pd.DataFrame(rows).convert_dtypes().sort_values("feature", kind="stable").set_index(["feature", "split"])
+    return (
+        pd.DataFrame(rows)
+        .convert_dtypes()
+        .sort_values("feature", kind="stable")
+        .set_index(["feature", "split"])
+    )
 
 
 def describe_feature(feature: Any, *, cases: int) -> dict[str, Any]:
@@ -72,7 +86,10 @@ def describe_feature(feature: Any, *, cases: int) -> dict[str, Any]:
 
 
 def draw_statistics(run: FinishedRun) -> Drawing:
-    """How labels and clinical columns are distributed in each split, one chart per feature; one that no case has is in the table alone."""
+    """How labels and clinical columns are distributed in each split, one chart per feature.
+
+    One that no case has is in the table alone.
+    """
     features: dict[str, dict[str, Any]] = {}
     for split, dataset in read_statistics(run).items():
         for feature in dataset.features:
@@ -95,38 +112,65 @@ def draw_numbers(name: str, by_split: Mapping[str, Any]) -> Chart:
         for split, statistics in by_split.items():
             histogram = next(one for one in statistics.histograms if one.type == one.STANDARD)
             edges = [*(bucket.low_value for bucket in histogram.buckets), histogram.buckets[-1].high_value]
-            shares = np.array([bucket.sample_count for bucket in histogram.buckets]) / statistics.common_stats.num_non_missing
+            shares = (
+                np.array([bucket.sample_count for bucket in histogram.buckets])
+                / statistics.common_stats.num_non_missing
+            )
             colour, line = LINES[split]
             axes.stairs(shares, edges, color=colour, linestyle=line, linewidth=1.6, label=split)
         axes.set(ylabel="share of cases")
         axes.legend(**LEGEND)
 
-    words = "; ".join(f"{split} {one.mean:.1f} (standard deviation {one.std_dev:.1f})" for split, one in by_split.items())
-    return draw(make_id("statistics", name), title=f"Histogram of {name} by split, mean: {words}", size=(4.2, 3.2), paint=paint)
+    words = "; ".join(
+        f"{split} {one.mean:.1f} (standard deviation {one.std_dev:.1f})" for split, one in by_split.items()
+    )
+    return draw(
+        make_id("statistics", name),
+        title=f"Histogram of {name} by split, mean: {words}",
+        size=(4.2, 3.2),
+        paint=paint,
+    )
 
 
 def draw_words(name: str, by_split: Mapping[str, Any]) -> Chart:
     """Shares of a text's most frequent values."""
     shares = pd.DataFrame(
         {
-            split: pd.Series({one.value: one.frequency for one in statistics.top_values}, dtype=float) / statistics.common_stats.num_non_missing
+            split: pd.Series({one.value: one.frequency for one in statistics.top_values}, dtype=float)
+            / statistics.common_stats.num_non_missing
             for split, statistics in by_split.items()
         }
     ).fillna(0)
     shown = shares.loc[shares.sum(axis=1).sort_values(ascending=False, kind="stable").index[:MOST]]
     different = max(len(shares), *(statistics.unique for statistics in by_split.values()))
-    left_out = f", the {len(shown)} most frequent of {different} values or more" if len(shown) < different else ""
+    left_out = (
+        f", the {len(shown)} most frequent of {different} values or more" if len(shown) < different else ""
+    )
 
     def paint(axes: Axes) -> None:
         places, height = np.arange(len(shown)), 0.8 / len(by_split)
         for number, split in enumerate(by_split):
-            axes.barh(places + (number - (len(by_split) - 1) / 2) * height, shown[split], height=0.9 * height, color=LINES[split][0], label=split)
+            axes.barh(
+                places + (number - (len(by_split) - 1) / 2) * height,
+                shown[split],
+                height=0.9 * height,
+                color=LINES[split][0],
+                label=split,
+            )
         axes.set_yticks(places, [str(value) for value in shown.index])
         axes.set(xlabel=f"share of cases{left_out}", ylim=(len(shown) - 0.5, -0.5))
         axes.legend(**LEGEND)
 
-    words = "; ".join(f"{value} " + ", ".join(f"{split} {row[split]:.0%}" for split in by_split) for value, row in shown.iterrows())
-    return draw(make_id("statistics", name), title=f"Shares of {name} by split{left_out}: {words}", size=(4.2, 1.6 + 0.4 * len(shown)), paint=paint)
+    words = "; ".join(
+        f"{value} " + ", ".join(f"{split} {row[split]:.0%}" for split in by_split)
+        for value, row in shown.iterrows()
+    )
+    return draw(
+        make_id("statistics", name),
+        title=f"Shares of {name} by split{left_out}: {words}",
+        size=(4.2, 1.6 + 0.4 * len(shown)),
+        paint=paint,
+    )
 
 
 def name_feature(feature: Any) -> str:

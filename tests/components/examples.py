@@ -12,7 +12,10 @@ import numpy as np
 HEIGHT, WIDTH = 64, 52
 CLASSES = ("Benign", "Malignant")
 MODEL: dict[str, Any] = {
-    "heads": [{"name": "malignancy", "classes": CLASSES}, {"name": "abnormality", "classes": ("calcification", "mass", "both"), "weight": 0.2}],
+    "heads": [
+        {"name": "malignancy", "classes": CLASSES},
+        {"name": "abnormality", "classes": ("calcification", "mass", "both"), "weight": 0.2},
+    ],
     "roles": ["CC", "MLO"],
     "image_size": [HEIGHT, WIDTH],
     "width": 4,
@@ -31,7 +34,10 @@ def draw_view(bright: bool, random: np.random.Generator) -> bytes:
 
 
 def make_case(number: int, *, seed: int = 0) -> dict[str, Any]:
-    """Raw features of one case by name; every seventh lacks its MLO view, every fifth its age, every fourth its second label."""
+    """Raw features of one case by name.
+
+    Every seventh lacks its MLO view, every fifth its age, every fourth its second label.
+    """
     random = np.random.default_rng((seed, number))
     malignant = number % 2
     case: dict[str, Any] = {
@@ -89,21 +95,31 @@ def write_transform_graph(to: Path, cases: list[dict[str, Any]], custom_config: 
     from components.entry_points import preprocessing_fn
 
     spec: dict[str, Any] = {name: tf.io.FixedLenFeature([], tf.string) for name in ("case_id", "group_id")}
-    spec |= {name: tf.io.VarLenFeature(tf.string) for name in ("label_malignancy", "label_abnormality", "clinical_source")}
+    spec |= {
+        name: tf.io.VarLenFeature(tf.string)
+        for name in ("label_malignancy", "label_abnormality", "clinical_source")
+    }
     spec["clinical_age_years"] = tf.io.VarLenFeature(tf.float32)
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
     rows = [{name: [case[name]] if name in case else None for name in spec} for case in cases]
     rows = [{**row, "case_id": row["case_id"][0], "group_id": row["group_id"][0]} for row in rows]
     with beam.Pipeline(runner=FnApiRunner()) as pipeline, tft_beam.Context(temp_dir=str(to / "temporary")):
         dataset = pipeline | beam.Create(rows), metadata
-        transform_fn = dataset | tft_beam.AnalyzeDataset(functools.partial(preprocessing_fn, custom_config=custom_config))
+        transform_fn = dataset | tft_beam.AnalyzeDataset(
+            functools.partial(preprocessing_fn, custom_config=custom_config)
+        )
         _ = transform_fn | tft_beam.WriteTransformFn(str(to / "graph"))
-        _ = metadata | tft_beam.WriteMetadata(str(to / "graph" / tft.TFTransformOutput.RAW_METADATA_DIR), pipeline=pipeline)
+        _ = metadata | tft_beam.WriteMetadata(
+            str(to / "graph" / tft.TFTransformOutput.RAW_METADATA_DIR), pipeline=pipeline
+        )
     return str(to / "graph")
 
 
 def make_arguments(root: Path, *, run: str, **custom_config: Any) -> SimpleNamespace:
-    """What TFX's Trainer hands to run_fn, over the files that the fixtures wrote in `root`; `run` names the outputs' folder."""
+    """What TFX's Trainer hands to run_fn, over the files that the fixtures wrote in `root`.
+
+    `run` names the outputs' folder.
+    """
     return SimpleNamespace(
         train_files=[str(root / "train" / "*")],
         eval_files=[str(root / "eval" / "*")],
@@ -111,5 +127,11 @@ def make_arguments(root: Path, *, run: str, **custom_config: Any) -> SimpleNames
         transform_output=None,
         serving_model_dir=str(root / run / "Format-Serving"),
         model_run_dir=str(root / run / "model_run"),
-        custom_config={"task": "classification", "model": MODEL, "training": TRAINING, "code": "abc", **custom_config},
+        custom_config={
+            "task": "classification",
+            "model": MODEL,
+            "training": TRAINING,
+            "code": "abc",
+            **custom_config,
+        },
     )

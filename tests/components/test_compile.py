@@ -1,4 +1,7 @@
-"""Every config becomes a spec that kfp's own parser loads; names, parameters and the deployment are checked while compiling."""
+"""Every config becomes a spec that kfp's own parser loads.
+
+Names, parameters and the deployment are checked while compiling.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,9 @@ def compile_spec(name, *overrides, target="kfp", images=(IMAGE,), root="", **mor
     """Both documents of a config's spec."""
     from kubeflow.compile import Request, compile_config
 
-    return compile_config(load_config(name, overrides=overrides), Request(tuple(images), root or ROOTS[target], target, **more))
+    return compile_config(
+        load_config(name, overrides=overrides), Request(tuple(images), root or ROOTS[target], target, **more)
+    )
 
 
 def container(documents, component):
@@ -79,7 +84,9 @@ def kfp_python(pytestconfig) -> str:
     except ModuleNotFoundError:
         pass
     folder = pytestconfig.cache.mkdir("kfp")
-    made = subprocess.run([REPOSITORY / "setup" / "kfp.sh", folder, sys.executable], capture_output=True, text=True, timeout=300)
+    made = subprocess.run(
+        [REPOSITORY / "setup" / "kfp.sh", folder, sys.executable], capture_output=True, text=True, timeout=300
+    )
     if made.returncode:
         pytest.skip(f"kfp's SDK could not be installed: {made.stderr.strip().splitlines()[-1]}")
     return str(folder / "bin" / "python")
@@ -105,10 +112,17 @@ def test_every_config_loads_in_kfps_own_parser(kfp_python, tmp_path):
 
 
 @pytest.mark.parametrize(("misspelt", "code"), [("cron_schedule", 0), ("cron_scedule", 1)])
-def test_the_recurring_run_of_the_manifests_has_the_fields_of_kfps_own_api(kfp_python, tmp_path, misspelt, code):
+def test_the_recurring_run_of_the_manifests_has_the_fields_of_kfps_own_api(
+    kfp_python, tmp_path, misspelt, code
+):
     text = (REPOSITORY / "kubeflow/manifests/recurring-run.yaml").read_text()
     (tmp_path / "run.yaml").write_text(text.replace("cron_schedule", misspelt))
-    made = subprocess.run([kfp_python, "-c", MAKE_RECURRING_RUN, tmp_path / "run.yaml"], capture_output=True, text=True, timeout=120)
+    made = subprocess.run(
+        [kfp_python, "-c", MAKE_RECURRING_RUN, tmp_path / "run.yaml"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert made.returncode == code, made.stderr
 
 
@@ -129,7 +143,11 @@ def test_equal_input_gives_an_equal_spec(demo):
 
 
 def test_only_what_looks_at_data_and_pushed_models_is_never_cached(demo):
-    cached = {name for name, one in demo.pipeline["root"]["dag"]["tasks"].items() if one["cachingOptions"].get("enableCache")}
+    cached = {
+        name
+        for name, one in demo.pipeline["root"]["dag"]["tasks"].items()
+        if one["cachingOptions"].get("enableCache")
+    }
     assert set(demo.pipeline["components"]) - cached == {"Fingerprints"}
 
 
@@ -139,7 +157,10 @@ def test_the_catalogue_and_the_baseline_have_the_fingerprints_of_what_they_read_
         assert given == {"taskOutputParameter": {"producerTask": "Fingerprints", "outputParameterKey": value}}
         assert "Fingerprints" in task(demo, component)["dependentTasks"]
         for name, source in task(demo, component)["inputs"]["parameters"].items():
-            assert name in ("code", "split", value) or task(demo, "Fingerprints")["inputs"]["parameters"][name] == source
+            assert (
+                name in ("code", "split", value)
+                or task(demo, "Fingerprints")["inputs"]["parameters"][name] == source
+            )
 
 
 def test_a_spec_does_not_depend_on_the_machine_that_compiles_it(demo, monkeypatch):
@@ -150,7 +171,9 @@ def test_a_spec_does_not_depend_on_the_machine_that_compiles_it(demo, monkeypatc
 def test_the_data_root_is_a_parameter_of_every_component_that_reads_it():
     documents = compile_spec("cmmd_demo", parameters=("data_root=/data/cmmd",))
     for component in ("Fingerprints", "CatalogueGen", "CaseExampleGen"):
-        assert task(documents, component)["inputs"]["parameters"]["data_root"] == {"componentInputParameter": "data_root"}
+        assert task(documents, component)["inputs"]["parameters"]["data_root"] == {
+            "componentInputParameter": "data_root"
+        }
     assert documents.pipeline["root"]["inputDefinitions"]["parameters"] == {
         "data_root": {"parameterType": "STRING", "defaultValue": "/data/cmmd", "isOptional": True},
         "previous": {"parameterType": "STRING", "defaultValue": "", "isOptional": True},
@@ -164,7 +187,9 @@ def test_every_task_carries_its_name_the_versions_and_the_types_of_its_outputs(d
     for name in demo.pipeline["components"]:
         arguments, _ = parse_arguments(["--executor_class_path", "", *container(demo, name)["args"]])
         assert (arguments.component, arguments.compiled_with) == (name, installed_versions())
-        assert json.loads(arguments.json_serialized_outputs_spec_args) == demo.pipeline["components"][name].get("outputDefinitions", {})
+        assert json.loads(arguments.json_serialized_outputs_spec_args) == demo.pipeline["components"][
+            name
+        ].get("outputDefinitions", {})
 
 
 def test_every_artifact_type_of_our_own_is_found_by_its_title(demo):
@@ -189,7 +214,14 @@ def test_the_schema_in_the_spec_is_the_one_of_a_local_run(demo, tmp_path):
 
 
 def test_a_component_gets_what_the_deployment_gives_it():
-    trainer = {"cpu": 8, "memory_gb": 30, "gpus": 1, "node_selector": {"pool": "gpu"}, "retries": 3, "cache": False}
+    trainer = {
+        "cpu": 8,
+        "memory_gb": 30,
+        "gpus": 1,
+        "node_selector": {"pool": "gpu"},
+        "retries": 3,
+        "cache": False,
+    }
     documents = compile_spec(
         "cmmd_demo",
         f"deployment.components={json.dumps({'Trainer': trainer})}",
@@ -209,14 +241,25 @@ def test_a_component_gets_what_the_deployment_gives_it():
     executors = documents.platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     assert executors["Trainer_executor"]["nodeSelector"] == {"labels": {"pool": "gpu"}}
     assert "nodeSelector" not in executors["Pusher_executor"]
-    assert executors["Pusher_executor"]["secretAsEnv"][0]["keyToEnv"] == [{"secretKey": "token", "envVar": "ARCHIVE_TOKEN"}]
+    assert executors["Pusher_executor"]["secretAsEnv"][0]["keyToEnv"] == [
+        {"secretKey": "token", "envVar": "ARCHIVE_TOKEN"}
+    ]
 
 
 def test_a_config_that_needs_an_extra_runs_in_the_image_that_has_it():
-    documents = compile_spec("cmmd_demo", "deployment.extra=volumes", images=(IMAGE, "volumes=registry.example/medimg-volumes:0.1.0"))
+    documents = compile_spec(
+        "cmmd_demo",
+        "deployment.extra=volumes",
+        images=(IMAGE, "volumes=registry.example/medimg-volumes:0.1.0"),
+    )
     images = {container(documents, name)["image"] for name in documents.pipeline["components"]}
     assert images == {"registry.example/medimg-volumes:0.1.0"}
-    assert compile_spec("cmmd_demo", "deployment.extra=volumes", images=("volumes=registry.example/medimg-volumes:0.1.0",)) == documents
+    assert (
+        compile_spec(
+            "cmmd_demo", "deployment.extra=volumes", images=("volumes=registry.example/medimg-volumes:0.1.0",)
+        )
+        == documents
+    )
 
 
 def test_on_vertex_ai_state_lies_in_the_mounted_bucket_and_there_is_no_platform_document():
@@ -235,30 +278,86 @@ def test_the_deployment_is_no_part_of_the_experiment(demo):
     ("arguments", "words"),
     [
         ({"images": ()}, "--image: none for Fingerprints, expected one image for all components"),
-        ({"images": (f"Trainer={IMAGE}",)}, "--image: none for Fingerprints, expected one image for all components"),
-        ({"overrides": ["deployment.extra=volumes"]}, "needs an image with the extra volumes, expected --image volumes=IMAGE or Fingerprints=IMAGE"),
-        ({"overrides": ['deployment.components={"Trainer": {"gpus": 1}}']}, "--image: Trainer needs an image with the extra gpu"),
-        ({"overrides": ["deployment.extra=volume"]}, "deployment.extra volume: no such extra; did you mean 'volumes'"),
+        (
+            {"images": (f"Trainer={IMAGE}",)},
+            "--image: none for Fingerprints, expected one image for all components",
+        ),
+        (
+            {"overrides": ["deployment.extra=volumes"]},
+            "needs an image with the extra volumes, expected --image volumes=IMAGE or Fingerprints=IMAGE",
+        ),
+        (
+            {"overrides": ['deployment.components={"Trainer": {"gpus": 1}}']},
+            "--image: Trainer needs an image with the extra gpu",
+        ),
+        (
+            {"overrides": ["deployment.extra=volume"]},
+            "deployment.extra volume: no such extra; did you mean 'volumes'",
+        ),
         ({"images": ("Registry/Image Name",)}, "is no name of an image"),
-        ({"images": (IMAGE, f"Trainr={IMAGE}")}, "--image Trainr: no such component or extra; did you mean 'Trainer'"),
-        ({"root": "/data/artifacts"}, "expected minio://bucket/folder or s3://bucket/folder or gs://bucket/folder for kfp"),
+        (
+            {"images": (IMAGE, f"Trainr={IMAGE}")},
+            "--image Trainr: no such component or extra; did you mean 'Trainer'",
+        ),
+        (
+            {"root": "/data/artifacts"},
+            "expected minio://bucket/folder or s3://bucket/folder or gs://bucket/folder for kfp",
+        ),
         ({"root": "minio://bucket/a", "target": "vertex"}, "expected gs://bucket/folder for vertex"),
-        ({"parameters": ("data_rot=/data",)}, "--parameter data_rot: no such parameter; did you mean 'data_root'"),
+        (
+            {"parameters": ("data_rot=/data",)},
+            "--parameter data_rot: no such parameter; did you mean 'data_root'",
+        ),
         ({"parameters": ("data_root",)}, "expected name=value"),
         ({"overrides": ["deployment.state=/elsewhere"]}, "deployment.state /elsewhere: not on a volume"),
-        ({"overrides": ["deployment.state=/state"], "target": "vertex", "root": "gs://b"}, "--root gs://b: expected"),
-        ({"overrides": ["deployment.state=/mnt"], "target": "vertex"}, "expected gs://bucket/folder, Vertex AI mounts no volumes"),
-        ({"overrides": ['deployment.components={"Trainr": {}}']}, "deployment.components Trainr: no such component; did you mean 'Trainer'"),
         (
-            {"overrides": ['deployment.components={"Trainer": {"gpus": 1}}'], "target": "vertex", "images": (IMAGE, f"gpu={IMAGE}")},
+            {"overrides": ["deployment.state=/state"], "target": "vertex", "root": "gs://b"},
+            "--root gs://b: expected",
+        ),
+        (
+            {"overrides": ["deployment.state=/mnt"], "target": "vertex"},
+            "expected gs://bucket/folder, Vertex AI mounts no volumes",
+        ),
+        (
+            {"overrides": ['deployment.components={"Trainr": {}}']},
+            "deployment.components Trainr: no such component; did you mean 'Trainer'",
+        ),
+        (
+            {
+                "overrides": ['deployment.components={"Trainer": {"gpus": 1}}'],
+                "target": "vertex",
+                "images": (IMAGE, f"gpu={IMAGE}"),
+            },
             "gpu_type of Trainer is 'nvidia.com/gpu'",
         ),
-        ({"overrides": ['deployment.components={"Trainer": {"node_selector": {"a": "b"}}}'], "target": "vertex"}, "Vertex AI has none"),
-        ({"overrides": ['deployment.volumes=[{"claim": "Big_Disk", "path": "/state"}]']}, "deployment.volumes.0.claim: string should match"),
-        ({"overrides": ['deployment.volumes=[{"claim": "a", "path": "state"}]']}, "deployment.volumes.0.path: string should match"),
-        ({"overrides": ['deployment.volumes=[{"claim": "a", "path": "/state"}, {"claim": "b", "path": "/state"}]']}, "two volumes at one path"),
+        (
+            {
+                "overrides": ['deployment.components={"Trainer": {"node_selector": {"a": "b"}}}'],
+                "target": "vertex",
+            },
+            "Vertex AI has none",
+        ),
+        (
+            {"overrides": ['deployment.volumes=[{"claim": "Big_Disk", "path": "/state"}]']},
+            "deployment.volumes.0.claim: string should match",
+        ),
+        (
+            {"overrides": ['deployment.volumes=[{"claim": "a", "path": "state"}]']},
+            "deployment.volumes.0.path: string should match",
+        ),
+        (
+            {
+                "overrides": [
+                    'deployment.volumes=[{"claim": "a", "path": "/state"}, {"claim": "b", "path": "/state"}]'
+                ]
+            },
+            "two volumes at one path",
+        ),
         ({"overrides": ["name=CMMD_demo"]}, "config key name: string should match"),
-        ({"overrides": ["deployment.default.cpu=0"]}, "deployment.default.cpu: input should be greater than 0"),
+        (
+            {"overrides": ["deployment.default.cpu=0"]},
+            "deployment.default.cpu: input should be greater than 0",
+        ),
         ({"name": "folder_classification"}, "only the data of folder tell its classes; give --data DIR"),
         ({"overrides": ["evaluation.slices=no_such"]}, "config names column 'no_such'"),
     ],

@@ -77,9 +77,15 @@ def test_a_data_sheet_and_a_config_are_there(data_set):
 
 
 # "folder" is a word of its own.
-@pytest.mark.parametrize("data_set", [data_set for data_set in DATA_SETS if data_set.name != "folder"], ids=lambda data_set: data_set.name)
+@pytest.mark.parametrize(
+    "data_set",
+    [data_set for data_set in DATA_SETS if data_set.name != "folder"],
+    ids=lambda data_set: data_set.name,
+)
 def test_neither_the_components_nor_the_pipeline_know_its_name(data_set):
-    named = re.compile(rf"""["']{data_set.name}["'_]|medimg\.datasets\.{data_set.name}\b|medimg\.datasets import .*\b{data_set.name}\b""")
+    named = re.compile(
+        rf"""["']{data_set.name}["'_]|medimg\.datasets\.{data_set.name}\b|medimg\.datasets import .*\b{data_set.name}\b"""
+    )
     files = [*(ROOT / "components").rglob("*.py"), ROOT / "pipeline" / "pipeline.py"]
     assert len(files) > 10
     assert [path.name for path in files if named.search(path.read_text())] == []
@@ -88,7 +94,9 @@ def test_neither_the_components_nor_the_pipeline_know_its_name(data_set):
 @every_data_set
 def test_every_image_of_the_phantom_is_in_one_case_or_rejected(data_set, listings):
     _, headers, listing = listings[data_set.name]
-    placed = [image.path for case in listing.cases for image in case.images] + [reject.path for reject in listing.rejects]
+    placed = [image.path for case in listing.cases for image in case.images] + [
+        reject.path for reject in listing.rejects
+    ]
     assert Counter(placed) == Counter(header.path for header in headers)
     assert all(reject.reason for reject in listing.rejects)
 
@@ -127,7 +135,9 @@ def test_the_phantoms_values_are_those_of_the_schema_and_the_heads(data_set, lis
 @every_data_set
 def test_every_class_of_the_first_head_has_phantom_cases(data_set, listings):
     root, _, listing = listings[data_set.name]
-    head, classes = next(iter((data_set.list_classes(root) if data_set.list_classes else data_set.heads).items()))
+    head, classes = next(
+        iter((data_set.list_classes(root) if data_set.list_classes else data_set.heads).items())
+    )
     assert {case.labels[head] for case in listing.cases if case.labels} == set(classes)
 
 

@@ -34,7 +34,9 @@ def write(opened: MetadataStore, pipeline: str, count: int) -> None:
     execution_kind = opened.put_execution_type(mlmd.ExecutionType(name="Component"))
     context = mlmd.Context(type_id=opened.put_context_type(mlmd.ContextType(name="pipeline")), name=pipeline)
     for number in range(count):
-        artifact = mlmd.Artifact(type_id=kind, uri=f"{pipeline}/{number}", properties={"number": mlmd.Value(int_value=number)})
+        artifact = mlmd.Artifact(
+            type_id=kind, uri=f"{pipeline}/{number}", properties={"number": mlmd.Value(int_value=number)}
+        )
         output = (artifact, mlmd.Event(type=mlmd.Event.OUTPUT))
         execution = mlmd.Execution(type_id=execution_kind, name=f"{pipeline}-{number}")
         opened.put_execution(execution, [output], [context], reuse_context_if_already_exist=True)
@@ -42,8 +44,19 @@ def write(opened: MetadataStore, pipeline: str, count: int) -> None:
 
 def start_writer(uri: str, pipeline: str, folder: Path) -> subprocess.Popen[str]:
     """A process that writes as a run does: behind the lock of a SQLite store, at once into a database."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.contract.test_metadata_store", uri, pipeline, str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "tests.contract.test_metadata_store",
+        uri,
+        pipeline,
+        str(folder),
+    ]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
+    )
 
 
 def run_writers(uri: str, count: int, folder: Path) -> list[str]:
@@ -57,9 +70,14 @@ def expect_all(opened: MetadataStore, pipelines: int) -> None:
     contexts = {context.name: context.id for context in opened.get_contexts_by_type("pipeline")}
     assert set(contexts) == {f"pipeline-{number}" for number in range(pipelines)}
     for name, number in contexts.items():
-        assert {one.uri for one in opened.get_artifacts_by_context(number)} == {f"{name}/{part}" for part in range(EACH)}
+        assert {one.uri for one in opened.get_artifacts_by_context(number)} == {
+            f"{name}/{part}" for part in range(EACH)
+        }
         assert len(opened.get_executions_by_context(number)) == EACH
-    assert len(opened.get_events_by_execution_ids([one.id for one in opened.get_executions()])) == pipelines * EACH
+    assert (
+        len(opened.get_events_by_execution_ids([one.id for one in opened.get_executions()]))
+        == pipelines * EACH
+    )
 
 
 @pytest.mark.slow
@@ -70,7 +88,8 @@ def test_pipelines_that_start_at_once_on_an_empty_database_lose_nothing(database
 
 @pytest.mark.slow
 def test_eight_starts_at_once_on_one_sqlite_store_wait_in_plain_words_and_lose_nothing(tmp_path):
-    # Processes that take the lock and write; a pipeline takes the same lock (tests/e2e/test_restart.py has two of those).
+    # Processes that take the lock and write; a pipeline takes the same lock (tests/e2e/test_restart.py has
+    # two of those).
     path = str(tmp_path / "shared.sqlite")
     with store_lock(tmp_path, path, Console()):
         processes = [start_writer(path, f"pipeline-{number}", tmp_path) for number in range(8)]
@@ -96,7 +115,9 @@ def test_a_database_that_does_not_answer_is_named():
 
 def test_a_uri_names_kind_user_host_port_and_database():
     assert store.parse_database("mysql://me@host/runs") == store.Database("mysql", "me", "host", 3306, "runs")
-    assert store.parse_database("postgresql://me@host:99/runs") == store.Database("postgresql", "me", "host", 99, "runs")
+    assert store.parse_database("postgresql://me@host:99/runs") == store.Database(
+        "postgresql", "me", "host", 99, "runs"
+    )
     assert store.parse_database("runs/metadata.sqlite") is None
 
 

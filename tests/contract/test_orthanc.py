@@ -21,7 +21,15 @@ from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
 from tests.fakes.fault_proxy import Fault, FaultProxy
 from tests.fakes.orthanc import Orthanc
-from tests.unit.dicom.written import EXPLICIT, JPEG_2000, JPEG_LOSSLESS, JPEG_LS, RLE, make_dataset, write_dicom
+from tests.unit.dicom.written import (
+    EXPLICIT,
+    JPEG_2000,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    RLE,
+    make_dataset,
+    write_dicom,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SYNTAXES = (EXPLICIT, "1.2.840.10008.1.2", RLE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000)
@@ -38,7 +46,9 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("originals")
     image_HW = np.random.default_rng(4).integers(0, 255, (64, 48), dtype=np.uint8)
     return {
-        f"{SERIES}.{number}": write_dicom(folder / f"{number}.dcm", image_HW + number, syntax=syntax, **identity(number))
+        f"{SERIES}.{number}": write_dicom(
+            folder / f"{number}.dcm", image_HW + number, syntax=syntax, **identity(number)
+        )
         for number, syntax in enumerate(SYNTAXES)
     }
 
@@ -57,14 +67,26 @@ def empty_pacs() -> Iterator[Orthanc]:
 
 
 def identity(number: int, *, study: str = STUDY, series: str = SERIES, patient: str = "P1") -> dict[str, str]:
-    return {"PatientID": patient, "StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": f"{series}.{number}", "Modality": "MG"}
+    return {
+        "PatientID": patient,
+        "StudyInstanceUID": study,
+        "SeriesInstanceUID": series,
+        "SOPInstanceUID": f"{series}.{number}",
+        "Modality": "MG",
+    }
 
 
-def connect(pacs: Orthanc, parts: Path, *, password: str = "", page: int = 100, **environment: str) -> DicomwebSource:
+def connect(
+    pacs: Orthanc, parts: Path, *, password: str = "", page: int = 100, **environment: str
+) -> DicomwebSource:
     environment = environment or {USER: pacs.user, PASSWORD: password or pacs.password}
     login = login_from(environment, pacs.url)
     patience = Patience(read_seconds=20, attempts=2, first_wait_seconds=0.01)
-    return DicomwebSource(Transfer(origins=(pacs.root,), parts=parts, patience=patience, logins=(login,) if login else ()), pacs.url, page=page)
+    return DicomwebSource(
+        Transfer(origins=(pacs.root,), parts=parts, patience=patience, logins=(login,) if login else ()),
+        pacs.url,
+        page=page,
+    )
 
 
 def fetch(source: DicomwebSource, series: Series, **have: str) -> dict[str, Arrived]:
@@ -85,7 +107,9 @@ def test_every_instance_is_byte_equal_to_what_the_pacs_holds(pacs, originals, tm
             hashlib.sha256(content).hexdigest(),
         )
         assert one.url == f"{pacs.url}/studies/{STUDY}/series/{SERIES}/instances/{sop_uid}"
-    assert sorted(tmp_path.iterdir()) == sorted(one.path for one in arrived.values())  # What it was unwrapped from is gone.
+    assert sorted(tmp_path.iterdir()) == sorted(
+        one.path for one in arrived.values()
+    )  # What it was unwrapped from is gone.
 
 
 def test_nothing_is_transcoded(pacs, originals, tmp_path):
@@ -112,7 +136,10 @@ def test_real_files_keep_their_syntax_and_pixels(pacs, shared_data, tmp_path, na
         pytest.skip(f"{name} is not among the real test data")
     expected = pydicom.dcmread(shared_data / name)
     pacs.store([shared_data / name])
-    arrived = fetch(connect(pacs, tmp_path), Series(str(expected.SeriesInstanceUID), study_uid=str(expected.StudyInstanceUID)))
+    arrived = fetch(
+        connect(pacs, tmp_path),
+        Series(str(expected.SeriesInstanceUID), study_uid=str(expected.StudyInstanceUID)),
+    )
     one = arrived[str(expected.SOPInstanceUID)]
     assert one.path.read_bytes() == pacs.file_of(one.sop_uid)
     found = pydicom.dcmread(one.path)
@@ -124,7 +151,10 @@ def test_what_is_there_does_not_come_again(pacs, tmp_path):
     arrived = fetch(connect(pacs, tmp_path), Series(SERIES, study_uid=STUDY))
     kept = dict(list(arrived.items())[:4])
     have = {one.url: one.md5 for one in kept.values()}
-    assert fetch(connect(pacs, tmp_path / "again"), Series(SERIES, study_uid=STUDY), **have).keys() == arrived.keys() - kept.keys()
+    assert (
+        fetch(connect(pacs, tmp_path / "again"), Series(SERIES, study_uid=STUDY), **have).keys()
+        == arrived.keys() - kept.keys()
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,14 +176,21 @@ def test_after_a_fault_on_the_way_the_files_are_the_same(pacs, tmp_path, fault, 
         proxy.script(where, [fault])
         patience = Patience(read_seconds=5, attempts=3, first_wait_seconds=0.01)
         login = login_from({USER: pacs.user, PASSWORD: pacs.password}, proxy.url)
-        source = DicomwebSource(Transfer(origins=(proxy.url,), parts=tmp_path, patience=patience, logins=(login,)), f"{proxy.url}/dicom-web")
+        source = DicomwebSource(
+            Transfer(origins=(proxy.url,), parts=tmp_path, patience=patience, logins=(login,)),
+            f"{proxy.url}/dicom-web",
+        )
         arrived = fetch(source, Series(SERIES, study_uid=STUDY))
         assert sum(request.fault is not None for request in proxy.requests) == 1
-    assert {sop_uid: one.path.read_bytes() for sop_uid, one in arrived.items()} == {sop_uid: pacs.file_of(sop_uid) for sop_uid in arrived}
+    assert {sop_uid: one.path.read_bytes() for sop_uid, one in arrived.items()} == {
+        sop_uid: pacs.file_of(sop_uid) for sop_uid in arrived
+    }
     assert len(arrived) == len(SYNTAXES)
 
 
-@pytest.mark.parametrize("login", [{USER: "tester", PASSWORD: "wrong horse"}, {TOKEN: "wrong.horse"}, {"nothing": "at all"}])
+@pytest.mark.parametrize(
+    "login", [{USER: "tester", PASSWORD: "wrong horse"}, {TOKEN: "wrong.horse"}, {"nothing": "at all"}]
+)
 def test_a_wrong_login_names_the_variables_and_no_secret(pacs, tmp_path, login):
     source = connect(pacs, tmp_path, **login)
     for call in (lambda: source.list_series(OWN), lambda: fetch(source, Series(SERIES, study_uid=STUDY))):
@@ -184,7 +221,9 @@ def test_an_address_without_dicomweb_says_404(pacs, tmp_path):
         pacs.user,
         pacs.password,
     )
-    with pytest.raises(SourceFailed, match=r"elsewhere/studies.* status 404.*neither /series nor /studies is there"):
+    with pytest.raises(
+        SourceFailed, match=r"elsewhere/studies.* status 404.*neither /series nor /studies is there"
+    ):
         connect(pacs_elsewhere, tmp_path).list_series(OWN)
 
 
@@ -199,9 +238,13 @@ def test_paging_over_251_studies_is_complete(tmp_path):
             study = f"{STUDY}.9.{number}"
             buffer = io.BytesIO()
             tags = identity(1, study=study, series=f"{study}.1", patient=f"P{number}")
-            make_dataset([np.full((2, 2), number % 256, np.uint8)], **tags).save_as(buffer, enforce_file_format=True)
+            make_dataset([np.full((2, 2), number % 256, np.uint8)], **tags).save_as(
+                buffer, enforce_file_format=True
+            )
             pacs.post(buffer.getvalue())
-        expected = {(f"P{number}", f"{STUDY}.9.{number}", f"{STUDY}.9.{number}.1", 1) for number in range(STUDIES)}
+        expected = {
+            (f"P{number}", f"{STUDY}.9.{number}", f"{STUDY}.9.{number}.1", 1) for number in range(STUDIES)
+        }
         for page in (7, 100, 251, 1000):
             listed = connect(pacs, tmp_path, page=page).list_series(OWN)
             assert len(listed) == STUDIES
@@ -216,15 +259,35 @@ def test_the_command_writes_nothing_outside_its_folder_and_the_password_nowhere(
     for number, patient in enumerate(HOSTILE_IDS, start=1):
         names = identity(number, study=f"{STUDY}.9{number}", series=f"{SERIES}.9{number}", patient=patient)
         image_HW = np.full((16, 12), number, np.uint8)
-        files.append(write_dicom(tmp_path / f"{number}.dcm", image_HW, SpecificCharacterSet="ISO_IR 192", **names))
+        files.append(
+            write_dicom(tmp_path / f"{number}.dcm", image_HW, SpecificCharacterSet="ISO_IR 192", **names)
+        )
     root = tmp_path / "outer" / "inner" / "data"
     root.mkdir(parents=True)
     with Orthanc() as pacs:
         for file in files:
             pacs.post(file.read_bytes())
-        environment = {**os.environ, "MEDIMG_DICOMWEB_URL": pacs.url, USER: pacs.user, PASSWORD: pacs.password, "PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-m", "cli.app", "fetch", "folder", "--to", str(root), "--source", "dicomweb"]
-        done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=120, check=False)
+        environment = {
+            **os.environ,
+            "MEDIMG_DICOMWEB_URL": pacs.url,
+            USER: pacs.user,
+            PASSWORD: pacs.password,
+            "PYTHONPATH": str(REPOSITORY),
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "cli.app",
+            "fetch",
+            "folder",
+            "--to",
+            str(root),
+            "--source",
+            "dicomweb",
+        ]
+        done = subprocess.run(
+            command, env=environment, text=True, capture_output=True, timeout=120, check=False
+        )
     assert done.returncode == 0, done.stderr
     written = [path for path in (tmp_path / "outer").rglob("*") if path.is_file()]
     assert all(path.is_relative_to(root) for path in written)

@@ -1,6 +1,7 @@
 """One tiny pipeline run, shared by every test that needs one.
 
-It lives in pytest's cache folder: the pipeline's own caching makes a second test session short, and notices when code or data have changed.
+It lives in pytest's cache folder: the pipeline's own caching makes a second test session short, and notices
+when code or data have changed.
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ TINY = (
     'evaluation.gates=[{"metric": "auc", "head": "malignancy", "lower_bound": -1.0}]',
 )
 
-# The flagship in small: its heads, slices, protocols and gates as they are, on images in which a lesion can still be seen.
+# The flagship in small: its heads, slices, protocols and gates as they are, on images in which a lesion can
+# still be seen.
 FLAGSHIP_PATIENTS = 120
 SMALL_FLAGSHIP = (
     "split.ratios=0.5,0.2,0.3",
     "ingest.image_size=96,80",
     "model.image_size=96,80",
-    # Many steps: in a few dozen the averages of the batch normalisation are still those of the start, and the score is luck.
+    # Many steps: in a few dozen the averages of the batch normalisation are still those of the start, and the
+    # score is luck.
     "training.epochs=8",
     "training.batch_size=4",
     "evaluation.resamples=200",

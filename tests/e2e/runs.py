@@ -27,21 +27,40 @@ def examples_of(run: Path) -> Path:
 
 def figures_of(run: Path) -> dict[tuple[str, ...], float | None]:
     """The report's figures of the test split by (head, name, protocol, level, slice)."""
-    figures = [figure for figure in json.loads((run / "report" / "metrics.json").read_text()) if figure["split"] == "test"]
-    return {tuple(figure[name] for name in ("head", "name", "protocol", "level", "slice")): figure["value"] for figure in figures}
+    figures = [
+        figure
+        for figure in json.loads((run / "report" / "metrics.json").read_text())
+        if figure["split"] == "test"
+    ]
+    return {
+        tuple(figure[name] for name in ("head", "name", "protocol", "level", "slice")): figure["value"]
+        for figure in figures
+    }
 
 
 def aucs_of(run: Path) -> dict[tuple[str, ...], float]:
     """The report's AUC of each protocol on the whole test split, where it is defined."""
-    return {key: value for key, value in figures_of(run).items() if key[1] == "auc" and key[4] == "overall" and value is not None}
+    return {
+        key: value
+        for key, value in figures_of(run).items()
+        if key[1] == "auc" and key[4] == "overall" and value is not None
+    }
 
 
 def statistics_of(run: Path) -> dict[str, tuple[float, int]]:
     """Mean and number of different values of each feature of the train split."""
     import tensorflow_data_validation as tfdv
 
-    features = tfdv.load_stats_binary(str(output_of(run, "StatisticsGen", "statistics") / "Split-train" / "FeatureStats.pb")).datasets[0].features
-    return {feature.path.step[0]: (feature.num_stats.mean, feature.string_stats.unique) for feature in features}
+    features = (
+        tfdv.load_stats_binary(
+            str(output_of(run, "StatisticsGen", "statistics") / "Split-train" / "FeatureStats.pb")
+        )
+        .datasets[0]
+        .features
+    )
+    return {
+        feature.path.step[0]: (feature.num_stats.mean, feature.string_stats.unique) for feature in features
+    }
 
 
 def score_of_age_50(run: Path) -> list[float]:
@@ -49,8 +68,14 @@ def score_of_age_50(run: Path) -> list[float]:
     import tensorflow as tf
     import tensorflow_transform as tft
 
-    layer = tft.TFTransformOutput(str(output_of(run, "Transform", "transform_graph"))).transform_features_layer()
-    scores: list[float] = layer({"clinical_age_years": tf.sparse.from_dense([[50.0]])})["clinical_age_years"].numpy().tolist()[0]
+    layer = tft.TFTransformOutput(
+        str(output_of(run, "Transform", "transform_graph"))
+    ).transform_features_layer()
+    scores: list[float] = (
+        layer({"clinical_age_years": tf.sparse.from_dense([[50.0]])})["clinical_age_years"]
+        .numpy()
+        .tolist()[0]
+    )
     return scores
 
 
@@ -64,8 +89,15 @@ def evaluate_locally(run: Path, to: Path) -> dict[tuple[str, str], float]:
     import tensorflow_model_analysis as tfma
 
     config = tfma.load_eval_result(str(output_of(run, "Evaluator", "evaluation"))).config
-    model = tfma.default_eval_shared_model(str(output_of(run, "Trainer", "model") / "Format-Serving"), eval_config=config)
-    tfma.run_model_analysis(model, eval_config=config, data_location=str(examples_of(run) / "Split-test" / "*"), output_path=str(to))
+    model = tfma.default_eval_shared_model(
+        str(output_of(run, "Trainer", "model") / "Format-Serving"), eval_config=config
+    )
+    tfma.run_model_analysis(
+        model,
+        eval_config=config,
+        data_location=str(examples_of(run) / "Split-test" / "*"),
+        output_path=str(to),
+    )
     return read_evaluation(to)
 
 

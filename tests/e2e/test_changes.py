@@ -22,7 +22,11 @@ TABLE = "CMMD_clinicaldata_revision.xlsx"
 
 
 def completed(run):
-    return {name for name, node in latest_nodes(open_store(run / "metadata.sqlite"), "cmmd-demo").items() if node.state == "complete"}
+    return {
+        name
+        for name, node in latest_nodes(open_store(run / "metadata.sqlite"), "cmmd-demo").items()
+        if node.state == "complete"
+    }
 
 
 def test_one_changed_label_reaches_the_catalogue_and_all_that_follows(tiny_run, tmp_path):
@@ -31,12 +35,24 @@ def test_one_changed_label_reaches_the_catalogue_and_all_that_follows(tiny_run, 
     book = openpyxl.load_workbook(table)
     rows = list(book.active.iter_rows(min_row=2))
     header = [str(cell.value).strip() for cell in book.active[1]]
-    cell = next(row[header.index("classification")] for row in rows if row[header.index("classification")].value == "Benign")
+    cell = next(
+        row[header.index("classification")]
+        for row in rows
+        if row[header.index("classification")].value == "Benign"
+    )
     cell.value = "Malignant"
     try:
         book.save(table)
         run_tiny(tiny_run.run, tiny_run.data)
-        assert {"CatalogueGen", "CaseExampleGen", "StatisticsGen", "Transform", "Trainer", "Evaluator", "ReportGen"} <= completed(tiny_run.run)
+        assert {
+            "CatalogueGen",
+            "CaseExampleGen",
+            "StatisticsGen",
+            "Transform",
+            "Trainer",
+            "Evaluator",
+            "ReportGen",
+        } <= completed(tiny_run.run)
         assert "ImportSchemaGen" not in completed(tiny_run.run)
     finally:
         shutil.copy(tmp_path / TABLE, table)
@@ -73,7 +89,16 @@ def test_a_damaged_image_is_quarantined_and_the_run_goes_on(run_copy):
     assert outcome.quarantined == 1
     assert victim.name in (run_copy.run / "report" / "report.html").read_text()
     overrides = [part for item in TINY for part in ("--set", item)]
-    again = ["run", "cmmd_demo", "--data", str(run_copy.data), "--to", str(run_copy.run), "--strict", *overrides]
+    again = [
+        "run",
+        "cmmd_demo",
+        "--data",
+        str(run_copy.data),
+        "--to",
+        str(run_copy.run),
+        "--strict",
+        *overrides,
+    ]
     with pytest.raises(MedimgError, match="1 images were quarantined and --strict"):
         CliRunner().invoke(app, again, catch_exceptions=False)
 
@@ -81,7 +106,9 @@ def test_a_damaged_image_is_quarantined_and_the_run_goes_on(run_copy):
 def test_unlabelled_cases_are_written_on_request_and_count_for_p3_alone(tiny_run):
     before = read_counts(tiny_run.run)
     run_tiny(tiny_run.run, tiny_run.data, "examples.unlabelled=true", "evaluation.protocols=P1,P3,P4")
-    examples = latest_nodes(open_store(tiny_run.run / "metadata.sqlite"), "cmmd-demo")["CaseExampleGen"].outputs["examples"][0]
+    examples = latest_nodes(open_store(tiny_run.run / "metadata.sqlite"), "cmmd-demo")[
+        "CaseExampleGen"
+    ].outputs["examples"][0]
     assert examples.custom_properties["cases_unlabelled_train"].int_value > 0
     after = read_counts(tiny_run.run)
     assert {key: n for key, n in after.items() if key[0] != "P3"} == before
@@ -92,7 +119,9 @@ def test_unlabelled_cases_are_written_on_request_and_count_for_p3_alone(tiny_run
 
 
 def read_counts(run):
-    figures = [one for one in json.loads((run / "report" / "metrics.json").read_text()) if one["split"] == "test"]
+    figures = [
+        one for one in json.loads((run / "report" / "metrics.json").read_text()) if one["split"] == "test"
+    ]
     return {(one["protocol"], one["name"], one["slice"]): one["n"] for one in figures}
 
 
@@ -110,7 +139,12 @@ def test_a_full_disk_ends_in_one_line_that_says_so(run_copy, tmp_path):
 
     small = tmp_path / "small"
     small.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(small)], capture_output=True).returncode:
+    if (
+        os.geteuid() != 0
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(small)], capture_output=True
+        ).returncode
+    ):
         pytest.skip("a small disk can be mounted by root only")
     try:
         with pytest.raises((MedimgError, OSError)) as caught:

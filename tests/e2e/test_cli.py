@@ -21,7 +21,10 @@ OVERRIDES = [part for item in TINY for part in ("--set", item)]
 
 @pytest.fixture
 def medimg(capsys, monkeypatch):
-    """Runs the command as its entry point does, but in this process: a start takes seconds. Returns exit code and what stderr got."""
+    """Runs the command as its entry point does, but in this process: a start takes seconds.
+
+    Returns exit code and what stderr got.
+    """
     from cli.app import main
 
     def medimg(*arguments):
@@ -48,11 +51,17 @@ def medimg_here(*arguments):
         (("catalogue", "cmmd", "--data", "absent", "--to", "x"), "absent"),
         (("catalogue", "cmmd", "--data", ".", "--to", "x", "--split", "0.5,0.5"), "--split"),
         (("catalogue", "cmmd", "--data", ".", "--to", "x", "--split", "nan,nan,nan"), "--split"),
-        (("run", "cmmd_classification", "--data", ".", "--to", "x", "--set", "model.widht=8"), "did you mean 'model.width'?"),
+        (
+            ("run", "cmmd_classification", "--data", ".", "--to", "x", "--set", "model.widht=8"),
+            "did you mean 'model.width'?",
+        ),
         (("run", "nothing", "--data", ".", "--to", "x"), "no config"),
         (("catalogue", "folder", "--data", ".", "--to", __file__), "is a file, expected a folder"),
         (("run", "cmmd_demo", "--data", ".", "--to", f"{__file__}/below"), "is a file, expected a folder"),
-        (("catalogue", "folder", "--data", "no\n\x1b[31msuch", "--to", "x"), "no\\n\\x1b[31msuch: no such folder"),
+        (
+            ("catalogue", "folder", "--data", "no\n\x1b[31msuch", "--to", "x"),
+            "no\\n\\x1b[31msuch: no such folder",
+        ),
         (("lineage", "absent"), "not a run"),
         (("lineage",), "--patient"),
         (("compare", "absent", "absent"), "metrics.json"),
@@ -73,7 +82,9 @@ def test_wrong_use_ends_with_exit_2_and_one_line(medimg, arguments, words, tmp_p
 
 def test_a_run_below_its_gate_is_not_blessed_and_says_which_gate(tiny_run):
     gate = 'evaluation.gates=[{"metric": "auc", "head": "malignancy", "lower_bound": 1.01}]'
-    code, output = medimg_here("run", "cmmd_demo", "--data", tiny_run.data, "--to", tiny_run.run, *OVERRIDES, "--set", gate)
+    code, output = medimg_here(
+        "run", "cmmd_demo", "--data", tiny_run.data, "--to", tiny_run.run, *OVERRIDES, "--set", gate
+    )
     assert code == 3
     assert "NOT BLESSED" in output
     assert "auc" in output.split("NOT BLESSED")[1]
@@ -85,7 +96,15 @@ def test_a_run_below_its_gate_is_not_blessed_and_says_which_gate(tiny_run):
 def test_lineage_walks_from_the_pushed_model_to_the_catalogue(tiny_run):
     code, output = medimg_here("lineage", tiny_run.run)
     assert code == 0
-    for name in ("Pusher", "Trainer", "Transform", "CaseExampleGen", "CatalogueGen", "images_used", "content_hash"):
+    for name in (
+        "Pusher",
+        "Trainer",
+        "Transform",
+        "CaseExampleGen",
+        "CatalogueGen",
+        "images_used",
+        "content_hash",
+    ):
         assert name in output
 
 
@@ -108,7 +127,9 @@ def test_lineage_of_a_patient_names_split_and_models(tiny_run):
         (("--metadata", "other.sqlite"), "other.sqlite knows nothing of"),
     ],
 )
-def test_lineage_never_takes_a_store_that_does_not_know_a_run_for_a_patient_whom_no_run_has_seen(tiny_run, tmp_path, monkeypatch, metadata, words):
+def test_lineage_never_takes_a_store_that_does_not_know_a_run_for_a_patient_whom_no_run_has_seen(
+    tiny_run, tmp_path, monkeypatch, metadata, words
+):
     from pipeline.metadata.store import open_store
 
     monkeypatch.chdir(tmp_path)
@@ -154,10 +175,15 @@ def test_a_copy_across_the_folders_of_an_official_split_is_told_by_the_catalogue
     assert medimg_here("phantom", "tissue", "--to", data, "--cases", 8)[0] == 0
     original = next(path for path in sorted((data / "train" / "liver").iterdir()) if path.suffix == ".jpg")
     turned_HWC = np.ascontiguousarray(np.rot90(cv2.imread(str(original))))
-    assert cv2.imwrite(str(data / "test" / "liver" / "turned.jpg"), turned_HWC, [cv2.IMWRITE_JPEG_QUALITY, 60])
+    assert cv2.imwrite(
+        str(data / "test" / "liver" / "turned.jpg"), turned_HWC, [cv2.IMWRITE_JPEG_QUALITY, 60]
+    )
     code, told = medimg_here("catalogue", "tissue", "--data", data, "--to", to, "--near-duplicates", "hash")
     assert code == 0
     assert "1 pairs of cases are near duplicates by hash" in told
-    assert "leak: 1 of 1 pairs of near duplicates lie in different splits (first: test/liver/turned.jpg in test, train/liver/" in told
+    assert (
+        "leak: 1 of 1 pairs of near duplicates lie in different splits (first: test/liver/turned.jpg in test, train/liver/"
+        in told
+    )
     code, told = medimg_here("query", to, "SELECT case_id, other_case_id FROM pairs")
     assert told.split()[-2:] == ["test/liver/turned.jpg", f"train/liver/{original.name}"]

@@ -24,7 +24,9 @@ SMALLER = ("training.epochs=1", "evaluation.explained=1", "evaluation.checked=2"
 def run_small(run, data):
     from pipeline.experiments.cross_validation import run_folds
 
-    return run_folds(load_config("cmmd_demo", overrides=[*TINY, *SMALLER]), folds=FOLDS, data_root=data, to=run)
+    return run_folds(
+        load_config("cmmd_demo", overrides=[*TINY, *SMALLER]), folds=FOLDS, data_root=data, to=run
+    )
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +70,12 @@ def test_the_gates_hold_for_the_pooled_figures_and_no_model_is_pushed(folds):
     assert outcome.blessed
     assert not list(run.rglob("models/*"))
     facts = json.loads((run / "run.json").read_text())
-    assert (facts["state"], facts["blessed"], facts["pushed"], facts["folds"]) == ("finished", True, "", ["folds/0", "folds/1", "folds/2"])
+    assert (facts["state"], facts["blessed"], facts["pushed"], facts["folds"]) == (
+        "finished",
+        True,
+        "",
+        ["folds/0", "folds/1", "folds/2"],
+    )
     figures = json.loads((run / "report" / "metrics.json").read_text())
     assert {figure["split"] for figure in figures} == {"out of fold"}
 

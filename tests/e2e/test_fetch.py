@@ -33,17 +33,24 @@ def fetched(archive, tmp_path_factory) -> Path:
 
 
 def tree(root: Path) -> dict[str, str]:
-    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.rglob("*.dcm"))}
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*.dcm"))
+    }
 
 
-def test_forty_patients_are_of_both_classes_and_both_sources_and_equal_what_is_published(archive: CmmdArchive, fetched):
+def test_forty_patients_are_of_both_classes_and_both_sources_and_equal_what_is_published(
+    archive: CmmdArchive, fetched
+):
     patients = {one.patient_id: one for one in archive.series if (fetched / one.uid).is_dir()}
     assert len(patients) == 40
     assert {one.label for one in patients.values()} >= {"Benign", "Malignant"}
     assert Counter(one.origin for one in patients.values()).keys() == {"D1", "D2"}
     published = tree(archive.tree)
     assert tree(fetched).items() <= published.items()
-    assert (fetched / "CMMD_clinicaldata_revision.xlsx").read_bytes() == (archive.tree / "CMMD_clinicaldata_revision.xlsx").read_bytes()
+    assert (fetched / "CMMD_clinicaldata_revision.xlsx").read_bytes() == (
+        archive.tree / "CMMD_clinicaldata_revision.xlsx"
+    ).read_bytes()
     assert "CC BY 4.0" in (fetched / "LICENSE.txt").read_text()
     assert "eqde-4b16" in (fetched / "CITATION.bib").read_text()
 
@@ -66,7 +73,9 @@ def test_parts_that_nobody_will_continue_are_gone_after_a_fetch_that_brought_eve
 def test_more_patients_add_just_those(archive, fetched):
     known = tree(fetched)
     before = len(archive.proxy.requests)
-    more = archive.medimg("fetch", "cmmd", "--patients", str(PATIENTS), "--seed", "1", "--source", "idc", "--to", str(fetched))
+    more = archive.medimg(
+        "fetch", "cmmd", "--patients", str(PATIENTS), "--seed", "1", "--source", "idc", "--to", str(fetched)
+    )
     assert more.returncode == 0, more.stderr
     after = tree(fetched)
     assert known.items() <= after.items()
@@ -85,7 +94,9 @@ def test_a_flipped_bit_is_found_and_mended(archive, fetched):
     assert found.returncode == 1
     assert victim.name in found.stdout
     assert found.stderr.count("\n") == 1
-    mended = archive.medimg("fetch", "cmmd", "--patients", str(PATIENTS), "--seed", "1", "--source", "idc", "--to", str(fetched))
+    mended = archive.medimg(
+        "fetch", "cmmd", "--patients", str(PATIENTS), "--seed", "1", "--source", "idc", "--to", str(fetched)
+    )
     assert mended.returncode == 0, mended.stderr
     assert tree(fetched) == before
     assert archive.medimg("fetch", "cmmd", "--verify", "--to", str(fetched)).returncode == 0
@@ -121,7 +132,9 @@ def test_wrong_use_is_one_line_and_exit_two(archive, tmp_path, arguments, words)
 
 def test_what_was_fetched_runs_through_the_pipeline_and_lineage_names_the_archive(archive, fetched, tmp_path):
     overrides = [part for item in TINY for part in ("--set", item)]
-    ran = archive.medimg("run", "cmmd_demo", "--data", str(fetched), "--to", str(tmp_path / "run"), *overrides, timeout=400)
+    ran = archive.medimg(
+        "run", "cmmd_demo", "--data", str(fetched), "--to", str(tmp_path / "run"), *overrides, timeout=400
+    )
     assert ran.returncode in (0, 3), ran.stderr
     traced = archive.medimg("lineage", str(tmp_path / "run"))
     assert traced.returncode == 0, traced.stderr

@@ -1,7 +1,8 @@
 """A whole run on a Flink session cluster of two hosts, of which one may lose its TaskManager, or its worker pool, in the middle of CaseExampleGen.
 
-Such a run either finishes or fails in one line; the next start finishes; either way the records and the figures are those of Beam's local runner.
-Needs root, network namespaces, Java, Maven and some ten minutes a test: `make test TESTS="-m long tests/e2e/test_flink_hosts.py"`.
+Such a run either finishes or fails in one line; the next start finishes; either way the records and the
+figures are those of Beam's local runner. Needs root, network namespaces, Java, Maven and some ten minutes a
+test: `make test TESTS="-m long tests/e2e/test_flink_hosts.py"`.
 """
 
 from __future__ import annotations
@@ -24,14 +25,23 @@ from medimg.hashing import hash_tree
 from pipeline.config.overrides import load_config
 from pipeline.local.run import run_config
 from tests.e2e.conftest import TINY
-from tests.e2e.runs import aucs_of, evaluate_locally, evaluation_of, examples_of, score_of_age_50, statistics_of
+from tests.e2e.runs import (
+    aucs_of,
+    evaluate_locally,
+    evaluation_of,
+    examples_of,
+    score_of_age_50,
+    statistics_of,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3600)]
 
-# Many small shards, so that some are left when the first is there; a clinical input, so that Transform has something to analyse.
+# Many small shards, so that some are left when the first is there; a clinical input, so that Transform has
+# something to analyse.
 OVERRIDES = [*TINY, "model.clinical_inputs=age_years", "examples.cases_per_shard=1"]
 CONFIG = load_config("cmmd_demo", overrides=OVERRIDES)
-# As Flink calls them, one of each component that has Beam: CaseExampleGen, StatisticsGen, Transform, Evaluator.
+# As Flink calls them, one of each component that has Beam: CaseExampleGen, StatisticsGen, Transform,
+# Evaluator.
 STEPS = ("Gather}", "GenerateStatistics[train]", "scale_to_z_score", "ComputeMetricsAndPlots")
 # Of an AUC: training adds numbers up in another order each time, which may swap two of the 19 test cases.
 ANOTHER_TRAINING = 0.05
@@ -67,7 +77,13 @@ def started(run: Path, data: Path, flink: Flink | None = None) -> Iterator[subpr
     settings = [part for item in OVERRIDES for part in ("--set", item)]
     engine = ["--beam", flink.beam, *(f"--beam-arg={one}" for one in flink.arguments)] if flink else []
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen([*command, *settings, *engine], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        [*command, *settings, *engine],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
         try:
             yield process
         finally:
@@ -100,7 +116,9 @@ def test_a_run_on_two_hosts_writes_and_measures_what_a_local_one_does(data, dire
 
 
 @pytest.mark.parametrize("victim", ["taskmanager-1", "worker-pool-1"])
-def test_a_run_that_loses_a_part_of_its_cluster_ends_with_the_records_of_a_local_one(victim, data, direct, tmp_path):
+def test_a_run_that_loses_a_part_of_its_cluster_ends_with_the_records_of_a_local_one(
+    victim, data, direct, tmp_path
+):
     run, logs = tmp_path / "run", tmp_path / "logs"
     logs.mkdir()
     everything = len(list(examples_of(direct).glob("Split-*/*")))

@@ -1,6 +1,7 @@
 """The images of the Dockerfile, built here by a container engine and run as strangers would: no network, a read-only root, a user nobody knows.
 
-Not part of `make test`: the build takes minutes and 10 GB. `make test-image` runs it. Where no registry can be reached the base is made on the spot.
+Not part of `make test`: the build takes minutes and 10 GB. `make test-image` runs it. Where no registry can
+be reached the base is made on the spot.
 """
 
 from __future__ import annotations
@@ -22,7 +23,19 @@ from tests.e2e.test_readme import BLOCK, README
 REPOSITORY = Path(__file__).resolve().parents[2]
 BASE = "python:3.13-slim-trixie"
 STRANGER = "12345"
-HARDENED = ("--read-only", "--tmpfs", "/tmp", "--user", STRANGER, "--network", "none", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+HARDENED = (
+    "--read-only",
+    "--tmpfs",
+    "/tmp",
+    "--user",
+    STRANGER,
+    "--network",
+    "none",
+    "--cap-drop",
+    "ALL",
+    "--security-opt",
+    "no-new-privileges",
+)
 # Where Debian and Ubuntu keep the certificates that a machine trusts beside the public ones: its proxy's.
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
 LIST_UNCOMPILED = """
@@ -35,18 +48,34 @@ print(*[module for module in modules if not pathlib.Path(importlib.util.cache_fr
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(3600),
-    pytest.mark.skipif("MEDIMG_TEST_IMAGE" not in os.environ, reason="the images are built for minutes: `make test-image` does it"),
+    pytest.mark.skipif(
+        "MEDIMG_TEST_IMAGE" not in os.environ,
+        reason="the images are built for minutes: `make test-image` does it",
+    ),
 ]
 
 
-def call(*command: str | Path, check: bool = True, folder: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+def call(
+    *command: str | Path, check: bool = True, folder: Path = REPOSITORY
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    answer = subprocess.run([str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert not check or answer.returncode == 0, f"{' '.join(answer.args[:4])} ...: {answer.stdout[-2000:]}{answer.stderr[-2000:]}"
+    answer = subprocess.run(
+        [str(part) for part in command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not check or answer.returncode == 0, (
+        f"{' '.join(answer.args[:4])} ...: {answer.stdout[-2000:]}{answer.stderr[-2000:]}"
+    )
     return answer
 
 
-def run_image(image: str, *words: str, options: tuple[str, ...] = HARDENED, entrypoint: str = "medimg") -> str:
+def run_image(
+    image: str, *words: str, options: tuple[str, ...] = HARDENED, entrypoint: str = "medimg"
+) -> str:
     """What a container of the image prints, both streams; it must end with 0."""
     answer = call("docker", "run", "--rm", *options, "--entrypoint", entrypoint, image, *words)
     return answer.stdout + answer.stderr
@@ -54,7 +83,11 @@ def run_image(image: str, *words: str, options: tuple[str, ...] = HARDENED, entr
 
 def read_command(start: str) -> str:
     """The command of kubeflow/README that starts like this, on one line."""
-    found = re.search(rf"^ *({re.escape(start)}(?:.*\\\n)*.*)$", (REPOSITORY / "kubeflow/README.md").read_text(), re.MULTILINE)
+    found = re.search(
+        rf"^ *({re.escape(start)}(?:.*\\\n)*.*)$",
+        (REPOSITORY / "kubeflow/README.md").read_text(),
+        re.MULTILINE,
+    )
     assert found
     return found[1].replace("\\\n", " ")
 
@@ -78,9 +111,19 @@ def read_certificates() -> str:
 
 @pytest.fixture(scope="module")
 def build(base):
-    """Builds a target and returns the image's name. The way to the packages is this machine's, and only the build gets to know it."""
-    given = {"BASE_PY313": base, "BASE_PY310": base, "CA_CERTIFICATE": read_certificates(), "PIP_INDEX_URL": os.environ.get("PIP_INDEX_URL", "")}
-    arguments = [part for name, value in given.items() if value for part in ("--build-arg", f"{name}={value}")]
+    """Builds a target and returns the image's name.
+
+    The way to the packages is this machine's, and only the build gets to know it.
+    """
+    given = {
+        "BASE_PY313": base,
+        "BASE_PY310": base,
+        "CA_CERTIFICATE": read_certificates(),
+        "PIP_INDEX_URL": os.environ.get("PIP_INDEX_URL", ""),
+    }
+    arguments = [
+        part for name, value in given.items() if value for part in ("--build-arg", f"{name}={value}")
+    ]
 
     def build(target: str) -> str:
         name = f"medimg-test:{target}"
@@ -106,14 +149,18 @@ def test_the_image_shows_its_commands(image):
 
 def test_the_demo_ends_blessed_without_a_network_a_writable_root_or_a_known_user(image, tmp_path):
     tmp_path.chmod(0o777)
-    lines = run_image(image, "demo", "--to", "/runs/demo", options=(*HARDENED, "--volume", f"{tmp_path}:/runs")).splitlines()
+    lines = run_image(
+        image, "demo", "--to", "/runs/demo", options=(*HARDENED, "--volume", f"{tmp_path}:/runs")
+    ).splitlines()
     assert "BLESSED" in lines
     assert (tmp_path / "demo/run/report/report.html").is_file()
 
 
 def test_both_images_plan_a_fetch_without_a_network(image, fetch_image):
     for one in (image, fetch_image):
-        assert "CC BY 4.0" in run_image(one, "fetch", "cmmd", "--to", "/tmp/cmmd", "--patients", "40", "--dry-run")
+        assert "CC BY 4.0" in run_image(
+            one, "fetch", "cmmd", "--to", "/tmp/cmmd", "--patients", "40", "--dry-run"
+        )
 
 
 def test_the_image_holds_what_a_worker_of_beam_and_a_task_on_kubeflow_start(image):
@@ -123,7 +170,10 @@ def test_the_image_holds_what_a_worker_of_beam_and_a_task_on_kubeflow_start(imag
 
 def test_an_image_is_not_root_by_default(image, fetch_image):
     for one in (image, fetch_image):
-        assert call("docker", "image", "inspect", "--format", "{{.Config.User}}", one).stdout.strip() == "1000:1000"
+        assert (
+            call("docker", "image", "inspect", "--format", "{{.Config.User}}", one).stdout.strip()
+            == "1000:1000"
+        )
 
 
 def test_the_image_holds_no_tools_of_the_build(image):
@@ -132,7 +182,12 @@ def test_the_image_holds_no_tools_of_the_build(image):
 
 def test_the_image_holds_no_pip_no_cache_no_tests_and_no_program_that_becomes_root(image):
     unwanted = r"-perm /6000 -o -path '*/pip/__main__.py' -o -regex '.*/tests/test_[^/]*[.]py' -o -path '/root/.cache/*'"
-    assert run_image(image, "-c", f"find / -xdev -type f '(' {unwanted} ')' 2>/dev/null || true", entrypoint="sh") == ""
+    assert (
+        run_image(
+            image, "-c", f"find / -xdev -type f '(' {unwanted} ')' 2>/dev/null || true", entrypoint="sh"
+        )
+        == ""
+    )
 
 
 def test_every_module_of_ours_and_of_tfx_is_compiled(image):
@@ -141,22 +196,38 @@ def test_every_module_of_ours_and_of_tfx_is_compiled(image):
 
 def test_no_layer_tells_of_the_way_that_the_build_took(image, fetch_image):
     for one in (image, fetch_image):
-        told = call("docker", "history", "--no-trunc", one).stdout + call("docker", "image", "inspect", one).stdout
+        told = (
+            call("docker", "history", "--no-trunc", one).stdout
+            + call("docker", "image", "inspect", one).stdout
+        )
         assert not re.search(r"CERTIFICATE|PIP_|INDEX|_proxy", told, re.IGNORECASE)
-        assert run_image(one, "-c", "find /usr/local/share/ca-certificates /etc/pip.conf -type f 2>/dev/null || true", entrypoint="sh") == ""
+        assert (
+            run_image(
+                one,
+                "-c",
+                "find /usr/local/share/ca-certificates /etc/pip.conf -type f 2>/dev/null || true",
+                entrypoint="sh",
+            )
+            == ""
+        )
 
 
 @pytest.mark.skipif(not read_certificates(), reason="this machine has no certificate of its own")
 def test_no_file_holds_the_certificate_of_the_proxy(image, fetch_image):
     line = read_certificates().splitlines()[5]
     for one in (image, fetch_image):
-        assert run_image(one, "-c", f"grep -rlsF '{line}' /etc /opt /root /usr /var || true", entrypoint="sh") == ""
+        assert (
+            run_image(one, "-c", f"grep -rlsF '{line}' /etc /opt /root /usr /var || true", entrypoint="sh")
+            == ""
+        )
 
 
 @pytest.mark.parametrize("target", ["run", "fetch"])
 def test_an_image_is_no_larger_than_the_readme_says(build, target):
     size = int(call("docker", "image", "inspect", "--format", "{{.Size}}", build(target)).stdout)
-    said = re.search(rf"^\| `{target}` \|.*\| ([\d.]+) GB \|$", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    said = re.search(
+        rf"^\| `{target}` \|.*\| ([\d.]+) GB \|$", (REPOSITORY / "README.md").read_text(), re.MULTILINE
+    )
     assert said
     assert size / 1e9 <= float(said[1]) + 0.005
 
@@ -176,13 +247,23 @@ def place(image, tmp_path_factory) -> Path:
     command = read_command("docker run").replace("$(id -u):$(id -g)", STRANGER)
     for name in ("REGISTRY/medimg@sha256:DIGEST", "REGISTRY/medimg:0.1.0"):
         command = command.replace(name, image)
-    call("bash", "-c", " ".join([command, *(f"--set {override}" for override in SMALL_FLAGSHIP)]), folder=folder)
+    call(
+        "bash",
+        "-c",
+        " ".join([command, *(f"--set {override}" for override in SMALL_FLAGSHIP)]),
+        folder=folder,
+    )
     return folder
 
 
 def rehearse(place: Path, *more: str, spec: str = "cmmd.yaml") -> subprocess.CompletedProcess[str]:
     """The README's rehearsal; `more` wins over what is there."""
-    command = read_command("medimg run-spec").replace("=DATA", "=data").replace("=STATE", "=state").replace("cmmd.yaml", spec)
+    command = (
+        read_command("medimg run-spec")
+        .replace("=DATA", "=data")
+        .replace("=STATE", "=state")
+        .replace("cmmd.yaml", spec)
+    )
     return call(sys.executable, "-m", "cli.app", *shlex.split(command)[1:], *more, check=False, folder=place)
 
 
@@ -197,7 +278,10 @@ def test_the_flagships_spec_runs_in_containers_to_a_pushed_and_blessed_model(pla
     assert answer.returncode == 0, answer.stderr
     (pushed,) = (place / "state/cmmd-classification/models").iterdir()
     assert (pushed / "saved_model.pb").is_file()
-    report = place / "rehearsal/artifacts/minio/mlpipeline/v2/artifacts/cmmd-classification/1/ReportGen/report/report.html"
+    report = (
+        place
+        / "rehearsal/artifacts/minio/mlpipeline/v2/artifacts/cmmd-classification/1/ReportGen/report/report.html"
+    )
     assert report.is_file()
     expected = [f"pushed: /state/cmmd-classification/models/{pushed.name}", f"report: {report}", "BLESSED"]
     assert answer.stdout.splitlines()[-3:] == expected
@@ -207,10 +291,18 @@ def test_the_flagships_spec_runs_in_containers_to_a_pushed_and_blessed_model(pla
     ("edit", "more", "words"),
     [
         (("image: {image}", "image: {base}"), (), "{base} is no image of medimg-tfx"),
-        (("image: {image}", "image: medimg-test:absent"), ("--engine-arg=--pull=never",), "No such image: medimg-test:absent"),
+        (
+            ("image: {image}", "image: medimg-test:absent"),
+            ("--engine-arg=--pull=never",),
+            "No such image: medimg-test:absent",
+        ),
         (("medimg=", "medimg=9."), (), "the spec was compiled with medimg=9."),
         (("", ""), ("--parameter", "data_root=/data/absent"), "Fingerprints: /data/absent: no such folder"),
-        (("", ""), ("--volume", "medimg-state=closed"), "state /state/cmmd-classification cannot be written by user 12345 (Permission denied)"),
+        (
+            ("", ""),
+            ("--volume", "medimg-state=closed"),
+            "state /state/cmmd-classification cannot be written by user 12345 (Permission denied)",
+        ),
         (("", ""), ("--engine-arg=--memory=20m",), "exit code 137, killed by SIGKILL"),
     ],
 )
@@ -228,8 +320,18 @@ def test_the_rehearsal_of_the_readme_runs_as_written_to_a_pushed_and_blessed_mod
     find_data_set("cmmd").write_phantom(tmp_path / "data", cases=160, seed=0)
     (block,) = (one["body"] for one in BLOCK.finditer(README.read_text()) if "medimg run-spec" in one["body"])
     script = block.replace("REGISTRY/medimg:0.1.0", image)
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
-    answer = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    answer = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert answer.stdout.splitlines()[-1] == "BLESSED"
     (pushed,) = (tmp_path / "state/cmmd-demo/models").iterdir()

@@ -32,8 +32,15 @@ def place(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("kubeflow")
     volumes = json.dumps([{"claim": "medimg-state", "path": str(folder)}])
-    config = load_config("cmmd_classification", overrides=[*SMALL_FLAGSHIP, f"deployment.volumes={volumes}", f"deployment.state={folder}/state"])
-    write_spec(compile_config(config, Request(("registry.example/medimg:0.1.0",), ROOT)), folder / "flagship.yaml", config=config)
+    config = load_config(
+        "cmmd_classification",
+        overrides=[*SMALL_FLAGSHIP, f"deployment.volumes={volumes}", f"deployment.state={folder}/state"],
+    )
+    write_spec(
+        compile_config(config, Request(("registry.example/medimg:0.1.0",), ROOT)),
+        folder / "flagship.yaml",
+        config=config,
+    )
     return folder
 
 
@@ -46,15 +53,27 @@ def test_a_compiled_spec_runs_without_a_cluster_to_a_pushed_and_blessed_model(pl
     assert result.stdout.splitlines()[-1] == "BLESSED"
     (pushed,) = (place / "state" / "cmmd-classification" / "models").iterdir()
     assert (pushed / "saved_model.pb").is_file()
-    assert (place / "run" / "artifacts" / "minio" / "mlpipeline/v2/artifacts/cmmd-classification/1/ReportGen/report/report.html").is_file()
+    assert (
+        place
+        / "run"
+        / "artifacts"
+        / "minio"
+        / "mlpipeline/v2/artifacts/cmmd-classification/1/ReportGen/report/report.html"
+    ).is_file()
     outputs = list((place / "run" / "tasks").glob("*/output_metadata.json"))
     assert len(outputs) == 12
     uris = [
-        artifact["uri"] for file in outputs for one in json.loads(file.read_text()).get("artifacts", {}).values() for artifact in one["artifacts"]
+        artifact["uri"]
+        for file in outputs
+        for one in json.loads(file.read_text()).get("artifacts", {}).values()
+        for artifact in one["artifacts"]
     ]
     assert all(uri.startswith(f"{ROOT}/cmmd-classification/1/") for uri in uris)
-    # Equal data would be found in Kubeflow's cache: what the first task told of them is what the catalogue says of itself.
-    catalogue = json.loads((place / "run/tasks/CatalogueGen/output_metadata.json").read_text())["artifacts"]["catalogue"]["artifacts"][0]
+    # Equal data would be found in Kubeflow's cache: what the first task told of them is what the catalogue
+    # says of itself.
+    catalogue = json.loads((place / "run/tasks/CatalogueGen/output_metadata.json").read_text())["artifacts"][
+        "catalogue"
+    ]["artifacts"][0]
     assert (place / "run/tasks/Fingerprints/data").read_text() == catalogue["metadata"]["content_hash"]
     # No path of a pod is left for other tasks, or people, to stumble over.
     assert not any("/artifacts/minio/" in file.read_text() for file in outputs)
@@ -73,11 +92,21 @@ def test_a_spec_of_another_version_is_refused_in_one_line(place):
 @pytest.mark.parametrize(
     ("folder", "data_root", "words"),
     [
-        ("absent/state", "/no/such/folder", "Fingerprints: /no/such/folder: no such folder, expected one with CMMD_clinicaldata_revision.xlsx"),
-        ("file/state", "/data", "Fingerprints: state {place}/file/state/cmmd-classification cannot be written by user "),
+        (
+            "absent/state",
+            "/no/such/folder",
+            "Fingerprints: /no/such/folder: no such folder, expected one with CMMD_clinicaldata_revision.xlsx",
+        ),
+        (
+            "file/state",
+            "/data",
+            "Fingerprints: state {place}/file/state/cmmd-classification cannot be written by user ",
+        ),
     ],
 )
-def test_a_cluster_without_data_or_room_for_models_is_found_out_by_the_first_task(place, folder, data_root, words):
+def test_a_cluster_without_data_or_room_for_models_is_found_out_by_the_first_task(
+    place, folder, data_root, words
+):
     (place / "file").touch()
     other = place / "other.yaml"
     other.write_text((place / "flagship.yaml").read_text().replace(f"{place}/state", f"{place}/{folder}"))

@@ -33,7 +33,9 @@ def executed(tiny_run) -> nbformat.NotebookNode:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MEDIMG_RUN", str(tiny_run.run))
-        NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOKS)}}).execute()
+        NotebookClient(
+            notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(NOTEBOOKS)}}
+        ).execute()
     return notebook
 
 
@@ -60,13 +62,20 @@ def html_of(notebook: nbformat.NotebookNode, source: str) -> str:
 
 def read_table(html: str) -> list[dict[str, str]]:
     """Rows of a table of pandas by its columns."""
-    head, *rows = [[cell.text.strip() for cell in row.find_all(["th", "td"])] for row in BeautifulSoup(html, "html.parser").find_all("tr")]
+    head, *rows = [
+        [cell.text.strip() for cell in row.find_all(["th", "td"])]
+        for row in BeautifulSoup(html, "html.parser").find_all("tr")
+    ]
     # A second row of the head names the index alone.
     return [dict(zip(head, row, strict=True)) for row in rows if any(row[1:])]
 
 
 def load_figures(run: Path) -> list[dict[str, Any]]:
-    return [figure for figure in json.loads((run / "report" / "metrics.json").read_text()) if figure["split"] == "test"]
+    return [
+        figure
+        for figure in json.loads((run / "report" / "metrics.json").read_text())
+        if figure["split"] == "test"
+    ]
 
 
 def test_no_output_is_kept_in_the_repository():
@@ -76,33 +85,54 @@ def test_no_output_is_kept_in_the_repository():
 
 
 def test_every_cell_runs_without_an_error_or_after_the_imports_a_warning(executed):
-    # On the newer platform TensorFlow's C++ writes what it is about to do while it is imported, and lets nobody hinder it.
+    # On the newer platform TensorFlow's C++ writes what it is about to do while it is imported, and lets
+    # nobody hinder it.
     imports = list(outputs_of(executed, "tabulate_statistics"))
     assert [output for output in outputs_of(executed) if output.output_type == "error"] == []
-    assert [output for output in outputs_of(executed) if output.get("name") == "stderr" and output not in imports] == []
+    assert [
+        output for output in outputs_of(executed) if output.get("name") == "stderr" and output not in imports
+    ] == []
 
 
 def test_the_slices_are_those_of_the_report_with_its_figures(executed, tiny_run):
-    figures = {(figure["name"], figure["slice"]): figure for figure in load_figures(tiny_run.run) if figure["protocol"] == "P1"}
-    rows = {row["slice"]: row for row in read_table(html_of(executed, 'slices.T.style.format("{:.3g}", na_rep="-")'))}
+    figures = {
+        (figure["name"], figure["slice"]): figure
+        for figure in load_figures(tiny_run.run)
+        if figure["protocol"] == "P1"
+    }
+    rows = {
+        row["slice"]: row
+        for row in read_table(html_of(executed, 'slices.T.style.format("{:.3g}", na_rep="-")'))
+    }
     slices = [slice_name for metric, slice_name in figures if metric == "auc"]
     assert list(rows["auc"])[1:] == slices
     for slice_name, metric in itertools.product(slices, ("auc", "average_precision", "brier", "ece")):
         figure = figures[metric, slice_name]
         shown = math.nan if rows[metric][slice_name] == "-" else float(rows[metric][slice_name])
-        assert shown == pytest.approx(math.nan if figure["value"] is None else figure["value"], abs=6e-4, nan_ok=True)
-        assert (int(rows["n"][slice_name]), int(rows["positives"][slice_name])) == (figure["n"], figure["positives"])
+        assert shown == pytest.approx(
+            math.nan if figure["value"] is None else figure["value"], abs=6e-4, nan_ok=True
+        )
+        assert (int(rows["n"][slice_name]), int(rows["positives"][slice_name])) == (
+            figure["n"],
+            figure["positives"],
+        )
 
 
 def test_the_history_has_a_row_for_each_report_and_ends_with_this_one(executed, tiny_run):
     rows = read_table(html_of(executed, "history.round(3)"))
     store = open_store(tiny_run.run / "metadata.sqlite")
-    reports = [artifact for artifact in store.get_artifacts_by_type("components.Report") if artifact.custom_properties]
+    reports = [
+        artifact
+        for artifact in store.get_artifacts_by_type("components.Report")
+        if artifact.custom_properties
+    ]
     assert sorted(int(row["report"]) for row in rows) == sorted(artifact.id for artifact in reports)
     mine = latest_nodes(store, "cmmd-demo")["ReportGen"].outputs["report"][0]
     auc = next(figure for figure in load_figures(tiny_run.run) if figure["name"] == "auc")
     row = next(row for row in rows if int(row["report"]) == mine.id)
-    assert [float(row[name]) for name in ("value", "low", "high")] == pytest.approx([auc[name] for name in ("value", "low", "high")], abs=6e-4)
+    assert [float(row[name]) for name in ("value", "low", "high")] == pytest.approx(
+        [auc[name] for name in ("value", "low", "high")], abs=6e-4
+    )
 
 
 def test_the_statistics_count_the_cases_of_each_split_that_have_a_value(executed, tiny_run):
@@ -110,8 +140,12 @@ def test_the_statistics_count_the_cases_of_each_split_that_have_a_value(executed
     used = cases[cases.status == "used"]
     statistics = tabulate_statistics(read_run(tiny_run.run))
     for feature, split in itertools.product(("label_malignancy", "label_subtype"), ("train", "eval", "test")):
-        assert statistics.loc[(feature, split), "cases"] == used.loc[used.split == split, feature].notna().sum()
-    assert "label_subtype" in html_of(executed, 'tabulate_statistics(run).style.format(precision=2, na_rep="")')
+        assert (
+            statistics.loc[(feature, split), "cases"] == used.loc[used.split == split, feature].notna().sum()
+        )
+    assert "label_subtype" in html_of(
+        executed, 'tabulate_statistics(run).style.format(precision=2, na_rep="")'
+    )
 
 
 def test_no_patient_is_named(executed, tiny_run):
@@ -124,7 +158,12 @@ def test_the_lineage_leads_from_the_catalogue_to_the_pushed_model_and_the_report
     drawn = BeautifulSoup(html_of(executed, "draw_lineage(lineage)"), "html.parser")
     nodes = latest_nodes(open_store(tiny_run.run / "metadata.sqlite"), "cmmd-demo")
     shown = {text.text.strip() for text in drawn.find_all("text")}
-    for component, channel in (("CatalogueGen", "catalogue"), ("Trainer", "model"), ("Pusher", "pushed_model"), ("ReportGen", "report")):
+    for component, channel in (
+        ("CatalogueGen", "catalogue"),
+        ("Trainer", "model"),
+        ("Pusher", "pushed_model"),
+        ("ReportGen", "report"),
+    ):
         artifact = nodes[component].outputs[channel][0]
         assert f"{artifact.type.rsplit('.', 1)[-1]} #{artifact.id}" in shown
         assert any(name.startswith(f"{component} #") for name in shown)
@@ -132,11 +171,15 @@ def test_the_lineage_leads_from_the_catalogue_to_the_pushed_model_and_the_report
 
 def test_the_exported_page_asks_for_nothing_from_the_network(page):
     markup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
-    asked = [one.get("src") or one.get("href") for one in markup.find_all(["script", "img", "iframe", "link"])]
+    asked = [
+        one.get("src") or one.get("href") for one in markup.find_all(["script", "img", "iframe", "link"])
+    ]
     assert [address for address in asked if address and not address.startswith("data:")] == []
 
 
-def test_a_browser_shows_the_exported_page_without_an_error_and_every_chart_in_full_size(page, executed, tmp_path):
+def test_a_browser_shows_the_exported_page_without_an_error_and_every_chart_in_full_size(
+    page, executed, tmp_path
+):
     charts = json.dumps(executed).count("<svg role")
     shown = show_page(page, measured=".drawing svg", folder=tmp_path)
     assert shown.console == []

@@ -1,8 +1,10 @@
-"""The README is true: its commands run as written, its targets and links exist. So are the examples in the commands' own help.
+"""The README is true: its commands run as written, its targets and links exist.
 
-Every line that starts with `medimg` in a ```bash block is run, in order, in one folder, on fewer patients and a smaller network than by default; the
-sections ALONE, which bring data of their own, are run in folders of their own. A block that follows a line `<!-- not run: reason -->` (it needs a
-download, say) is only parsed.
+So are the examples in the commands' own help.
+
+Every line that starts with `medimg` in a ```bash block is run, in order, in one folder, on fewer patients and
+a smaller network than by default; the sections ALONE, which bring data of their own, are run in folders of
+their own. A block that follows a line `<!-- not run: reason -->` (it needs a download, say) is only parsed.
 """
 
 from __future__ import annotations
@@ -27,20 +29,37 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
 BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```bash\n(?P<body>.*?)```", re.DOTALL)
 ALONE = ("Tissue tiles", "Skin lesions")
-SHORT = ("training.epochs=1", "evaluation.resamples=50", "evaluation.explained=1", "examples.cases_per_shard=128", "model.width=4")
+SHORT = (
+    "training.epochs=1",
+    "evaluation.resamples=50",
+    "evaluation.explained=1",
+    "examples.cases_per_shard=128",
+    "model.width=4",
+)
 CASES = {"cmmd": 60, "ham10000": 49, "tissue": 8}
-SETTINGS = {"cmmd": TINY, "ham10000": (*SHORT, "model.image_size=36,48", "split.ratios=0.6,0.2,0.2"), "tissue": (*SHORT, "model.image_size=32,32")}
+SETTINGS = {
+    "cmmd": TINY,
+    "ham10000": (*SHORT, "model.image_size=36,48", "split.ratios=0.6,0.2,0.2"),
+    "tissue": (*SHORT, "model.image_size=32,32"),
+}
 COMMANDS: dict[str, click.Command] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
 def read_part(part: str) -> str:
     """The sections of the README whose heading starts so; for the empty string all but those of ALONE."""
     sections = README.read_text().split("\n## ")
-    return "\n## ".join(section for section in sections if (section.startswith(part) if part else not section.startswith(ALONE)))
+    return "\n## ".join(
+        section
+        for section in sections
+        if (section.startswith(part) if part else not section.startswith(ALONE))
+    )
 
 
 def list_commands(text: str, *, to_run: bool) -> Iterator[list[str]]:
-    """Yields the words after `medimg` of each command in the blocks; those marked `not run` only if to_run is False."""
+    """Yields the words after `medimg` of each command in the blocks.
+
+    Those marked `not run` only if to_run is False.
+    """
     for block in BLOCK.finditer(text):
         if to_run and block["before"].startswith("<!-- not run:"):
             continue
@@ -77,7 +96,9 @@ def test_the_commands_of_the_readme_run_in_order(tmp_path, monkeypatch, part):
         result = CliRunner().invoke(app, [*words, *list_smaller(words)])
         # The small network need not pass the gates of the real one.
         accepted = {0, EXIT_NOT_BLESSED} if words[0] in ("demo", "run") else {0}
-        assert result.exit_code in accepted, f"medimg {shlex.join(words)}: {result.exception!r}\n{result.output}"
+        assert result.exit_code in accepted, (
+            f"medimg {shlex.join(words)}: {result.exception!r}\n{result.output}"
+        )
 
 
 def test_the_commands_of_the_readme_are_spelled_right():
@@ -96,10 +117,14 @@ def test_every_command_shows_an_example_that_is_spelled_right(name):
 
 
 def test_the_make_targets_of_the_readme_exist():
-    named = set(re.findall(r"`?\bmake ([a-z]+)`", README.read_text())) | set(re.findall(r"^make ([a-z]+)", README.read_text(), re.MULTILINE))
+    named = set(re.findall(r"`?\bmake ([a-z]+)`", README.read_text())) | set(
+        re.findall(r"^make ([a-z]+)", README.read_text(), re.MULTILINE)
+    )
     assert {"demo", "test"} <= named
     for target in sorted(named):
-        result = subprocess.run(["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        result = subprocess.run(
+            ["make", "--dry-run", target], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        )
         assert result.returncode == 0, result.stderr
 
 

@@ -20,7 +20,16 @@ from tests.e2e.conftest import TINY, run_tiny
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-VICTIMS = ("CatalogueGen", "CaseExampleGen", "StatisticsGen", "Transform", "Trainer", "Evaluator", "Pusher", "ReportGen")
+VICTIMS = (
+    "CatalogueGen",
+    "CaseExampleGen",
+    "StatisticsGen",
+    "Transform",
+    "Trainer",
+    "Evaluator",
+    "Pusher",
+    "ReportGen",
+)
 
 
 def start(run, data):
@@ -28,7 +37,12 @@ def start(run, data):
     overrides = [part for item in TINY for part in ("--set", item)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     return subprocess.Popen(
-        [*command, *overrides], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+        [*command, *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
     )
 
 
@@ -51,10 +65,16 @@ def kill_in(component, run, data):
 def record_set(run):
     import tensorflow as tf
 
-    uri = latest_nodes(open_store(run / "metadata.sqlite"), "cmmd-demo")["CaseExampleGen"].outputs["examples"][0].uri
+    uri = (
+        latest_nodes(open_store(run / "metadata.sqlite"), "cmmd-demo")["CaseExampleGen"]
+        .outputs["examples"][0]
+        .uri
+    )
     files = sorted(Path(uri).glob("Split-*/*"))
     return {
-        (file.parent.name, hashlib.sha256(record).hexdigest()) for file in files for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+        (file.parent.name, hashlib.sha256(record).hexdigest())
+        for file in files
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
     }
 
 
@@ -70,7 +90,8 @@ def test_a_run_killed_in_each_component_completes_with_the_same_records(run_copy
 
 
 def test_starts_at_once_say_that_they_wait_and_then_finish_one_after_the_other(tiny_run):
-    # The first holder is this test: how long a real run holds the lock depends on how much of it is cached. Here it is all of it.
+    # The first holder is this test: how long a real run holds the lock depends on how much of it is cached.
+    # Here it is all of it.
     with FileLock(tiny_run.run / LOCK_FILE):
         processes = [start(tiny_run.run, tiny_run.data) for _ in range(2)]
         for process in processes:

@@ -19,7 +19,10 @@ pytestmark = pytest.mark.e2e
 
 
 def node_states(run):
-    return {name: node.state for name, node in latest_nodes(open_store(run / "metadata.sqlite"), "cmmd-demo").items()}
+    return {
+        name: node.state
+        for name, node in latest_nodes(open_store(run / "metadata.sqlite"), "cmmd-demo").items()
+    }
 
 
 def load_figures(run):
@@ -33,7 +36,9 @@ def test_a_blessed_model_is_pushed_and_serves(tiny_run):
 
     assert tiny_run.outcome.blessed
     model = tf.saved_model.load(str(tiny_run.run / tiny_run.outcome.pushed))
-    examples = latest_nodes(open_store(tiny_run.run / "metadata.sqlite"), "cmmd-demo")["CaseExampleGen"].outputs["examples"][0]
+    examples = latest_nodes(open_store(tiny_run.run / "metadata.sqlite"), "cmmd-demo")[
+        "CaseExampleGen"
+    ].outputs["examples"][0]
     batch = next(iter(tf.data.TFRecordDataset(list_records(examples.uri, "test")).batch(4)))
     probabilities = model.signatures["serving_default"](examples=batch)["malignancy"].numpy()
     assert probabilities.shape == (len(batch), 2)
@@ -43,8 +48,12 @@ def test_a_blessed_model_is_pushed_and_serves(tiny_run):
 def test_what_the_shortcuts_say_can_be_computed_again_from_the_reports_folder(tiny_run):
     table = pd.read_parquet(tiny_run.run / "report" / "shortcuts.parquet")
     predictions = pd.read_parquet(tiny_run.run / "report" / "predictions.parquet")
-    scores = score_cases(table, load_config("cmmd_demo").evaluation.shortcuts, heads={"malignancy": ("Benign", "Malignant")})
-    assert predictions.shortcut_malignancy.tolist() == [np.float32(scores[case_id]["malignancy"]) for case_id in predictions.case_id]
+    scores = score_cases(
+        table, load_config("cmmd_demo").evaluation.shortcuts, heads={"malignancy": ("Benign", "Malignant")}
+    )
+    assert predictions.shortcut_malignancy.tolist() == [
+        np.float32(scores[case_id]["malignancy"]) for case_id in predictions.case_id
+    ]
     cases = pd.read_parquet(tiny_run.run / tiny_run.outcome.catalogue / "cases.parquet")
     assert set(table.case_id) == set(cases.case_id)
 
@@ -62,11 +71,20 @@ def test_predictions_hold_each_case_of_all_splits_once_with_its_label_and_cluste
     for column in ("split", "label_malignancy", "image_count"):
         assert predictions[column].to_dict() == expected[column].to_dict()
     assert set(predictions.cluster_id) <= set(cases.group_id)
-    assert predictions[["p_malignancy_Benign", "p_malignancy_Malignant"]].sum(axis=1).between(0.9999, 1.0001).all()
+    assert (
+        predictions[["p_malignancy_Benign", "p_malignancy_Malignant"]]
+        .sum(axis=1)
+        .between(0.9999, 1.0001)
+        .all()
+    )
 
 
 def test_a_figure_carries_protocol_level_split_counts_and_interval(tiny_run):
-    auc = next(f for f in load_figures(tiny_run.run) if (f["name"], f["slice"], f["protocol"]) == ("auc", "overall", "P1"))
+    auc = next(
+        f
+        for f in load_figures(tiny_run.run)
+        if (f["name"], f["slice"], f["protocol"]) == ("auc", "overall", "P1")
+    )
     assert (auc["level"], auc["split"], auc["head"]) == ("breast", "test", "malignancy")
     assert 0 < auc["positives"] < auc["n"]
     assert auc["low"] <= auc["value"] <= auc["high"]
@@ -80,7 +98,9 @@ def test_what_was_seen_in_training_is_measured_apart_and_told_so(tiny_run):
 
 
 def test_metrics_file_and_ml_metadata_agree(tiny_run):
-    report = latest_nodes(open_store(tiny_run.run / "metadata.sqlite"), "cmmd-demo")["ReportGen"].outputs["report"][0]
+    report = latest_nodes(open_store(tiny_run.run / "metadata.sqlite"), "cmmd-demo")["ReportGen"].outputs[
+        "report"
+    ][0]
     properties = properties_of(report)
     assert json.loads(properties["metrics"]) == load_figures(tiny_run.run)
     for figure in load_figures(tiny_run.run):
@@ -94,13 +114,23 @@ def test_metrics_file_and_ml_metadata_agree(tiny_run):
 def test_the_evaluator_has_the_same_figures_to_one_in_a_million(tiny_run):
     import tensorflow_model_analysis as tfma
 
-    evaluation = latest_nodes(open_store(tiny_run.run / "metadata.sqlite"), "cmmd-demo")["Evaluator"].outputs["evaluation"][0]
+    evaluation = latest_nodes(open_store(tiny_run.run / "metadata.sqlite"), "cmmd-demo")["Evaluator"].outputs[
+        "evaluation"
+    ][0]
     metrics = tfma.load_eval_result(evaluation.uri).get_metrics_for_all_slices(output_name="")
-    overall = {name: value["doubleValue"] for name, value in metrics[()].items() if isinstance(value.get("doubleValue"), float)}
+    overall = {
+        name: value["doubleValue"]
+        for name, value in metrics[()].items()
+        if isinstance(value.get("doubleValue"), float)
+    }
     compared = 0
     for figure in load_figures(tiny_run.run):
         name = f"cases/{figure['name']}"
-        if (figure["slice"], figure["protocol"], figure["split"]) == ("overall", "P1", "test") and figure["value"] is not None and name in overall:
+        if (
+            (figure["slice"], figure["protocol"], figure["split"]) == ("overall", "P1", "test")
+            and figure["value"] is not None
+            and name in overall
+        ):
             assert overall[name] == pytest.approx(figure["value"], abs=1e-6)
             compared += 1
     assert compared >= 4
@@ -137,7 +167,13 @@ def test_another_training_setting_runs_the_trainer_and_what_follows(tiny_run):
     # Another one each time: the shared run is kept, and knows what an earlier session trained.
     run_tiny(tiny_run.run, tiny_run.data, "training.epochs=1", f"training.seed={random.randrange(1, 10**6)}")
     states = node_states(tiny_run.run)
-    assert {name for name, state in states.items() if state == "complete"} >= {"Trainer", "Evaluator", "ReportGen"}
-    assert all(states[name] == "cached" for name in ("CatalogueGen", "CaseExampleGen", "StatisticsGen", "Transform"))
+    assert {name for name, state in states.items() if state == "complete"} >= {
+        "Trainer",
+        "Evaluator",
+        "ReportGen",
+    }
+    assert all(
+        states[name] == "cached" for name in ("CatalogueGen", "CaseExampleGen", "StatisticsGen", "Transform")
+    )
     run_tiny(tiny_run.run, tiny_run.data)
     assert [f["value"] for f in load_figures(tiny_run.run)] == [f["value"] for f in before]

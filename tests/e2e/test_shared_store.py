@@ -26,7 +26,9 @@ OVERRIDES = [part for item in TINY for part in ("--set", item)]
 def medimg(*words) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), store.PASSWORD: databases.PASSWORD}
     command = [sys.executable, "-m", "cli.app", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
 
 
 @pytest.fixture
@@ -50,7 +52,12 @@ def expect_own_artifacts(uri: str, run: Path, *, states: set[str]) -> None:
     nodes = latest_nodes(store.open_store(uri), read_run_file(run)["pipeline"])
     assert len(nodes) == 12
     assert {node.state for node in nodes.values()} == states
-    made = [artifact.uri for node in nodes.values() for artifacts in node.outputs.values() for artifact in artifacts]
+    made = [
+        artifact.uri
+        for node in nodes.values()
+        for artifacts in node.outputs.values()
+        for artifact in artifacts
+    ]
     assert all(uri.startswith(str(run)) for uri in made)
 
 

@@ -21,14 +21,22 @@ from tests.faults.odd_images import write_challenge, write_cmyk, write_odd_image
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-TINY = ("training.epochs=1", "evaluation.resamples=50", "evaluation.explained=1", "examples.cases_per_shard=128", "model.width=4")
+TINY = (
+    "training.epochs=1",
+    "evaluation.resamples=50",
+    "evaluation.explained=1",
+    "examples.cases_per_shard=128",
+    "model.width=4",
+)
 CHALLENGE_IMAGES = 14
 
 
 def run(config: str, data: Path, to: Path, *more: str) -> str:
     """Runs the command in this process; returns what it printed."""
     overrides = [part for item in (*TINY, *more) for part in ("--set", item)]
-    result = CliRunner().invoke(app, ["run", config, "--data", str(data), "--to", str(to), *overrides], catch_exceptions=False)
+    result = CliRunner().invoke(
+        app, ["run", config, "--data", str(data), "--to", str(to), *overrides], catch_exceptions=False
+    )
     # A network of one epoch need not pass the gates.
     assert result.exit_code in (0, EXIT_NOT_BLESSED), result.output
     return result.output
@@ -46,11 +54,16 @@ def images_of(to: Path, pipeline: str) -> dict[str, bytes]:
 
     outputs = latest_nodes(open_store(to / "metadata.sqlite"), pipeline)
     uri = outputs["CaseExampleGen"].outputs["examples"][0].uri
-    features = {"case_id": tf.io.FixedLenFeature([], tf.string), "image_image": tf.io.FixedLenFeature([], tf.string)}
+    features = {
+        "case_id": tf.io.FixedLenFeature([], tf.string),
+        "image_image": tf.io.FixedLenFeature([], tf.string),
+    }
     records = [path for split in ("train", "eval", "test") for path in list_records(uri, split)]
     parsed = [tf.io.parse_single_example(record, features) for record in tf.data.TFRecordDataset(records)]
     by_case = {one["case_id"].numpy().decode(): one["image_image"].numpy() for one in parsed}
-    images = pd.read_parquet(outputs["CatalogueGen"].outputs["catalogue"][0].uri + "/images.parquet").dropna(subset="case_id")
+    images = pd.read_parquet(outputs["CatalogueGen"].outputs["catalogue"][0].uri + "/images.parquet").dropna(
+        subset="case_id"
+    )
     return {row.path: by_case[row.case_id] for row in images.itertuples() if row.case_id in by_case}
 
 
@@ -68,7 +81,12 @@ def skin(tmp_path_factory) -> dict[str, Any]:
     odd = write_odd_images(home / "data", "ham10000")
     cmyk = write_cmyk(sorted(home.glob("data/HAM10000_images_part_2/*.jpg"))[-1])
     small = ("model.image_size=36,48", "training.batch_size=16", "split.ratios=0.6,0.2,0.2")
-    return {"home": home, "odd": odd, "cmyk": cmyk, "printed": run("ham10000_small_cnn", home / "data", home / "run", *small)}
+    return {
+        "home": home,
+        "odd": odd,
+        "cmyk": cmyk,
+        "printed": run("ham10000_small_cnn", home / "data", home / "run", *small),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +95,12 @@ def tissue(tmp_path_factory) -> dict[str, Any]:
     write_phantom(find_data_set("tissue"), home / "data", cases=8, seed=0)
     odd = write_odd_images(home / "data", "tissue")
     cmyk = write_cmyk(sorted(home.glob("data/train/kidney/*.jpg"))[-1])
-    return {"home": home, "odd": odd, "cmyk": cmyk, "printed": run("tissue_scratch", home / "data", home / "run", "model.image_size=32,32")}
+    return {
+        "home": home,
+        "odd": odd,
+        "cmyk": cmyk,
+        "printed": run("tissue_scratch", home / "data", home / "run", "model.image_size=32,32"),
+    }
 
 
 @pytest.mark.parametrize("name", ["skin", "tissue"])
@@ -85,10 +108,15 @@ def test_an_image_in_cmyk_is_counted_as_quarantined_and_named_in_the_report(requ
     made = request.getfixturevalue(name)
     path = made["cmyk"].relative_to(made["home"] / "data").as_posix()
     assert "1 image was quarantined; the report says which and why" in made["printed"]
-    assert f"{path}: has colours of kind CMYK" in (made["home"] / "run" / "report" / "report.html").read_text()
+    assert (
+        f"{path}: has colours of kind CMYK" in (made["home"] / "run" / "report" / "report.html").read_text()
+    )
 
 
-@pytest.mark.parametrize(("name", "pipeline", "size"), [("skin", "ham10000-small-cnn", None), ("tissue", "tissue-scratch", (96, 96))])
+@pytest.mark.parametrize(
+    ("name", "pipeline", "size"),
+    [("skin", "ham10000-small-cnn", None), ("tissue", "tissue-scratch", (96, 96))],
+)
 def test_odd_images_reach_the_network_as_they_are_meant(request, name, pipeline, size):
     made = request.getfixturevalue(name)
     images = images_of(made["home"] / "run", pipeline)
@@ -111,7 +139,9 @@ def test_a_skin_image_that_is_nothing_but_odd_pixels_is_in_its_example_byte_for_
 
 def test_the_challenges_images_are_measured_apart_beside_its_published_results(skin):
     figures = figures_of(skin["home"] / "run")
-    whole = figures[(figures["slice"] == "overall") & (figures["name"] == "balanced_accuracy")].set_index("protocol")
+    whole = figures[(figures["slice"] == "overall") & (figures["name"] == "balanced_accuracy")].set_index(
+        "protocol"
+    )
     assert whole.loc["isic2018", "n"] == whole.loc["isic2018", "groups"] == CHALLENGE_IMAGES
     assert whole.loc["cases", "n"] >= whole.loc["lesion", "n"] > CHALLENGE_IMAGES
     page = (skin["home"] / "run" / "report" / "report.html").read_text()

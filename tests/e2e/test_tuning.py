@@ -28,11 +28,32 @@ TRAINING = "decoded and kept on disk"
 
 
 def start(run, data, *, trials):
-    command = [sys.executable, "-m", "cli.app", "tune", "cmmd_demo", "--data", str(data), "--to", str(run), "--trials", str(trials)]
+    command = [
+        sys.executable,
+        "-m",
+        "cli.app",
+        "tune",
+        "cmmd_demo",
+        "--data",
+        str(data),
+        "--to",
+        str(run),
+        "--trials",
+        str(trials),
+    ]
     overrides = [part for item in SMALL for part in ("--set", item)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONUNBUFFERED": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+        "PYTHONUNBUFFERED": "1",
+    }
     return subprocess.Popen(
-        [*command, *overrides], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+        [*command, *overrides],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
     )
 
 
@@ -51,7 +72,9 @@ def read_until(process, *wanted):
 def worker_of(process):
     """The process that trains."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return next(int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes())
+    return next(
+        int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    )
 
 
 def trainings(run):
@@ -63,7 +86,10 @@ def trainings(run):
 
 @pytest.fixture(scope="module")
 def search(tmp_path_factory):
-    """A search of three trials, killed in the second and continued without the test split; what it printed; and a fourth whose worker was killed."""
+    """A search of three trials, killed in the second and continued without the test split; what it printed.
+
+    And a fourth whose worker was killed.
+    """
     from medimg.datasets import find_data_set, write_phantom
 
     home = tmp_path_factory.mktemp("tuning")
@@ -88,7 +114,16 @@ def search(tmp_path_factory):
     os.kill(worker_of(starved), signal.SIGKILL)
     last, _ = starved.communicate(timeout=300)
     assert starved.returncode == 0, last
-    return {"run": run, "data": data, "before": before, "after": after, "chosen": chosen, "lineage": lineage, "components": components, "last": last}
+    return {
+        "run": run,
+        "data": data,
+        "before": before,
+        "after": after,
+        "chosen": chosen,
+        "lineage": lineage,
+        "components": components,
+        "last": last,
+    }
 
 
 def test_a_killed_search_goes_on_where_it_was_and_trains_nothing_twice(search):
@@ -102,12 +137,17 @@ def test_a_killed_search_goes_on_where_it_was_and_trains_nothing_twice(search):
 
 def test_no_trial_reads_the_test_split(search):
     assert "trial 3 of 3" in search["after"]
-    assert len([trial for trial in json.loads((search["run"] / "trials.json").read_text()) if trial["figures"]]) == 3
+    assert (
+        len([trial for trial in json.loads((search["run"] / "trials.json").read_text()) if trial["figures"]])
+        == 3
+    )
     assert not {"Evaluator", "Pusher", "ReportGen"} & search["components"]
 
 
 def test_everything_before_training_is_done_once(search):
-    assert not re.search(r"(CatalogueGen|CaseExampleGen|StatisticsGen|Transform) +[\d.]+ s", search["after"] + search["last"])
+    assert not re.search(
+        r"(CatalogueGen|CaseExampleGen|StatisticsGen|Transform) +[\d.]+ s", search["after"] + search["last"]
+    )
 
 
 def test_a_trial_that_runs_out_of_memory_is_recorded_and_the_search_goes_on(search):
@@ -119,11 +159,16 @@ def test_a_trial_that_runs_out_of_memory_is_recorded_and_the_search_goes_on(sear
 
 
 def test_each_trial_is_in_the_store_with_its_settings_and_its_score(search):
-    trials = {json.dumps(trial["values"]): trial for trial in json.loads((search["run"] / "trials.json").read_text())}
+    trials = {
+        json.dumps(trial["values"]): trial
+        for trial in json.loads((search["run"] / "trials.json").read_text())
+    }
     noted = [noted for one in trainings(search["run"]) if "tuning.score" in (noted := properties_of(one))]
     assert len(noted) == 3
     for one in noted:
-        assert one["tuning.score"] == pytest.approx(trials[one["tuning.settings"]]["figures"][one["tuning.objective"]], rel=1e-5)
+        assert one["tuning.score"] == pytest.approx(
+            trials[one["tuning.settings"]]["figures"][one["tuning.objective"]], rel=1e-5
+        )
 
 
 def test_the_table_ranks_the_trials_and_the_best_is_written_as_settings(search):
@@ -131,7 +176,9 @@ def test_the_table_ranks_the_trials_and_the_best_is_written_as_settings(search):
     best = max(trials[:3], key=lambda trial: trial["figures"]["malignancy/auc"])
     assert search["chosen"]["tuning"]["chosen"] == best["values"]
     assert search["chosen"]["training.epochs"] == 1
-    assert re.search(rf"\n 1 +{trials.index(best) + 1} .*{best['figures']['malignancy/auc']:.4f}", search["after"])
+    assert re.search(
+        rf"\n 1 +{trials.index(best) + 1} .*{best['figures']['malignancy/auc']:.4f}", search["after"]
+    )
 
 
 def test_lineage_takes_the_directory_of_a_search(search):
@@ -147,7 +194,11 @@ def test_a_run_of_the_best_trains_nothing_and_its_report_says_how_it_was_chosen(
     config = load_config("cmmd_demo", overrides=[f"@{run / 'best.json'}"])
     outcome = run_config(config, data_root=search["data"], to=run)
     assert nodes_of(run)["Trainer"].state == "cached"
-    assert outcome.model == next(trial["model"] for trial in json.loads((run / "trials.json").read_text()) if trial["values"] == config.tuning.chosen)
+    assert outcome.model == next(
+        trial["model"]
+        for trial in json.loads((run / "trials.json").read_text())
+        if trial["values"] == config.tuning.chosen
+    )
     words = "of 4 trials, 1 of which failed, by malignancy/auc on the eval split"
     assert words in (run / "report" / "report.html").read_text()
     assert words in (run / "report" / "model_card.md").read_text()

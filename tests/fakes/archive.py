@@ -42,22 +42,35 @@ class CmmdArchive:
     @property
     def environment(self) -> dict[str, str]:
         """Variables for a process that takes this for the public archives."""
-        return {**os.environ, "MEDIMG_IDC_URL": self.proxy.url, "MEDIMG_TCIA_URL": self.tcia.address, "PYTHONPATH": str(REPOSITORY)}
+        return {
+            **os.environ,
+            "MEDIMG_IDC_URL": self.proxy.url,
+            "MEDIMG_TCIA_URL": self.tcia.address,
+            "PYTHONPATH": str(REPOSITORY),
+        }
 
     def medimg(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Runs the command line against this archive."""
         command = [sys.executable, "-m", "cli.app", *arguments]
-        return subprocess.run(command, env=self.environment, text=True, capture_output=True, timeout=timeout, check=False)
+        return subprocess.run(
+            command, env=self.environment, text=True, capture_output=True, timeout=timeout, check=False
+        )
 
 
 def choose_series(patients: int, seed: int) -> list[Series]:
     """The series that `medimg fetch cmmd --patients N --seed S` asks for."""
     collection = find_collection("cmmd")
-    return select(list_published(collection), Selection(patients=patients, seed=seed), patient_pattern=collection.patient_pattern)
+    return select(
+        list_published(collection),
+        Selection(patients=patients, seed=seed),
+        patient_pattern=collection.patient_pattern,
+    )
 
 
 @contextmanager
-def publish(series: list[Series], folder: Path, *, rows: int = 287, columns: int = 240, page: int = 3) -> Iterator[CmmdArchive]:
+def publish(
+    series: list[Series], folder: Path, *, rows: int = 287, columns: int = 240, page: int = 3
+) -> Iterator[CmmdArchive]:
     """Draws the series below `folder` and serves them; the bucket's list has `page` objects a page."""
     tree = folder / "published"
     write_cmmd_series(series, tree, rows=rows, columns=columns)

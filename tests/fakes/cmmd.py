@@ -28,7 +28,8 @@ SEED = 0
 def write_cmmd_series(series: Iterable[Series], to: Path, *, rows: int = 287, columns: int = 240) -> None:
     """Writes the files of some series of the bundled list, <to>/<SeriesInstanceUID>/<SOPInstanceUID>.dcm, and their clinical table beside them.
 
-    The labels are those of the list, the number of images, too; sides, ages and abnormalities are made up. The same series give the same bytes.
+    The labels are those of the list, the number of images, too; sides, ages and abnormalities are made up.
+    The same series give the same bytes.
     """
     to.mkdir(parents=True, exist_ok=True)
     breasts = []
@@ -40,7 +41,10 @@ def write_cmmd_series(series: Iterable[Series], to: Path, *, rows: int = 287, co
 
 
 def plan_breasts(series: Series) -> list[PhantomBreast]:
-    """The breasts of a patient: one with the label; of four images two, which have a label each in D1 and where there are two labels."""
+    """The breasts of a patient: one with the label.
+
+    Of four images two, which have a label each in D1 and where there are two labels.
+    """
     rng = np.random.default_rng(zlib.crc32(series.patient_id.encode()))
     labels = series.label.split("+")
     first = PhantomBreast(
@@ -66,5 +70,7 @@ def write_breast(breast: PhantomBreast, series: Series, *, to: Path, rows: int, 
         image_HW, _ = draw_breast(breast, view=view, rows=rows, columns=columns)
         dataset = make_dataset(image_HW, breast, seed=SEED, number=number, view=view)
         dataset.StudyInstanceUID, dataset.SeriesInstanceUID = series.study_uid, series.uid
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = make_uid(SEED, series.uid, str(number))
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = make_uid(
+            SEED, series.uid, str(number)
+        )
         dataset.save_as(to / f"{dataset.SOPInstanceUID}.dcm", enforce_file_format=True)

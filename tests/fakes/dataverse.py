@@ -1,4 +1,7 @@
-"""A Dataverse repository with one data set on loopback; it redirects to a storage at another port, with a signed address, as S3 storage does."""
+"""A Dataverse repository with one data set on loopback.
+
+It redirects to a storage at another port, with a signed address, as S3 storage does.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ class DataFile:
     """A file of the data set.
 
     Attributes:
-        original: if it is a table that Dataverse has taken in, what its authors uploaded; `content` is then Dataverse's own rendering.
+        original: if it is a table that Dataverse has taken in, what its authors uploaded; `content` is then
+            Dataverse's own rendering.
         original_name: empty in older versions of Dataverse.
         restricted: 403 for the public.
     """
@@ -40,7 +44,11 @@ class StorageServer(LoopbackServer):
         if query.get("X-Amz-Signature") != "secret":
             return Answer(b"<Error><Code>AccessDenied</Code></Error>", status=403)
         content = self.contents.get(path)
-        return Answer(b"<Error><Code>NoSuchKey</Code></Error>", status=404) if content is None else Answer(content)
+        return (
+            Answer(b"<Error><Code>NoSuchKey</Code></Error>", status=404)
+            if content is None
+            else Answer(content)
+        )
 
 
 class DataverseServer(LoopbackServer):
@@ -71,7 +79,11 @@ class DataverseServer(LoopbackServer):
 
     def answer(self, path: str, query: Mapping[str, str]) -> Answer:
         if path == "/api/datasets/:persistentId/":
-            return self._describe() if query.get("persistentId") == DOI else refuse(404, "Dataset with Persistent ID not found.")
+            return (
+                self._describe()
+                if query.get("persistentId") == DOI
+                else refuse(404, "Dataset with Persistent ID not found.")
+            )
         number = path.removeprefix("/api/access/datafile/")
         if not number.isdecimal() or int(number) not in self._files:
             return refuse(404, "No such file.")
@@ -79,22 +91,38 @@ class DataverseServer(LoopbackServer):
         if file.restricted:
             return refuse(403, "Not authorized to access this object.")
         key = f"/{number}.orig" if query.get("format") == "original" and file.original else f"/{number}"
-        return Answer(status=303, headers={"Location": f"{self.storage.url}{key}?X-Amz-Expires=3600&X-Amz-Signature=secret"})
+        return Answer(
+            status=303,
+            headers={"Location": f"{self.storage.url}{key}?X-Amz-Expires=3600&X-Amz-Signature=secret"},
+        )
 
     def _describe(self) -> Answer:
         version: dict[str, Any] = {"versionNumber": 1, "versionMinorNumber": 2, "versionState": "RELEASED"}
         if self.licence:
-            version["license"] = {"name": self.licence, "uri": "http://creativecommons.org/licenses/by-nc/4.0"}
+            version["license"] = {
+                "name": self.licence,
+                "uri": "http://creativecommons.org/licenses/by-nc/4.0",
+            }
         version["files"] = [
-            {"label": file.name, "restricted": file.restricted, "dataFile": describe_file(number, file)} for number, file in self._files.items()
+            {"label": file.name, "restricted": file.restricted, "dataFile": describe_file(number, file)}
+            for number, file in self._files.items()
         ]
         return Answer(json.dumps({"status": "OK", "data": {"id": 1, "latestVersion": version}}).encode())
 
 
 def describe_file(number: int, file: DataFile) -> dict[str, Any]:
-    """What Dataverse says of a file. The MD5 of a table is that of one of its two forms, nobody knows which."""
+    """What Dataverse says of a file.
+
+    The MD5 of a table is that of one of its two forms, nobody knows which.
+    """
     md5 = md5_of(file.content)
-    row: dict[str, Any] = {"id": number, "filename": file.name, "filesize": len(file.content), "md5": md5, "checksum": {"type": "MD5", "value": md5}}
+    row: dict[str, Any] = {
+        "id": number,
+        "filename": file.name,
+        "filesize": len(file.content),
+        "md5": md5,
+        "checksum": {"type": "MD5", "value": md5},
+    }
     if file.original:
         row |= {"tabularData": True, "originalFileFormat": "text/csv", "originalFileSize": len(file.original)}
         row |= {"originalFileName": file.original_name} if file.original_name else {}

@@ -39,7 +39,18 @@ Kind = Literal[
     "gzip",  # packed although nobody asked, under the Content-Length of the plain file
     "redirect",  # 302 to `location`
 ]
-HOP_BY_HOP = {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "content-length", "date", "server"}
+HOP_BY_HOP = {
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    "date",
+    "server",
+}
 BLOCK_BYTES = 1 << 16
 
 
@@ -94,7 +105,9 @@ class FaultProxy:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> FaultProxy:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -113,7 +126,10 @@ class FaultProxy:
             return self._bytes_sent
 
     def script(self, path_regex: str, faults: Iterable[Fault]) -> None:
-        """The next requests whose path (with the query) contains the pattern get these faults, one each; then all is well again."""
+        """The next requests whose path (with the query) contains the pattern get these faults, one each.
+
+        Then all is well again.
+        """
         with self._lock:
             self._scripts.append((re.compile(path_regex), deque(faults)))
 
@@ -125,7 +141,9 @@ class FaultProxy:
     def note(self, method: str, path: str, headers: Mapping[str, str]) -> Fault | None:
         """Logs a request and says what goes wrong with it."""
         with self._lock:
-            faults = next((faults for pattern, faults in self._scripts if faults and pattern.search(path)), None)
+            faults = next(
+                (faults for pattern, faults in self._scripts if faults and pattern.search(path)), None
+            )
             fault = faults.popleft() if faults else None
             self._requests.append(Request(method, path, headers, fault))
             return fault
@@ -135,8 +153,13 @@ class FaultProxy:
         with self._lock:
             self._bytes_sent += sent
 
-    def ask_upstream(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
-        """Passes a request on; the Host that the client named stays, so that addresses in answers lead here."""
+    def ask_upstream(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> http.client.HTTPResponse:
+        """Passes a request on.
+
+        The Host that the client named stays, so that addresses in answers lead here.
+        """
         connection = http.client.HTTPConnection(*self._upstream, timeout=60)
         sent = {name: value for name, value in headers.items() if name not in HOP_BY_HOP}
         connection.request(method, self._prefix + path, body=body or None, headers=sent)
@@ -221,7 +244,9 @@ class _Handler(BaseHTTPRequestHandler):
             length = {"Transfer-Encoding": "chunked"}
         if fault.kind == "wrong_md5":
             length["ETag"] = f'"{hashlib.md5(b"another file", usedforsecurity=False).hexdigest()}"'
-        self._begin(answer, length, bytes_per_second=fault.bytes_per_second if fault.kind == "slow_head" else 0)
+        self._begin(
+            answer, length, bytes_per_second=fault.bytes_per_second if fault.kind == "slow_head" else 0
+        )
         self._send_spoiled(answer, fault)
 
     def _send_spoiled(self, answer: http.client.HTTPResponse, fault: Fault) -> None:
@@ -245,8 +270,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._reset()
         self.close_connection = fault.kind not in ("wrong_md5", "bit_flip", "slow", "slow_head")
 
-    def _begin(self, answer: http.client.HTTPResponse, replaced: Mapping[str, str], *, bytes_per_second: float = 0) -> None:
-        kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP | {name.lower() for name in replaced}]
+    def _begin(
+        self, answer: http.client.HTTPResponse, replaced: Mapping[str, str], *, bytes_per_second: float = 0
+    ) -> None:
+        kept = [
+            (name, value)
+            for name, value in answer.headers.items()
+            if name.lower() not in HOP_BY_HOP | {name.lower() for name in replaced}
+        ]
         lines = [f"{name}: {value}" for name, value in (*kept, *replaced.items())]
         head = "\r\n".join([f"HTTP/1.1 {answer.status} {answer.reason}", *lines, "", ""]).encode("latin-1")
         if bytes_per_second:

@@ -47,7 +47,9 @@ class LoopbackServer:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Any:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True
+        ).start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -70,7 +72,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(answer.status)
         for name, value in answer.headers.items():
             self.send_header(name, value)
-        self.send_header(*(("Transfer-Encoding", "chunked") if self.server_object.chunked else ("Content-Length", str(len(answer.body)))))
+        self.send_header(
+            *(
+                ("Transfer-Encoding", "chunked")
+                if self.server_object.chunked
+                else ("Content-Length", str(len(answer.body)))
+            )
+        )
         self.end_headers()
         try:
             self.wfile.write(_to_chunks(answer.body) if self.server_object.chunked else answer.body)

@@ -55,13 +55,21 @@ class NbiaServer(LoopbackServer):
         uid = query.get("SeriesInstanceUID", "")
         match path.removeprefix(API):
             case "/getSeries" if query.get("Collection") == self._collection:
-                return Answer(json.dumps(list(self._rows.values())).encode(), headers={"Content-Type": "application/json"})
+                return Answer(
+                    json.dumps(list(self._rows.values())).encode(),
+                    headers={"Content-Type": "application/json"},
+                )
             case "/getSeries":
                 return Answer(headers={"Content-Type": "application/json"})
             case "/getImageWithMD5Hash" if uid in self.series:
-                return Answer(self.pack_series(uid), headers={"Content-Disposition": f'attachment; filename="{uid}.zip"'})
+                return Answer(
+                    self.pack_series(uid),
+                    headers={"Content-Disposition": f'attachment; filename="{uid}.zip"'},
+                )
             case "/getImageWithMD5Hash":
-                return Answer(f"Image with given SeriesInstanceUID,{uid}, is not in public domain.".encode(), status=400)
+                return Answer(
+                    f"Image with given SeriesInstanceUID,{uid}, is not in public domain.".encode(), status=400
+                )
             case "/getMD5HashForImage" if query.get("SOPInstanceUID") in self._md5s:
                 return Answer(self._md5s[query["SOPInstanceUID"]].encode())
             case _:
@@ -97,7 +105,10 @@ class NbiaServer(LoopbackServer):
         if kind in ("html", "empty"):
             return PAGE if kind == "html" else b""
         width = len(str(len(self.series[uid])))
-        members = {f"{self._prefix}1-{number:0{width}}.dcm": path.read_bytes() for number, path in enumerate(self.series[uid], start=1)}
+        members = {
+            f"{self._prefix}1-{number:0{width}}.dcm": path.read_bytes()
+            for number, path in enumerate(self.series[uid], start=1)
+        }
         md5s = {name: md5_of(content) for name, content in members.items()}
         first, content = next(iter(members.items()))
         if kind == "wrong_md5":
@@ -107,7 +118,9 @@ class NbiaServer(LoopbackServer):
         if kind == "missing_file":
             del members[first]
         if kind != "no_list":
-            members["md5hashes.csv"] = "".join(["Filename,MD5Hash\n", *(f"{name.rpartition('/')[2]},{md5}\n" for name, md5 in md5s.items())]).encode()
+            members["md5hashes.csv"] = "".join(
+                ["Filename,MD5Hash\n", *(f"{name.rpartition('/')[2]},{md5}\n" for name, md5 in md5s.items())]
+            ).encode()
         packed = pack({**members, "LICENSE": b"Creative Commons Attribution 4.0 International\n"})
         if kind == "bad_crc":
             packed[packed.index(content[:1000]) + len(content) // 2] ^= 1

@@ -58,8 +58,14 @@ class Orthanc:
     @staticmethod
     def missing() -> str:
         """Why there can be no Orthanc on this machine, empty if there can."""
-        lacking = [name for name in PROGRAMS if not shutil.which(name)] + [str(PLUGIN)] * (not PLUGIN.is_file())
-        return f"{' and '.join(lacking)} not installed (apt-get install orthanc orthanc-dicomweb dcmtk)" if lacking else ""
+        lacking = [name for name in PROGRAMS if not shutil.which(name)] + [str(PLUGIN)] * (
+            not PLUGIN.is_file()
+        )
+        return (
+            f"{' and '.join(lacking)} not installed (apt-get install orthanc orthanc-dicomweb dcmtk)"
+            if lacking
+            else ""
+        )
 
     def __enter__(self) -> Orthanc:
         with ExitStack() as stack:
@@ -67,9 +73,13 @@ class Orthanc:
             http_port, self._dicom_port = find_ports(2)
             self.root, self.url = f"http://127.0.0.1:{http_port}", f"http://127.0.0.1:{http_port}/dicom-web"
             configuration = folder / "orthanc.json"
-            configuration.write_text(json.dumps(self._configure(folder, http_port=http_port)), encoding="utf-8")
+            configuration.write_text(
+                json.dumps(self._configure(folder, http_port=http_port)), encoding="utf-8"
+            )
             log = stack.enter_context((folder / "log").open("w+"))
-            process = subprocess.Popen(["Orthanc", str(configuration)], stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+            process = subprocess.Popen(
+                ["Orthanc", str(configuration)], stdout=log, stderr=subprocess.STDOUT, cwd=folder
+            )
             stack.callback(stop, process)
             self._wait_until_ready(process, log=folder / "log")
             self._stack = stack.pop_all()
@@ -84,7 +94,16 @@ class Orthanc:
         for path in paths:
             by_syntax[str(read_file_meta_info(path).TransferSyntaxUID)].append(str(path))
         for syntax, names in by_syntax.items():
-            command = ["storescu", "-R", PROPOSE[syntax], "-aec", "ORTHANC", "127.0.0.1", str(self._dicom_port), *names]
+            command = [
+                "storescu",
+                "-R",
+                PROPOSE[syntax],
+                "-aec",
+                "ORTHANC",
+                "127.0.0.1",
+                str(self._dicom_port),
+                *names,
+            ]
             done = subprocess.run(command, capture_output=True, text=True, timeout=STORE_SECONDS)
             assert done.returncode == 0, f"{' '.join(command[:4])}: {done.stdout}{done.stderr}"
 
@@ -99,7 +118,14 @@ class Orthanc:
 
     def _ask(self, path: str, *, data: bytes | None = None) -> bytes:
         login = urllib3.make_headers(basic_auth=f"{self.user}:{self.password}")
-        answer = urllib3.request("POST" if data is not None else "GET", f"{self.root}{path}", body=data, headers=login, retries=False, timeout=30)
+        answer = urllib3.request(
+            "POST" if data is not None else "GET",
+            f"{self.root}{path}",
+            body=data,
+            headers=login,
+            retries=False,
+            timeout=30,
+        )
         assert answer.status == 200, f"{path}: {answer.status} {answer.data[:300]!r}"
         return answer.data
 

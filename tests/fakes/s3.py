@@ -22,12 +22,15 @@ START_SECONDS = 60
 PAGE = 3
 """Keys on one page of a list, so that even a series of four images takes two; of Amazon's there are 1,000."""
 
-# As far as moto is concerned anything is right; nothing here may reach for the credentials of whoever runs the tests.
+# As far as moto is concerned anything is right; nothing here may reach for the credentials of whoever runs
+# the tests.
 CREDENTIALS = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing", "region_name": "us-east-1"}
 
 
 class S3Archive:
-    """`with S3Archive() as s3`: an empty server at `s3.url`; objects are readable by everyone, without credentials.
+    """`with S3Archive() as s3`: an empty server at `s3.url`.
+
+    Objects are readable by everyone, without credentials.
 
     Args:
         page: keys on one page of a list.
@@ -42,7 +45,9 @@ class S3Archive:
         # Port 0: the server takes a free one and says which.
         command = [str(Path(sys.executable).with_name("moto_server")), "-H", "127.0.0.1", "-p", "0"]
         environment = {**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": str(self._page)}
-        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+        self._process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
+        )
         timer = threading.Timer(START_SECONDS, self._process.kill)
         timer.start()
         try:
@@ -50,15 +55,22 @@ class S3Archive:
         finally:
             timer.cancel()
         # The log has to be read on, or the server stops once the pipe is full.
-        self._reader = threading.Thread(target=lambda: [None for _ in self._process.stderr or ()], daemon=True)
+        self._reader = threading.Thread(
+            target=lambda: [None for _ in self._process.stderr or ()], daemon=True
+        )
         self._reader.start()
         self.client: Any = boto3.client(
-            "s3", endpoint_url=self.url, config=botocore.config.Config(s3={"addressing_style": "path"}, proxies={}), **CREDENTIALS
+            "s3",
+            endpoint_url=self.url,
+            config=botocore.config.Config(s3={"addressing_style": "path"}, proxies={}),
+            **CREDENTIALS,
         )
         self._buckets: set[str] = set()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._process.terminate()
         try:
             self._process.wait(10)
@@ -77,7 +89,10 @@ class S3Archive:
         self._make(bucket)
         upload = self.client.create_multipart_upload(Bucket=bucket, Key=key, ACL="public-read")["UploadId"]
         place = {"Bucket": bucket, "Key": key, "UploadId": upload}
-        tags = [self.client.upload_part(**place, PartNumber=number, Body=piece)["ETag"] for number, piece in enumerate(pieces, start=1)]
+        tags = [
+            self.client.upload_part(**place, PartNumber=number, Body=piece)["ETag"]
+            for number, piece in enumerate(pieces, start=1)
+        ]
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, start=1)]
         self.client.complete_multipart_upload(**place, MultipartUpload={"Parts": parts})
 
@@ -100,7 +115,9 @@ class S3Archive:
         for line in self._process.stderr or ():
             seen.append(line)
             yield from re.findall(r"http://127\.0\.0\.1:\d+", line)
-        raise RuntimeError(f"moto_server ended before it served, within {START_SECONDS} s: {''.join(seen)[-2000:]}")
+        raise RuntimeError(
+            f"moto_server ended before it served, within {START_SECONDS} s: {''.join(seen)[-2000:]}"
+        )
 
 
 def publish_cmmd(s3: S3Archive, tree: Path, series: Iterable[Series]) -> None:

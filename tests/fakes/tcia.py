@@ -17,7 +17,8 @@ class TciaServer(LoopbackServer):
     Attributes:
         address: for `fetch_tables`.
         rows: of the collection manager, in its order.
-        files: below wp-content/uploads, by name. What is not there is answered by a web page with status 200, as WordPress may.
+        files: below wp-content/uploads, by name. What is not there is answered by a web page with status 200,
+            as WordPress may.
         breakdown: status of all answers of the collection manager, if not 0.
     """
 
@@ -56,6 +57,16 @@ class TciaServer(LoopbackServer):
         per_page, page = int(query.get("per_page", 10)), int(query.get("page", 1))
         rows = self.rows[(page - 1) * per_page : page * per_page]
         if page > 1 and not rows:
-            return Answer(json.dumps({"code": "rest_post_invalid_page_number", "data": {"status": 400}}).encode(), status=400)
+            return Answer(
+                json.dumps({"code": "rest_post_invalid_page_number", "data": {"status": 400}}).encode(),
+                status=400,
+            )
         fields = query["_fields"].split(",") if "_fields" in query else None
-        return Answer(json.dumps([{key: value for key, value in row.items() if fields is None or key in fields} for row in rows]).encode())
+        return Answer(
+            json.dumps(
+                [
+                    {key: value for key, value in row.items() if fields is None or key in fields}
+                    for row in rows
+                ]
+            ).encode()
+        )

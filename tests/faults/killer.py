@@ -1,8 +1,11 @@
-"""Starts `medimg fetch` again and again and kills it with SIGKILL at seeded random moments; a child is forked, so that a start costs no imports.
+"""Starts `medimg fetch` again and again and kills it with SIGKILL at seeded random moments.
+
+A child is forked, so that a start costs no imports.
 
     python -m tests.faults.killer KILLS SEED FOLDER ARGUMENTS...
 
-Each time a fetch got to its end, the next one begins in a new folder below FOLDER. Prints what came of it as JSON.
+Each time a fetch got to its end, the next one begins in a new folder below FOLDER. Prints what came of it as
+JSON.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Bad input of the two data sets of single images, through `medimg catalogue`: refused in one line that says what to do, or quarantined by name.
 
-What is odd and not bad (a palette, 16 bits, an EXIF rotation) is used as it is meant. tests/e2e/test_skin_and_tissue.py trains on such files.
+What is odd and not bad (a palette, 16 bits, an EXIF rotation) is used as it is meant.
+tests/e2e/test_skin_and_tissue.py trains on such files.
 """
 
 from __future__ import annotations
@@ -46,10 +47,17 @@ def tissue(phantoms, tmp_path):
 
 @pytest.fixture
 def catalogue(tmp_path, monkeypatch, capsys):
-    """Runs `medimg catalogue` as its entry point does; returns exit code, standard output and standard error."""
+    """Runs `medimg catalogue` as its entry point does.
+
+    Returns exit code, standard output and standard error.
+    """
 
     def catalogue(data_set: str, data: Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["medimg", "catalogue", data_set, "--data", str(data), "--to", str(tmp_path / "catalogue")])
+        monkeypatch.setattr(
+            sys,
+            "argv",
+            ["medimg", "catalogue", data_set, "--data", str(data), "--to", str(tmp_path / "catalogue")],
+        )
         with pytest.raises(SystemExit) as left:
             main()
         printed = capsys.readouterr()
@@ -60,7 +68,9 @@ def catalogue(tmp_path, monkeypatch, capsys):
 
 def read_back(to: Path) -> tuple[dict, pd.DataFrame]:
     """The catalogue's summary, and its cases by id."""
-    return json.loads((to / "summary.json").read_text()), pd.read_parquet(to / "cases.parquet").set_index("case_id")
+    return json.loads((to / "summary.json").read_text()), pd.read_parquet(to / "cases.parquet").set_index(
+        "case_id"
+    )
 
 
 def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
@@ -79,19 +89,33 @@ def in_row_2(old: str, new: str) -> Callable[[list[str]], list[str]]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (in_row_2(",nv,", ",SCC,"), f"{TABLE} row 2: dx 'SCC', expected one of nv, bkl, bcc, akiec, vasc, df, mel"),
-        (lambda lines: [*lines, lines[1]], f"image_id ISIC_0024306 stands in {TABLE} row 2 too: an oversampled copy of the table?"),
+        (
+            in_row_2(",nv,", ",SCC,"),
+            f"{TABLE} row 2: dx 'SCC', expected one of nv, bkl, bcc, akiec, vasc, df, mel",
+        ),
+        (
+            lambda lines: [*lines, lines[1]],
+            f"image_id ISIC_0024306 stands in {TABLE} row 2 too: an oversampled copy of the table?",
+        ),
         (
             in_row_2("ISIC_0024306", "ISIC_0024306_rot90"),
             f"{TABLE} row 2: image_id 'ISIC_0024306_rot90', expected ISIC_ and seven digits: an augmented",
         ),
-        (lambda lines: [lines[0].replace("lesion_id", "patient"), *lines[1:]], f"{TABLE}: no column lesion_id; found patient, image_id, dx"),
+        (
+            lambda lines: [lines[0].replace("lesion_id", "patient"), *lines[1:]],
+            f"{TABLE}: no column lesion_id; found patient, image_id, dx",
+        ),
         (lambda lines: lines[:1], f"{TABLE}: no row below the header"),
         # The challenge's truth in place of the metadata.
-        (lambda _: ["image,MEL,NV,BCC,AKIEC,BKL,DF,VASC", "ISIC_0024306,0,1,0,0,0,0,0"], f"{TABLE}: no column lesion_id, image_id, dx, dx_type"),
+        (
+            lambda _: ["image,MEL,NV,BCC,AKIEC,BKL,DF,VASC", "ISIC_0024306,0,1,0,0,0,0,0"],
+            f"{TABLE}: no column lesion_id, image_id, dx, dx_type",
+        ),
     ],
 )
-def test_a_table_of_another_set_of_rows_columns_or_classes_is_refused_in_one_line(skin, catalogue, change, words):
+def test_a_table_of_another_set_of_rows_columns_or_classes_is_refused_in_one_line(
+    skin, catalogue, change, words
+):
     edit(skin / TABLE, change)
     code, _, error = catalogue("ham10000", skin)
     assert (code, len(error.splitlines())) == (2, 1)
@@ -139,7 +163,9 @@ def test_what_is_absent_or_unreadable_is_named_and_every_image_is_accounted_for(
 
 
 @pytest.mark.parametrize("data_set", ["ham10000", "tissue"])
-def test_a_palette_16_bits_grey_and_an_exif_rotation_are_used_as_they_are_meant(phantoms, tmp_path, catalogue, data_set):
+def test_a_palette_16_bits_grey_and_an_exif_rotation_are_used_as_they_are_meant(
+    phantoms, tmp_path, catalogue, data_set
+):
     root = shutil.copytree(phantoms[data_set], tmp_path / "data")
     odd = write_odd_images(root, data_set)
     code, _, _ = catalogue(data_set, root)
@@ -162,16 +188,24 @@ def test_a_palette_16_bits_grey_and_an_exif_rotation_are_used_as_they_are_meant(
             lambda root: (root / "train/liver").rename(root / "train/livr"),
             "train/livr: no class of the Human Protein Atlas' twelve; did you mean 'liver'",
         ),
-        (lambda root: [path.unlink() for path in (root / "test/lung").iterdir()], "test/lung: an empty class folder, expected images of lung"),
+        (
+            lambda root: [path.unlink() for path in (root / "test/lung").iterdir()],
+            "test/lung: an empty class folder, expected images of lung",
+        ),
         (lambda root: shutil.rmtree(root / "test/spleen"), "test: no class folder 'spleen', which train has"),
-        (lambda root: (root / "validation/lung").mkdir(parents=True), "validation: beside train and test, expected train and test alone"),
+        (
+            lambda root: (root / "validation/lung").mkdir(parents=True),
+            "validation: beside train and test, expected train and test alone",
+        ),
         (
             lambda root: (root / "train/liver_source_group.csv").rename(root / "train/livr_source_group.csv"),
             "train/livr_source_group.csv: sources of no class folder; did you mean 'liver_source_group.csv'",
         ),
     ],
 )
-def test_a_class_folder_or_table_that_cannot_be_meant_is_refused_with_the_nearest_name(tissue, catalogue, change, words):
+def test_a_class_folder_or_table_that_cannot_be_meant_is_refused_with_the_nearest_name(
+    tissue, catalogue, change, words
+):
     change(tissue)
     code, _, error = catalogue("tissue", tissue)
     assert (code, len(error.splitlines())) == (2, 1)
@@ -188,7 +222,9 @@ def test_a_class_folder_that_holds_only_what_a_desktop_leaves_behind_counts_as_e
     assert "test/lung: an empty class folder, expected images of lung" in error
 
 
-def test_tiles_that_cannot_be_used_are_named_and_a_class_that_is_left_without_any_is_told(tissue, tmp_path, catalogue):
+def test_tiles_that_cannot_be_used_are_named_and_a_class_that_is_left_without_any_is_told(
+    tissue, tmp_path, catalogue
+):
     cut, *others = sorted((tissue / "test" / "spleen").iterdir())
     cut.write_bytes(cut.read_bytes()[:500])
     for path in others:
@@ -213,8 +249,16 @@ def test_a_table_in_another_form_gives_the_same_cases(phantoms, tmp_path, catalo
         frame, before = frame.drop(columns="dataset"), before.assign(clinical_dataset=np.nan)
     separator = {"tab": "\t", "semicolon": ";"}.get(form, ",")
     name = "HAM10000_metadata.tab" if form == "tab" else "HAM10000_metadata" if form == "UTF-16" else TABLE
-    frame.to_csv(root / name, sep=separator, index=form == "index column", encoding="utf-16" if form == "UTF-16" else "utf-8", lineterminator="\n")
+    frame.to_csv(
+        root / name,
+        sep=separator,
+        index=form == "index column",
+        encoding="utf-16" if form == "UTF-16" else "utf-8",
+        lineterminator="\n",
+    )
     assert catalogue("ham10000", root)[0] == 0
     after = read_back(tmp_path / "catalogue")[1]
-    pd.testing.assert_frame_equal(after.drop(columns="clinical_dataset"), before.drop(columns="clinical_dataset"))
+    pd.testing.assert_frame_equal(
+        after.drop(columns="clinical_dataset"), before.drop(columns="clinical_dataset")
+    )
     assert after["clinical_dataset"].notna().any() == (form != "no dataset column")

@@ -55,7 +55,13 @@ def fetch(archive: CmmdArchive, proxy: FaultProxy, root: Path) -> tuple[Outcome,
     said: list[str] = []
     stop = threading.Event()
     with hold_root(root, said.append) as receipts:
-        transfer = Transfer(origins=(proxy.url,), parts=work_folder(root, "parts"), patience=HURRY, on_retry=said.append, stop=stop)
+        transfer = Transfer(
+            origins=(proxy.url,),
+            parts=work_folder(root, "parts"),
+            patience=HURRY,
+            on_retry=said.append,
+            stop=stop,
+        )
         outcome = fetch_all(
             archive.series,
             collection=find_collection("cmmd"),
@@ -70,7 +76,10 @@ def fetch(archive: CmmdArchive, proxy: FaultProxy, root: Path) -> tuple[Outcome,
 
 
 def tree(root: Path) -> dict[str, str]:
-    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.rglob("*.dcm"))}
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*.dcm"))
+    }
 
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name not in FINAL])

@@ -1,6 +1,7 @@
 """The images: what the Dockerfile promises, and that the small one's lock is enough to fetch.
 
-No container is run here. What the target `fetch` installs is installed into a fresh environment instead, and works there.
+No container is run here. What the target `fetch` installs is installed into a fresh environment instead, and
+works there.
 """
 
 from __future__ import annotations
@@ -60,7 +61,11 @@ class Stage:
 
 
 def read_instructions() -> Iterator[tuple[str, str]]:
-    text = "\n".join(line for line in (REPOSITORY / "Dockerfile").read_text().splitlines() if not line.lstrip().startswith("#"))
+    text = "\n".join(
+        line
+        for line in (REPOSITORY / "Dockerfile").read_text().splitlines()
+        if not line.lstrip().startswith("#")
+    )
     for line in text.replace("\\\n", " ").splitlines():
         if line.strip():
             keyword, _, rest = line.strip().partition(" ")
@@ -80,7 +85,12 @@ def read_stages() -> list[Stage]:
 STAGES = {stage.name: stage for stage in read_stages()}
 # What is handed on; the other stages are left behind with all that they know.
 IMAGES = ("fetch", "run", "gpu")
-PARENTS = {name: rest.partition(" AS ")[0] for keyword, rest in read_instructions() if keyword == "FROM" for name in [rest.partition(" AS ")[2]]}
+PARENTS = {
+    name: rest.partition(" AS ")[0]
+    for keyword, rest in read_instructions()
+    if keyword == "FROM"
+    for name in [rest.partition(" AS ")[2]]
+}
 PLATFORMS = ("py310", "py313")
 
 
@@ -120,21 +130,35 @@ def test_an_image_tries_its_command_while_it_is_built(name):
 @pytest.mark.parametrize("name", IMAGES)
 def test_an_image_takes_packages_and_sources_from_the_build_and_installs_nothing_itself(name):
     packages = {"fetch": "fetch-packages", "run": "packages", "gpu": "gpu-packages"}[name]
-    assert all_of(name, "COPY") == [f"--from={packages} /opt/venv /opt/venv", "--from=sources /opt/medimg /opt/medimg"]
+    assert all_of(name, "COPY") == [
+        f"--from={packages} /opt/venv /opt/venv",
+        "--from=sources /opt/medimg /opt/medimg",
+    ]
     assert not [command for command in all_of(name, "RUN") if "install" in command or "apt-get" in command]
     assert all_of(name, "ARG") == []
 
 
 def test_every_package_comes_from_a_lock_with_hashes():
-    installs = [command for stage in STAGES.values() for command in stage.all("RUN") if "$INSTALL" in command or "pip install" in command]
+    installs = [
+        command
+        for stage in STAGES.values()
+        for command in stage.all("RUN")
+        if "$INSTALL" in command or "pip install" in command
+    ]
     assert len(installs) == 4
-    assert [command for command in installs if "--require-hashes" not in command] == ["$INSTALL --target /opt/medimg ."]
+    assert [command for command in installs if "--require-hashes" not in command] == [
+        "$INSTALL --target /opt/medimg ."
+    ]
     assert any("--no-deps --no-build-isolation" in line for line in STAGES["tools"].all("ENV"))
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_a_build_for_each_platform_finds_its_locks(platform):
-    text = "\n".join(rest for _, rest in read_instructions()).replace("${PLATFORM}", platform).replace("$PLATFORM", platform)
+    text = (
+        "\n".join(rest for _, rest in read_instructions())
+        .replace("${PLATFORM}", platform)
+        .replace("$PLATFORM", platform)
+    )
     locks = set(re.findall(r"requirements/[\w-]+\.lock", text.replace("$extra", "volumes")))
     assert locks == {f"requirements/{platform}{part}.lock" for part in ("", "-fetch", "-volumes", "-gpu")}
     assert all((REPOSITORY / lock).is_file() for lock in locks)
@@ -142,16 +166,29 @@ def test_a_build_for_each_platform_finds_its_locks(platform):
 
 def test_no_instruction_names_a_host_or_a_secret():
     for keyword, rest in read_instructions():
-        if (keyword, rest) != ("ARG", "PIP_INDEX_URL"):  # Known to build stages only, and without a value of ours.
-            assert not re.search(r"://|index|token|password|secret|credential|netrc|pip\.conf|_proxy", rest, re.IGNORECASE), f"{keyword} {rest}"
+        if (keyword, rest) != (
+            "ARG",
+            "PIP_INDEX_URL",
+        ):  # Known to build stages only, and without a value of ours.
+            assert not re.search(
+                r"://|index|token|password|secret|credential|netrc|pip\.conf|_proxy", rest, re.IGNORECASE
+            ), f"{keyword} {rest}"
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_what_the_images_copy_is_in_the_repository_and_in_the_build_context(platform):
-    context = {line.removeprefix("!") for line in (REPOSITORY / ".dockerignore").read_text().split() if line.startswith("!")}
+    context = {
+        line.removeprefix("!")
+        for line in (REPOSITORY / ".dockerignore").read_text().split()
+        if line.startswith("!")
+    }
     for stage in STAGES.values():
         for copied in stage.all("COPY"):
-            for source in copied.replace("${PLATFORM}", platform).split()[:-1] if not copied.startswith("--from") else ():
+            for source in (
+                copied.replace("${PLATFORM}", platform).split()[:-1]
+                if not copied.startswith("--from")
+                else ()
+            ):
                 assert list(REPOSITORY.glob(source))
                 assert {source, source.partition("/")[0]} & context
 
@@ -168,19 +205,35 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "src").mkdir()
     for name in SOURCES:
         source = REPOSITORY / name
-        shutil.copytree(source, folder / "src" / name, ignore=shutil.ignore_patterns("__pycache__")) if source.is_dir() else shutil.copy(
-            source, folder / "src" / name
-        )
+        shutil.copytree(
+            source, folder / "src" / name, ignore=shutil.ignore_patterns("__pycache__")
+        ) if source.is_dir() else shutil.copy(source, folder / "src" / name)
     arguments = [sys.executable, str(folder / "venv"), str(folder / "src")]
-    answer = subprocess.run(["bash", "-c", INSTALL, "install", *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        ["bash", "-c", INSTALL, "install", *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert answer.returncode == 0, answer.stderr
     return folder / "venv" / "bin"
 
 
 def run(*command: str | Path, folder: Path) -> str:
     """What a program prints on stdout; it sees neither this repository nor this environment."""
-    environment = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ} | {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
-    answer = subprocess.run([str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    environment = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ} | {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(folder),
+    }
+    answer = subprocess.run(
+        [str(part) for part in command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert answer.returncode == 0, answer.stderr
     return answer.stdout
 
@@ -189,7 +242,9 @@ def run(*command: str | Path, folder: Path) -> str:
 def test_the_fetch_lock_is_enough_for_everything_that_fetches(programs, tmp_path):
     assert "--dry-run" in run(programs / "medimg", "fetch", "--help", folder=tmp_path)
     count, *needless = run(programs / "python", "-c", IMPORT_ALL, folder=tmp_path).split()
-    assert int(count) == len([path for path in (REPOSITORY / "medimg/archive").glob("*.py") if path.name != "__init__.py"])
+    assert int(count) == len(
+        [path for path in (REPOSITORY / "medimg/archive").glob("*.py") if path.name != "__init__.py"]
+    )
     assert needless == []
 
 
@@ -202,6 +257,11 @@ def test_the_fetch_lock_is_enough_to_plan_fetch_and_verify(programs, tmp_path):
         dataset.SeriesInstanceUID, dataset.StudyInstanceUID = SERIES, "2.25.98"
         dataset.save_as(path)
     run(programs / "medimg", "fetch", "folder", "--from", "stick", "--to", "data", folder=tmp_path)
-    assert sorted(path.name for path in (tmp_path / "data" / SERIES).iterdir()) == ["2.25.1.dcm", "2.25.2.dcm"]
+    assert sorted(path.name for path in (tmp_path / "data" / SERIES).iterdir()) == [
+        "2.25.1.dcm",
+        "2.25.2.dcm",
+    ]
     run(programs / "medimg", "fetch", "folder", "--to", "data", "--verify", folder=tmp_path)
-    assert "CC BY 4.0" in run(programs / "medimg", "fetch", "cmmd", "--to", "plan", "--patients", "40", "--dry-run", folder=tmp_path)
+    assert "CC BY 4.0" in run(
+        programs / "medimg", "fetch", "cmmd", "--to", "plan", "--patients", "40", "--dry-run", folder=tmp_path
+    )

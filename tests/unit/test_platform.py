@@ -17,7 +17,8 @@ PLATFORMS = ("py310", "py313")
 HERE = f"py{sys.version_info.major}{sys.version_info.minor}"
 CODE_ONLY = shutil.ignore_patterns("__pycache__")
 
-# Stands where uv stands: notes what it was asked for and makes a .venv that passes for one. The real one takes half a minute and a network.
+# Stands where uv stands: notes what it was asked for and makes a .venv that passes for one. The real one
+# takes half a minute and a network.
 RECORDING_UV = """#!/bin/sh
 echo "$@" >> "{log}"
 if [ "$1" = python ]; then exit {without_python}; fi
@@ -36,14 +37,25 @@ def write_program(path: Path, text: str) -> Path:
 
 def write_uv(folder: Path, *, without_python: bool = False) -> Path:
     """Puts the recording uv on the folder's PATH; `without_python` makes it find and download none."""
-    text = RECORDING_UV.format(log=folder / "asked", python=sys.executable, without_python=int(without_python))
+    text = RECORDING_UV.format(
+        log=folder / "asked", python=sys.executable, without_python=int(without_python)
+    )
     return write_program(folder / "programs/uv", text)
 
 
-def run(*command: str | Path, folder: Path, path: str | None = None, platform: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: str | Path, folder: Path, path: str | None = None, platform: str | None = None
+) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "PLATFORM"}
     environment |= ({"PATH": path} if path else {}) | ({"PLATFORM": platform} if platform else {})
-    return subprocess.run([str(part) for part in command], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 # The locks
@@ -63,7 +75,14 @@ def test_the_locks_hold_what_the_project_asks_for(check_locks):
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-@pytest.mark.parametrize("line", ["--extra-index-url https://packages.example/simple", "tfx @ https://packages.example/tfx.whl", "tfx==1.16.0"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--extra-index-url https://packages.example/simple",
+        "tfx @ https://packages.example/tfx.whl",
+        "tfx==1.16.0",
+    ],
+)
 def test_a_lock_with_an_index_an_address_or_no_hash_is_refused(check_locks, tmp_path, line, platform):
     lock = tmp_path / f"requirements/{platform}-dev.lock"
     lock.write_text(f"{line}\n{lock.read_text()}")
@@ -74,7 +93,10 @@ def test_a_lock_with_an_index_an_address_or_no_hash_is_refused(check_locks, tmp_
 
 @pytest.mark.parametrize(
     ("new", "complaint"),
-    [('"pydicom>=99"', "py310.lock holds pydicom 3.0.2, pyproject.toml asks for >=99"), ('"left-pad"', "py310.lock does not hold left-pad")],
+    [
+        ('"pydicom>=99"', "py310.lock holds pydicom 3.0.2, pyproject.toml asks for >=99"),
+        ('"left-pad"', "py310.lock does not hold left-pad"),
+    ],
 )
 def test_a_requirement_that_the_lock_does_not_meet_is_named(check_locks, tmp_path, new, complaint):
     project = tmp_path / "pyproject.toml"
@@ -114,7 +136,10 @@ def test_a_fetch_lock_that_lacks_or_adds_a_package_is_named(check_locks, tmp_pat
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
-    """A folder, with a space in its name, as a clone leaves it; `uv` on its PATH only notes what it was asked for."""
+    """A folder, with a space in its name, as a clone leaves it.
+
+    `uv` on its PATH only notes what it was asked for.
+    """
     folder = tmp_path / "fresh clone"
     shutil.copytree(REPOSITORY / "setup", folder / "setup", ignore=CODE_ONLY)
     for platform in PLATFORMS:
@@ -127,12 +152,23 @@ def fresh(tmp_path: Path) -> Path:
 
 
 def install(folder: Path, *names: str) -> list[str]:
-    """Runs the set-up; returns the sets (core, dev, volumes) that uv was asked to install, in the order of their names."""
+    """Runs the set-up.
+
+    Returns the sets (core, dev, volumes) that uv was asked to install, in the order of their names.
+    """
     (folder / "asked").unlink(missing_ok=True)
-    answer = run("setup/install.sh", *names, folder=folder, path=f"{folder / 'programs'}:/usr/bin:/bin", platform=HERE)
+    answer = run(
+        "setup/install.sh", *names, folder=folder, path=f"{folder / 'programs'}:/usr/bin:/bin", platform=HERE
+    )
     assert answer.returncode == 0, answer.stderr
     asked = (folder / "asked").read_text() if (folder / "asked").exists() else ""
-    locks = [word for line in asked.splitlines() if line.startswith("pip sync") for word in line.split() if word.endswith(".lock")]
+    locks = [
+        word
+        for line in asked.splitlines()
+        if line.startswith("pip sync")
+        for word in line.split()
+        if word.endswith(".lock")
+    ]
     return sorted(lock.removesuffix(".lock").partition("-")[2] or "core" for lock in locks)
 
 
@@ -167,17 +203,28 @@ def test_a_moved_folder_gets_a_new_environment(fresh):
 def test_an_unknown_set_is_refused_in_one_line(fresh):
     answer = run("setup/install.sh", "gpu", folder=fresh)
     assert answer.returncode == 1
-    assert answer.stderr.splitlines() == ["setup: there is no lock for 'gpu': expected core, volumes, idc, share or dev"]
+    assert answer.stderr.splitlines() == [
+        "setup: there is no lock for 'gpu': expected core, volumes, idc, share or dev"
+    ]
 
 
 # The platform
 
 
 def choose(folder: Path, *, glibc: str = "2.41", platform: str | None = None) -> str:
-    """Runs the set-up on a machine with this glibc; returns the line that names the platform, without the part before the name."""
+    """Runs the set-up on a machine with this glibc.
+
+    Returns the line that names the platform, without the part before the name.
+    """
     answer = f"echo 'glibc {glibc}'" if glibc else "exit 1"  # Other C libraries do not know the name.
     write_program(folder / "programs/getconf", f"#!/bin/sh\n{answer}\n")
-    lines = run("setup/install.sh", "core", folder=folder, path=f"{folder / 'programs'}:/usr/bin:/bin", platform=platform).stderr.splitlines()
+    lines = run(
+        "setup/install.sh",
+        "core",
+        folder=folder,
+        path=f"{folder / 'programs'}:/usr/bin:/bin",
+        platform=platform,
+    ).stderr.splitlines()
     chosen = [line for line in lines if line.startswith("setup: platform ")]
     assert len(chosen) == 1, lines
     return chosen[0].removeprefix("setup: platform ")
@@ -188,14 +235,21 @@ def test_the_newer_platform_is_taken_where_glibc_is_new_enough(fresh, glibc):
     assert choose(fresh, glibc=glibc) == f"py313: Python 3.13, TFX 1.21.0 (glibc {glibc})"
 
 
-@pytest.mark.parametrize(("glibc", "found"), [("2.9", "2.9"), ("2.36", "2.36"), ("2.38", "2.38"), ("", "none")])
+@pytest.mark.parametrize(
+    ("glibc", "found"), [("2.9", "2.9"), ("2.36", "2.36"), ("2.38", "2.38"), ("", "none")]
+)
 def test_the_older_platform_is_taken_where_glibc_is_older_or_none(fresh, glibc, found):
-    assert choose(fresh, glibc=glibc) == f"py310: Python 3.10, TFX 1.16.0 (py313 needs glibc 2.39 or newer, here is {found})"
+    assert (
+        choose(fresh, glibc=glibc)
+        == f"py310: Python 3.10, TFX 1.16.0 (py313 needs glibc 2.39 or newer, here is {found})"
+    )
 
 
 def test_the_older_platform_is_taken_where_no_newer_python_can_be_had(fresh):
     write_uv(fresh, without_python=True)
-    assert choose(fresh) == "py310: Python 3.10, TFX 1.16.0 (no Python 3.13 here, and uv could not download one)"
+    assert (
+        choose(fresh) == "py310: Python 3.10, TFX 1.16.0 (no Python 3.13 here, and uv could not download one)"
+    )
 
 
 @pytest.mark.parametrize(("platform", "glibc"), [("py310", "2.41"), ("py313", "2.36")])
@@ -215,14 +269,18 @@ def test_an_environment_that_works_keeps_its_platform(fresh):
 def test_the_locks_of_the_chosen_platform_are_installed(fresh):
     choose(fresh, platform=HERE)
     assert f"requirements/{HERE}.lock" in (fresh / "asked").read_text()
-    assert all(f"requirements/{other}" not in (fresh / "asked").read_text() for other in PLATFORMS if other != HERE)
+    assert all(
+        f"requirements/{other}" not in (fresh / "asked").read_text() for other in PLATFORMS if other != HERE
+    )
 
 
 @pytest.mark.parametrize("script", ["setup/install.sh", "setup/lock.sh"])
 def test_an_unknown_platform_is_refused_in_one_line(fresh, script):
     answer = run(script, folder=fresh, path=f"{fresh / 'programs'}:/usr/bin:/bin", platform="py39")
     assert answer.returncode == 1
-    assert answer.stderr.splitlines() == ["setup: there is no platform 'py39': expected PLATFORM=py313 or PLATFORM=py310"]
+    assert answer.stderr.splitlines() == [
+        "setup: there is no platform 'py39': expected PLATFORM=py313 or PLATFORM=py310"
+    ]
 
 
 def test_what_the_trixie_root_needs_and_lacks_is_named_in_one_line(fresh):
@@ -243,7 +301,13 @@ def test_a_uv_that_does_not_run_is_passed_over(fresh):
     """pyenv's shim of a uv that belongs to another Python exists and ends with 127."""
     shim = write_program(fresh / "shims/uv", "#!/bin/sh\necho 'pyenv: uv: command not found' >&2\nexit 127\n")
     private = write_program(fresh / ".uv/bin/uv", "#!/bin/sh\nexit 0\n")
-    answer = run("bash", "-c", '. setup/uv.sh; find_uv; printf %s "$UV"', folder=fresh, path=f"{shim.parent}:/usr/bin:/bin")
+    answer = run(
+        "bash",
+        "-c",
+        '. setup/uv.sh; find_uv; printf %s "$UV"',
+        folder=fresh,
+        path=f"{shim.parent}:/usr/bin:/bin",
+    )
     assert (answer.stdout, answer.stderr) == (str(private), "")
 
 
@@ -279,7 +343,12 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check_imports(folder: Path) -> subprocess.CompletedProcess[str]:
-    return run(sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c(['--no-cache', '--no-logo'])", folder=folder)
+    return run(
+        sys.executable,
+        "-c",
+        "from importlinter.cli import lint_imports_command as c; c(['--no-cache', '--no-logo'])",
+        folder=folder,
+    )
 
 
 def test_the_sources_keep_the_import_rules(sources):
@@ -292,11 +361,23 @@ def test_the_sources_keep_the_import_rules(sources):
     [
         ("medimg/intruder.py", "import apache_beam", "medimg knows no orchestrator"),
         ("medimg/intruder.py", "def late():\n    import components", "medimg knows no orchestrator"),
-        ("medimg/datasets/intruder.py", "import keras", "data sets, DICOM and catalogue import no TensorFlow"),
-        ("medimg/dicom/intruder.py", "import medimg.tasks.classification.intruder", "data sets, DICOM and catalogue import no TensorFlow"),
+        (
+            "medimg/datasets/intruder.py",
+            "import keras",
+            "data sets, DICOM and catalogue import no TensorFlow",
+        ),
+        (
+            "medimg/dicom/intruder.py",
+            "import medimg.tasks.classification.intruder",
+            "data sets, DICOM and catalogue import no TensorFlow",
+        ),
         ("medimg/datasets/intruder.py", "import medimg.tasks", "data sets and tasks do not know each other"),
         ("medimg/tasks/intruder.py", "import medimg.datasets", "data sets and tasks do not know each other"),
-        ("components/intruder.py", "import pipeline.config.run_config", "kubeflow -> pipeline -> components -> medimg"),
+        (
+            "components/intruder.py",
+            "import pipeline.config.run_config",
+            "kubeflow -> pipeline -> components -> medimg",
+        ),
         ("pipeline/intruder.py", "import kubeflow.intruder", "kubeflow -> pipeline -> components -> medimg"),
         ("kubeflow/intruder.py", "import cli.app", "cli -> kubeflow -> pipeline -> components -> medimg"),
     ],

@@ -41,7 +41,11 @@ def test_headers_and_static_libraries_go_and_a_package_of_that_name_stays(slim):
 
 
 def test_modules_are_compiled_for_good_and_a_file_that_is_no_python_stays(slim, tmp_path):
-    assert slim({"a/b.py": "ANSWER = 42\n", "a/template.py": "{{ no python }}("}) == {"a/b.py", "a/template.py"}
+    assert slim({"a/b.py": "ANSWER = 42\n", "a/template.py": "{{ no python }}("}) == {
+        "a/b.py",
+        "a/template.py",
+    }
     (compiled,) = (tmp_path / "packages/a/__pycache__").iterdir()
-    # PEP 552: the lowest bit puts a hash of the source in the place of its time; the next, which would have it compared at each import, is not set.
+    # PEP 552: the lowest bit puts a hash of the source in the place of its time; the next, which would have
+    # it compared at each import, is not set.
     assert int.from_bytes(compiled.read_bytes()[4:8], "little") == 0b01

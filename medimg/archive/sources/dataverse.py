@@ -1,11 +1,13 @@
 """A Dataverse repository (https://guides.dataverse.org/en/latest/api): data sets that are not DICOM, such as HAM10000.
 
-    GET /api/datasets/:persistentId/?persistentId=doi:...   the latest version: its number, licence, and files with size and checksum
-    GET /api/access/datafile/<id>[?format=original]         a file, usually by a redirect to its storage
+    GET /api/datasets/:persistentId/?persistentId=doi:...   the latest version: its number, licence, and files
+    with size and checksum GET /api/access/datafile/<id>[?format=original]         a file, usually by a
+    redirect to its storage
 
-Each file of the archive counts as one series. A zip is verified whole, then its images are unpacked into a folder of its name; a table keeps its
-name. Of a table that Dataverse has taken in, the file that its authors uploaded is fetched ("original"): the archive's own rendering changes with
-its software. A data file never changes, a new version gets a new id, so that a new version of the data set moves only what is new in it.
+Each file of the archive counts as one series. A zip is verified whole, then its images are unpacked into a
+folder of its name; a table keeps its name. Of a table that Dataverse has taken in, the file that its authors
+uploaded is fetched ("original"): the archive's own rendering changes with its software. A data file never
+changes, a new version gets a new id, so that a new version of the data set moves only what is new in it.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ class DataverseSource:
         """The files of the data set's latest published version."""
         if not collection.dataverse:
             raise NotHere(f"{collection.name} is in no Dataverse repository")
-        url = f"{self.address}/api/datasets/:persistentId/?{urlencode({'persistentId': collection.dataverse})}"
+        url = (
+            f"{self.address}/api/datasets/:persistentId/?{urlencode({'persistentId': collection.dataverse})}"
+        )
         try:
             body = self._transfer.read(url).body
         except Missing as error:
@@ -63,14 +67,21 @@ class DataverseSource:
         return parse_version(body, url=url, doi=collection.dataverse.removeprefix("doi:"))
 
     def fetch_series(self, series: Series, *, have: Mapping[str, str]) -> Iterator[Arrived]:
-        """Hands over a table, or the images of a zip one by one; a zip comes only whole, so `have` changes nothing."""
+        """Hands over a table, or the images of a zip one by one.
+
+        A zip comes only whole, so `have` changes nothing.
+        """
         number, _, checksum = series.key.partition(":")
         if not number.isdecimal():
             raise NotHere(f"{self.address}: no data file {series.uid!r}, expected one that the archive lists")
-        url = f"{self.address}/api/access/datafile/{number}" + ("?format=original" if checksum == ORIGINAL else "")
+        url = f"{self.address}/api/access/datafile/{number}" + (
+            "?format=original" if checksum == ORIGINAL else ""
+        )
         file = self._download(url, series, md5=checksum if checksum != ORIGINAL else "")
         if PurePosixPath(series.uid).suffix.lower() != ".zip":
-            yield Arrived(file.path, url=file.url, bytes=file.bytes, md5=file.md5, sha256=file.sha256, name=series.uid)
+            yield Arrived(
+                file.path, url=file.url, bytes=file.bytes, md5=file.md5, sha256=file.sha256, name=series.uid
+            )
             return
         try:
             yield from self._unpack(file, folder=PurePosixPath(series.uid).stem)
@@ -92,14 +103,24 @@ class DataverseSource:
             for name, member in name_members(archive.names, archive=file.url).items():
                 found = archive.extract(member, to=self._staging)
                 url = f"{file.url}#{quote(member)}"
-                yield Arrived(found.path, url=url, bytes=found.bytes, md5=found.md5, sha256=found.sha256, name=f"{folder}/{name}")
+                yield Arrived(
+                    found.path,
+                    url=url,
+                    bytes=found.bytes,
+                    md5=found.md5,
+                    sha256=found.sha256,
+                    name=f"{folder}/{name}",
+                )
 
 
 def name_members(members: tuple[str, ...], *, archive: str) -> dict[str, str]:
-    """File names, without folders, for the members of a zip of images. What macOS and Windows leave in zips is left out.
+    """File names, without folders, for the members of a zip of images.
+
+    What macOS and Windows leave in zips is left out.
 
     Raises:
-        BadZip: a member of another kind or with a name of other characters, or two with the same name in different folders.
+        BadZip: a member of another kind or with a name of other characters, or two with the same name in
+            different folders.
     """
     found: dict[str, str] = {}
     for member in members:
@@ -109,9 +130,13 @@ def name_members(members: tuple[str, ...], *, archive: str) -> dict[str, str]:
         if path.suffix.lower() not in UNPACKED_TYPES:
             raise BadZip(f"{archive}: member {member!r}, expected only {', '.join(UNPACKED_TYPES)}")
         if not _PLAIN_NAME.fullmatch(path.name):
-            raise BadZip(f"{archive}: member {member!r}, expected a file name of letters, digits, dot, dash and underscore")
+            raise BadZip(
+                f"{archive}: member {member!r}, expected a file name of letters, digits, dot, dash and underscore"
+            )
         if other := found.get(path.name):
-            raise BadZip(f"{archive}: members {other!r} and {member!r} have the same file name, expected different ones")
+            raise BadZip(
+                f"{archive}: members {other!r} and {member!r} have the same file name, expected different ones"
+            )
         found[path.name] = member
     return found
 
@@ -128,9 +153,14 @@ def parse_version(body: bytes, *, url: str, doi: str) -> list[Series]:
         latest = json.loads(body)["data"]["latestVersion"]
         version = f"{int(latest['versionNumber'])}.{int(latest['versionMinorNumber'])}"
         licence = str((latest.get("license") or {}).get("name") or "")
-        series = [_entry_to_series(entry["dataFile"], licence=licence, doi=doi, version=version) for entry in latest["files"]]
+        series = [
+            _entry_to_series(entry["dataFile"], licence=licence, doi=doi, version=version)
+            for entry in latest["files"]
+        ]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise SourceFailed(f"{url}: an answer that begins with {body[:60]!r}, expected the JSON that describes a published data set") from None
+        raise SourceFailed(
+            f"{url}: an answer that begins with {body[:60]!r}, expected the JSON that describes a published data set"
+        ) from None
     if not series:
         raise NotHere(f"{url}: version {version} holds no file, expected one or more")
     names = [one.uid for one in series]
@@ -141,15 +171,31 @@ def parse_version(body: bytes, *, url: str, doi: str) -> list[Series]:
 
 def _entry_to_series(file: Mapping[str, Any], *, licence: str, doi: str, version: str) -> Series:
     number, name, size = int(file["id"]), str(file["filename"]), file["filesize"]
-    checksum = str(file.get("md5") or "").lower()  # Empty where the repository uses another algorithm: the size must do.
+    checksum = str(
+        file.get("md5") or ""
+    ).lower()  # Empty where the repository uses another algorithm: the size must do.
     if file.get("tabularData") or file.get("originalFileFormat"):
         name, size, checksum = _original_name(file), file.get("originalFileSize"), ORIGINAL
-    return Series(uid=name, key=f"{number}:{checksum}", bytes=int(size) if size is not None else None, licence=licence, doi=doi, version=version)
+    return Series(
+        uid=name,
+        key=f"{number}:{checksum}",
+        bytes=int(size) if size is not None else None,
+        licence=licence,
+        doi=doi,
+        version=version,
+    )
 
 
 def _original_name(file: Mapping[str, Any]) -> str:
-    """What the authors called a table before Dataverse took it in as .tab; older versions of Dataverse state only its format."""
+    """What the authors called a table before Dataverse took it in as .tab.
+
+    Older versions of Dataverse state only its format.
+    """
     name = PurePosixPath(str(file["filename"]))
     if original := file.get("originalFileName"):
         return str(original)
-    return str(name.with_suffix(".csv")) if name.suffix == ".tab" and "csv" in str(file.get("originalFileFormat")) else str(name)
+    return (
+        str(name.with_suffix(".csv"))
+        if name.suffix == ".tab" and "csv" in str(file.get("originalFileFormat"))
+        else str(name)
+    )

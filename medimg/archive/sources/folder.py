@@ -1,8 +1,10 @@
-"""A folder of any layout: what NBIA's Data Retriever, a CD with DICOMDIR or a colleague's zip left behind. Read, never changed.
+"""A folder of any layout: what NBIA's Data Retriever, a CD with DICOMDIR or a colleague's zip left behind.
 
-Files are found by content and grouped by SeriesInstanceUID; names and places mean nothing. Zips are looked into, zips inside them are not.
-DICOMDIR and the Data Retriever's metadata.csv are read as lists of what ought to be there: of a series that lacks some of it nothing is used. No path
-in them is followed.
+Read, never changed.
+
+Files are found by content and grouped by SeriesInstanceUID; names and places mean nothing. Zips are looked
+into, zips inside them are not. DICOMDIR and the Data Retriever's metadata.csv are read as lists of what ought
+to be there: of a series that lacks some of it nothing is used. No path in them is followed.
 """
 
 from __future__ import annotations
@@ -103,9 +105,13 @@ class FolderSource:
 
     name = "folder"
 
-    def __init__(self, folder: Path, *, staging: Path, on_message: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, staging: Path, on_message: Callable[[str], None] | None = None
+    ) -> None:
         if not folder.is_dir():
-            raise UsageError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}, expected one with DICOM files")
+            raise UsageError(
+                f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}, expected one with DICOM files"
+            )
         self._folder = folder
         self._top = Path(os.path.realpath(folder))
         self._staging = staging
@@ -117,7 +123,9 @@ class FolderSource:
         """All series in the folder, whatever the collection, by UID."""
         contents = self._scan_once()
         if not contents.series:
-            raise NotHere(f"{self._folder}: no DICOM file among {sum(map(len, contents.left_out.values()))} files, expected at least one")
+            raise NotHere(
+                f"{self._folder}: no DICOM file among {sum(map(len, contents.left_out.values()))} files, expected at least one"
+            )
         return [
             Series(
                 uid,
@@ -131,7 +139,10 @@ class FolderSource:
         ]
 
     def fetch_series(self, series: Series, *, have: Mapping[str, str]) -> Iterator[Arrived]:
-        """Copies the series' files to the staging folder; of identical files with one SOPInstanceUID, the first by path."""
+        """Copies the series' files to the staging folder.
+
+        Of identical files with one SOPInstanceUID, the first by path.
+        """
         contents = self._scan_once()
         if series.uid not in contents.series:
             raise NotHere(f"{self._folder}: no file of series {series.uid}")
@@ -145,22 +156,32 @@ class FolderSource:
                 if one.url in have:
                     continue
                 if one.member and one.path not in zips:
-                    zips[one.path] = stack.enter_context(open_zip(self._inside(one.path), name=f"{self._folder}: {_shown(one.path)}"))
+                    zips[one.path] = stack.enter_context(
+                        open_zip(self._inside(one.path), name=f"{self._folder}: {_shown(one.path)}")
+                    )
                 yield self._unpack(one, zips[one.path]) if one.member else self._copy_held(one)
 
     def find_table(self, name: str) -> Path | None:
-        """The file of that name (upper or lower case) nearest to the folder's top, None if there is none; zips are not looked into.
+        """The file of that name (upper or lower case) nearest to the folder's top, None if there is none.
+
+        Zips are not looked into.
 
         Raises:
             MedimgError: several with different content.
         """
-        named = [path for path in self._list_files() if Path(path).name.casefold() == name.casefold() and not self._why_not(path)]
+        named = [
+            path
+            for path in self._list_files()
+            if Path(path).name.casefold() == name.casefold() and not self._why_not(path)
+        ]
         if not named:
             return None
         first, *others = sorted(named, key=lambda path: (path.count("/"), path))
         for other in others:
             if hash_file(self._folder / other) != hash_file(self._folder / first):
-                raise MedimgError(f"{self._folder}: {_shown(first)} and {_shown(other)} differ, expected one table {name}")
+                raise MedimgError(
+                    f"{self._folder}: {_shown(first)} and {_shown(other)} differ, expected one table {name}"
+                )
         return self._folder / first
 
     def _check_complete(self, series: Series, held: list[Held], contents: Contents) -> None:
@@ -168,10 +189,17 @@ class FolderSource:
         present = {one.sop_uid for one in held}
         missing = [path for uid, path in contents.listed.get(series.uid, {}).items() if uid not in present]
         if missing:
-            raise NotHere(f"{self._folder}: series {series.uid} lacks {len(missing)} files that DICOMDIR lists, first {one_line(missing[0])}")
-        for expected, by in ((contents.counted.get(series.uid), RETRIEVER_LIST), (series.instances, "the list of series")):
+            raise NotHere(
+                f"{self._folder}: series {series.uid} lacks {len(missing)} files that DICOMDIR lists, first {one_line(missing[0])}"
+            )
+        for expected, by in (
+            (contents.counted.get(series.uid), RETRIEVER_LIST),
+            (series.instances, "the list of series"),
+        ):
             if expected is not None and len(held) < expected:
-                raise NotHere(f"{self._folder}: {len(held)} files of series {series.uid}, expected {expected} as {by} says")
+                raise NotHere(
+                    f"{self._folder}: {len(held)} files of series {series.uid}, expected {expected} as {by} says"
+                )
 
     def _unpack(self, one: Held, archive: Zip) -> Arrived:
         try:
@@ -184,7 +212,9 @@ class FolderSource:
         return Arrived(member.path, one.url, member.bytes, member.md5, member.sha256, sop_uid=one.sop_uid)
 
     def _copy_held(self, one: Held) -> Arrived:
-        return self._copy(self._inside(one.path), shown=one.name, url=one.url, size=one.bytes, sop_uid=one.sop_uid)
+        return self._copy(
+            self._inside(one.path), shown=one.name, url=one.url, size=one.bytes, sop_uid=one.sop_uid
+        )
 
     def fetch_table(self, name: str) -> Arrived | None:
         """A copy of what `find_table` finds, named so; None if there is none."""
@@ -192,9 +222,13 @@ class FolderSource:
         if found is None:
             return None
         shown = found.relative_to(self._folder).as_posix()
-        return self._copy(found, shown=_shown(shown), url=f"folder:{_quote(shown)}", size=found.stat().st_size, name=name)
+        return self._copy(
+            found, shown=_shown(shown), url=f"folder:{_quote(shown)}", size=found.stat().st_size, name=name
+        )
 
-    def _copy(self, source: Path, *, shown: str, url: str, size: int, name: str = "", sop_uid: str = "") -> Arrived:
+    def _copy(
+        self, source: Path, *, shown: str, url: str, size: int, name: str = "", sop_uid: str = ""
+    ) -> Arrived:
         """A hashed copy in the staging folder. Raises MedimgError if the file no longer has that size."""
         to = self._staging / f"folder-{uuid.uuid4().hex}"
         md5, sha256, count = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
@@ -224,10 +258,14 @@ class FolderSource:
                     count += len(block)
                     yield block
         except OSError as error:  # Of the source's disk: no reason to say that ours cannot be written.
-            raise MedimgError(f"{self._folder}: {shown} can no longer be read ({error.strerror or error})") from None
+            raise MedimgError(
+                f"{self._folder}: {shown} can no longer be read ({error.strerror or error})"
+            ) from None
 
     def _changed(self, shown: str, size: int) -> MedimgError:
-        return MedimgError(f"{self._folder}: {shown} has changed since it was scanned, expected the same {size} bytes")
+        return MedimgError(
+            f"{self._folder}: {shown} has changed since it was scanned, expected the same {size} bytes"
+        )
 
     def _scan_once(self) -> Contents:
         with self._lock:
@@ -247,8 +285,13 @@ class FolderSource:
             else:
                 self._take(self._folder / path, path, "", "", contents, seen)
         for uid, held in list(contents.series.items()):
-            if any((one.patient_id, one.study_uid) != (held[0].patient_id, held[0].study_uid) for one in held):
-                contents.conflicts.setdefault(uid, f"{self._folder}: series {uid} has files of several patients or studies, expected one")
+            if any(
+                (one.patient_id, one.study_uid) != (held[0].patient_id, held[0].study_uid) for one in held
+            ):
+                contents.conflicts.setdefault(
+                    uid,
+                    f"{self._folder}: series {uid} has files of several patients or studies, expected one",
+                )
         return contents
 
     def _scan_zip(self, path: str, contents: Contents, seen: MutableMapping[str, Held]) -> None:
@@ -276,7 +319,15 @@ class FolderSource:
         for why, names in found.left_out.items():
             contents.left_out[why] += names
 
-    def _take(self, file: Path, path: str, member: str, sha256: str, contents: Contents, seen: MutableMapping[str, Held]) -> None:
+    def _take(
+        self,
+        file: Path,
+        path: str,
+        member: str,
+        sha256: str,
+        contents: Contents,
+        seen: MutableMapping[str, Held],
+    ) -> None:
         """Sorts one file in. `file` is where it can be read now; (path, member) is where it came from."""
         shown = _shown(path, member)
         if PurePosixPath(member or path).name.casefold() == RETRIEVER_LIST:
@@ -307,7 +358,10 @@ class FolderSource:
             contents.series[one.series_uid].append(one)
 
     def _settle(self, first: Held, second: Held, contents: Contents) -> None:
-        """Two files with one SOPInstanceUID: identical copies are one; of different ones nobody can know which is right."""
+        """Two files with one SOPInstanceUID: identical copies are one.
+
+        Of different ones nobody can know which is right.
+        """
         if first.bytes == second.bytes and self._hash(first) == self._hash(second):
             contents.left_out["identical copy"].append(f"{second.name} of {first.name}")
             return
@@ -323,7 +377,10 @@ class FolderSource:
         used = sum(map(len, contents.series.values()))
         counts = [f"{len(names)} {why}" for why, names in sorted(contents.left_out.items())]
         total = used + sum(map(len, contents.left_out.values()))
-        self._on_message(f"{self._folder}: {total} files, {used} used" + (", left out: " + ", ".join(counts) if counts else ""))
+        self._on_message(
+            f"{self._folder}: {total} files, {used} used"
+            + (", left out: " + ", ".join(counts) if counts else "")
+        )
         for why, names in sorted(contents.left_out.items()):
             for name in names[:LINES_PER_REASON]:
                 self._on_message(f"left out, {why}: {name}")
@@ -332,15 +389,28 @@ class FolderSource:
         for why in sorted(set(contents.conflicts.values())):
             self._on_message(why)
         if absent := (contents.listed.keys() | contents.counted.keys()) - contents.series.keys():
-            self._on_message(f"{self._folder}: DICOMDIR or {RETRIEVER_LIST} lists {len(absent)} series of which no file is here, first {min(absent)}")
+            self._on_message(
+                f"{self._folder}: DICOMDIR or {RETRIEVER_LIST} lists {len(absent)} series of which no file is here, first {min(absent)}"
+            )
 
     def _list_files(self) -> list[str]:
-        """Sorted paths below the folder; a link to a folder is not followed, and is listed where it leads out."""
+        """Sorted paths below the folder.
+
+        A link to a folder is not followed, and is listed where it leads out.
+        """
         left_out = os.path.realpath(self._staging)
         found: list[str] = []
         for folder, folders, names in os.walk(self._folder):
-            folders[:] = [name for name in folders if os.path.realpath(Path(folder, name)) != left_out and name != WORK_FOLDER]
-            links = [name for name in folders if Path(folder, name).is_symlink() and not self._is_inside(Path(folder, name))]
+            folders[:] = [
+                name
+                for name in folders
+                if os.path.realpath(Path(folder, name)) != left_out and name != WORK_FOLDER
+            ]
+            links = [
+                name
+                for name in folders
+                if Path(folder, name).is_symlink() and not self._is_inside(Path(folder, name))
+            ]
             found += [Path(folder, name).relative_to(self._folder).as_posix() for name in (*names, *links)]
         return sorted(found)
 
@@ -390,19 +460,33 @@ def list_records(directory: Dataset) -> Iterator[tuple[str, str, str]]:
             stated = record.get("ReferencedFileID")
             if stated and record.get("RecordInUseFlag") != 0:
                 parts = [stated] if isinstance(stated, str) else [str(part) for part in stated]
-                yield str(series.get("SeriesInstanceUID") or ""), str(record.get("ReferencedSOPInstanceUIDInFile") or ""), "/".join(parts)
+                yield (
+                    str(series.get("SeriesInstanceUID") or ""),
+                    str(record.get("ReferencedSOPInstanceUIDInFile") or ""),
+                    "/".join(parts),
+                )
 
 
 def read_retriever_list(path: Path) -> dict[str, int]:
-    """Number of images by SeriesInstanceUID, of the table that NBIA's Data Retriever leaves; empty where it is another table of that name."""
+    """Number of images by SeriesInstanceUID, of the table that NBIA's Data Retriever leaves.
+
+    Empty where it is another table of that name.
+    """
     try:
         if path.stat().st_size > LIST_BYTES:
             return {}
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as opened:
-            rows = [(row.get("Series UID") or "", row.get("Number of Images") or "") for row in csv.DictReader(opened)]
+            rows = [
+                (row.get("Series UID") or "", row.get("Number of Images") or "")
+                for row in csv.DictReader(opened)
+            ]
     except (OSError, csv.Error):
         return {}
-    return {uid.strip(): int(count) for uid, count in rows if is_uid(uid.strip()) and count.strip().isdecimal() and len(count) < 10}
+    return {
+        uid.strip(): int(count)
+        for uid, count in rows
+        if is_uid(uid.strip()) and count.strip().isdecimal() and len(count) < 10
+    }
 
 
 def _shown(path: str, member: str = "") -> str:

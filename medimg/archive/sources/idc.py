@@ -2,8 +2,9 @@
 
     <bucket>/<crdc_series_uuid>/<crdc_instance_uuid>.dcm
 
-A series whose content changes gets another crdc_series_uuid and the old one stays, so the uuid pins the content for good. The bucket is listed by
-S3's ListObjectsV2. An object that was uploaded in one piece has its MD5 as ETag.
+A series whose content changes gets another crdc_series_uuid and the old one stays, so the uuid pins the
+content for good. The bucket is listed by S3's ListObjectsV2. An object that was uploaded in one piece has its
+MD5 as ETag.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ from medimg.errors import MedimgError, one_line
 BUCKETS = ("idc-open-data", "idc-open-data-two", "idc-open-data-cr")
 
 MOST_OBJECTS = 200_000
-"""Of one series. The largest has some thousands of files; a bucket that goes on for ever is not listed for ever."""
+"""Of one series.
+
+The largest has some thousands of files; a bucket that goes on for ever is not listed for ever.
+"""
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -49,7 +53,8 @@ class IdcSource:
     """The Imaging Data Commons, or any S3 server with objects under the same names.
 
     Args:
-        address: of a bucket; one without {bucket} is that of a server, below which the bucket is the first part of the path.
+        address: of a bucket; one without {bucket} is that of a server, below which the bucket is the first
+            part of the path.
     """
 
     name = "idc"
@@ -59,7 +64,9 @@ class IdcSource:
         self._address = address.rstrip("/")
 
     def list_series(self, collection: Collection) -> list[Series]:
-        """All series of a collection, by patient: from the bundled list, or from the installed index. No network.
+        """All series of a collection, by patient: from the bundled list, or from the installed index.
+
+        No network.
 
         Raises:
             NotHere: the collection is not in the Imaging Data Commons.
@@ -68,7 +75,10 @@ class IdcSource:
         return list_published(collection)
 
     def fetch_series(self, series: Series, *, have: Mapping[str, str]) -> Iterator[Arrived]:
-        """Hands over the files of a series; see `Source`. The list is complete before the first file is fetched."""
+        """Hands over the files of a series; see `Source`.
+
+        The list is complete before the first file is fetched.
+        """
         for found in self._list_objects(series):
             url = shown_url(found.url)
             # Without an MD5 in the list the address is enough: it pins the content.
@@ -85,7 +95,9 @@ class IdcSource:
     def _list_objects(self, series: Series) -> list[_Object]:
         bucket = bucket_address(self._address, series.bucket or BUCKETS[0])
         if not _UUID.fullmatch(series.key):
-            raise NotHere(f"series {series.uid} has no crdc_series_uuid ({series.key!r}), under which the Imaging Data Commons keeps it")
+            raise NotHere(
+                f"series {series.uid} has no crdc_series_uuid ({series.key!r}), under which the Imaging Data Commons keeps it"
+            )
         objects: list[_Object] = []
         token = ""
         while True:
@@ -96,12 +108,16 @@ class IdcSource:
             if listing.findtext("IsTruncated") != "true":
                 break
             if not following or following == token or len(objects) > MOST_OBJECTS:
-                raise MedimgError(f"{answer.url}: a list without end after {len(objects)} objects, expected a next page or the end")
+                raise MedimgError(
+                    f"{answer.url}: a list without end after {len(objects)} objects, expected a next page or the end"
+                )
             token = following
         if not objects:
             raise NotHere(f"{shown_url(bucket)}/{series.key}/ is empty, expected {_count(series.instances)}")
         if series.instances not in (None, len(objects)):
-            raise NotHere(f"{shown_url(bucket)}/{series.key}/ holds {len(objects)} objects, expected {_count(series.instances)}")
+            raise NotHere(
+                f"{shown_url(bucket)}/{series.key}/ holds {len(objects)} objects, expected {_count(series.instances)}"
+            )
         return objects
 
     def _list_page(self, bucket: str, *, prefix: str, token: str) -> Answer:
@@ -134,7 +150,10 @@ def bucket_address(address: str, bucket: str) -> str:
 def read_series_list(name: str) -> list[Series]:
     """A series list of this package: a CSV file whose columns are the fields of Series, below comment lines that say where it comes from."""
     text = resources.files("medimg.archive").joinpath(name).read_text(encoding="utf-8")
-    return [_read_row(row) for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))]
+    return [
+        _read_row(row)
+        for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
+    ]
 
 
 def _read_row(row: Mapping[str, str]) -> Series:
@@ -147,11 +166,15 @@ def _parse_listing(answer: Answer) -> Any:
     try:
         root = ElementTree.fromstring(answer.body)
     except (ElementTree.ParseError, defusedxml.DefusedXmlException, ValueError) as error:
-        raise MedimgError(f"{answer.url}: no XML ({one_line(str(error))}), expected an S3 ListBucketResult") from None
+        raise MedimgError(
+            f"{answer.url}: no XML ({one_line(str(error))}), expected an S3 ListBucketResult"
+        ) from None
     for element in root.iter():
         element.tag = str(element.tag).rpartition("}")[2]
     if root.tag != "ListBucketResult":
-        raise MedimgError(f"{answer.url}: the answer is <{one_line(root.tag)}>, expected an S3 ListBucketResult")
+        raise MedimgError(
+            f"{answer.url}: the answer is <{one_line(root.tag)}>, expected an S3 ListBucketResult"
+        )
     return root
 
 
@@ -161,7 +184,9 @@ def _describe(item: Any, *, bucket: str, series: Series) -> _Object:
     if folder != series.key or not name.endswith(".dcm") or not _UUID.fullmatch(name.removesuffix(".dcm")):
         raise MedimgError(f"{shown_url(bucket)}: object {one_line(key)!r}, expected {series.key}/<uuid>.dcm")
     if not size.isascii() or not size.isdecimal():
-        raise MedimgError(f"{shown_url(bucket)}: object {key} of size {one_line(size)!r}, expected a number of bytes")
+        raise MedimgError(
+            f"{shown_url(bucket)}: object {key} of size {one_line(size)!r}, expected a number of bytes"
+        )
     md5 = etag.strip('"').lower()
     return _Object(f"{bucket}/{key}", int(size), md5 if _MD5.fullmatch(md5) else None)
 

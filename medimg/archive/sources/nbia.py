@@ -1,10 +1,11 @@
 """NBIA, the image store of The Cancer Imaging Archive, by its REST interface, version 4 (no login for public data).
 
-    getSeries?Collection=CMMD&format=json       all series of a collection in one answer; an empty body means none
-    getImageWithMD5Hash?SeriesInstanceUID=...   a zip made on the fly: images, md5hashes.csv ("Filename,MD5Hash", often the last member), LICENSE
+    getSeries?Collection=CMMD&format=json       all series of a collection in one answer; an empty body means
+    none getImageWithMD5Hash?SeriesInstanceUID=...   a zip made on the fly: images, md5hashes.csv
+    ("Filename,MD5Hash", often the last member), LICENSE
 
-A server that breaks down while it packs may close the zip properly and early, so that a series only counts as whole if list and zip name the
-same files. The zip has no ETag: a cut costs the series, not more.
+A server that breaks down while it packs may close the zip properly and early, so that a series only counts as
+whole if list and zip name the same files. The zip has no ETag: a cut costs the series, not more.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class NbiaSource:
         try:
             yield from self._fetch_once(url, done)
         except BadZip:
-            # Nothing vouches for a zip made on the fly until it is unpacked; one that broke is made anew. What was good is not handed over twice.
+            # Nothing vouches for a zip made on the fly until it is unpacked; one that broke is made anew.
+            # What was good is not handed over twice.
             yield from self._fetch_once(url, done)
 
     def _fetch_once(self, url: str, done: set[str]) -> Iterator[Arrived]:
@@ -103,7 +105,13 @@ class NbiaSource:
         if found.md5 != md5:
             found.path.unlink()
             raise BadZip(f"{archive.name}: {member!r} has MD5 {found.md5}, expected {md5} as {MD5_LIST} says")
-        return Arrived(found.path, url=f"{archive.name}#{quote(member)}", bytes=found.bytes, md5=found.md5, sha256=found.sha256)
+        return Arrived(
+            found.path,
+            url=f"{archive.name}#{quote(member)}",
+            bytes=found.bytes,
+            md5=found.md5,
+            sha256=found.sha256,
+        )
 
     def _url(self, method: str, **query: str) -> str:
         return f"{self.address}/{method}?{urlencode(query)}"
@@ -120,7 +128,9 @@ def parse_series(body: bytes, *, url: str) -> list[Series]:
     try:
         return [_row_to_series(row) for row in json.loads(body)]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise SourceFailed(f"{url}: an answer that begins with {body[:60]!r}, expected a JSON list of series, each with SeriesInstanceUID") from None
+        raise SourceFailed(
+            f"{url}: an answer that begins with {body[:60]!r}, expected a JSON list of series, each with SeriesInstanceUID"
+        ) from None
 
 
 def _row_to_series(row: Mapping[str, Any]) -> Series:
@@ -144,7 +154,10 @@ def _row_to_series(row: Mapping[str, Any]) -> Series:
 
 
 def name_licence(name: str, *, url: str) -> str:
-    """The short name of a Creative Commons licence, "CC BY 4.0", from its address; of others the archive's own name."""
+    """The short name of a Creative Commons licence, "CC BY 4.0", from its address.
+
+    Of others the archive's own name.
+    """
     found = _CREATIVE_COMMONS.search(url.lower())
     return f"CC {found[1].upper()} {found[2]}" if found else name
 
@@ -159,27 +172,38 @@ def match_md5s(archive: Zip) -> dict[str, str]:
     """The MD5 of each image in a zip from NBIA, by member, from the list that lies in it.
 
     Raises:
-        BadZip: there is no such list, or it does not name exactly the images that are there; the message names the first that is missing.
+        BadZip: there is no such list, or it does not name exactly the images that are there; the message
+            names the first that is missing.
     """
     lists = [member for member in archive.names if _base(member) == MD5_LIST]
     if len(lists) != 1:
-        raise BadZip(f"{archive.name}: {len(lists)} members {MD5_LIST}, expected one with the MD5 of each image")
-    stated = parse_md5s(archive.read(lists[0], limit_bytes=MD5_LIST_BYTES), name=f"{archive.name}: {lists[0]}")
+        raise BadZip(
+            f"{archive.name}: {len(lists)} members {MD5_LIST}, expected one with the MD5 of each image"
+        )
+    stated = parse_md5s(
+        archive.read(lists[0], limit_bytes=MD5_LIST_BYTES), name=f"{archive.name}: {lists[0]}"
+    )
     found = {}
     for member in archive.names:
         if member != lists[0] and not _is_licence(member):
             # Written with folders or without, in the list as in the zip.
             key = member.lower() if member.lower() in stated else _base(member)
             if key not in stated:
-                raise BadZip(f"{archive.name}: {member!r} is not in {MD5_LIST}, or is there twice, expected the MD5 of each image")
+                raise BadZip(
+                    f"{archive.name}: {member!r} is not in {MD5_LIST}, or is there twice, expected the MD5 of each image"
+                )
             found[member] = stated.pop(key)
     if stated:
-        raise BadZip(f"{archive.name}: {min(stated)!r} is in {MD5_LIST} but not in the zip ({len(found)} of {len(found) + len(stated)} images are)")
+        raise BadZip(
+            f"{archive.name}: {min(stated)!r} is in {MD5_LIST} but not in the zip ({len(found)} of {len(found) + len(stated)} images are)"
+        )
     return found
 
 
 def parse_md5s(content: bytes, *, name: str) -> dict[str, str]:
-    """Reads md5hashes.csv: file names in lower case to MD5 in lower case. Header or none, either order of the columns, folders or none.
+    """Reads md5hashes.csv: file names in lower case to MD5 in lower case.
+
+    Header or none, either order of the columns, folders or none.
 
     Raises:
         BadZip: a row without a file name and an MD5, or a file named twice.
@@ -196,7 +220,9 @@ def parse_md5s(content: bytes, *, name: str) -> dict[str, str]:
         if not cells or (number == 1 and not md5s):
             continue
         if len(md5s) != 1 or len(others) != 1:
-            raise BadZip(f"{name}, line {number}: {one_line(','.join(row))!r}, expected a file name and an MD5 of 32 hexadecimal digits")
+            raise BadZip(
+                f"{name}, line {number}: {one_line(','.join(row))!r}, expected a file name and an MD5 of 32 hexadecimal digits"
+            )
         file = others[0].removeprefix("./")
         if found.setdefault(file, md5s[0]) != md5s[0]:
             raise BadZip(f"{name}, line {number}: {file!r} is there twice with different MD5s, expected once")

@@ -33,24 +33,38 @@ STORAGE_HOSTS = {
 """Where an archive may send us beside its own address."""
 
 
-def read_addresses(environment: Mapping[str, str], *, dicomweb: str = "", folder: str = "", allowed_hosts: Sequence[str] = ()) -> Addresses:
+def read_addresses(
+    environment: Mapping[str, str], *, dicomweb: str = "", folder: str = "", allowed_hosts: Sequence[str] = ()
+) -> Addresses:
     """The addresses: the command line's before the environment's before the public ones."""
-    given: dict[str, Any] = {name: environment[variable] for name, variable in VARIABLES.items() if environment.get(variable)}
+    given: dict[str, Any] = {
+        name: environment[variable] for name, variable in VARIABLES.items() if environment.get(variable)
+    }
     addresses = replace(Addresses(), **given)
-    return replace(addresses, dicomweb=dicomweb or addresses.dicomweb, folder=folder, allowed_hosts=tuple(allowed_hosts))
+    return replace(
+        addresses, dicomweb=dicomweb or addresses.dicomweb, folder=folder, allowed_hosts=tuple(allowed_hosts)
+    )
 
 
 def origin_of(address: str) -> str:
     """scheme://host[:port] of an address, as it was written."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"address {address!r}: expected one that begins with https:// (or http:// inside a trusted network)")
+        raise UsageError(
+            f"address {address!r}: expected one that begins with https:// (or http:// inside a trusted network)"
+        )
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def list_origins(addresses: Addresses) -> tuple[str, ...]:
     """The origins that may be asked: those of the addresses, and of IDC's address with each of its buckets."""
-    known = [addresses.nbia, addresses.tcia, addresses.dataverse, addresses.dicomweb, *(addresses.idc.format(bucket=bucket) for bucket in BUCKETS)]
+    known = [
+        addresses.nbia,
+        addresses.tcia,
+        addresses.dataverse,
+        addresses.dicomweb,
+        *(addresses.idc.format(bucket=bucket) for bucket in BUCKETS),
+    ]
     return tuple(dict.fromkeys(origin_of(address) for address in known if address))
 
 
@@ -66,26 +80,42 @@ def choose_names(names: Sequence[str], *, collection: Collection, addresses: Add
         UsageError: an unknown name, or a source that needs an address or a folder and has none.
     """
     chosen = tuple(names) or tuple(
-        name for name in ("folder", "dicomweb") if getattr(addresses, name) and (name == "folder" or collection.name == "folder")
+        name
+        for name in ("folder", "dicomweb")
+        if getattr(addresses, name) and (name == "folder" or collection.name == "folder")
     )
-    chosen = chosen or tuple(name for name in collection.sources if name not in NEEDS or getattr(addresses, name))
+    chosen = chosen or tuple(
+        name for name in collection.sources if name not in NEEDS or getattr(addresses, name)
+    )
     for name in chosen:
         if name not in MAKERS:
             raise UsageError(f"--source {name}: no such source; {nearest(name, MAKERS)}")
         if name in NEEDS and not getattr(addresses, name):
             raise UsageError(f"--source {name}: {NEEDS[name]}")
     if not chosen:
-        raise UsageError(f"{collection.name} is in no public archive: give a PACS with --url or a folder with --from")
+        raise UsageError(
+            f"{collection.name} is in no public archive: give a PACS with --url or a folder with --from"
+        )
     return chosen
 
 
-def make_sources(names: Sequence[str], *, addresses: Addresses, transfer: Transfer, staging: Path, say: Callable[[str], None]) -> list[Source]:
+def make_sources(
+    names: Sequence[str],
+    *,
+    addresses: Addresses,
+    transfer: Transfer,
+    staging: Path,
+    say: Callable[[str], None],
+) -> list[Source]:
     """The sources of those names."""
     return [MAKERS[name](addresses, transfer, staging, say) for name in names]
 
 
 def list_known(collection: Collection) -> list[Series] | None:
-    """The collection's series as published, without a network: of the bundled list or the installed index; None where neither has them."""
+    """The collection's series as published, without a network: of the bundled list or the installed index.
+
+    None where neither has them.
+    """
     if collection.series_list or (collection.idc and idc_index.is_installed()):
         return list_published(collection)
     return None
@@ -113,11 +143,16 @@ def bring_tables(
                     missing.remove(table)
                     yield source.name, arrived
     if missing and all(source.name in PRIVATE for source in sources):
-        say(f"{', '.join(table.name for table in missing)}: not in the folder or PACS; add what is needed to the data root yourself")
+        say(
+            f"{', '.join(table.name for table in missing)}: not in the folder or PACS; add what is needed to the data root yourself"
+        )
         return
     if missing:
         rest = replace(collection, tables=tuple(missing))
-        yield from (("tcia", arrived) for arrived in fetch_tables(rest, transfer=transfer, address=addresses.tcia, on_message=say))
+        yield from (
+            ("tcia", arrived)
+            for arrived in fetch_tables(rest, transfer=transfer, address=addresses.tcia, on_message=say)
+        )
 
 
 NEEDS = {
@@ -136,8 +171,14 @@ def _make_folder(addresses: Addresses, staging: Path, say: Callable[[str], None]
 
 MAKERS: Mapping[str, Callable[[Addresses, Transfer, Path, Callable[[str], None]], Source]] = {
     "idc": lambda addresses, transfer, staging, say: IdcSource(transfer, address=addresses.idc),
-    "nbia": lambda addresses, transfer, staging, say: NbiaSource(transfer, address=addresses.nbia, staging=staging),
-    "dicomweb": lambda addresses, transfer, staging, say: DicomwebSource(transfer, address=addresses.dicomweb, on_message=say),
+    "nbia": lambda addresses, transfer, staging, say: NbiaSource(
+        transfer, address=addresses.nbia, staging=staging
+    ),
+    "dicomweb": lambda addresses, transfer, staging, say: DicomwebSource(
+        transfer, address=addresses.dicomweb, on_message=say
+    ),
     "folder": lambda addresses, transfer, staging, say: _make_folder(addresses, staging, say),
-    "dataverse": lambda addresses, transfer, staging, say: DataverseSource(transfer, address=addresses.dataverse, staging=staging),
+    "dataverse": lambda addresses, transfer, staging, say: DataverseSource(
+        transfer, address=addresses.dataverse, staging=staging
+    ),
 }

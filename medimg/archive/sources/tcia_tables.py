@@ -1,8 +1,10 @@
 """Clinical tables of The Cancer Imaging Archive: their present address from its collection manager, the configured one where that fails.
 
-    GET <tcia>/downloads/?per_page=100&page=1&_fields=...    WordPress: a JSON list; the page after the last is empty or answers 400
+    GET <tcia>/downloads/?per_page=100&page=1&_fields=...    WordPress: a JSON list; the page after the last
+    is empty or answers 400
 
-The archive renames its files ("-1", "_v2") and answers with a page of HTML for what is gone, so that a table counts by its content only.
+The archive renames its files ("-1", "_v2") and answers with a page of HTML for what is gone, so that a table
+counts by its content only.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from medimg.archive.transport.unzip import BadZip, open_zip
 from medimg.errors import DiskFull, MedimgError
 
 PAGE_ROWS, MOST_PAGES = 100, 100
-FIELDS = "id,title,download_file,download_title,data_license,download_type,download_url,file_type,download_access"
+FIELDS = (
+    "id,title,download_file,download_title,data_license,download_type,download_url,file_type,download_access"
+)
 
 BEGINNING_BYTES = 1 << 16
 """Of a table: enough to see its header."""
@@ -35,12 +39,17 @@ _VERSION = re.compile(r"[-_. ](v|ver|version|rev)?[-_. ]?\d[\d._-]*$")
 
 
 def fetch_tables(
-    collection: Collection, *, transfer: Transfer, address: str, on_message: Callable[[str], None] = lambda line: None
+    collection: Collection,
+    *,
+    transfer: Transfer,
+    address: str,
+    on_message: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Arrived]:
     """Hands over the tables of a collection, each under its own name.
 
     Args:
-        address: of TCIA's collection manager, such as https://www.cancerimagingarchive.net/api/v1; empty to use the configured addresses only.
+        address: of TCIA's collection manager, such as https://www.cancerimagingarchive.net/api/v1; empty to
+            use the configured addresses only.
         on_message: called with one line where a configured address has to do.
 
     Raises:
@@ -55,10 +64,17 @@ def fetch_tables(
     for table in collection.tables:
         found = find_address(table, published or [])
         if published is not None and not found:
-            on_message(f"{table.name}: not among {len(published)} files of {collection.tcia} that {address} lists; the configured address is used")
+            on_message(
+                f"{table.name}: not among {len(published)} files of {collection.tcia} that {address} lists; the configured address is used"
+            )
         elif found and _file_name(found) not in (table.name.lower(), _file_name(table.url)):
             on_message(f"{table.name}: the archive has it as {found} now")
-        yield _fetch_first(table, tuple(dict.fromkeys(url for url in (found, table.url) if url)), transfer=transfer, on_message=on_message)
+        yield _fetch_first(
+            table,
+            tuple(dict.fromkeys(url for url in (found, table.url) if url)),
+            transfer=transfer,
+            on_message=on_message,
+        )
 
 
 def list_addresses(name: str, *, transfer: Transfer, address: str) -> list[str]:
@@ -68,10 +84,16 @@ def list_addresses(name: str, *, transfer: Transfer, address: str) -> list[str]:
         TransferError: the collection manager does not answer.
         SourceFailed: it answers something else than a list.
     """
-    rows = sorted(_read_rows(transfer, address), key=lambda row: row["id"] if isinstance(row.get("id"), int) else 0, reverse=True)
+    rows = sorted(
+        _read_rows(transfer, address),
+        key=lambda row: row["id"] if isinstance(row.get("id"), int) else 0,
+        reverse=True,
+    )
     # Not "CMMD2-DA-clinical" for "CMMD".
     title = re.compile(rf"{re.escape(name)}(?![A-Za-z0-9])", re.IGNORECASE)
-    found = (_row_to_address(row, at=address) for row in rows if title.match(_row_title(row)) and _is_public(row))
+    found = (
+        _row_to_address(row, at=address) for row in rows if title.match(_row_title(row)) and _is_public(row)
+    )
     return [url for url in found if url]
 
 
@@ -82,7 +104,10 @@ def find_address(table: Table, addresses: list[str]) -> str:
         empty if there is none.
     """
     wanted = _file_name(table.url) or table.name.lower()
-    for is_same in (lambda name: name in (wanted, table.name.lower()), lambda name: _split_version(name) == _split_version(wanted)):
+    for is_same in (
+        lambda name: name in (wanted, table.name.lower()),
+        lambda name: _split_version(name) == _split_version(wanted),
+    ):
         for address in addresses:
             if is_same(_file_name(address)):
                 return address
@@ -105,9 +130,13 @@ def check_table(path: Path, *, kind: str, name: str) -> None:
         raise MedimgError(f"{name}: begins with {beginning[:40]!r}, expected a table ({kind})")
 
 
-def _fetch_first(table: Table, urls: tuple[str, ...], *, transfer: Transfer, on_message: Callable[[str], None]) -> Arrived:
+def _fetch_first(
+    table: Table, urls: tuple[str, ...], *, transfer: Transfer, on_message: Callable[[str], None]
+) -> Arrived:
     if not urls:
-        raise MedimgError(f"{table.name}: no address known, expected one from the archive or the configuration")
+        raise MedimgError(
+            f"{table.name}: no address known, expected one from the archive or the configuration"
+        )
     for url in urls:
         try:
             found = _download(table, url, transfer=transfer)
@@ -118,7 +147,14 @@ def _fetch_first(table: Table, urls: tuple[str, ...], *, transfer: Transfer, on_
                 raise
             on_message(f"{error}; the configured address is used")
         else:
-            return Arrived(found.path, url=found.url, bytes=found.bytes, md5=found.md5, sha256=found.sha256, name=table.name)
+            return Arrived(
+                found.path,
+                url=found.url,
+                bytes=found.bytes,
+                md5=found.md5,
+                sha256=found.sha256,
+                name=table.name,
+            )
     raise AssertionError
 
 
@@ -143,7 +179,9 @@ def _read_rows(transfer: Transfer, address: str) -> Iterator[Mapping[str, Any]]:
             raise
         rows = answer.json()
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise SourceFailed(f"{url}: an answer that begins with {answer.body[:60]!r}, expected a JSON list of downloads")
+            raise SourceFailed(
+                f"{url}: an answer that begins with {answer.body[:60]!r}, expected a JSON list of downloads"
+            )
         yield from rows
         if len(rows) < PAGE_ROWS:
             return
@@ -160,7 +198,10 @@ def _is_public(row: Mapping[str, Any]) -> bool:
 
 
 def _row_to_address(row: Mapping[str, Any], *, at: str) -> str:
-    """The address of the file, if it is at the archive itself (with or without www, and then by its scheme); else empty."""
+    """The address of the file, if it is at the archive itself (with or without www, and then by its scheme).
+
+    Else empty.
+    """
     file = row.get("download_file")
     file = file[0] if isinstance(file, list) and file else file
     in_file = (file.get("guid") or file.get("url")) if isinstance(file, dict) else file
@@ -170,7 +211,9 @@ def _row_to_address(row: Mapping[str, Any], *, at: str) -> str:
         found, own = urlsplit(str(row.get("download_url") or in_file or "").strip()), urlsplit(at)
     except ValueError:
         return ""
-    if found.scheme not in ("http", "https") or found.netloc.lower().removeprefix("www.") != own.netloc.lower().removeprefix("www."):
+    if found.scheme not in ("http", "https") or found.netloc.lower().removeprefix(
+        "www."
+    ) != own.netloc.lower().removeprefix("www."):
         return ""
     return urlunsplit(found._replace(scheme=own.scheme, fragment=""))
 

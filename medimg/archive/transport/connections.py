@@ -44,7 +44,11 @@ class Hosts:
         host = host_of(url)
         if parse_address(url).scheme not in ("http", "https"):
             raise Unreachable(f"{shown_url(url)}: not followed, expected http or https")
-        if host not in self._named and host not in self._exact and not host.endswith(self._suffixes or ("\0",)):
+        if (
+            host not in self._named
+            and host not in self._exact
+            and not host.endswith(self._suffixes or ("\0",))
+        ):
             known = ", ".join(sorted({*self._named, *self._exact, *self._suffixes}))
             raise Unreachable(f"{shown_url(url)}: host {host!r} is not allowed, expected one of {known}")
 
@@ -59,7 +63,8 @@ class Hosts:
         address = getattr(address, "ipv4_mapped", None) or address
         if str(address) in self._exact or (address.is_global and not address.is_multicast):
             return
-        # Link-local addresses are refused even to names that the user gave: clouds hand out credentials at 169.254.169.254.
+        # Link-local addresses are refused even to names that the user gave: clouds hand out credentials at
+        # 169.254.169.254.
         if address.is_link_local or host.strip("[]").lower() not in self._named:
             raise Unreachable(f"{host}: leads to {address}, not connected, expected a public address")
 
@@ -79,19 +84,40 @@ class Connections:
     def __init__(self, rules: Rules, *, workers: int) -> None:
         self._rules = rules
         timeout = urllib3.Timeout(connect=rules.patience.connect_seconds, read=rules.patience.read_seconds)
-        self._options: dict[str, Any] = {"num_pools": 16, "maxsize": workers, "retries": False, "timeout": timeout}
+        self._options: dict[str, Any] = {
+            "num_pools": 16,
+            "maxsize": workers,
+            "retries": False,
+            "timeout": timeout,
+        }
         self._direct = self._guarded(urllib3.PoolManager(**self._options))
-        self._proxies = {scheme: self._proxy(address) for scheme, address in urllib.request.getproxies().items() if scheme in ("http", "https")}
+        self._proxies = {
+            scheme: self._proxy(address)
+            for scheme, address in urllib.request.getproxies().items()
+            if scheme in ("http", "https")
+        }
 
-    def open(self, method: str, url: str, *, headers: Mapping[str, str], body: str | None) -> BaseHTTPResponse:
-        """Sends a request and gives the head of the answer; the body is not read yet. Raises urllib3's HTTPError, Unreachable, Interrupted."""
+    def open(
+        self, method: str, url: str, *, headers: Mapping[str, str], body: str | None
+    ) -> BaseHTTPResponse:
+        """Sends a request and gives the head of the answer; the body is not read yet.
+
+        Raises urllib3's HTTPError, Unreachable, Interrupted.
+        """
         address = parse_address(url)._replace(auth=None, fragment=None)
         manager = self._proxies.get(address.scheme or "", self._direct)
         # A proxy elsewhere knows nothing of this machine's own servers.
         if is_loopback(host_of(url)) or urllib.request.proxy_bypass(address.netloc or ""):
             manager = self._direct
         return manager.urlopen(
-            method, address.url, headers=headers, body=body, redirect=False, preload_content=False, decode_content=False, retries=False
+            method,
+            address.url,
+            headers=headers,
+            body=body,
+            redirect=False,
+            preload_content=False,
+            decode_content=False,
+            retries=False,
         )
 
     def _proxy(self, address: str) -> urllib3.PoolManager:
@@ -101,12 +127,18 @@ class Connections:
             headers = make_headers(proxy_basic_auth=urllib.parse.unquote(auth)) if auth else None
             return self._guarded(urllib3.ProxyManager(address, proxy_headers=headers, **self._options))
         except (HTTPError, ProxySchemeUnknown):
-            raise UsageError(f"proxy {shown_url(address)} from the environment: not supported, expected http://host:port") from None
+            raise UsageError(
+                f"proxy {shown_url(address)} from the environment: not supported, expected http://host:port"
+            ) from None
 
     def _guarded(self, manager: urllib3.PoolManager) -> urllib3.PoolManager:
         rules = {"rules": self._rules}
-        plain = type("Plain", (HTTPConnectionPool,), {"ConnectionCls": type("PlainConnection", (_Guarded,), rules)})
-        tls = type("Tls", (HTTPSConnectionPool,), {"ConnectionCls": type("TlsConnection", (_GuardedTls,), rules)})
+        plain = type(
+            "Plain", (HTTPConnectionPool,), {"ConnectionCls": type("PlainConnection", (_Guarded,), rules)}
+        )
+        tls = type(
+            "Tls", (HTTPSConnectionPool,), {"ConnectionCls": type("TlsConnection", (_GuardedTls,), rules)}
+        )
         manager.pool_classes_by_scheme = {"http": plain, "https": tls}
         return manager
 
@@ -114,7 +146,8 @@ class Connections:
 def read_into(response: BaseHTTPResponse, buffer: memoryview) -> int:
     """Some of the bytes that come next, 0 at the end of the body, when the connection is free for others.
 
-    By way of urllib3 each byte would be copied thrice. Raises HTTPError, HTTPException or OSError where the body breaks off.
+    By way of urllib3 each byte would be copied thrice. Raises HTTPError, HTTPException or OSError where the
+    body breaks off.
     """
     connection = response.connection
     if not isinstance(connection, _Guarded) or connection.answer.chunked:
@@ -144,7 +177,9 @@ class _Guarded(HTTPConnection):
                 raise
         return connected
 
-    def response_class(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> http.client.HTTPResponse:  # type: ignore[override]
+    def response_class(  # type: ignore[override]
+        self, sock: socket.socket, debuglevel: int = 0, method: str | None = None
+    ) -> http.client.HTTPResponse:
         """What http.client makes of the bytes that come."""
         self.answer = _TimedResponse(sock, method=method, rules=self.rules)
         return self.answer
@@ -157,7 +192,8 @@ class _GuardedTls(_Guarded, HTTPSConnection):
 class _TimedResponse(http.client.HTTPResponse):
     """An answer of which neither the head nor a single piece takes for ever.
 
-    A socket's own time limit is for one piece alone: a header line that comes byte by byte, or chunks without content, would never end.
+    A socket's own time limit is for one piece alone: a header line that comes byte by byte, or chunks without
+    content, would never end.
     """
 
     def __init__(self, sock: socket.socket, *, method: str | None, rules: Rules) -> None:
@@ -173,7 +209,10 @@ class _TimedResponse(http.client.HTTPResponse):
         return super().read1(n)
 
     def take(self, buffer: memoryview) -> int:
-        """The next bytes of a body that is not chunked, without a copy; 0 at its end. Raises IncompleteRead where it ends too early."""
+        """The next bytes of a body that is not chunked, without a copy; 0 at its end.
+
+        Raises IncompleteRead where it ends too early.
+        """
         self._wire.begin_step()
         if self.isclosed():
             return 0
@@ -193,11 +232,14 @@ class _Wire(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, rules: Rules) -> None:
         self._sock = sock
-        self._open = sock.makefile("rb", buffering=0)  # Keeps the socket open until this is closed, as http.client expects.
+        self._open = sock.makefile(
+            "rb", buffering=0
+        )  # Keeps the socket open until this is closed, as http.client expects.
         self._rules = rules
         self._waited_seconds = 0.0
         self._bytes = 0
-        # Short waits one after the other instead of one long one, so that a stop is noticed. The next request sets its own limit.
+        # Short waits one after the other instead of one long one, so that a stop is noticed. The next request
+        # sets its own limit.
         sock.settimeout(min(TICK_SECONDS, rules.patience.read_seconds))
         self.begin_step()
 
@@ -241,7 +283,9 @@ class _Wire(io.RawIOBase):
     def _check_step(self, now: float) -> None:
         patience = self._rules.patience
         if now > self._limit:
-            raise TimeoutError(f"no end of a header or chunk within {patience.read_seconds + patience.slow_seconds:g} s")
+            raise TimeoutError(
+                f"no end of a header or chunk within {patience.read_seconds + patience.slow_seconds:g} s"
+            )
 
     def _check_speed(self, began: float, count: int) -> None:
         """Only the time spent waiting counts: a slow disk here is not the server's fault."""
@@ -252,7 +296,9 @@ class _Wire(io.RawIOBase):
         self._bytes += count
         if self._waited_seconds >= patience.slow_seconds:
             if self._bytes < patience.slowest_bytes_per_second * self._waited_seconds:
-                raise TimeoutError(f"slower than {patience.slowest_bytes_per_second:g} bytes per second over {patience.slow_seconds:g} s")
+                raise TimeoutError(
+                    f"slower than {patience.slowest_bytes_per_second:g} bytes per second over {patience.slow_seconds:g} s"
+                )
             self._waited_seconds, self._bytes = 0.0, 1
 
 

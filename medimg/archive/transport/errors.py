@@ -22,7 +22,10 @@ class Missing(TransferError):
 
 
 class Unreachable(TransferError):
-    """No answer at all after every attempt: no such host, refused, timed out; or a host that is not allowed."""
+    """No answer at all after every attempt: no such host, refused, timed out.
+
+    Or a host that is not allowed.
+    """
 
 
 class Denied(TransferError):

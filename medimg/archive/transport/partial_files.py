@@ -1,6 +1,7 @@
 """Files that are not whole yet, continued where an earlier try ended, of this or an earlier process.
 
-Resuming: RFC 9110 section 14 (Range) with If-Match (section 13.1.1), so that a part is never continued with another version of the file.
+Resuming: RFC 9110 section 14 (Range) with If-Match (section 13.1.1), so that a part is never continued with
+another version of the file.
 
     <parts>/<sha256 of the URL>.part     the bytes so far
     <parts>/<sha256 of the URL>.json     ETag and size that they belong to, written before the first byte
@@ -41,8 +42,10 @@ class Downloaded:
         path: below the parts folder.
         url: as asked for, without secrets (`shown_url`).
         bytes, md5, sha256: of the file.
-        fetched: bytes that this call moved: less than `bytes` where it continued an earlier part, more where it had to begin anew.
-        headers: of the last answer, names in lower case; empty where an earlier process had fetched all of it.
+        fetched: bytes that this call moved: less than `bytes` where it continued an earlier part, more where
+            it had to begin anew.
+        headers: of the last answer, names in lower case; empty where an earlier process had fetched all of
+            it.
     """
 
     path: Path
@@ -78,7 +81,12 @@ class Part:
 
     def is_whole(self) -> bool:
         """All bytes are there, though nobody has looked at them yet."""
-        return self.size is not None and self.path.exists() and self._on_disk() == self.size and bool(self._etag or self._md5)
+        return (
+            self.size is not None
+            and self.path.exists()
+            and self._on_disk() == self.size
+            and bool(self._etag or self._md5)
+        )
 
     def range_headers(self) -> dict[str, str]:
         """Asks for the rest; nothing where it must begin anew: only a strong ETag says that the rest belongs to these bytes."""
@@ -105,17 +113,28 @@ class Part:
             if etag and etag != self._etag:
                 raise self._wrong(f"ETag {one_line(etag)}", self._etag, response.status, anew=True)
         elif response.status == 200:
-            size = int(headers["content-length"]) if headers.get("content-length", "").isdecimal() and not _is_chunked(headers) else None
+            size = (
+                int(headers["content-length"])
+                if headers.get("content-length", "").isdecimal() and not _is_chunked(headers)
+                else None
+            )
             if size is not None and size != (self._wanted_size if self._wanted_size is not None else size):
                 raise self._wrong(f"{size} bytes announced", f"{self._wanted_size}", response.status)
             self.begin_anew()
             self._etag, self._md5 = etag, self._wanted_md5 or _md5_of(headers)
             self.size = size if self._wanted_size is None else self._wanted_size
             if self.size is None and not self._md5 and not _is_chunked(headers):
-                raise self._wrong("an answer of unknown length without checksum", "a way to know that it came whole", response.status)
+                raise self._wrong(
+                    "an answer of unknown length without checksum",
+                    "a way to know that it came whole",
+                    response.status,
+                )
             self._write_notes()
         else:
-            raise TransferError(f"{shown_url(self.url)}: status {response.status}, expected 200 and a file", status=response.status)
+            raise TransferError(
+                f"{shown_url(self.url)}: status {response.status}, expected 200 and a file",
+                status=response.status,
+            )
         self._headers = headers
 
     def hash_so_far(self, check_stop: Callable[[], None]) -> None:
@@ -137,7 +156,10 @@ class Part:
             raise self._wrong(f"at least {self.bytes} bytes", f"{self.size}", anew=True)
 
     def check(self) -> None:
-        """Compares with what the caller and the server say of the whole file. Raises Again, and it will begin anew."""
+        """Compares with what the caller and the server say of the whole file.
+
+        Raises Again, and it will begin anew.
+        """
         if self.size is not None and self.bytes != self.size:
             raise self._wrong(f"{self.bytes} bytes", f"{self.size}", anew=self.bytes > self.size)
         md5 = self._digests[0].hexdigest()
@@ -151,7 +173,9 @@ class Part:
         needed = (0 if self.size is None else self.size - self.bytes) + RESERVE_BYTES
         free = shutil.disk_usage(self.path.parent).free
         if free < needed:
-            raise DiskFull(f"{self.path.parent}: {free} bytes free, expected {needed} for {shown_url(self.url)} ({RESERVE_BYTES} in reserve)")
+            raise DiskFull(
+                f"{self.path.parent}: {free} bytes free, expected {needed} for {shown_url(self.url)} ({RESERVE_BYTES} in reserve)"
+            )
 
     def begin_anew(self) -> None:
         """Throws away what came so far."""
@@ -165,7 +189,9 @@ class Part:
 
     def downloaded(self) -> Downloaded:
         md5, sha256 = (digest.hexdigest() for digest in self._digests)
-        return Downloaded(self.path, shown_url(self.url), self.bytes, md5, sha256, self.fetched, self._headers)
+        return Downloaded(
+            self.path, shown_url(self.url), self.bytes, md5, sha256, self.fetched, self._headers
+        )
 
     def _take_rest(self, headers: Mapping[str, str], status: int) -> None:
         """Checks that an answer goes on where the part ends, and to the end of the file."""
@@ -174,7 +200,12 @@ class Part:
         first, last, whole = map(int, match.groups()) if match else (-1, -1, -1)
         size = whole if self.size is None else self.size
         if (first, last, whole) != (self._on_disk(), size - 1, size) or not self._on_disk():
-            raise self._wrong(f"Content-Range {one_line(found) or 'missing'}", f"bytes {self._on_disk()}-{size - 1}/{size}", status, anew=True)
+            raise self._wrong(
+                f"Content-Range {one_line(found) or 'missing'}",
+                f"bytes {self._on_disk()}-{size - 1}/{size}",
+                status,
+                anew=True,
+            )
         self.size = size
 
     def _hash(self, block: bytes | memoryview) -> None:
@@ -198,17 +229,26 @@ class Part:
             etag, size, md5 = str(notes["etag"]), notes["size"], str(notes["md5"])
         except (OSError, ValueError, KeyError, TypeError):
             return
-        # Of another version of the file: the part is overwritten by the next answer, for without an ETag nothing is continued.
-        if self._wanted_size in (None, size) and self._wanted_md5 in ("", md5) and self._on_disk() <= (size or self._on_disk()):
+        # Of another version of the file: the part is overwritten by the next answer, for without an ETag
+        # nothing is continued.
+        if (
+            self._wanted_size in (None, size)
+            and self._wanted_md5 in ("", md5)
+            and self._on_disk() <= (size or self._on_disk())
+        ):
             self._etag, self._md5, self.size = etag, md5, size
 
     def _write_notes(self) -> None:
         draft = self._notes.with_suffix(".draft")
-        draft.write_text(json.dumps({"url": shown_url(self.url), "etag": self._etag, "md5": self._md5, "size": self.size}))
+        draft.write_text(
+            json.dumps({"url": shown_url(self.url), "etag": self._etag, "md5": self._md5, "size": self.size})
+        )
         draft.replace(self._notes)
 
     def _wrong(self, found: str, expected: str, status: int = 200, *, anew: bool = False) -> Again:
-        return Again(TransferError(f"{shown_url(self.url)}: {found}, expected {expected}", status=status), anew=anew)
+        return Again(
+            TransferError(f"{shown_url(self.url)}: {found}, expected {expected}", status=status), anew=anew
+        )
 
 
 @contextlib.contextmanager
@@ -221,7 +261,9 @@ def naming_disk_errors(part: Part) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             needed = (part.size or part.bytes) - part.bytes
             free = shutil.disk_usage(folder).free
-            raise DiskFull(f"{folder}: disk full, {free} bytes free, expected {needed} more for {shown_url(part.url)}") from None
+            raise DiskFull(
+                f"{folder}: disk full, {free} bytes free, expected {needed} more for {shown_url(part.url)}"
+            ) from None
         raise MedimgError(f"{part.path}: cannot be written ({error.strerror or error})") from None
 
 
@@ -242,11 +284,21 @@ def _md5_of(headers: Mapping[str, str]) -> str:
             with contextlib.suppress(binascii.Error, ValueError):
                 return base64.b64decode(value, validate=True).hex()
     # With a customer's or KMS key S3's ETag is 32 hex digits too, and not the MD5.
-    keyed = headers.get("x-amz-server-side-encryption", "").startswith("aws:kms") or "x-amz-server-side-encryption-customer-algorithm" in headers
+    keyed = (
+        headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+        or "x-amz-server-side-encryption-customer-algorithm" in headers
+    )
     match = re.fullmatch(r'"([0-9a-fA-F]{32})"', headers.get("etag", "").strip())
     return match[1].lower() if match and not keyed else ""
 
 
 def _looks_like_html(path: Path) -> bool:
     with path.open("rb") as opened:
-        return re.match(rb"(\xef\xbb\xbf)?\s*(<!--.{,200}-->\s*)?<(!doctype html|html)\b", opened.read(512), re.I | re.S) is not None
+        return (
+            re.match(
+                rb"(\xef\xbb\xbf)?\s*(<!--.{,200}-->\s*)?<(!doctype html|html)\b",
+                opened.read(512),
+                re.I | re.S,
+            )
+            is not None
+        )

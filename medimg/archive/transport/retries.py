@@ -24,11 +24,14 @@ class Patience:
     Attributes:
         connect_seconds: until a connection stands (name resolution has the system's own limit).
         read_seconds: of silence, before and within an answer.
-        attempts: of one request, the first included. A part that outgrew all earlier attempts, at no less than the slowest speed with all the
-            waiting, counts as progress: attempts are counted since the last progress.
-        first_wait_seconds, longest_wait_seconds: of the exponential backoff with full jitter; Retry-After is honoured up to the longest.
-        slowest_bytes_per_second, slow_seconds: slower than this over so long counts as a stall. The head of an answer, and each piece of it
-            with what chunked encoding puts around it, must come within read_seconds + slow_seconds.
+        attempts: of one request, the first included. A part that outgrew all earlier attempts, at no less
+            than the slowest speed with all the waiting, counts as progress: attempts are counted since the
+            last progress.
+        first_wait_seconds, longest_wait_seconds: of the exponential backoff with full jitter; Retry-After is
+            honoured up to the longest.
+        slowest_bytes_per_second, slow_seconds: slower than this over so long counts as a stall. The head of
+            an answer, and each piece of it with what chunked encoding puts around it, must come within
+            read_seconds + slow_seconds.
     """
 
     connect_seconds: float = 10
@@ -47,7 +50,9 @@ PATIENCE = Patience()
 class Again(Exception):
     """An attempt failed with what may pass; `anew` where the bytes so far are of no use."""
 
-    def __init__(self, failure: TransferError, *, wait_seconds: float | None = None, anew: bool = False) -> None:
+    def __init__(
+        self, failure: TransferError, *, wait_seconds: float | None = None, anew: bool = False
+    ) -> None:
         super().__init__(str(failure))
         self.failure = failure
         self.wait_seconds = wait_seconds
@@ -100,8 +105,11 @@ class _Track:
 
     def note(self, state: tenacity.RetryCallState) -> None:
         now, reached = time.monotonic(), self._reached()
-        # Only what is more than ever before: a server that always breaks off, or always sends the wrong file, must come to an end.
-        if reached > self._best and reached - self._best >= self._patience.slowest_bytes_per_second * (now - self._since):
+        # Only what is more than ever before: a server that always breaks off, or always sends the wrong file,
+        # must come to an end.
+        if reached > self._best and reached - self._best >= self._patience.slowest_bytes_per_second * (
+            now - self._since
+        ):
             self.failures = 0
         self.failures += 1
         self._best, self._since = max(self._best, reached), now
@@ -112,7 +120,10 @@ class _Track:
 
     def wait_seconds(self, state: tenacity.RetryCallState) -> float:
         asked = _raised(state).wait_seconds
-        longest = min(self._patience.longest_wait_seconds, self._patience.first_wait_seconds * 2 ** min(self.failures - 1, 30))
+        longest = min(
+            self._patience.longest_wait_seconds,
+            self._patience.first_wait_seconds * 2 ** min(self.failures - 1, 30),
+        )
         return random.uniform(0, longest) if asked is None else asked
 
 

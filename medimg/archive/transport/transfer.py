@@ -16,9 +16,24 @@ from typing import Any
 from urllib3.exceptions import HTTPError, LocationValueError
 from urllib3.response import BaseHTTPResponse
 
-from medimg.archive.transport.connections import Connections, Hosts, Rules, check_stop, explain, is_bad_certificate, read_into
+from medimg.archive.transport.connections import (
+    Connections,
+    Hosts,
+    Rules,
+    check_stop,
+    explain,
+    is_bad_certificate,
+    read_into,
+)
 from medimg.archive.transport.errors import Denied, Missing, TransferError, Unreachable
-from medimg.archive.transport.partial_files import BLOCK_BYTES, RESERVE_BYTES, Downloaded, Part, lower_headers, naming_disk_errors
+from medimg.archive.transport.partial_files import (
+    BLOCK_BYTES,
+    RESERVE_BYTES,
+    Downloaded,
+    Part,
+    lower_headers,
+    naming_disk_errors,
+)
 from medimg.archive.transport.retries import PATIENCE, Again, Patience, Result, read_retry_after, repeat
 from medimg.archive.transport.urls import origin_of, parse_address, shown_url
 from medimg.errors import one_line
@@ -41,7 +56,10 @@ class Login:
 
 @dataclass(frozen=True)
 class Answer:
-    """A small answer, whole. Header names are in lower case; `url` is where the redirects led, without secrets."""
+    """A small answer, whole.
+
+    Header names are in lower case; `url` is where the redirects led, without secrets.
+    """
 
     url: str
     status: int
@@ -49,26 +67,37 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """What the body says in JSON. Raises TransferError where it is none; the message says how it begins."""
+        """What the body says in JSON.
+
+        Raises TransferError where it is none; the message says how it begins.
+        """
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            raise TransferError(f"{self.url}: an answer that begins with {self.body[:60]!r}, expected JSON", status=self.status) from None
+            raise TransferError(
+                f"{self.url}: an answer that begins with {self.body[:60]!r}, expected JSON",
+                status=self.status,
+            ) from None
 
 
 class Transfer:
-    """All HTTP of a fetch. Thread-safe, except that one URL is downloaded by one thread at a time; the workers share its connections.
+    """All HTTP of a fetch.
+
+    Thread-safe, except that one URL is downloaded by one thread at a time; the workers share its connections.
 
     Args:
-        origins: addresses that the user or the configuration named (scheme://host[:port]); all other hosts are refused, in redirects too.
-        allowed_hosts: further host names (exact, or a suffix that begins with a dot), for redirects of an archive to its storage. A name that
-            leads to a private address is refused, for a stranger's redirect must not reach into the user's network; an address itself may be listed.
+        origins: addresses that the user or the configuration named (scheme://host[:port]); all other hosts
+            are refused, in redirects too.
+        allowed_hosts: further host names (exact, or a suffix that begins with a dot), for redirects of an
+            archive to its storage. A name that leads to a private address is refused, for a stranger's
+            redirect must not reach into the user's network; an address itself may be listed.
         parts: folder for incomplete files; they outlive the process.
         patience: time limits and retries.
         logins: credentials by origin.
         on_bytes: called with the number of bytes that arrived, from any thread.
         on_retry: called with one line, before each wait.
-        stop: when set, every call ends with Interrupted soon (while a connection is being made: after `connect_seconds` at the latest).
+        stop: when set, every call ends with Interrupted soon (while a connection is being made: after
+            `connect_seconds` at the latest).
         workers: how many connections to one host are kept open.
     """
 
@@ -95,9 +124,16 @@ class Transfer:
         self._connections = Connections(self._rules, workers=workers)
 
     def read(
-        self, url: str, *, headers: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None, limit_bytes: int = 256_000_000
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+        limit_bytes: int = 256_000_000,
     ) -> Answer:
-        """GET (or POST of a form) of a small answer; an answer of more than `limit_bytes` is refused. 2xx only; everything else raises.
+        """GET (or POST of a form) of a small answer.
+
+        An answer of more than `limit_bytes` is refused. 2xx only; everything else raises.
 
         Raises:
             Missing, Denied, Unreachable, TransferError, Interrupted.
@@ -109,25 +145,42 @@ class Transfer:
                 for block in self._blocks(final, response):
                     body += block
                     if len(body) > limit_bytes:
-                        raise TransferError(f"{shown_url(url)}: more than {limit_bytes} bytes, expected a small answer", status=response.status)
+                        raise TransferError(
+                            f"{shown_url(url)}: more than {limit_bytes} bytes, expected a small answer",
+                            status=response.status,
+                        )
                 return Answer(shown_url(final), response.status, lower_headers(response), bytes(body))
 
         return self._repeat(attempt)
 
-    def download(self, url: str, *, size: int | None = None, md5: str | None = None, headers: Mapping[str, str] | None = None) -> Downloaded:
+    def download(
+        self,
+        url: str,
+        *,
+        size: int | None = None,
+        md5: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Downloaded:
         """GET of a file of any size into the parts folder, continued where an earlier try (of this or an earlier process) ended.
 
         Args:
             url: its part is only hashed, not fetched, where an earlier try left it whole.
-            size, md5: what the archive says of the file; a file that differs is thrown away and fetched anew, until attempts are used up.
-                Without `md5` the answer's ETag is used where it is an MD5 (32 hex digits, S3 without multipart), and `x-goog-hash`.
+            size, md5: what the archive says of the file; a file that differs is thrown away and fetched anew,
+                until attempts are used up. Without `md5` the answer's ETag is used where it is an MD5 (32 hex
+                digits, S3 without multipart), and `x-goog-hash`.
             headers: sent along.
 
         Raises:
-            Missing, Denied, Unreachable, TransferError, Interrupted; DiskFull; MedimgError where the file cannot be written.
+            Missing, Denied, Unreachable, TransferError, Interrupted; DiskFull; MedimgError where the file
+            cannot be written.
         """
         self._parts.mkdir(parents=True, exist_ok=True)
-        part = Part(self._parts / hashlib.sha256(url.encode()).hexdigest(), url, wanted_size=size, wanted_md5=(md5 or "").lower())
+        part = Part(
+            self._parts / hashlib.sha256(url.encode()).hexdigest(),
+            url,
+            wanted_size=size,
+            wanted_md5=(md5 or "").lower(),
+        )
         return self._repeat(lambda: self._continue(part, headers or {}), reached=lambda: part.most)
 
     def _continue(self, part: Part, headers: Mapping[str, str]) -> Downloaded:
@@ -159,7 +212,10 @@ class Transfer:
                     part.count(block)
 
     def _blocks(self, url: str, response: BaseHTTPResponse) -> Iterator[memoryview]:
-        """The body in blocks of 1 MiB, the last one excepted, all in the same memory; what came before a failure is handed over first."""
+        """The body in blocks of 1 MiB, the last one excepted, all in the same memory.
+
+        What came before a failure is handed over first.
+        """
         buffer, filled = memoryview(bytearray(BLOCK_BYTES)), 0
         try:
             while count := read_into(response, buffer[filled:]):
@@ -172,14 +228,22 @@ class Transfer:
             if filled:
                 yield buffer[:filled]
             raise Again(
-                TransferError(f"{shown_url(url)}: {explain(error, self._patience)}, expected the whole answer", status=response.status)
+                TransferError(
+                    f"{shown_url(url)}: {explain(error, self._patience)}, expected the whole answer",
+                    status=response.status,
+                )
             ) from None
         if filled:
             yield buffer[:filled]
 
     @contextlib.contextmanager
-    def _request(self, url: str, headers: Mapping[str, str], *, form: Mapping[str, str] | None = None) -> Iterator[tuple[str, BaseHTTPResponse]]:
-        """The head of a 2xx answer and where it came from; follows redirects. The connection is kept for others if the body was read to its end."""
+    def _request(
+        self, url: str, headers: Mapping[str, str], *, form: Mapping[str, str] | None = None
+    ) -> Iterator[tuple[str, BaseHTTPResponse]]:
+        """The head of a 2xx answer and where it came from; follows redirects.
+
+        The connection is kept for others if the body was read to its end.
+        """
         response: BaseHTTPResponse | None = None
         try:
             for _ in range(REDIRECTS + 1):
@@ -192,7 +256,11 @@ class Transfer:
                     return
                 target = _redirect_target(url, response)
                 if origin_of(target) != origin_of(url):
-                    headers = {name: value for name, value in headers.items() if name.lower() not in ("authorization", "cookie")}
+                    headers = {
+                        name: value
+                        for name, value in headers.items()
+                        if name.lower() not in ("authorization", "cookie")
+                    }
                 form = form if response.status in (307, 308) else None
                 url = target
                 _drain(response)
@@ -202,7 +270,8 @@ class Transfer:
                 response.close()
 
     def _ask(self, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None) -> BaseHTTPResponse:
-        # identity: sizes, ranges and checksums are those of the file, which no longer holds for a file that the server packed on the way.
+        # identity: sizes, ranges and checksums are those of the file, which no longer holds for a file that
+        # the server packed on the way.
         sent = {"User-Agent": "medimg", "Accept": "*/*", **headers, "Accept-Encoding": "identity"}
         if login := self._logins.get(origin_of(url)):
             sent["Authorization"] = login
@@ -223,26 +292,44 @@ class Transfer:
         if 200 <= status < 300:
             packed = response.headers.get("Content-Encoding", "identity")
             if packed.strip().lower() not in ("", "identity"):
-                raise Again(TransferError(f"{shown}: Content-Encoding {one_line(packed)}, expected the bytes as they are (identity)", status=status))
+                raise Again(
+                    TransferError(
+                        f"{shown}: Content-Encoding {one_line(packed)}, expected the bytes as they are (identity)",
+                        status=status,
+                    )
+                )
             return
         found = f"{shown}: status {status}"
         if status in (404, 410):
             raise Missing(f"{found} (not there), expected 200", status=status)
         if status in (401, 403):
-            raise Denied(f"{found} (no permission), expected 200; are the credentials for {origin_of(url)} right?", status=status)
+            raise Denied(
+                f"{found} (no permission), expected 200; are the credentials for {origin_of(url)} right?",
+                status=status,
+            )
         failure = TransferError(f"{found}, expected 200", status=status)
         if status in (408, 425, 429) or (status >= 500 and status != NOT_IMPLEMENTED):
             asked = read_retry_after(response.headers.get("Retry-After", ""))
             if asked is not None and asked > self._patience.longest_wait_seconds:
                 longest = self._patience.longest_wait_seconds
-                raise TransferError(f"{found}, the server asks to come again in {asked:.0f} s, expected at most {longest:g} s", status=status)
+                raise TransferError(
+                    f"{found}, the server asks to come again in {asked:.0f} s, expected at most {longest:g} s",
+                    status=status,
+                )
             raise Again(failure, wait_seconds=asked)
         if status in (412, 416):
-            raise Again(TransferError(f"{found} (the file changed at the server), expected the rest of it", status=status), anew=True)
+            raise Again(
+                TransferError(
+                    f"{found} (the file changed at the server), expected the rest of it", status=status
+                ),
+                anew=True,
+            )
         raise failure
 
     def _repeat(self, attempt: Callable[[], Result], *, reached: Callable[[], int] = lambda: 0) -> Result:
-        return repeat(attempt, patience=self._patience, reached=reached, sleep=self._sleep, on_retry=self._on_retry)
+        return repeat(
+            attempt, patience=self._patience, reached=reached, sleep=self._sleep, on_retry=self._on_retry
+        )
 
     def _sleep(self, seconds: float) -> None:
         self._stop.wait(seconds)

@@ -1,8 +1,11 @@
-"""Zip archives from strangers: whole and harmless, or refused in one line; unpacked one member at a time into files that we name.
+"""Zip archives from strangers: whole and harmless, or refused in one line.
 
-Checked before anything is unpacked: number of entries, size of the list of entries (before it is read), names, kinds, encryption, compression,
-stated sizes and ratios, and that no two entries share bytes (as in 42.zip's successors, https://www.bamsoftware.com/hacks/zipbomb/).
-Checked while unpacking: that a member gives exactly the bytes that the list states, with their CRC.
+Unpacked one member at a time into files that we name.
+
+Checked before anything is unpacked: number of entries, size of the list of entries (before it is read),
+names, kinds, encryption, compression, stated sizes and ratios, and that no two entries share bytes (as in
+42.zip's successors, https://www.bamsoftware.com/hacks/zipbomb/). Checked while unpacking: that a member gives
+exactly the bytes that the list states, with their CRC.
 """
 
 from __future__ import annotations
@@ -53,8 +56,9 @@ class Limits:
         members: entries, folders included.
         directory_bytes: of the list of entries, which is read whole.
         member_bytes, total_bytes: of one member; of all.
-        ratio: unpacked to packed bytes, of a member or a whole archive that unpacks to more than `ratio_from_bytes`. Below that it says nothing:
-            the mask of one lesion on a 20 MB mammogram deflates to a 600th and more, and 1,032 is all that deflate can do.
+        ratio: unpacked to packed bytes, of a member or a whole archive that unpacks to more than
+            `ratio_from_bytes`. Below that it says nothing: the mask of one lesion on a 20 MB mammogram
+            deflates to a 600th and more, and 1,032 is all that deflate can do.
     """
 
     members: int = 200_000
@@ -136,7 +140,9 @@ class Zip:
         """
         stated = self._infos[member].file_size
         if stated > limit_bytes:
-            raise BadZip(f"{self.name}: member {member!r} has {stated:,} bytes, expected {limit_bytes:,} at most")
+            raise BadZip(
+                f"{self.name}: member {member!r} has {stated:,} bytes, expected {limit_bytes:,} at most"
+            )
         return b"".join(self._unpack(member))
 
     def _unpack(self, member: str) -> Iterator[bytes]:
@@ -149,10 +155,14 @@ class Zip:
             while block := opened.read(BLOCK_BYTES):
                 size += len(block)
                 if size > stated:
-                    raise BadZip(f"{self.name}: member {member!r} unpacks to more than the {stated:,} bytes that the archive states")
+                    raise BadZip(
+                        f"{self.name}: member {member!r} unpacks to more than the {stated:,} bytes that the archive states"
+                    )
                 yield block
         if size != stated:
-            raise BadZip(f"{self.name}: member {member!r} unpacks to {size:,} bytes, expected {stated:,} as the archive states")
+            raise BadZip(
+                f"{self.name}: member {member!r} unpacks to {size:,} bytes, expected {stated:,} as the archive states"
+            )
 
 
 @contextmanager
@@ -180,7 +190,10 @@ def open_zip(path: Path, *, limits: Limits = LIMITS, name: str = "") -> Iterator
 
 
 def extract(path: Path, *, to: Path, limits: Limits = LIMITS, name: str = "") -> Iterator[Member]:
-    """Unpacks all members one after the other into new files in `to`, the next one only when it is asked for. Raises as `open_zip`, `Zip.extract`."""
+    """Unpacks all members one after the other into new files in `to`, the next one only when it is asked for.
+
+    Raises as `open_zip`, `Zip.extract`.
+    """
     with open_zip(path, limits=limits, name=name) as archive:
         for member in archive.names:
             yield archive.extract(member, to=to)
@@ -190,8 +203,19 @@ def extract(path: Path, *, to: Path, limits: Limits = LIMITS, name: str = "") ->
 def _explained(what: str) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, ValueError, struct.error, zlib.error) as error:
-        raise BadZip(f"{what}: damaged ({error or type(error).__name__}), expected a whole zip archive") from None
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        NotImplementedError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        struct.error,
+        zlib.error,
+    ) as error:
+        raise BadZip(
+            f"{what}: damaged ({error or type(error).__name__}), expected a whole zip archive"
+        ) from None
 
 
 def _check_directory(opened: BinaryIO, *, name: str, limits: Limits) -> int:
@@ -200,24 +224,36 @@ def _check_directory(opened: BinaryIO, *, name: str, limits: Limits) -> int:
     count, length, end = _read_end(opened, size=size, name=name)
     start = end - length
     if start < 0:
-        raise BadZip(f"{name}: a list of entries of {length:,} bytes in {size:,}, expected a whole zip archive")
+        raise BadZip(
+            f"{name}: a list of entries of {length:,} bytes in {size:,}, expected a whole zip archive"
+        )
     if count > limits.members or length > limits.directory_bytes:
-        raise BadZip(f"{name}: {count:,} entries in a list of {length:,} bytes, expected {limits.members:,} and {limits.directory_bytes:,} at most")
+        raise BadZip(
+            f"{name}: {count:,} entries in a list of {length:,} bytes, expected {limits.members:,} and {limits.directory_bytes:,} at most"
+        )
     opened.seek(start)
     for number in itertools.count(1):
         if opened.tell() >= end:
             return start
         if number > limits.members:
-            raise BadZip(f"{name}: over {limits.members:,} entries but {count:,} stated, expected {limits.members:,} at most")
+            raise BadZip(
+                f"{name}: over {limits.members:,} entries but {count:,} stated, expected {limits.members:,} at most"
+            )
         header = opened.read(_ENTRY_BYTES)
         if len(header) < _ENTRY_BYTES or header[:4] != _ENTRY:
-            raise BadZip(f"{name}: entry {number} of the list of entries is damaged, expected a whole zip archive")
-        opened.seek(sum(struct.unpack_from("<3H", header, 28)), os.SEEK_CUR)  # Its name, extra field and comment.
+            raise BadZip(
+                f"{name}: entry {number} of the list of entries is damaged, expected a whole zip archive"
+            )
+        opened.seek(
+            sum(struct.unpack_from("<3H", header, 28)), os.SEEK_CUR
+        )  # Its name, extra field and comment.
     raise AssertionError
 
 
 def _read_end(opened: BinaryIO, *, size: int, name: str) -> tuple[int, int, int]:
-    """The end of central directory record (APPNOTE 4.3.16, 4.3.14). Returns number of entries, and length and end of their list in bytes.
+    """The end of central directory record (APPNOTE 4.3.16, 4.3.14).
+
+    Returns number of entries, and length and end of their list in bytes.
 
     Looks for it exactly as zipfile does, so that both mean the same list.
     """
@@ -250,11 +286,19 @@ def _check_entry(info: zipfile.ZipInfo, *, name: str, limits: Limits) -> None:
         return BadZip(f"{name}: member {info.orig_filename!r} {why}")
 
     written = info.orig_filename
-    if not written or "\0" in written or "\\" in written or _SUSPICIOUS.match(written) or ".." in written.split("/"):
+    if (
+        not written
+        or "\0" in written
+        or "\\" in written
+        or _SUSPICIOUS.match(written)
+        or ".." in written.split("/")
+    ):
         raise refuse("has a name that could lead elsewhere, expected a plain relative one")
     kind = stat.S_IFMT(info.external_attr >> 16)  # Of the Unix mode; 0 where the archive was made elsewhere.
     if kind not in (0, stat.S_IFDIR if info.is_dir() else stat.S_IFREG):
-        raise refuse(f"is a link or another special file (mode {info.external_attr >> 16:o}), expected a plain one")
+        raise refuse(
+            f"is a link or another special file (mode {info.external_attr >> 16:o}), expected a plain one"
+        )
     if info.flag_bits & _ENCRYPTED:
         raise refuse("is encrypted, expected a plain one")
     if info.compress_type not in _METHODS:
@@ -262,7 +306,9 @@ def _check_entry(info: zipfile.ZipInfo, *, name: str, limits: Limits) -> None:
     if info.file_size > limits.member_bytes:
         raise refuse(f"unpacks to {info.file_size:,} bytes, expected {limits.member_bytes:,} at most")
     if info.file_size > max(limits.ratio_from_bytes, limits.ratio * info.compress_size):
-        raise refuse(f"unpacks from {info.compress_size:,} bytes to {info.file_size:,}, expected at most {limits.ratio} times as many")
+        raise refuse(
+            f"unpacks from {info.compress_size:,} bytes to {info.file_size:,}, expected at most {limits.ratio} times as many"
+        )
 
 
 def _check_whole(infos: list[zipfile.ZipInfo], *, name: str, limits: Limits) -> None:
@@ -271,7 +317,9 @@ def _check_whole(infos: list[zipfile.ZipInfo], *, name: str, limits: Limits) -> 
     if total > limits.total_bytes:
         raise BadZip(f"{name}: unpacks to {total:,} bytes, expected {limits.total_bytes:,} at most")
     if total > max(limits.ratio_from_bytes, limits.ratio * packed):
-        raise BadZip(f"{name}: unpacks from {packed:,} bytes to {total:,}, expected at most {limits.ratio} times as many")
+        raise BadZip(
+            f"{name}: unpacks from {packed:,} bytes to {total:,}, expected at most {limits.ratio} times as many"
+        )
     names: set[str] = set()
     for info in infos:
         if info.filename in names:
@@ -284,7 +332,11 @@ def _check_apart(infos: list[zipfile.ZipInfo], *, name: str, directory_at: int) 
     free_from = 0
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset < free_from:
-            raise BadZip(f"{name}: member {info.orig_filename!r} overlaps another one, expected members one after the other")
+            raise BadZip(
+                f"{name}: member {info.orig_filename!r} overlaps another one, expected members one after the other"
+            )
         free_from = info.header_offset + _LOCAL_BYTES + info.compress_size
     if free_from > directory_at:
-        raise BadZip(f"{name}: the last member reaches {free_from - directory_at:,} bytes into the list of entries, expected it to end before")
+        raise BadZip(
+            f"{name}: the last member reaches {free_from - directory_at:,} bytes into the list of entries, expected it to end before"
+        )

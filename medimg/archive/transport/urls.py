@@ -1,4 +1,7 @@
-"""Addresses: what of them is checked, sent and shown. Parsed as urllib3 does, for what is checked must be what is connected to."""
+"""Addresses: what of them is checked, sent and shown.
+
+Parsed as urllib3 does, for what is checked must be what is connected to.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,8 @@ def shown_url(url: str) -> str:
 
 
 _SECRET = re.compile(
-    r"token|secret|signature|passw|credential|api-?_?key|^(sig|se|sp|key|pwd|auth|authorization|policy)$|^x-(amz|goog)-|^awsaccesskeyid$", re.I
+    r"token|secret|signature|passw|credential|api-?_?key|^(sig|se|sp|key|pwd|auth|authorization|policy)$|^x-(amz|goog)-|^awsaccesskeyid$",
+    re.I,
 )
 
 
@@ -35,7 +39,10 @@ def _shown_parameter(parameter: str) -> str:
 
 
 def parse_address(url: str) -> Url:
-    """The address as urllib3 understands it: what is checked must be what is connected to. Raises TransferError where it is none."""
+    """The address as urllib3 understands it: what is checked must be what is connected to.
+
+    Raises TransferError where it is none.
+    """
     try:
         return parse_url(url)
     except LocationValueError:

@@ -23,19 +23,27 @@ def find_constant(headers: Sequence[Header], *, root: Path) -> set[str]:
     sharing: dict[str, list[Header]] = defaultdict(list)
     for header in headers:
         sharing[header.pixel_hash].append(header)
-    suspects = {group[0].path: group[0] for pixel_hash, group in sharing.items() if pixel_hash and len(group) > 1}
+    suspects = {
+        group[0].path: group[0] for pixel_hash, group in sharing.items() if pixel_hash and len(group) > 1
+    }
     if not suspects:
         return set()
     items = [(path, header.kind) for path, header in sorted(suspects.items())]
     results = guarded_map(functools.partial(is_constant, root=str(root)), items, workers=1)
-    # A file that cannot be read a second time is not blank as far as we know; reading it for its Record will say what is wrong.
+    # A file that cannot be read a second time is not blank as far as we know; reading it for its Record will
+    # say what is wrong.
     return {suspects[path].pixel_hash for (path, _), result in results if result is True}
 
 
 def is_constant(item: tuple[str, str], *, root: str) -> bool:
-    """True if every stored value of every frame (and every channel on its own) is the same. The item is (path below root, kind of file)."""
+    """True if every stored value of every frame (and every channel on its own) is the same.
+
+    The item is (path below root, kind of file).
+    """
     path, kind = item
-    frames: Iterable[np.ndarray] = iterate_frames(Path(root, path)) if kind == "dicom" else [read_raster(Path(root, path))]
+    frames: Iterable[np.ndarray] = (
+        iterate_frames(Path(root, path)) if kind == "dicom" else [read_raster(Path(root, path))]
+    )
     values: set[tuple[int, ...]] = set()
     for frame in frames:
         pixels_NC = frame.reshape(-1, frame.shape[2] if frame.ndim == 3 else 1)

@@ -1,6 +1,7 @@
 """Repeated files and identical pixels, found by content alone: no list of known errata is needed.
 
-Exact only: the same bytes, the same SOPInstanceUID, or the same decoded pixels (which survive another transfer syntax or new headers).
+Exact only: the same bytes, the same SOPInstanceUID, or the same decoded pixels (which survive another
+transfer syntax or new headers).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Twins:
     """Two cases that hold identical pixels.
 
     Attributes:
-        cases, groups, labels: of the two, in the order of case ids; a label is that of the first head, None if there is none.
+        cases, groups, labels: of the two, in the order of case ids; a label is that of the first head, None
+            if there is none.
         images: number of pixel hashes that both hold.
         label_conflict: both are labelled, and differently.
     """
@@ -61,7 +63,11 @@ def find_uid_clashes(headers: Iterable[Header]) -> list[Reject]:
             continue
         for header in sharing:
             other = min(another.path for another in sharing if another.sha256 != header.sha256)
-            rejects.append(Reject(header.path, "quarantined", f"SOPInstanceUID {uid} also in {other}, with other content"))
+            rejects.append(
+                Reject(
+                    header.path, "quarantined", f"SOPInstanceUID {uid} also in {other}, with other content"
+                )
+            )
     return sorted(rejects, key=lambda reject: reject.path)
 
 
@@ -69,7 +75,8 @@ def find_copies(headers: Iterable[Header], *, owners: Mapping[str, str]) -> list
     """Files with the same bytes as one before them in the order of paths.
 
     Args:
-        owners: path to case id. Copies that belong to different cases are left to `settle_twins`, which compares the cases' labels.
+        owners: path to case id. Copies that belong to different cases are left to `settle_twins`, which
+            compares the cases' labels.
     """
     by_bytes: dict[str, list[str]] = defaultdict(list)
     for header in headers:
@@ -83,11 +90,14 @@ def find_copies(headers: Iterable[Header], *, owners: Mapping[str, str]) -> list
     return sorted(rejects, key=lambda reject: reject.path)
 
 
-def settle_twins(cases: Sequence[Case], *, headers: Mapping[str, Header], head: str, blank: Collection[str] = ()) -> TwinFindings:
+def settle_twins(
+    cases: Sequence[Case], *, headers: Mapping[str, Header], head: str, blank: Collection[str] = ()
+) -> TwinFindings:
     """Finds cases with identical pixels and decides which of them may be used.
 
-    If two of them carry different labels, none is used: one of the labels is wrong and nothing tells which. Otherwise one stays: a labelled one
-    before an unlabelled one, then the one that sorts first. A case that is excluded already keeps its reason; the pair is reported all the same.
+    If two of them carry different labels, none is used: one of the labels is wrong and nothing tells which.
+    Otherwise one stays: a labelled one before an unlabelled one, then the one that sorts first. A case that
+    is excluded already keeps its reason; the pair is reported all the same.
 
     Args:
         headers: by path.
@@ -106,34 +116,55 @@ def settle_twins(cases: Sequence[Case], *, headers: Mapping[str, Header], head: 
     shared: dict[tuple[str, str], int] = defaultdict(int)
     sets = DisjointSet(sorted(by_id))
     for ids in holders.values():
-        # Each with one only: a picture that 1,000 cases share is 999 pairs, not half a million. With a labelled one, so that a clash of labels shows.
+        # Each with one only: a picture that 1,000 cases share is 999 pairs, not half a million. With a
+        # labelled one, so that a clash of labels shows.
         centre, *others = sorted(ids, key=lambda case_id: (head not in by_id[case_id].labels, case_id))
         for other in others:
             shared[min(centre, other), max(centre, other)] += 1
             sets.merge(centre, other)
-    twins = [make_twins(by_id[first], by_id[second], images=images, head=head) for (first, second), images in sorted(shared.items())]
+    twins = [
+        make_twins(by_id[first], by_id[second], images=images, head=head)
+        for (first, second), images in sorted(shared.items())
+    ]
     for subset in sets.subsets():
         if len(subset) > 1:
-            by_id.update({case.case_id: case for case in settle([by_id[case_id] for case_id in sorted(subset)], head=head)})
-    return TwinFindings([by_id[case.case_id] for case in cases], twins, anomalies + find_whole_group_twins(cases, twins=twins))
+            by_id.update(
+                {
+                    case.case_id: case
+                    for case in settle([by_id[case_id] for case_id in sorted(subset)], head=head)
+                }
+            )
+    return TwinFindings(
+        [by_id[case.case_id] for case in cases], twins, anomalies + find_whole_group_twins(cases, twins=twins)
+    )
 
 
 def make_twins(first: Case, second: Case, *, images: int, head: str) -> Twins:
     """The pair as it is reported."""
-    return Twins((first.case_id, second.case_id), (first.group_id, second.group_id), (first.labels.get(head), second.labels.get(head)), images)
+    return Twins(
+        (first.case_id, second.case_id),
+        (first.group_id, second.group_id),
+        (first.labels.get(head), second.labels.get(head)),
+        images,
+    )
 
 
 def settle(cases: list[Case], *, head: str) -> list[Case]:
     """Cases that share pixels, sorted by id, with statuses that let at most one be used."""
     labels = {case.labels[head] for case in cases if head in case.labels}
     if len(labels) > 1:
-        told = ", ".join(f"{case.case_id} ({case.labels.get(head, 'unlabelled')})" for case in cases[:4]) + (", ..." if len(cases) > 4 else "")
+        told = ", ".join(f"{case.case_id} ({case.labels.get(head, 'unlabelled')})" for case in cases[:4]) + (
+            ", ..." if len(cases) > 4 else ""
+        )
         return [exclude(case, reason=f"identical pixels with different {head}: {told}") for case in cases]
     active = [case for case in cases if case.status in ACTIVE]
     if not active:
         return cases
     kept = min(active, key=lambda case: (case.status != "used", head not in case.labels, case.case_id))
-    return [case if case is kept else exclude(case, reason=f"identical pixels as {kept.case_id}, which stays") for case in cases]
+    return [
+        case if case is kept else exclude(case, reason=f"identical pixels as {kept.case_id}, which stays")
+        for case in cases
+    ]
 
 
 def exclude(case: Case, *, reason: str) -> Case:

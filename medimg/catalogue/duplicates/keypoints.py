@@ -1,6 +1,7 @@
 """Local features of images, and how many of them two images have in the same arrangement, whatever is turned, flipped, cropped or zoomed.
 
-SIFT (Lowe 2004, Distinctive image features from scale-invariant keypoints) and RANSAC. Grey only: stain and illumination have no say.
+SIFT (Lowe 2004, Distinctive image features from scale-invariant keypoints) and RANSAC. Grey only: stain and
+illumination have no say.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ LEAST_AGREEING = 10
 LEAST_SPREAD_PIXELS = 10.0
 """Median distance of agreeing keypoints from their middle: a label that stands on many films is smaller, and no spot of the body."""
 
-# A descriptor holds 4 x 4 places of 8 directions (Lowe 2004); in the mirror the rows of places and the directions run the other way.
+# A descriptor holds 4 x 4 places of 8 directions (Lowe 2004); in the mirror the rows of places and the
+# directions run the other way.
 MIRRORED = np.arange(128).reshape(4, 4, 8)[::-1][:, :, -np.arange(8) % 8].ravel()
 
 
@@ -65,7 +67,10 @@ def count_agreeing(first: Keypoints, second: Keypoints) -> int:
 
 
 def count_inliers(first: Keypoints, second: Keypoints) -> int:
-    """Keypoints whose mutual best matches fit one similarity transform within TOLERANCE_PIXELS; 0 where they all lie in one small place."""
+    """Keypoints whose mutual best matches fit one similarity transform within TOLERANCE_PIXELS.
+
+    0 where they all lie in one small place.
+    """
     if min(len(first.points_N2), len(second.points_N2)) < LEAST_AGREEING:
         return 0
     likeness = take_roots(first.descriptors_NB) @ take_roots(second.descriptors_NB).T
@@ -77,7 +82,10 @@ def count_inliers(first: Keypoints, second: Keypoints) -> int:
     if matched.sum() < LEAST_AGREEING:
         return 0
     _, inliers = cv2.estimateAffinePartial2D(
-        first.points_N2[matched], second.points_N2[best[matched]], ransacReprojThreshold=TOLERANCE_PIXELS, maxIters=500
+        first.points_N2[matched],
+        second.points_N2[best[matched]],
+        ransacReprojThreshold=TOLERANCE_PIXELS,
+        maxIters=500,
     )
     if inliers is None:
         return 0

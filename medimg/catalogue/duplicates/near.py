@@ -53,7 +53,9 @@ class NearDuplicates:
     anomalies: Sequence[str] = ()
 
 
-def find_near_duplicates(cases: Iterable[Case], *, search: Search, data_root: Path, workers: int | None = None) -> NearDuplicates:
+def find_near_duplicates(
+    cases: Iterable[Case], *, search: Search, data_root: Path, workers: int | None = None
+) -> NearDuplicates:
     """Compares every image of the used and unlabelled cases with every other; images of one case are no pair.
 
     Args:
@@ -87,7 +89,10 @@ def find_near_duplicates(cases: Iterable[Case], *, search: Search, data_root: Pa
 
 
 def read_signature(item: tuple[str, int], *, root: str, keypoints: bool) -> Signature:
-    """Decodes one image as ingest does, in grey. The item is (path below root, frame). Raises UnreadableFile."""
+    """Decodes one image as ingest does, in grey. The item is (path below root, frame).
+
+    Raises UnreadableFile.
+    """
     path, frame = item
     grey_HW = prepare_image(Path(root, path), frame=frame, ingest=GREY, name=path).pixels
     return Signature(hash_image(grey_HW), find_keypoints(grey_HW) if keypoints else None)
@@ -110,12 +115,21 @@ def pair_cases(signatures: Sequence[Signature], *, owned: Sequence[Collection[st
             find_same_spots,  # scikit-learn takes a second to load, which a search by hash does not need.
         )
 
-        agreeing = choose_by_cases(*find_same_spots(keypoints, cases=[min(ids) for ids in owned]), owned=owned, choose=max)
-    return [NearPair(cases, close.get(cases), agreeing.get(cases)) for cases in sorted(close.keys() | agreeing.keys())]
+        agreeing = choose_by_cases(
+            *find_same_spots(keypoints, cases=[min(ids) for ids in owned]), owned=owned, choose=max
+        )
+    return [
+        NearPair(cases, close.get(cases), agreeing.get(cases))
+        for cases in sorted(close.keys() | agreeing.keys())
+    ]
 
 
 def choose_by_cases(
-    pairs_P2: np.ndarray, values_P: np.ndarray, *, owned: Sequence[Collection[str]], choose: Callable[[int, int], int]
+    pairs_P2: np.ndarray,
+    values_P: np.ndarray,
+    *,
+    owned: Sequence[Collection[str]],
+    choose: Callable[[int, int], int],
 ) -> dict[tuple[str, str], int]:
     """From values by pair of images to one value by pair of different cases, in the order of case ids."""
     chosen: dict[tuple[str, str], int] = {}

@@ -1,8 +1,11 @@
-"""Perceptual hashes that know an image again after recompression, resizing, flips and quarter turns; nothing else, so no crop and no zoom.
+"""Perceptual hashes that know an image again after recompression, resizing, flips and quarter turns.
 
-A hash is the signs of the low frequencies of a small grey copy, as in pHash (Zauner 2010, Implementation and benchmarking of perceptual image hash
-functions) and PDQ (Davis and Rosen 2019, PDQ and TMK + PDQF), whose 16 x 16 frequencies and threshold it has. imagehash knows no flips, and OpenCV's
-img_hash is in another build than ours.
+Nothing else, so no crop and no zoom.
+
+A hash is the signs of the low frequencies of a small grey copy, as in pHash (Zauner 2010, Implementation and
+benchmarking of perceptual image hash functions) and PDQ (Davis and Rosen 2019, PDQ and TMK + PDQF), whose 16
+x 16 frequencies and threshold it has. imagehash knows no flips, and OpenCV's img_hash is in another build
+than ours.
 """
 
 from __future__ import annotations
@@ -29,8 +32,8 @@ def hash_image(grey_HW: np.ndarray) -> np.ndarray:
         grey_HW: uint8, of any size.
 
     Returns:
-        hash_UV, int8 of FREQUENCIES x FREQUENCIES: 1 or -1, and 0 for the mean, which is not compared; all 0 for an image without contrast, which
-        is then near to nothing, itself included.
+        hash_UV, int8 of FREQUENCIES x FREQUENCIES: 1 or -1, and 0 for the mean, which is not compared; all 0
+        for an image without contrast, which is then near to nothing, itself included.
     """
     thumbnail_HW = make_thumbnail(grey_HW, side=SIDE).astype(np.float32)
     if thumbnail_HW.std() < LEAST_CONTRAST:
@@ -44,7 +47,8 @@ def hash_image(grey_HW: np.ndarray) -> np.ndarray:
 def iterate_turned(hashes_NUV: np.ndarray) -> Iterator[np.ndarray]:
     """The hashes of the images as they are, flipped, and turned by 90, 180 and 270 degrees: eight arrays of the same shape.
 
-    No pixel is needed: a flip changes the sign of every second frequency of its axis, and a transposition swaps the axes.
+    No pixel is needed: a flip changes the sign of every second frequency of its axis, and a transposition
+    swaps the axes.
     """
     alternating = (-1) ** np.arange(FREQUENCIES, dtype=np.int8)
     for hashes in (hashes_NUV, hashes_NUV.swapaxes(1, 2)):
@@ -56,7 +60,8 @@ def iterate_turned(hashes_NUV: np.ndarray) -> Iterator[np.ndarray]:
 def find_close_hashes(hashes_NUV: np.ndarray, *, distance: int) -> tuple[np.ndarray, np.ndarray]:
     """All pairs of hashes that differ in at most `distance` of BITS bits, in whatever way one of the two images is flipped or turned.
 
-    Exact: each hash is compared with each, as a product of matrices of signs, whose blocks hold BLOCK_VALUES values whatever N is.
+    Exact: each hash is compared with each, as a product of matrices of signs, whose blocks hold BLOCK_VALUES
+    values whatever N is.
 
     Args:
         hashes_NUV: as `hash_image` makes them.
@@ -72,7 +77,9 @@ def find_close_hashes(hashes_NUV: np.ndarray, *, distance: int) -> tuple[np.ndar
         block = hashes_NUV[start : start + rows]
         likeness = np.full((len(block), count - start), -BITS, np.float32)
         for turned in iterate_turned(block):
-            np.maximum(likeness, turned.reshape(len(block), -1).astype(np.float32) @ signs_NB[start:].T, out=likeness)
+            np.maximum(
+                likeness, turned.reshape(len(block), -1).astype(np.float32) @ signs_NB[start:].T, out=likeness
+            )
         first, second = np.nonzero(likeness >= BITS - 2 * distance)
         later = second > first
         found.append(np.stack([first[later], second[later]], axis=1) + start)

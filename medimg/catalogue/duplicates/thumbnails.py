@@ -31,7 +31,8 @@ def embed_pixels(images: Iterable[np.ndarray]) -> np.ndarray:
         images: each HW, or RGB as HWC, uint8 or uint16, of any size; drawn one at a time.
 
     Returns:
-        embeddings_ND, float32, D = SIDE * SIDE * 3, values from -1 (black) to 1; D is the same for grey images, whose channels are equal.
+        embeddings_ND, float32, D = SIDE * SIDE * 3, values from -1 (black) to 1; D is the same for grey
+        images, whose channels are equal.
     """
     rows = [embed_thumbnail(make_thumbnail(image)) for image in images]
     return np.stack(rows) if rows else np.zeros((0, SIDE * SIDE * 3), np.float32)

@@ -13,7 +13,13 @@ from scipy import sparse
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.feature_extraction.text import TfidfTransformer
 
-from medimg.catalogue.duplicates.keypoints import LEAST_AGREEING, MIRRORED, Keypoints, count_agreeing, take_roots
+from medimg.catalogue.duplicates.keypoints import (
+    LEAST_AGREEING,
+    MIRRORED,
+    Keypoints,
+    count_agreeing,
+    take_roots,
+)
 from medimg.console.progress import show_progress
 from medimg.nearest_neighbours import find_neighbours
 
@@ -26,18 +32,22 @@ MOST_LEARNED = 200_000
 def find_same_spots(keypoints: Sequence[Keypoints], *, cases: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of images that show the same spot.
 
-    Of each image the CANDIDATES that share most words are compared: in a large cluster not every pair is found, but enough to hold it together.
+    Of each image the CANDIDATES that share most words are compared: in a large cluster not every pair is
+    found, but enough to hold it together.
 
     Args:
         cases: the case of each image; two images of one case are not compared.
 
     Returns:
-        pairs_P2 of positions, the smaller one first, sorted; agreeing_P: keypoints that agree, LEAST_AGREEING or more.
+        pairs_P2 of positions, the smaller one first, sorted; agreeing_P: keypoints that agree, LEAST_AGREEING
+        or more.
     """
     _, numbers_N = np.unique(list(cases), return_inverse=True)
     pairs_P2 = list_candidates(embed_words(keypoints), cases_N=numbers_N)
     compared = show_progress(pairs_P2, total=len(pairs_P2), title="Comparing pairs of images")
-    agreeing_P = np.array([count_agreeing(keypoints[first], keypoints[second]) for first, second in compared], dtype=np.int64)
+    agreeing_P = np.array(
+        [count_agreeing(keypoints[first], keypoints[second]) for first, second in compared], dtype=np.int64
+    )
     found = agreeing_P >= LEAST_AGREEING
     return pairs_P2[found], agreeing_P[found]
 
@@ -64,7 +74,9 @@ def embed_words(keypoints: Sequence[Keypoints]) -> np.ndarray:
         return np.zeros((len(keypoints), 1))
     descriptors_NB = np.concatenate([one.descriptors_NB for one in keypoints])
     learned_NB = symmetrise(descriptors_NB[:: math.ceil(len(descriptors_NB) / MOST_LEARNED)])
-    vocabulary = MiniBatchKMeans(min(WORDS, len(learned_NB)), random_state=0, n_init=1, batch_size=4096, max_iter=20).fit(learned_NB)
+    vocabulary = MiniBatchKMeans(
+        min(WORDS, len(learned_NB)), random_state=0, n_init=1, batch_size=4096, max_iter=20
+    ).fit(learned_NB)
     blocks = np.array_split(descriptors_NB, math.ceil(len(descriptors_NB) / MOST_LEARNED))
     words = np.concatenate([vocabulary.predict(symmetrise(block_NB)) for block_NB in blocks])
     owners = np.repeat(np.arange(len(keypoints)), counts)

@@ -1,13 +1,15 @@
 """CMMD: Chinese Mammography Database, benign or malignant per breast (CC BY 4.0, doi 10.7937/tcia.eqde-4b16).
 
 On disk:  <root>/CMMD_clinicaldata_revision.xlsx (or .csv)   one row per labelled breast
-          <root>/**/*.dcm                                    any depth; keyed by SOPInstanceUID, never by file name
-          <root>/lesions.csv                                 outlines of lesions, optional; see medimg.datasets.outlines
-          <root>/**/*_AnnotationFile.json                    those of TOMPEI-CMMD, optional; see medimg.datasets.cmmd.tompei_outlines
+          <root>/**/*.dcm                                    any depth; keyed by SOPInstanceUID, never by file
+          name <root>/lesions.csv                                 outlines of lesions, optional; see
+          medimg.datasets.outlines <root>/**/*_AnnotationFile.json                    those of TOMPEI-CMMD,
+          optional; see medimg.datasets.cmmd.tompei_outlines
 
-Quirks: 729 patients have a second, unlabelled breast; 30 have one benign and one malignant breast, so labels belong to (patient, side) and splits
-to the patient. The view is only in ViewCodeSequence; D1-1506 is numbered 2, 3 with the MLO first. D1-1343 is 16 bit. StudyDate is made up.
-The label is confounded with the source: of D2's 765 labelled breasts 753 are malignant, so every figure also needs its D1 slice.
+Quirks: 729 patients have a second, unlabelled breast; 30 have one benign and one malignant breast, so labels
+belong to (patient, side) and splits to the patient. The view is only in ViewCodeSequence; D1-1506 is numbered
+2, 3 with the MLO first. D1-1343 is 16 bit. StudyDate is made up. The label is confounded with the source: of
+D2's 765 labelled breasts 753 are malignant, so every figure also needs its D1 slice.
 """
 
 from __future__ import annotations
@@ -19,18 +21,35 @@ from pathlib import Path
 from typing import Any
 
 from medimg.cases import Annotation, Case, DataSet, Header, ImageRef, Listing, Reject, Status, Value
-from medimg.datasets.cmmd.clinical_table import HEADS, TABLE_NAMES, Breast, BreastRow, ClinicalTable, read_clinical_table
+from medimg.datasets.cmmd.clinical_table import (
+    HEADS,
+    TABLE_NAMES,
+    Breast,
+    BreastRow,
+    ClinicalTable,
+    read_clinical_table,
+)
 from medimg.datasets.cmmd.phantom import write_phantom
 from medimg.datasets.cmmd.tompei_outlines import View, list_outline_files, read_outlines
-from medimg.datasets.outlines import Outlines, annotate, describe_unknown_images, list_lesion_tables, read_lesions
+from medimg.datasets.outlines import (
+    Outlines,
+    annotate,
+    describe_unknown_images,
+    list_lesion_tables,
+    read_lesions,
+)
 from medimg.datasets.tables import find_table
 
-VIEWS = {"399162004": "CC", "399368009": "MLO"}  # SNOMED CT: cranio-caudal and medio-lateral oblique projection (DICOM PS3.16 CID 4014).
+VIEWS = {
+    "399162004": "CC",
+    "399368009": "MLO",
+}  # SNOMED CT: cranio-caudal and medio-lateral oblique projection (DICOM PS3.16 CID 4014).
 AGE_BANDS = ((40, "<40"), (50, "40-49"), (60, "50-59"), (70, "60-69"))
 OLDEST_BAND = "70+"
 
-# TCIA's page of the collection (doi 10.7937/tcia.eqde-4b16) lists image pairs with identical pixels. D2-0284 repeats all four images of D1-0202,
-# which stays. One image of D1-0808 (Benign) is one of D1-1292 (Malignant): which label is right cannot be told, so both breasts go.
+# TCIA's page of the collection (doi 10.7937/tcia.eqde-4b16) lists image pairs with identical pixels. D2-0284
+# repeats all four images of D1-0202, which stays. One image of D1-0808 (Benign) is one of D1-1292
+# (Malignant): which label is right cannot be told, so both breasts go.
 _UID_ROOT = "1.3.6.1.4.1.14519.5.2.1.1239.1759."
 _SAME_AS_D1_0202 = "erratum of the collection: same pixels as D1-0202, which is kept"
 ERRATA: Mapping[str, str] = {
@@ -38,8 +57,10 @@ ERRATA: Mapping[str, str] = {
     _UID_ROOT + "184463292925992510193862407718": _SAME_AS_D1_0202,
     _UID_ROOT + "349257837843256761326949762368": _SAME_AS_D1_0202,
     _UID_ROOT + "160352706963357360723748518560": _SAME_AS_D1_0202,
-    _UID_ROOT + "150245827408011484522806023616": "erratum of the collection: same pixels as D1-1292, which has the opposite label",
-    _UID_ROOT + "226697836240718683195976711053": "erratum of the collection: same pixels as D1-0808, which has the opposite label",
+    _UID_ROOT
+    + "150245827408011484522806023616": "erratum of the collection: same pixels as D1-1292, which has the opposite label",
+    _UID_ROOT
+    + "226697836240718683195976711053": "erratum of the collection: same pixels as D1-0808, which has the opposite label",
 }
 
 
@@ -51,8 +72,9 @@ def list_tables(root: Path) -> Sequence[Path]:
 def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
     """One case per breast that has an image, labelled or not; reads the table, never a pixel.
 
-    Of several images of one breast and view the one with the smallest SOPInstanceUID (then path) is kept, whatever the order of files; the others
-    are quarantined. A breast with one of its two views is a case and an anomaly.
+    Of several images of one breast and view the one with the smallest SOPInstanceUID (then path) is kept,
+    whatever the order of files; the others are quarantined. A breast with one of its two views is a case and
+    an anomaly.
 
     Raises:
         UsageError: no clinical table, an unreadable one, or one without the columns; outlines that are none.
@@ -60,7 +82,10 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
     table = read_clinical_table(root)
     breasts, rejects = group_by_breast(headers)
     lesions, tompei = read_lesions(root), read_outlines(root)
-    cases = [outline_case(make_case(breast, views, table=table), lesions=lesions, tompei=tompei) for breast, views in sorted(breasts.items())]
+    cases = [
+        outline_case(make_case(breast, views, table=table), lesions=lesions, tompei=tompei)
+        for breast, views in sorted(breasts.items())
+    ]
     anomalies = [
         *table.anomalies,
         *describe_rows_without_images(table, breasts),
@@ -100,7 +125,9 @@ def outline_case(case: Case, *, lesions: Outlines, tompei: Mapping[View, Sequenc
 def judge(breast: Breast, views: Mapping[str, Header], *, table: ClinicalTable) -> tuple[Status, str]:
     """Status of a breast and the reason: the errata come first, then what the table says."""
     patient, side = breast
-    errata = [ERRATA[uid] for view in views.values() if (uid := str(view.tags.get("SOPInstanceUID", ""))) in ERRATA]
+    errata = [
+        ERRATA[uid] for view in views.values() if (uid := str(view.tags.get("SOPInstanceUID", ""))) in ERRATA
+    ]
     if errata:
         return "excluded", errata[0]
     row = table.breasts.get(breast)
@@ -113,7 +140,9 @@ def judge(breast: Breast, views: Mapping[str, Header], *, table: ClinicalTable) 
 
 def refer(header: Header, *, role: str) -> ImageRef:
     """The reference to a header's image."""
-    return ImageRef(header.path, role, sop_instance_uid=str(header.tags.get("SOPInstanceUID", "")), sha256=header.sha256)
+    return ImageRef(
+        header.path, role, sop_instance_uid=str(header.tags.get("SOPInstanceUID", "")), sha256=header.sha256
+    )
 
 
 def describe_breast(breast: Breast, *, row: BreastRow, age_years: float | None) -> dict[str, Value]:
@@ -135,7 +164,10 @@ def band_age(age_years: float) -> str:
 
 
 def find_age(breast: Breast, views: Mapping[str, Header], *, table: ClinicalTable) -> float | None:
-    """Age of the breast's row; for a breast without one, of the patient's other breast, else of PatientAge."""
+    """Age of the breast's row.
+
+    For a breast without one, of the patient's other breast, else of PatientAge.
+    """
     patient, side = breast
     other = (patient, "R" if side == "L" else "L")
     for row in (table.breasts.get(breast), table.breasts.get(other)):
@@ -145,7 +177,10 @@ def find_age(breast: Breast, views: Mapping[str, Header], *, table: ClinicalTabl
 
 
 def read_patient_age(header: Header) -> float | None:
-    """(0010,1010) in years, from "044Y" alone: other units do not occur in CMMD. None where it is missing or says something else."""
+    """(0010,1010) in years, from "044Y" alone: other units do not occur in CMMD.
+
+    None where it is missing or says something else.
+    """
     text = str(header.tags.get("PatientAge") or "").strip()
     return float(text[:-1]) if text.endswith("Y") and text[:-1].isdecimal() else None
 
@@ -154,7 +189,9 @@ def group_by_breast(headers: Iterable[Header]) -> tuple[dict[Breast, dict[str, H
     """Views by breast, and the files that have no place among them."""
     breasts: dict[Breast, dict[str, Header]] = defaultdict(dict)
     rejects = []
-    for header in sorted(headers, key=lambda header: (str(header.tags.get("SOPInstanceUID", "")), header.path)):
+    for header in sorted(
+        headers, key=lambda header: (str(header.tags.get("SOPInstanceUID", "")), header.path)
+    ):
         problem = find_problem(header)
         if problem:
             rejects.append(Reject(header.path, "quarantined", problem))
@@ -164,7 +201,13 @@ def group_by_breast(headers: Iterable[Header]) -> tuple[dict[Breast, dict[str, H
         first = breasts[breast].setdefault(view, header)
         if first is not header:
             same = "the same pixels" if first.pixel_hash == header.pixel_hash else "other pixels"
-            rejects.append(Reject(header.path, "quarantined", f"a second {view} of {'-'.join(breast)} with {same}; {first.path} is kept"))
+            rejects.append(
+                Reject(
+                    header.path,
+                    "quarantined",
+                    f"a second {view} of {'-'.join(breast)} with {same}; {first.path} is kept",
+                )
+            )
     return dict(breasts), rejects
 
 
@@ -202,26 +245,45 @@ def read_view_code(header: Header) -> str:
 def describe_rows_without_images(table: ClinicalTable, breasts: Iterable[Breast]) -> list[str]:
     """One line for each row whose breast has no image: the rest of the collection after a partial download."""
     missing = sorted(set(table.breasts) - set(breasts), key=lambda breast: table.breasts[breast].rows)
-    return [f"{table.name} row {table.breasts[breast].rows[0]}: no image of {' '.join(breast)}" for breast in missing]
+    return [
+        f"{table.name} row {table.breasts[breast].rows[0]}: no image of {' '.join(breast)}"
+        for breast in missing
+    ]
 
 
 def describe_patients_without_rows(table: ClinicalTable, breasts: Iterable[Breast]) -> list[str]:
     """One line for each patient with images and not one row."""
     known = {patient for patient, _ in table.breasts} | set(table.problems)
-    return [f"{patient}: has images and no row in {table.name}" for patient in sorted({patient for patient, _ in breasts} - known)]
+    return [
+        f"{patient}: has images and no row in {table.name}"
+        for patient in sorted({patient for patient, _ in breasts} - known)
+    ]
 
 
 def describe_missing_views(breasts: Mapping[Breast, Mapping[str, Header]]) -> list[str]:
     """One line for each breast that lacks a view."""
     wanted = sorted(VIEWS.values())
-    return [f"{'-'.join(breast)}: no {view} image" for breast, views in sorted(breasts.items()) for view in wanted if view not in views]
+    return [
+        f"{'-'.join(breast)}: no {view} image"
+        for breast, views in sorted(breasts.items())
+        for view in wanted
+        if view not in views
+    ]
 
 
-def describe_unknown_views(tompei: Iterable[View], breasts: Mapping[Breast, Mapping[str, Header]]) -> list[str]:
+def describe_unknown_views(
+    tompei: Iterable[View], breasts: Mapping[Breast, Mapping[str, Header]]
+) -> list[str]:
     """One line if outlines of TOMPEI-CMMD lie on views that are not here."""
     named = list(tompei)
     unknown = sorted(view for view in named if view[2] not in breasts.get(view[:2], {}))
-    return [f"TOMPEI-CMMD: {len(unknown)} of {len(named)} outlined views are not here, {'-'.join(unknown[0])} for one"] if unknown else []
+    return (
+        [
+            f"TOMPEI-CMMD: {len(unknown)} of {len(named)} outlined views are not here, {'-'.join(unknown[0])} for one"
+        ]
+        if unknown
+        else []
+    )
 
 
 def describe_ages(table: ClinicalTable, breasts: Mapping[Breast, Mapping[str, Header]]) -> list[str]:
@@ -233,7 +295,9 @@ def describe_ages(table: ClinicalTable, breasts: Mapping[Breast, Mapping[str, He
             age_years = read_patient_age(view)
             if row is not None and None not in (row.age_years, age_years) and row.age_years != age_years:
                 found = view.tags.get("PatientAge")
-                lines.append(f"{view.path}: {found} in (0010,1010) PatientAge, {table.name} row {row.rows[0]} says {row.age_years:g} years")
+                lines.append(
+                    f"{view.path}: {found} in (0010,1010) PatientAge, {table.name} row {row.rows[0]} says {row.age_years:g} years"
+                )
                 break
     return lines
 

@@ -1,7 +1,7 @@
 """CMMD's clinical table: one row per labelled breast, keyed by patient and side.
 
-Nothing is guessed: a breast with an unknown value, an age outside 0 to 120 years or contradictory rows keeps no labels and a problem that names
-its rows. Missing subtypes are no problem: only part of D2 has one.
+Nothing is guessed: a breast with an unknown value, an age outside 0 to 120 years or contradictory rows keeps
+no labels and a problem that names its rows. Missing subtypes are no problem: only part of D2 has one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ class BreastRow:
 
 @dataclass(frozen=True)
 class ClinicalTable:
-    """The table by breast. `problems` holds, by patient, a row whose side cannot be read: any breast without a row of its own may be meant."""
+    """The table by breast.
+
+    `problems` holds, by patient, a row whose side cannot be read: any breast without a row of its own may be
+    meant.
+    """
 
     name: str
     breasts: Mapping[Breast, BreastRow]
@@ -57,7 +61,11 @@ def read_clinical_table(root: Path) -> ClinicalTable:
     sheet = read_table(find_table(root, TABLE_NAMES), required=COLUMNS)
     rows: dict[Breast, list[BreastRow]] = defaultdict(list)
     problems: dict[str, str] = {}
-    anomalies = [f"{name}: not read, {sheet.name} is" for name in TABLE_NAMES if name != sheet.name and (root / name).exists()]
+    anomalies = [
+        f"{name}: not read, {sheet.name} is"
+        for name in TABLE_NAMES
+        if name != sheet.name and (root / name).exists()
+    ]
     for row in sheet.rows:
         patient, side = row.values["ID1"], SIDES.get(row.values["LeftRight"].lower(), "")
         parsed = read_row(row, table=sheet.name)
@@ -77,7 +85,11 @@ def read_row(row: Row, *, table: str) -> BreastRow:
     problem = find_row_problem(row)
     if problem:
         return BreastRow((row.number,), problem=f"{where}: {problem}")
-    labels = {head: label for head, column in COLUMN_OF_HEAD.items() if (label := match_class(row.values[column], head=head))}
+    labels = {
+        head: label
+        for head, column in COLUMN_OF_HEAD.items()
+        if (label := match_class(row.values[column], head=head))
+    }
     age = row.values["Age"]
     return BreastRow((row.number,), labels, None if is_missing(age) else float(age))
 
@@ -115,14 +127,20 @@ def merge_rows(breast: Breast, found: Sequence[BreastRow], *, table: str) -> Bre
     """The one thing that all rows of a breast say, or a problem that names the rows."""
     numbers = tuple(number for row in found for number in row.rows)
     problem = next((row.problem for row in found if row.problem), "")
-    if not problem and any((row.labels, row.age_years) != (found[0].labels, found[0].age_years) for row in found):
-        problem = f"{table} rows {' and '.join(map(str, numbers))}: contradict each other about {' '.join(breast)}"
+    if not problem and any(
+        (row.labels, row.age_years) != (found[0].labels, found[0].age_years) for row in found
+    ):
+        problem = (
+            f"{table} rows {' and '.join(map(str, numbers))}: contradict each other about {' '.join(breast)}"
+        )
     if problem:
         return BreastRow(numbers, problem=problem)
     return BreastRow(numbers, found[0].labels, found[0].age_years)
 
 
-def describe_repeats(breasts: Mapping[Breast, BreastRow], rows: Mapping[Breast, Sequence[BreastRow]], *, table: str) -> list[str]:
+def describe_repeats(
+    breasts: Mapping[Breast, BreastRow], rows: Mapping[Breast, Sequence[BreastRow]], *, table: str
+) -> list[str]:
     """One line for each breast with more than one row."""
     lines = []
     for breast, found in rows.items():

@@ -20,7 +20,8 @@ class PhantomBreast:
     Attributes:
         patient: "D1-0001".
         side: "L" or "R".
-        seed: what is drawn depends on it, the side, the look, the abnormality and the image size, on nothing else.
+        seed: what is drawn depends on it, the side, the look, the abnormality and the image size, on nothing
+            else.
         malignancy, abnormality, subtype: as in the table; None where it has no row or an empty cell.
         look: the malignancy that is drawn. The same as the label, but for a copy of another breast's pixels.
         age_years: of the patient.
@@ -55,14 +56,17 @@ class Outline:
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion as both views show it: the same depth, radius, brightness, spicules and specks; only its height differs.
+    """One lesion as both views show it: the same depth, radius, brightness, spicules and specks.
+
+    Only its height differs.
 
     Attributes:
         centre: (y, x) fractions.
         radius: of a mass, fraction of the rows.
         contrast: grey values above the tissue.
         spicules: phases and weights (2, n) of a mass's rays; a weight of 1 is a ray as long as the radius.
-        specks: (n, 3) y and x offsets as fractions of the rows, and grey values; empty without calcifications.
+        specks: (n, 3) y and x offsets as fractions of the rows, and grey values; empty without
+            calcifications.
     """
 
     centre: tuple[float, float]
@@ -73,13 +77,19 @@ class Lesion:
     has_mass: bool
 
 
-def draw_breast(breast: PhantomBreast, *, view: str, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+def draw_breast(
+    breast: PhantomBreast, *, view: str, rows: int, columns: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Draws one view, "CC" or "MLO", as it is stored: the chest wall on the left for a left breast, on the right for a right one.
 
     Returns:
-        uint8 image_HW, 0 outside the breast, and the bool mask_HW of the lesion, empty where the breast has none.
+        uint8 image_HW, 0 outside the breast, and the bool mask_HW of the lesion, empty where the breast has
+        none.
     """
-    shared, own = np.random.default_rng([*breast.seed, 0]), np.random.default_rng([*breast.seed, 1 + ("CC", "MLO").index(view)])
+    shared, own = (
+        np.random.default_rng([*breast.seed, 0]),
+        np.random.default_rng([*breast.seed, 1 + ("CC", "MLO").index(view)]),
+    )
     outline = Outline(reach=shared.uniform(0.60, 0.85), height=shared.uniform(0.38, 0.46))
     density = shared.uniform(0, 14)
     image_HW, inside_HW = draw_tissue(outline, rows=rows, columns=columns, rng=own)
@@ -113,13 +123,19 @@ def lesion_outline(mask_HW: np.ndarray) -> tuple[tuple[float, float], ...]:
     return tuple((float(y), float(x)) for y, x in cv2.convexHull(points_N2.astype(np.int32))[:, 0])
 
 
-def draw_tissue(outline: Outline, *, rows: int, columns: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def draw_tissue(
+    outline: Outline, *, rows: int, columns: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """Tissue without a lesion, float32 image_HW, and the breast's bool mask_HW."""
     y_H1, x_1W = fractions(rows, columns)
     distance_HW = (x_1W / outline.reach) ** 2 + ((y_H1 - 0.5) / outline.height) ** 2
     inside_HW = distance_HW < 1
     image_HW: np.ndarray = 62 + 34 * np.sqrt(np.clip(1 - distance_HW, 0, 1))
-    for cells, strength in (((7, 5), 7), ((20, 9), 4), ((60, 50), 3)):  # Lobes, strands towards the nipple, grain.
+    for cells, strength in (
+        ((7, 5), 7),
+        ((20, 9), 4),
+        ((60, 50), 3),
+    ):  # Lobes, strands towards the nipple, grain.
         grid = rng.standard_normal(cells, dtype=np.float32)
         image_HW += strength * cv2.resize(grid, (columns, rows), interpolation=cv2.INTER_CUBIC)
     return image_HW + 4 * rng.standard_normal((rows, columns), dtype=np.float32), inside_HW
@@ -138,7 +154,9 @@ def fractions(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
     return y_H1, x_1W
 
 
-def plan_lesion(breast: PhantomBreast, *, outline: Outline, shared: np.random.Generator, own: np.random.Generator) -> Lesion:
+def plan_lesion(
+    breast: PhantomBreast, *, outline: Outline, shared: np.random.Generator, own: np.random.Generator
+) -> Lesion:
     """The breast's lesion as `shared` says, at the height in this view that `own` says."""
     suspicion = plan_suspicion(malignant=breast.look == "Malignant", rng=shared)
     depth = shared.uniform(0.3, 0.65) * outline.reach
@@ -154,7 +172,10 @@ def plan_lesion(breast: PhantomBreast, *, outline: Outline, shared: np.random.Ge
 
 
 def plan_suspicion(*, malignant: bool, rng: np.random.Generator) -> float:
-    """How malignant a lesion looks, from 0 to 1. Looks overlap: with a distance of 3.2 standard deviations an ideal reader has an AUC near 0.99."""
+    """How malignant a lesion looks, from 0 to 1.
+
+    Looks overlap: with a distance of 3.2 standard deviations an ideal reader has an AUC near 0.99.
+    """
     return float(np.clip(rng.normal(0.84 if malignant else 0.16, 0.17), 0, 1))
 
 
@@ -173,17 +194,23 @@ def add_lesion(image_HW: np.ndarray, mask_HW: np.ndarray, *, lesion: Lesion) -> 
         add_mass(image_HW, mask_HW, lesion=lesion, centre=(y, x))
     radius = max(1.0, 0.0055 * rows)
     for offset_y, offset_x, grey in lesion.specks:
-        window, distance_HW, _ = around(image_HW.shape, centre=(y + offset_y * rows, x + offset_x * rows), reach=4 * radius)
+        window, distance_HW, _ = around(
+            image_HW.shape, centre=(y + offset_y * rows, x + offset_x * rows), reach=4 * radius
+        )
         image_HW[window] += grey * np.exp(-((distance_HW / radius) ** 2))
         mask_HW[window] |= distance_HW <= 1.5 * radius
 
 
-def add_mass(image_HW: np.ndarray, mask_HW: np.ndarray, *, lesion: Lesion, centre: tuple[float, float]) -> None:
+def add_mass(
+    image_HW: np.ndarray, mask_HW: np.ndarray, *, lesion: Lesion, centre: tuple[float, float]
+) -> None:
     """A disc with a soft edge and rays that reach up to twice as far."""
     radius = lesion.radius * image_HW.shape[0]
     window, distance_HW, angle_HW = around(image_HW.shape, centre=centre, reach=3.5 * radius)
     phases_1N, weights_1N = lesion.spicules[:, None, :]
-    angles_A1 = np.linspace(-np.pi, np.pi, 721)[:, None]  # Half a degree: finer than a pixel at any radius that occurs.
+    angles_A1 = np.linspace(-np.pi, np.pi, 721)[
+        :, None
+    ]  # Half a degree: finer than a pixel at any radius that occurs.
     edge_A = radius * (1 + (weights_1N * np.clip(np.cos(angles_A1 - phases_1N), 0, 1) ** 48).sum(axis=1))
     edge_HW = edge_A[np.rint((angle_HW + np.pi) * (720 / (2 * np.pi))).astype(int)]
     profile_HW = np.clip((edge_HW - distance_HW) / (0.35 * radius) + 0.5, 0, 1)
@@ -191,9 +218,14 @@ def add_mass(image_HW: np.ndarray, mask_HW: np.ndarray, *, lesion: Lesion, centr
     mask_HW[window] |= profile_HW >= 0.5
 
 
-def around(shape: tuple[int, ...], *, centre: tuple[float, float], reach: float) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
+def around(
+    shape: tuple[int, ...], *, centre: tuple[float, float], reach: float
+) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
     """The part of an image within `reach` pixels of a point (clipped to the image), and there the distance in pixels and the angle in radians."""
-    spans = [(max(0, int(middle - reach)), max(0, min(size, int(middle + reach) + 2))) for middle, size in zip(centre, shape, strict=True)]
+    spans = [
+        (max(0, int(middle - reach)), max(0, min(size, int(middle + reach) + 2)))
+        for middle, size in zip(centre, shape, strict=True)
+    ]
     (top, bottom), (left, right) = spans
     y_H1, x_1W = np.arange(top, bottom)[:, None] - centre[0], np.arange(left, right)[None, :] - centre[1]
     return (slice(top, bottom), slice(left, right)), np.hypot(y_H1, x_1W), np.arctan2(y_H1, x_1W)

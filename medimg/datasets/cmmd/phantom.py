@@ -1,10 +1,13 @@
-"""A stand-in for CMMD, drawn from a seed: the collection's layout, headers, table and quirks; breasts in which a small network finds the lesions.
+"""A stand-in for CMMD, drawn from a seed: the collection's layout, headers, table and quirks.
 
-A malignant mass has spicules and tends to be larger and brighter than a benign one, which is smooth; malignant calcifications are many in a
-cluster, benign ones few and scattered. The looks overlap, texture distracts. It says nothing about medicine.
+Breasts in which a small network finds the lesions.
 
-The outlines of its lesions lie beside it in lesions.csv. To the pixel the truth can be drawn again: `plan_breasts` names the breasts of a tree,
-`cmmd_drawing.draw_breast` gives image and lesion mask.
+A malignant mass has spicules and tends to be larger and brighter than a benign one, which is smooth;
+malignant calcifications are many in a cluster, benign ones few and scattered. The looks overlap, texture
+distracts. It says nothing about medicine.
+
+The outlines of its lesions lie beside it in lesions.csv. To the pixel the truth can be drawn again:
+`plan_breasts` names the breasts of a tree, `cmmd_drawing.draw_breast` gives image and lesion mask.
 """
 
 from __future__ import annotations
@@ -50,7 +53,9 @@ def write_phantom(to: Path, *, cases: int, seed: int, rows: int = ROWS, columns:
         UsageError: fewer than one patient, or an image too small to hold a lesion.
     """
     if cases < 1 or min(rows, columns) < 64:
-        raise UsageError(f"phantom of {cases} patients at {rows}x{columns} pixels, expected at least 1 patient and 64x64 pixels")
+        raise UsageError(
+            f"phantom of {cases} patients at {rows}x{columns} pixels, expected at least 1 patient and 64x64 pixels"
+        )
     breasts = plan_breasts(cases=cases, seed=seed)
     to.mkdir(parents=True, exist_ok=True)
     (to / TABLE).write_bytes(make_workbook([HEADER, *list_table_rows(breasts)]))
@@ -63,7 +68,9 @@ def write_phantom(to: Path, *, cases: int, seed: int, rows: int = ROWS, columns:
             dataset = make_dataset(image_HW, breast, seed=seed, number=number, view=view)
             dataset.save_as(folder / f"1-{number}.dcm", enforce_file_format=True)
             if points := lesion_outline(mask_HW):
-                outlines[str(dataset.SOPInstanceUID)] = [Annotation("", str(breast.abnormality), "polygon", points)]
+                outlines[str(dataset.SOPInstanceUID)] = [
+                    Annotation("", str(breast.abnormality), "polygon", points)
+                ]
     write_lesions(to, outlines)
 
 
@@ -78,7 +85,9 @@ def plan_breasts(*, cases: int, seed: int) -> list[PhantomBreast]:
         malignant = bool(malignant_d1[place]) if in_d1 else True
         patient = f"D1-{place + 1:04d}" if in_d1 else f"D2-{place - count_d1 + 1:04d}"
         first = plan_breast(patient, seed=seed, malignant=malignant, rng=rng)
-        breasts += plan_d1(first, place=place, rng=rng) if in_d1 else plan_d2(first, place=place - count_d1, rng=rng)
+        breasts += (
+            plan_d1(first, place=place, rng=rng) if in_d1 else plan_d2(first, place=place - count_d1, rng=rng)
+        )
     return copy_pixels(breasts)
 
 
@@ -108,7 +117,9 @@ def plan_breast(patient: str, *, seed: int, malignant: bool, rng: np.random.Gene
 def plan_d1(first: PhantomBreast, *, place: int, rng: np.random.Generator) -> list[PhantomBreast]:
     """One labelled breast, or now and then two; the quirks are at their places."""
     if place == TWO_LABELS or place % TWO_SIDED_D1_EVERY == TWO_SIDED_D1_EVERY - 1:
-        second = other_breast(first, malignancy=flip(first.malignancy) if place == TWO_LABELS else first.malignancy)
+        second = other_breast(
+            first, malignancy=flip(first.malignancy) if place == TWO_LABELS else first.malignancy
+        )
         second = replace(second, abnormality=str(rng.choice(["mass", "both"])))
         return number_views([first, second])
     if place == SIXTEEN_BIT:
@@ -156,15 +167,32 @@ def copy_pixels(breasts: Sequence[PhantomBreast]) -> list[PhantomBreast]:
     breasts = list(breasts)
     if copied is not None and copy is not None:
         original = breasts[copied]
-        breasts[copy] = replace(breasts[copy], side=original.side, seed=original.seed, look=original.look, abnormality=original.abnormality)
+        breasts[copy] = replace(
+            breasts[copy],
+            side=original.side,
+            seed=original.seed,
+            look=original.look,
+            abnormality=original.abnormality,
+        )
     return breasts
 
 
 def list_table_rows(breasts: Iterable[PhantomBreast]) -> Iterator[tuple[str | int | None, ...]]:
-    """A row for each labelled breast. `number` is always 2, as in the collection, also for patients with four images."""
+    """A row for each labelled breast.
+
+    `number` is always 2, as in the collection, also for patients with four images.
+    """
     for breast in breasts:
         if breast.malignancy:
-            yield (breast.patient, breast.side, breast.age_years, 2, breast.abnormality, breast.malignancy, breast.subtype)
+            yield (
+                breast.patient,
+                breast.side,
+                breast.age_years,
+                2,
+                breast.abnormality,
+                breast.malignancy,
+                breast.subtype,
+            )
 
 
 def make_uid(seed: int, *names: str) -> str:
@@ -172,7 +200,9 @@ def make_uid(seed: int, *names: str) -> str:
     return f"2.25.{uuid.uuid5(NAMESPACE, '/'.join((str(seed), *names))).int}"
 
 
-def make_dataset(image_HW: np.ndarray, breast: PhantomBreast, *, seed: int, number: int, view: str) -> Dataset:
+def make_dataset(
+    image_HW: np.ndarray, breast: PhantomBreast, *, seed: int, number: int, view: str
+) -> Dataset:
     """The image with the attributes that CMMD's files have: Digital Mammography X-Ray Image, For Presentation, uncompressed."""
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 100"
@@ -183,7 +213,9 @@ def make_dataset(image_HW: np.ndarray, breast: PhantomBreast, *, seed: int, numb
     dataset.SeriesInstanceUID = make_uid(seed, breast.patient, "series")
     dataset.StudyDate = dataset.SeriesDate = dataset.AcquisitionDate = dataset.ContentDate = "20100718"
     dataset.StudyTime = dataset.SeriesTime = dataset.AcquisitionTime = dataset.ContentTime = "000000"
-    dataset.StudyID = dataset.AccessionNumber = dataset.Manufacturer = dataset.ReferringPhysicianName = dataset.PatientBirthDate = ""
+    dataset.StudyID = dataset.AccessionNumber = dataset.Manufacturer = dataset.ReferringPhysicianName = (
+        dataset.PatientBirthDate
+    ) = ""
     dataset.SeriesNumber, dataset.InstanceNumber = 1, number
     dataset.PatientName = dataset.PatientID = breast.patient
     dataset.PatientSex, dataset.PatientAge = "F", f"{breast.age_years:03d}Y"
@@ -191,14 +223,21 @@ def make_dataset(image_HW: np.ndarray, breast: PhantomBreast, *, seed: int, numb
     dataset.DeidentificationMethod = "None needed: a drawn phantom, no patient"
     dataset.Modality, dataset.PresentationIntentType = "MG", "FOR PRESENTATION"
     dataset.BodyPartExamined = dataset.OrganExposed = "BREAST"
-    dataset.PositionerType, dataset.DetectorType, dataset.BurnedInAnnotation = "MAMMOGRAPHIC", "SCINTILLATOR", "NO"
+    dataset.PositionerType, dataset.DetectorType, dataset.BurnedInAnnotation = (
+        "MAMMOGRAPHIC",
+        "SCINTILLATOR",
+        "NO",
+    )
     add_geometry(dataset, breast, view=view, columns=image_HW.shape[1])
     add_pixels(dataset, image_HW, bits=breast.bits)
     return dataset
 
 
 def add_geometry(dataset: Dataset, breast: PhantomBreast, *, view: str, columns: int) -> None:
-    """Side, view, orientation and spacing, in place. As in CMMD the view is in ViewCodeSequence only, without ViewPosition."""
+    """Side, view, orientation and spacing, in place.
+
+    As in CMMD the view is in ViewCodeSequence only, without ViewPosition.
+    """
     code = Dataset()
     code.CodeValue, code.CodeMeaning = VIEWS[view]
     code.CodingSchemeDesignator = "SCT"
@@ -214,22 +253,36 @@ def add_pixels(dataset: Dataset, image_HW: np.ndarray, *, bits: int) -> None:
     """Pixels and what explains them, in place; 16 bits spread the 8 over the whole range, window included."""
     stored_HW = image_HW if bits == 8 else image_HW.astype("<u2") * np.uint16(257)
     dataset.Rows, dataset.Columns = image_HW.shape
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = (
+        1,
+        "MONOCHROME2",
+        0,
+    )
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = bits, bits, bits - 1
     dataset.PixelIntensityRelationship, dataset.PixelIntensityRelationshipSign = "LOG", -1
     dataset.RescaleSlope, dataset.RescaleIntercept, dataset.RescaleType = 1, 0, "US"
     dataset.WindowCenter, dataset.WindowWidth = 2 ** (bits - 1), 2**bits
-    dataset.VOILUTFunction, dataset.PresentationLUTShape, dataset.LossyImageCompression = "SIGMOID", "IDENTITY", "00"
+    dataset.VOILUTFunction, dataset.PresentationLUTShape, dataset.LossyImageCompression = (
+        "SIGMOID",
+        "IDENTITY",
+        "00",
+    )
     pixels = stored_HW.tobytes()
     dataset.PixelData = pixels + b"\0" * (len(pixels) % 2)
     dataset["PixelData"].VR = "OW"
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = (
+        dataset.SOPClassUID,
+        dataset.SOPInstanceUID,
+    )
 
 
 def make_workbook(rows: Iterable[tuple[str | int | None, ...]]) -> bytes:
-    """An .xlsx of one sheet. openpyxl writes the clock into it in two places; both are set to a fixed time so that equal rows give equal bytes."""
+    """An .xlsx of one sheet. openpyxl writes the clock into it in two places.
+
+    Both are set to a fixed time so that equal rows give equal bytes.
+    """
     workbook = openpyxl.Workbook()
     sheet = workbook.worksheets[0]
     sheet.title = "Sheet1"

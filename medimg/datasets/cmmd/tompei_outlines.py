@@ -1,11 +1,12 @@
 """TOMPEI-CMMD: outlines of lesions on the MLO views of CMMD, published beside it (TCIA analysis result, 2025).
 
-On disk:  <root>/**/<patient>_MLO_<L or R>_AnnotationFile.json   a list of lesions, each with `label` and `cgPoints`, a list of {x, y} in
+On disk:  <root>/**/<patient>_MLO_<L or R>_AnnotationFile.json   a list of lesions, each with `label` and
+`cgPoints`, a list of {x, y} in
                                                                  pixels of the stored image
 
-Quirks: there is no UID, so the file's name says which image is meant; a label may end with a blank ("calc "); macOS has left copies of its own
-under __MACOSX. For a few patients the side in the name is not the side in the image's header (TOMPEI corrects some): their outlines then lie on
-the image that the header calls so.
+Quirks: there is no UID, so the file's name says which image is meant; a label may end with a blank ("calc ");
+macOS has left copies of its own under __MACOSX. For a few patients the side in the name is not the side in
+the image's header (TOMPEI corrects some): their outlines then lie on the image that the header calls so.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from typing import Any
 from medimg.cases import Annotation
 from medimg.errors import UsageError
 
-FILE_NAME = re.compile(r"(?P<patient>D[12]-\d{4})_(?P<view>CC|MLO)_(?P<side>[LR])_AnnotationFile\.json", re.IGNORECASE)
+FILE_NAME = re.compile(
+    r"(?P<patient>D[12]-\d{4})_(?P<view>CC|MLO)_(?P<side>[LR])_AnnotationFile\.json", re.IGNORECASE
+)
 
 View = tuple[str, str, str]
 """Patient, side and view: ("D1-0001", "R", "MLO")."""
@@ -26,7 +29,11 @@ View = tuple[str, str, str]
 
 def list_outline_files(root: Path) -> list[Path]:
     """The collection's files below the root, sorted."""
-    return sorted(path for path in root.rglob("*.[jJ][sS][oO][nN]") if FILE_NAME.fullmatch(path.name) and "__MACOSX" not in path.parts)
+    return sorted(
+        path
+        for path in root.rglob("*.[jJ][sS][oO][nN]")
+        if FILE_NAME.fullmatch(path.name) and "__MACOSX" not in path.parts
+    )
 
 
 def read_outlines(root: Path) -> dict[View, list[Annotation]]:

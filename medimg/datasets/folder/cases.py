@@ -1,11 +1,14 @@
 """Any folder of DICOM, PNG or JPEG images with a labels.csv: one image, one label, one case.
 
-On disk:  <root>/labels.csv    columns file (relative to the folder), patient_id, label; any further column is metadata
+On disk:  <root>/labels.csv    columns file (relative to the folder), patient_id, label; any further column is
+metadata
           <root>/**            the images, at any depth
 
-A case's id is its file's relative path, with characters other than letters, digits and `_.-~/` percent-encoded: that is what labels.csv names,
-PNG and JPEG have no UID, and copies of a DICOM file share theirs. Of a multi-frame DICOM file frame 0 is used. An empty label is an unlabelled
-case. A metadata column becomes numbers where each of its values is one, text otherwise; laterality and view are metadata like any other.
+A case's id is its file's relative path, with characters other than letters, digits and `_.-~/`
+percent-encoded: that is what labels.csv names, PNG and JPEG have no UID, and copies of a DICOM file share
+theirs. Of a multi-frame DICOM file frame 0 is used. An empty label is an unlabelled case. A metadata column
+becomes numbers where each of its values is one, text otherwise; laterality and view are metadata like any
+other.
 """
 
 from __future__ import annotations
@@ -55,7 +58,9 @@ def list_classes(root: Path) -> Mapping[str, tuple[str, ...]]:
     rows = read_rows(read_labels(root))
     classes = {row.label for row in rows.values() if row.label and not row.problem}
     if len(classes) < 2:
-        raise UsageError(f"{TABLE}: column label has {len(classes)} classes ({shown(sorted(classes))}), expected at least 2")
+        raise UsageError(
+            f"{TABLE}: column label has {len(classes)} classes ({shown(sorted(classes))}), expected at least 2"
+        )
     if all(parse_number(name) is not None for name in classes):
         return {HEAD: tuple(sorted(classes, key=lambda name: (float(name), name)))}
     return {HEAD: tuple(sorted(classes))}
@@ -72,14 +77,17 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
     """One case per image file that has a row, or at least a DICOM PatientID; reads labels.csv, never a pixel.
 
     Raises:
-        UsageError: no labels.csv, an unreadable one, one that names a file outside the folder or none of the images, or fewer than two classes.
+        UsageError: no labels.csv, an unreadable one, one that names a file outside the folder or none of the
+            images, or fewer than two classes.
     """
     classes = list_classes(root)[HEAD]
     rows = read_rows(read_labels(root))
     known = {header.path for header in headers}
     if headers and not known & set(rows):
         first, path = min(rows.items(), key=lambda item: item[1].rows), min(known)
-        raise UsageError(f"{TABLE}: no row names an image of the folder; row {first[1].rows[0]} says {first[0]!r}, the folder has {path!r}")
+        raise UsageError(
+            f"{TABLE}: no row names an image of the folder; row {first[1].rows[0]} says {first[0]!r}, the folder has {path!r}"
+        )
     cases: list[Case] = []
     rejects: list[Reject] = []
     for header in sorted(headers, key=lambda header: header.path):
@@ -108,7 +116,14 @@ def place_file(header: Header, *, row: FileRow | None) -> Case | Reject:
     return Case(
         case_id=case_id,
         group_id=patient,
-        images=(ImageRef(header.path, "image", sop_instance_uid=str(header.tags.get("SOPInstanceUID", "")), sha256=header.sha256),),
+        images=(
+            ImageRef(
+                header.path,
+                "image",
+                sop_instance_uid=str(header.tags.get("SOPInstanceUID", "")),
+                sha256=header.sha256,
+            ),
+        ),
         levels={"image": case_id, "patient": patient},
         labels={HEAD: label} if label else {},
         clinical=row.clinical if row else {},
@@ -128,7 +143,10 @@ def read_labels(root: Path) -> Table:
 
 
 def read_rows(table: Table) -> dict[str, FileRow]:
-    """Rows by relative POSIX path. Rows that repeat count once; a file whose rows contradict each other gets a problem."""
+    """Rows by relative POSIX path.
+
+    Rows that repeat count once; a file whose rows contradict each other gets a problem.
+    """
     numbers = find_number_columns(table)
     rows: dict[str, list[FileRow]] = defaultdict(list)
     for row in table.rows:
@@ -153,23 +171,35 @@ def normalise_path(row: Row) -> str:
     if not path or path == ".":
         raise UsageError(f"{TABLE} row {row.number}: no file, expected a path relative to the folder")
     if PurePosixPath(path).is_absolute() or PureWindowsPath(path).drive or path.split("/")[0] == "..":
-        raise UsageError(f"{TABLE} row {row.number}: file {written!r} is outside the folder, expected a path relative to it")
+        raise UsageError(
+            f"{TABLE} row {row.number}: file {written!r} is outside the folder, expected a path relative to it"
+        )
     return path
 
 
 def name_metadata(table: Table) -> dict[str, str]:
     """Further columns and the names that they get: letters, digits and underscores, for these become feature names."""
-    names = {column: re.sub(r"\W+", "_", column).strip("_") for column in table.columns if column not in COLUMNS}
+    names = {
+        column: re.sub(r"\W+", "_", column).strip("_") for column in table.columns if column not in COLUMNS
+    }
     doubled = [column for column, name in names.items() if not name or list(names.values()).count(name) > 1]
     if doubled:
-        raise UsageError(f"{TABLE}: columns {shown(doubled)} cannot be told apart by letters and digits, expected different names")
+        raise UsageError(
+            f"{TABLE}: columns {shown(doubled)} cannot be told apart by letters and digits, expected different names"
+        )
     return names
 
 
 def find_number_columns(table: Table) -> dict[str, bool]:
     """Whether each column holds numbers only (and at least one)."""
-    columns = {column: [row.values[column] for row in table.rows if not is_missing(row.values[column])] for column in table.columns}
-    return {column: bool(values) and all(parse_number(value) is not None for value in values) for column, values in columns.items()}
+    columns = {
+        column: [row.values[column] for row in table.rows if not is_missing(row.values[column])]
+        for column in table.columns
+    }
+    return {
+        column: bool(values) and all(parse_number(value) is not None for value in values)
+        for column, values in columns.items()
+    }
 
 
 def parse_number(text: str) -> float | None:
@@ -186,7 +216,10 @@ def merge_rows(found: Sequence[FileRow], *, path: str) -> FileRow:
     numbers = tuple(number for row in found for number in row.rows)
     first = found[0]
     problem = next((row.problem for row in found if row.problem), "")
-    if not problem and any((row.patient, row.label, row.clinical) != (first.patient, first.label, first.clinical) for row in found):
+    if not problem and any(
+        (row.patient, row.label, row.clinical) != (first.patient, first.label, first.clinical)
+        for row in found
+    ):
         problem = f"{TABLE} rows {' and '.join(map(str, numbers))}: contradict each other about {path}"
     return FileRow(numbers, first.patient, first.label, first.clinical, problem)
 
@@ -194,7 +227,10 @@ def merge_rows(found: Sequence[FileRow], *, path: str) -> FileRow:
 def describe_repeats(rows: Mapping[str, FileRow]) -> list[str]:
     """One line for each file whose rows say the same."""
     repeated = {path: row for path, row in rows.items() if len(row.rows) > 1 and not row.problem}
-    return [f"{TABLE} rows {' and '.join(map(str, row.rows))}: repeat each other about {path}, counted once" for path, row in repeated.items()]
+    return [
+        f"{TABLE} rows {' and '.join(map(str, row.rows))}: repeat each other about {path}, counted once"
+        for path, row in repeated.items()
+    ]
 
 
 def describe_absent_files(root: Path, rows: Mapping[str, FileRow], *, known: set[str]) -> list[str]:
@@ -223,7 +259,9 @@ def describe_headers(headers: Iterable[Header], rows: Mapping[str, FileRow]) -> 
     for header in sorted(headers, key=lambda header: header.path):
         row, tagged = rows.get(header.path), read_patient(header)
         if row is not None and tagged and row.patient and tagged != row.patient:
-            lines.append(f"{header.path}: patient {tagged} in (0010,0020) PatientID, {TABLE} row {row.rows[0]} says {row.patient}; the row counts")
+            lines.append(
+                f"{header.path}: patient {tagged} in (0010,0020) PatientID, {TABLE} row {row.rows[0]} says {row.patient}; the row counts"
+            )
         frames = header.tags.get("NumberOfFrames")
         if frames and str(frames) != "1":
             lines.append(f"{header.path}: {frames} frames in (0028,0008) NumberOfFrames, frame 0 is used")

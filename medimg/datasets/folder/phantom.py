@@ -22,7 +22,9 @@ NAMESPACE = uuid.UUID("0b8e5a52-55d4-5d0a-8f2e-3f0f4c1b9a77")
 
 
 def write_phantom(to: Path, *, cases: int, seed: int) -> None:
-    """Writes the images of `cases` patients, one or two each, and labels.csv. The same arguments give the same bytes.
+    """Writes the images of `cases` patients, one or two each, and labels.csv.
+
+    The same arguments give the same bytes.
 
     Raises:
         UsageError: fewer than two patients, which cannot have two classes.
@@ -49,7 +51,9 @@ def write_phantom(to: Path, *, cases: int, seed: int) -> None:
 
 def draw_image(label: str, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A disc or a ring on cloudy ground: uint8 image_HW and the bool mask_HW of the shape."""
-    ground = cv2.resize(rng.standard_normal((6, 5), dtype=np.float32), (COLUMNS, ROWS), interpolation=cv2.INTER_CUBIC)
+    ground = cv2.resize(
+        rng.standard_normal((6, 5), dtype=np.float32), (COLUMNS, ROWS), interpolation=cv2.INTER_CUBIC
+    )
     image_HW = 80 + 12 * ground + 8 * rng.standard_normal((ROWS, COLUMNS), dtype=np.float32)
     radius = rng.uniform(16, 30)
     centre_y, centre_x = rng.uniform(radius, ROWS - radius), rng.uniform(radius, COLUMNS - radius)
@@ -81,11 +85,18 @@ def make_dataset(image_HW: np.ndarray, *, patient: str, uid_name: str) -> Datase
     dataset.PatientName = dataset.PatientID = patient
     dataset.Modality, dataset.ConversionType = "OT", "SYN"
     dataset.Rows, dataset.Columns = image_HW.shape
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = (
+        1,
+        "MONOCHROME2",
+        0,
+    )
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
     dataset.PixelData = image_HW.tobytes()
     dataset["PixelData"].VR = "OB"
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = (
+        dataset.SOPClassUID,
+        dataset.SOPInstanceUID,
+    )
     return dataset

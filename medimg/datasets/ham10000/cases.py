@@ -1,12 +1,15 @@
 """HAM10000: dermatoscopic images of pigmented skin lesions, seven diagnoses (CC BY-NC 4.0, doi 10.7910/DVN/DBW86T).
 
-On disk:  <root>/HAM10000_metadata (.csv, .tab, .tsv, .txt or none)  one row per image; any separator, `dataset` and an index column optional
-          <root>/**/ISIC_*.jpg                                        any depth, keyed by image_id: the two zips of Dataverse, unpacked
-          <root>/ISIC2018_Task3_Test_GroundTruth (.csv ...)           truth of the challenge's test images, optional: with the columns of the metadata
+On disk:  <root>/HAM10000_metadata (.csv, .tab, .tsv, .txt or none)  one row per image; any separator,
+`dataset` and an index column optional
+          <root>/**/ISIC_*.jpg                                        any depth, keyed by image_id: the two
+          zips of Dataverse, unpacked <root>/ISIC2018_Task3_Test_GroundTruth (.csv ...)           truth of the
+          challenge's test images, optional: with the columns of the metadata
                                                                       or one column per class
 
-Quirks: 10,015 images show 7,470 lesions, so splits belong to the lesion. `dx_type` is follow_up for nv alone: how a diagnosis was made gives it away.
-Two lesions have images of two ages. Images of one lesion under two lesion_ids exist (arXiv 2401.14497); identical pixels are found by the catalogue.
+Quirks: 10,015 images show 7,470 lesions, so splits belong to the lesion. `dx_type` is follow_up for nv alone:
+how a diagnosis was made gives it away. Two lesions have images of two ages. Images of one lesion under two
+lesion_ids exist (arXiv 2401.14497); identical pixels are found by the catalogue.
 """
 
 from __future__ import annotations
@@ -84,7 +87,10 @@ class LesionImage:
 
 
 def list_tables(root: Path) -> Sequence[Path]:
-    """The metadata, and the challenge's truth where it is there; UsageError without metadata, or where images are still packed."""
+    """The metadata, and the challenge's truth where it is there.
+
+    UsageError without metadata, or where images are still packed.
+    """
     table = find_table(root, TABLE_NAMES)
     check_unpacked(root)
     truth = next((root / name for name in CHALLENGE_NAMES if (root / name).is_file()), None)
@@ -92,12 +98,15 @@ def list_tables(root: Path) -> Sequence[Path]:
 
 
 def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
-    """One case per row, that is per image; reads the tables, never a pixel. A row without an image is an excluded case.
+    """One case per row, that is per image; reads the tables, never a pixel.
+
+    A row without an image is an excluded case.
 
     The challenge's images have the official split "test"; without a known lesion each is a group of its own.
 
     Raises:
-        UsageError: no metadata, an unreadable table, one with other classes, or an oversampled or augmented copy; images that are still packed.
+        UsageError: no metadata, an unreadable table, one with other classes, or an oversampled or augmented
+            copy; images that are still packed.
     """
     anomalies: list[str] = []
     table, *challenge = list_tables(root)
@@ -119,7 +128,10 @@ def make_case(row: LesionImage, header: Header | None, *, on_disk: bool) -> Case
     if header is None:
         status, reason = "excluded", REJECTED if on_disk else ABSENT
     elif not row.lesion_id and row.collection == COLLECTION:
-        status, reason = "excluded", f"{row.place}: no lesion_id, so nothing keeps the lesion out of two splits"
+        status, reason = (
+            "excluded",
+            f"{row.place}: no lesion_id, so nothing keeps the lesion out of two splits",
+        )
     elif not row.diagnosis:
         status, reason = "unlabelled", f"{row.place}: no dx"
     lesion = row.lesion_id or row.image_id
@@ -155,7 +167,9 @@ def list_packed_images(path: Path) -> list[str]:
         with zipfile.ZipFile(path) as archive:
             names = [PurePosixPath(name).name for name in archive.namelist()]
     except (OSError, zipfile.BadZipFile) as error:
-        raise UsageError(f"{path.name}: not a readable zip file ({error}), expected images or the folder that it was unpacked to") from None
+        raise UsageError(
+            f"{path.name}: not a readable zip file ({error}), expected images or the folder that it was unpacked to"
+        ) from None
     return [name for name in names if name.startswith("ISIC_") and name.lower().endswith(".jpg")]
 
 
@@ -178,7 +192,9 @@ def read_challenge(path: Path, *, anomalies: list[str]) -> list[LesionImage]:
     try:
         table = read_table(path, required=COLUMNS)
     except UsageError:
-        return [read_one_hot_row(row, table=path.name) for row in read_table(path, required=ONE_HOT_COLUMNS).rows]
+        return [
+            read_one_hot_row(row, table=path.name) for row in read_table(path, required=ONE_HOT_COLUMNS).rows
+        ]
     return [read_row(row, table=path.name, collection=CHALLENGE, anomalies=anomalies) for row in table.rows]
 
 
@@ -210,12 +226,17 @@ def read_one_hot_row(row: Row, *, table: str) -> LesionImage:
 
 
 def read_word(name: str, text: str, *, place: str, anomalies: list[str]) -> str | None:
-    """The word of a column if it is one that the schema knows; None for "unknown", nothing, and (with an anomaly) any other."""
+    """The word of a column if it is one that the schema knows.
+
+    None for "unknown", nothing, and (with an anomaly) any other.
+    """
     word = text.lower()
     if word in DOMAINS[name]:
         return word
     if not is_missing(word) and word != UNKNOWN:
-        anomalies.append(f"{place}: {name} {text!r}, expected one of {', '.join(sorted(DOMAINS[name]))}; taken as unknown")
+        anomalies.append(
+            f"{place}: {name} {text!r}, expected one of {', '.join(sorted(DOMAINS[name]))}; taken as unknown"
+        )
     return None
 
 
@@ -244,16 +265,21 @@ def check_unique(rows: Sequence[LesionImage]) -> None:
     for row in rows:
         prefix, _, digits = row.image_id.partition("_")
         if prefix != "ISIC" or len(digits) != 7 or not digits.isdecimal():
-            raise UsageError(f"{row.place}: image_id {row.image_id!r}, expected ISIC_ and seven digits: an augmented copy of the table?")
+            raise UsageError(
+                f"{row.place}: image_id {row.image_id!r}, expected ISIC_ and seven digits: an augmented copy of the table?"
+            )
         if row.image_id in first:
-            raise UsageError(f"{row.place}: image_id {row.image_id} stands in {first[row.image_id].place} too: an oversampled copy of the table?")
+            raise UsageError(
+                f"{row.place}: image_id {row.image_id} stands in {first[row.image_id].place} too: an oversampled copy of the table?"
+            )
         first[row.image_id] = row
 
 
 def match_images(headers: Iterable[Header], *, known: set[str]) -> tuple[dict[str, Header], list[Reject]]:
     """Images by id, and the files that have no place among them.
 
-    Of several files of one id with the same pixels the first path stays; with other pixels none does, for nothing tells which is right.
+    Of several files of one id with the same pixels the first path stays; with other pixels none does, for
+    nothing tells which is right.
     """
     by_id: dict[str, list[Header]] = defaultdict(list)
     for header in sorted(headers, key=lambda header: header.path):
@@ -261,14 +287,22 @@ def match_images(headers: Iterable[Header], *, known: set[str]) -> tuple[dict[st
     images, rejects = {}, []
     for image_id, (first, *others) in by_id.items():
         if image_id not in known:
-            rejects += [Reject(header.path, "excluded", "no row in the tables") for header in (first, *others)]
+            rejects += [
+                Reject(header.path, "excluded", "no row in the tables") for header in (first, *others)
+            ]
         elif any(header.pixel_hash != first.pixel_hash for header in others):
             rejects += [
-                Reject(header.path, "quarantined", f"{1 + len(others)} files of {image_id} with different pixels") for header in (first, *others)
+                Reject(
+                    header.path, "quarantined", f"{1 + len(others)} files of {image_id} with different pixels"
+                )
+                for header in (first, *others)
             ]
         else:
             images[image_id] = first
-            rejects += [Reject(header.path, "excluded", f"same pixels as {first.path}, which stays") for header in others]
+            rejects += [
+                Reject(header.path, "excluded", f"same pixels as {first.path}, which stays")
+                for header in others
+            ]
     return images, rejects
 
 
@@ -278,13 +312,21 @@ def describe_lesions(rows: Iterable[LesionImage]) -> list[str]:
     for row in rows:
         if row.lesion_id and row.diagnosis:
             diagnoses[row.lesion_id][row.diagnosis] += 1
-    return [f"lesion {lesion}: images of {' and '.join(sorted(found))}" for lesion, found in sorted(diagnoses.items()) if len(found) > 1]
+    return [
+        f"lesion {lesion}: images of {' and '.join(sorted(found))}"
+        for lesion, found in sorted(diagnoses.items())
+        if len(found) > 1
+    ]
 
 
 def describe_unread_tables(root: Path, *, read: Sequence[Path]) -> list[str]:
     """One line for each further copy of a table, under another ending."""
     copies = [root / name for name in (*TABLE_NAMES, *CHALLENGE_NAMES) if (root / name).is_file()]
-    return [f"{path.name}: not read, for {path.stem} is there with another ending too" for path in copies if path not in read]
+    return [
+        f"{path.name}: not read, for {path.stem} is there with another ending too"
+        for path in copies
+        if path not in read
+    ]
 
 
 DATA_SET = DataSet(

@@ -1,6 +1,7 @@
 """A stand-in for HAM10000, drawn from a seed: seven diagnoses in HAM10000's proportions, lesions with several images, two folders, CRLF metadata.
 
-The classes differ in colour and outline so that a small network learns them; nothing about the drawings is medicine.
+The classes differ in colour and outline so that a small network learns them; nothing about the drawings is
+medicine.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ LEAST_PER_CLASS = 7
 """Lesions of each class where there are enough: one for a split of 15 %."""
 FOLDERS = ("HAM10000_images_part_1", "HAM10000_images_part_2")
 PLACES = ("back", "trunk", "face", "lower extremity", "unknown")
-WAYS = {"nv": ("histo", "follow_up", "consensus"), "bkl": ("histo", "consensus"), "vasc": ("histo", "consensus"), "df": ("histo", "consensus")}
+WAYS = {
+    "nv": ("histo", "follow_up", "consensus"),
+    "bkl": ("histo", "consensus"),
+    "vasc": ("histo", "consensus"),
+    "df": ("histo", "consensus"),
+}
 """How diagnoses were made, as in HAM10000: the others by histology alone."""
 SOURCES = ("vidir_modern", "vidir_molemax", "rosendahl", "vienna_dias")
 
@@ -68,7 +74,9 @@ LOOKS: Mapping[str, Look] = {
 
 
 def write_phantom(to: Path, *, cases: int, seed: int) -> None:
-    """Writes the images of `cases` lesions, one to three each, and HAM10000_metadata.csv. The same arguments give the same bytes.
+    """Writes the images of `cases` lesions, one to three each, and HAM10000_metadata.csv.
+
+    The same arguments give the same bytes.
 
     The last nevus is the first one's picture under a new id, and the first image lies in both folders.
 
@@ -114,7 +122,13 @@ def describe_patient(diagnosis: str, *, rng: np.random.Generator) -> list[str]:
     """dx_type, age, sex, localization and dataset as the table has them."""
     dx_type = str(rng.choice(WAYS.get(diagnosis, ("histo",))))
     age = "" if rng.random() < 0.05 else f"{5.0 * rng.integers(4, 18)}"
-    return [dx_type, age, str(rng.choice(["male", "female"])), str(rng.choice(PLACES)), str(rng.choice(SOURCES))]
+    return [
+        dx_type,
+        age,
+        str(rng.choice(["male", "female"])),
+        str(rng.choice(PLACES)),
+        str(rng.choice(SOURCES)),
+    ]
 
 
 def draw_lesion(look: Look, *, rng: np.random.Generator) -> Lesion:
@@ -124,17 +138,25 @@ def draw_lesion(look: Look, *, rng: np.random.Generator) -> Lesion:
     y_HW, x_HW = y_HW - ROWS / 2, x_HW - COLUMNS / 2
     angle_HW = np.arctan2(y_HW, x_HW)
     shares = rng.dirichlet(np.ones(len(WAVES)))
-    waves_HW = sum(share * np.sin(count * angle_HW + rng.uniform(0, 2 * np.pi)) for share, count in zip(shares, WAVES, strict=True))
+    waves_HW = sum(
+        share * np.sin(count * angle_HW + rng.uniform(0, 2 * np.pi))
+        for share, count in zip(shares, WAVES, strict=True)
+    )
     distance_HW = np.hypot(y_HW, x_HW) / (rng.uniform(22, 36) * (1 + look.wobble * waves_HW))
     mix_HW1 = np.clip(distance_HW, 0, 1)[..., None]
     colours_HWC = mix_HW1 * np.array(look.edge) + (1 - mix_HW1) * np.array(look.centre) + 8 * cloud_HW1
     if look.dots:
-        colours_HWC[cv2.GaussianBlur(rng.standard_normal((ROWS, COLUMNS), dtype=np.float32), (0, 0), 2) > 0.2] = look.dots
+        colours_HWC[
+            cv2.GaussianBlur(rng.standard_normal((ROWS, COLUMNS), dtype=np.float32), (0, 0), 2) > 0.2
+        ] = look.dots
     return Lesion(colours_HWC.astype(np.float32), (distance_HW < 1).astype(np.float32))
 
 
 def photograph(lesion: Lesion, *, rng: np.random.Generator) -> np.ndarray:
-    """One image of a lesion on skin, uint8 RGB image_HWC; the next one has it elsewhere, turned a little, larger or smaller."""
+    """One image of a lesion on skin, uint8 RGB image_HWC.
+
+    The next one has it elsewhere, turned a little, larger or smaller.
+    """
     turned = cv2.getRotationMatrix2D((COLUMNS / 2, ROWS / 2), rng.uniform(-20, 20), rng.uniform(0.85, 1.2))
     view = turned + np.array([[0, 0, rng.uniform(-20, 20)], [0, 0, rng.uniform(-12, 12)]])
     colours_HWC = cv2.warpAffine(lesion.colours_HWC, view, (COLUMNS, ROWS), borderMode=cv2.BORDER_REPLICATE)
@@ -145,10 +167,14 @@ def photograph(lesion: Lesion, *, rng: np.random.Generator) -> np.ndarray:
 
 def draw_cloud(rng: np.random.Generator) -> np.ndarray:
     """Soft light and shade, float32 HW, about 0 with a deviation of 1."""
-    return cv2.resize(rng.standard_normal((4, 5), dtype=np.float32), (COLUMNS, ROWS), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(
+        rng.standard_normal((4, 5), dtype=np.float32), (COLUMNS, ROWS), interpolation=cv2.INTER_CUBIC
+    )
 
 
 def encode_jpeg(image_HWC: np.ndarray) -> bytes:
     """RGB as JPEG."""
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    _, encoded = cv2.imencode(
+        ".jpg", cv2.cvtColor(image_HWC, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
     return encoded.tobytes()

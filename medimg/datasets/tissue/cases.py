@@ -1,12 +1,15 @@
 """Tissue tiles in class folders: twelve organs of the Human Protein Atlas (CC BY-SA 4.0, doi 10.1126/science.1260419), or any other classes.
 
-On disk:  <root>/train/<class>/**, <root>/test/<class>/**   with an official split, both folders with the same classes
+On disk:  <root>/train/<class>/**, <root>/test/<class>/**   with an official split, both folders with the same
+classes
      or:  <root>/<class>/**                                 without one
-          <class>_source_group.csv beside a class folder    columns file (relative to it) and source_group, optional
+          <class>_source_group.csv beside a class folder    columns file (relative to it) and source_group,
+          optional
 
-Quirks: the Atlas takes tissue of three donors per organ (six of endometrium and skin), so tiles of one donor are many and alike: what must not be
-split is the donor or source, which the tables name. A tile without a row is a group of its own, and the anomalies say so. skin_1 and skin_2, like
-endometrium_1 and endometrium_2, are sample groups of one organ: to tell them apart is to tell donors apart.
+Quirks: the Atlas takes tissue of three donors per organ (six of endometrium and skin), so tiles of one donor
+are many and alike: what must not be split is the donor or source, which the tables name. A tile without a row
+is a group of its own, and the anomalies say so. skin_1 and skin_2, like endometrium_1 and endometrium_2, are
+sample groups of one organ: to tell them apart is to tell donors apart.
 """
 
 from __future__ import annotations
@@ -58,19 +61,30 @@ def find_class_folders(root: Path) -> list[ClassFolder]:
     """The class folders, sorted by path.
 
     Raises:
-        UsageError: no such folder; fewer than two classes; a class folder that is empty, that the other split lacks, or that is none of the Atlas'
-            twelve where others are; a table of sources beside which there is no such class folder.
+        UsageError: no such folder; fewer than two classes; a class folder that is empty, that the other split
+            lacks, or that is none of the Atlas' twelve where others are; a table of sources beside which
+            there is no such class folder.
     """
     if not root.is_dir():
-        raise UsageError(f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected one with a folder per class")
+        raise UsageError(
+            f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected one with a folder per class"
+        )
     official = [split for split in SPLITS if (root / split).is_dir()]
-    folders = [ClassFolder(f"{split}/{name}", name, split) for split in official for name in list_folders(root / split)]
+    folders = [
+        ClassFolder(f"{split}/{name}", name, split)
+        for split in official
+        for name in list_folders(root / split)
+    ]
     folders = folders or [ClassFolder(name, name, None) for name in list_folders(root) if name not in SPLITS]
     classes = sorted({folder.name for folder in folders})
     if official and (others := sorted(set(list_folders(root)) - set(SPLITS))):
-        raise UsageError(f"{root / others[0]}: beside {' and '.join(official)}, expected train and test alone, with a folder per class in each")
+        raise UsageError(
+            f"{root / others[0]}: beside {' and '.join(official)}, expected train and test alone, with a folder per class in each"
+        )
     if len(classes) < 2:
-        raise UsageError(f"{root}: {len(classes)} class folders ({shown(classes)}), expected two or more, or train and test with as many in each")
+        raise UsageError(
+            f"{root}: {len(classes)} class folders ({shown(classes)}), expected two or more, or train and test with as many in each"
+        )
     for folder in folders:
         check_class_folder(root, folder)
     if official:
@@ -80,18 +94,27 @@ def find_class_folders(root: Path) -> list[ClassFolder]:
 
 
 def list_folders(root: Path) -> list[str]:
-    """Names of the folders in one, sorted; those that start with a dot or an underscore (`__MACOSX`) are no classes."""
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith((".", "_")))
+    """Names of the folders in one, sorted.
+
+    Those that start with a dot or an underscore (`__MACOSX`) are no classes.
+    """
+    return sorted(
+        entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith((".", "_"))
+    )
 
 
 def check_class_folder(root: Path, folder: ClassFolder) -> None:
     """Refuses an empty folder, and a misspelt one: the twelve are known, and whoever has one of them means them."""
     others = {*list_folders((root / folder.path).parent)} - {folder.name}
     if folder.name not in CLASSES and others & set(CLASSES):
-        raise UsageError(f"{root / folder.path}: no class of the Human Protein Atlas' twelve; {nearest(folder.name, CLASSES)}")
+        raise UsageError(
+            f"{root / folder.path}: no class of the Human Protein Atlas' twelve; {nearest(folder.name, CLASSES)}"
+        )
     if not any(is_content(name) for _, _, files in os.walk(root / folder.path) for name in files):
         near = nearest(folder.name, others)
-        raise UsageError(f"{root / folder.path}: an empty class folder, expected images of {folder.name}; {near}")
+        raise UsageError(
+            f"{root / folder.path}: an empty class folder, expected images of {folder.name}; {near}"
+        )
 
 
 def is_content(name: str) -> bool:
@@ -114,7 +137,9 @@ def check_same_classes(root: Path, folders: Iterable[ClassFolder]) -> None:
     names = {split: {folder.name for folder in folders if folder.official_split == split} for split in SPLITS}
     for split, other in (SPLITS, SPLITS[::-1]):
         if missing := sorted(names[other] - names[split]):
-            raise UsageError(f"{root / split}: no class folder {missing[0]!r}, which {other} has; {nearest(missing[0], names[split])}")
+            raise UsageError(
+                f"{root / split}: no class folder {missing[0]!r}, which {other} has; {nearest(missing[0], names[split])}"
+            )
 
 
 def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
@@ -129,11 +154,22 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
     cases: list[Case] = []
     rejects: list[Reject] = []
     for header in sorted(headers, key=lambda header: header.path):
-        folder = next((by_path[parent.as_posix()] for parent in PurePosixPath(header.path).parents if parent.as_posix() in by_path), None)
+        folder = next(
+            (
+                by_path[parent.as_posix()]
+                for parent in PurePosixPath(header.path).parents
+                if parent.as_posix() in by_path
+            ),
+            None,
+        )
         if folder is None:
             rejects.append(Reject(header.path, "excluded", "in no class folder"))
         else:
-            cases.append(make_case(header, folder=folder, source=sources[folder.path].get(name_in(folder, header.path), "")))
+            cases.append(
+                make_case(
+                    header, folder=folder, source=sources[folder.path].get(name_in(folder, header.path), "")
+                )
+            )
     others = describe_classes(folders)
     anomalies = [*others, *describe_sources(sources, by_path=by_path, headers=headers)]
     return Listing(cases, rejects, anomalies, is_published=not others)
@@ -145,7 +181,14 @@ def make_case(header: Header, *, folder: ClassFolder, source: str) -> Case:
     return Case(
         case_id=case_id,
         group_id=source or case_id,
-        images=(ImageRef(header.path, "image", sop_instance_uid=str(header.tags.get("SOPInstanceUID", "")), sha256=header.sha256),),
+        images=(
+            ImageRef(
+                header.path,
+                "image",
+                sop_instance_uid=str(header.tags.get("SOPInstanceUID", "")),
+                sha256=header.sha256,
+            ),
+        ),
         levels={"tile": case_id, "source": source or case_id},
         labels={HEAD: folder.name},
         official_split=folder.official_split,
@@ -156,7 +199,8 @@ def read_sources(root: Path, folder: ClassFolder) -> dict[str, str]:
     """Source by file, relative to the class folder; empty without a table.
 
     Raises:
-        UsageError: the table is unreadable, a row has no file or no source, or two rows give one file different sources.
+        UsageError: the table is unreadable, a row has no file or no source, or two rows give one file
+            different sources.
     """
     if not (root / folder.table).is_file():
         return {}
@@ -164,9 +208,13 @@ def read_sources(root: Path, folder: ClassFolder) -> dict[str, str]:
     for row in read_table(root / folder.table, required=COLUMNS).rows:
         file, source = (row.values[column] for column in COLUMNS)
         if not file or not source:
-            raise UsageError(f"{folder.table} row {row.number}: found file {file!r} and source_group {source!r}, expected both")
+            raise UsageError(
+                f"{folder.table} row {row.number}: found file {file!r} and source_group {source!r}, expected both"
+            )
         if sources.setdefault(file, source) != source:
-            raise UsageError(f"{folder.table} row {row.number}: {file} is of {source}, an earlier row says {sources[file]}")
+            raise UsageError(
+                f"{folder.table} row {row.number}: {file} is of {source}, an earlier row says {sources[file]}"
+            )
     return sources
 
 
@@ -182,16 +230,22 @@ def describe_classes(folders: Iterable[ClassFolder]) -> list[str]:
     return [f"classes {shown(names)}: none of the Human Protein Atlas' twelve; {told}"] if names else []
 
 
-def describe_sources(sources: Mapping[str, Mapping[str, str]], *, by_path: Mapping[str, ClassFolder], headers: Iterable[Header]) -> list[str]:
+def describe_sources(
+    sources: Mapping[str, Mapping[str, str]], *, by_path: Mapping[str, ClassFolder], headers: Iterable[Header]
+) -> list[str]:
     """One line for each class folder with tiles of unknown source, and for each with rows whose file is not there."""
     known = {header.path for header in headers}
     lines = []
     for path, rows in sources.items():
         tiles = {name_in(by_path[path], name) for name in known if name.startswith(f"{path}/")}
         if missing := sorted(tiles - set(rows)):
-            lines.append(f"{path}: no source of {len(missing)} of {len(tiles)} tiles (first: {missing[0]}); each is a group of its own")
+            lines.append(
+                f"{path}: no source of {len(missing)} of {len(tiles)} tiles (first: {missing[0]}); each is a group of its own"
+            )
         if absent := sorted(set(rows) - tiles):
-            lines.append(f"{by_path[path].table}: {len(absent)} of {len(rows)} rows name no image of {path} (first: {absent[0]})")
+            lines.append(
+                f"{by_path[path].table}: {len(absent)} of {len(rows)} rows name no image of {path} (first: {absent[0]})"
+            )
     return lines
 
 

@@ -1,7 +1,7 @@
 """A stand-in of the twelve tissue classes, drawn from a seed: train and test folders, heavy imbalance, copies across folders.
 
-Organs differ in size and number of the blue nuclei and in how the brown stain lies; the two sample groups of skin, and those of endometrium, by a
-shade only.
+Organs differ in size and number of the blue nuclei and in how the brown stain lies; the two sample groups of
+skin, and those of endometrium, by a shade only.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ CLASSES = tuple(LOOKS)
 
 
 def write_phantom(to: Path, *, cases: int, seed: int) -> None:
-    """Writes the tiles of `cases` donors, each of every class, and the tables of sources. The same arguments give the same bytes.
+    """Writes the tiles of `cases` donors, each of every class, and the tables of sources.
+
+    The same arguments give the same bytes.
 
     Raises:
         UsageError: fewer than eight donors, which cannot fill train, eval and test.
@@ -74,7 +76,11 @@ def write_phantom(to: Path, *, cases: int, seed: int) -> None:
         for name, look in LOOKS.items():
             for tile_number in range(look.tiles):
                 file, tile = f"{donor}-{tile_number + 1:02d}.jpg", encode_tile(draw_tile(look, rng=rng))
-                splits = [split, "test"] if split == "train" and name == CLASSES[0] and not tile_number and not number % COPY_EVERY else [split]
+                splits = (
+                    [split, "test"]
+                    if split == "train" and name == CLASSES[0] and not tile_number and not number % COPY_EVERY
+                    else [split]
+                )
                 for folder in splits:
                     write_file(to / folder / name / file, tile)
                     rows[folder, name].append((file, donor))
@@ -95,7 +101,9 @@ def draw_tile(look: Look, *, rng: np.random.Generator) -> np.ndarray:
         for y, x in rng.integers(0, SIDE, (8, 2)).tolist():
             cv2.circle(image_HWC, (x, y), int(rng.integers(9, 14)), brown, 4)
     else:
-        cloud_HW = cv2.resize(rng.standard_normal((6, 6), dtype=np.float32), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+        cloud_HW = cv2.resize(
+            rng.standard_normal((6, 6), dtype=np.float32), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC
+        )
         image_HWC[cloud_HW > 0] = brown
     for y, x in rng.integers(0, SIDE, (look.nuclei, 2)).tolist():
         cv2.circle(image_HWC, (x, y), look.radius, BLUE, -1, cv2.LINE_AA)

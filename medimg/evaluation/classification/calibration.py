@@ -1,4 +1,7 @@
-"""What the probabilities mean: predicted against observed, in bins of equal mass. The axes are those of medimg.evaluation.classification.weighted_sample."""
+"""What the probabilities mean: predicted against observed, in bins of equal mass.
+
+The axes are those of medimg.evaluation.classification.weighted_sample.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medimg.evaluation.classification.weighted_sample import CALIBRATION_BINS, Tally, bin_by_mass, divide, make_tally
+from medimg.evaluation.classification.weighted_sample import (
+    CALIBRATION_BINS,
+    Tally,
+    bin_by_mass,
+    divide,
+    make_tally,
+)
 
 Z_95 = 1.959963984540054
 
@@ -46,7 +55,15 @@ def make_reliability_bins(labels: np.ndarray, scores: np.ndarray) -> list[Reliab
         cases, positives = mass_U[inside_U].sum(), tally.positives[0, inside_U].sum()
         if cases:
             predicted = float((mass_U * tally.scores)[inside_U].sum() / cases)
-            bins.append(ReliabilityBin(int(cases), int(positives), predicted, float(positives / cases), *wilson_interval(positives, cases)))
+            bins.append(
+                ReliabilityBin(
+                    int(cases),
+                    int(positives),
+                    predicted,
+                    float(positives / cases),
+                    *wilson_interval(positives, cases),
+                )
+            )
     return bins
 
 
@@ -59,7 +76,10 @@ def wilson_interval(positives: float, cases: float) -> tuple[float, float]:
 
 
 def tally_brier(tally: Tally) -> np.ndarray:
-    """Mean squared difference between the positive class's probability and 0 or 1 (Brier 1950). Defined on one class too."""
+    """Mean squared difference between the positive class's probability and 0 or 1 (Brier 1950).
+
+    Defined on one class too.
+    """
     squares_RU = tally.positives * (1 - tally.scores) ** 2 + tally.negatives * tally.scores**2
     return divide(squares_RU.sum(axis=1), tally.positive_mass + tally.negative_mass)
 
@@ -67,25 +87,35 @@ def tally_brier(tally: Tally) -> np.ndarray:
 def tally_reliability(tally: Tally) -> np.ndarray:
     """Murphy's reliability (1973): mean over the bins of (mean probability - share of positives) squared, by mass. 0 is best."""
     bins = tally.bins
-    return divide(np.nansum(divide((bins.scores - bins.positives) ** 2, bins.mass), axis=1), bins.mass.sum(axis=1))
+    return divide(
+        np.nansum(divide((bins.scores - bins.positives) ** 2, bins.mass), axis=1), bins.mass.sum(axis=1)
+    )
 
 
 def tally_resolution(tally: Tally) -> np.ndarray:
     """How much the share of positives differs from bin to bin, at most the uncertainty.
 
-    Murphy's resolution (1973) with what the probabilities tell within the bins added, the generalised one of Stephenson, Coelho and Jolliffe
-    (2008), so that Brier score = reliability - resolution + uncertainty holds exactly.
+    Murphy's resolution (1973) with what the probabilities tell within the bins added, the generalised one of
+    Stephenson, Coelho and Jolliffe (2008), so that Brier score = reliability - resolution + uncertainty holds
+    exactly.
     """
     bins, mass_RU = tally.bins, tally.positives + tally.negatives
     total_R = bins.mass.sum(axis=1)
-    between_R = np.nansum(divide(bins.positives**2, bins.mass), axis=1) - divide(tally.positive_mass**2, total_R)
+    between_R = np.nansum(divide(bins.positives**2, bins.mass), axis=1) - divide(
+        tally.positive_mass**2, total_R
+    )
     variance_R = mass_RU @ tally.scores**2 - np.nansum(divide(bins.scores**2, bins.mass), axis=1)
-    covariance_R = tally.positives @ tally.scores - np.nansum(divide(bins.positives * bins.scores, bins.mass), axis=1)
+    covariance_R = tally.positives @ tally.scores - np.nansum(
+        divide(bins.positives * bins.scores, bins.mass), axis=1
+    )
     return divide(between_R - variance_R + 2 * covariance_R, total_R)
 
 
 def tally_uncertainty(tally: Tally) -> np.ndarray:
-    """Prevalence times its complement: the Brier score of always saying the prevalence. A property of the cases, not of the model."""
+    """Prevalence times its complement: the Brier score of always saying the prevalence.
+
+    A property of the cases, not of the model.
+    """
     share_R = divide(tally.positive_mass, tally.positive_mass + tally.negative_mass)
     return share_R * (1 - share_R)
 

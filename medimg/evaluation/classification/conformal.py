@@ -23,7 +23,8 @@ class ConformalSets:
     Attributes:
         coverage: the stated chance.
         by_class: whether it is kept for each class, not only over all cases.
-        thresholds: [C], the smallest probability with which a class is in the set. A set can be empty: nothing fits.
+        thresholds: [C], the smallest probability with which a class is in the set. A set can be empty:
+            nothing fits.
     """
 
     coverage: float
@@ -37,8 +38,14 @@ class ConformalSets:
     def metrics(self, classes: Sequence[str]) -> dict[str, Metric]:
         """By name: share of cases whose set holds the true class, overall and for each class, and the mean size of a set."""
         prefix = f"conformal_{100 * self.coverage:g}{'_by_class' if self.by_class else ''}"
-        metrics: dict[str, Metric] = {f"{prefix}_coverage": self.coverage_of, f"{prefix}_set_size": self.set_size_of}
-        return metrics | {f"{prefix}_coverage_{name}": partial(self.coverage_of, label=index) for index, name in enumerate(classes)}
+        metrics: dict[str, Metric] = {
+            f"{prefix}_coverage": self.coverage_of,
+            f"{prefix}_set_size": self.set_size_of,
+        }
+        return metrics | {
+            f"{prefix}_coverage_{name}": partial(self.coverage_of, label=index)
+            for index, name in enumerate(classes)
+        }
 
     def coverage_of(self, sample: Sample, *, label: int | None = None) -> np.ndarray:
         """Share of the cases, or of those of one class, whose set holds the true class, [R]."""
@@ -48,13 +55,18 @@ class ConformalSets:
 
     def set_size_of(self, sample: Sample) -> np.ndarray:
         """Mean number of classes in a set, [R]."""
-        return divide(sample.weights @ self.contains(sample.probabilities).sum(axis=1), sample.weights.sum(axis=1))
+        return divide(
+            sample.weights @ self.contains(sample.probabilities).sum(axis=1), sample.weights.sum(axis=1)
+        )
 
 
-def fit_conformal(labels: np.ndarray, probabilities: np.ndarray, *, coverage: float, by_class: bool = False) -> ConformalSets:
+def fit_conformal(
+    labels: np.ndarray, probabilities: np.ndarray, *, coverage: float, by_class: bool = False
+) -> ConformalSets:
     """Sets of least ambiguity (Sadinle, Lei and Wasserman 2019, arXiv 1609.00451), calibrated on cases that the model did not learn from.
 
-    The chance is over draws of calibration and later cases that are exchangeable. With too few cases, under 9 for 90 %, every class is in every set.
+    The chance is over draws of calibration and later cases that are exchangeable. With too few cases, under 9
+    for 90 %, every class is in every set.
 
     Args:
         labels: int [N], class index.
@@ -64,11 +76,16 @@ def fit_conformal(labels: np.ndarray, probabilities: np.ndarray, *, coverage: fl
     labels_N, probabilities_NC = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
     own_N = probabilities_NC[np.arange(len(labels_N)), labels_N]
     classes = range(probabilities_NC.shape[1])
-    thresholds = [smallest_probability(own_N[labels_N == index] if by_class else own_N, coverage) for index in classes]
+    thresholds = [
+        smallest_probability(own_N[labels_N == index] if by_class else own_N, coverage) for index in classes
+    ]
     return ConformalSets(coverage, by_class, np.array(thresholds))
 
 
 def smallest_probability(own_N: np.ndarray, coverage: float) -> float:
-    """The ceil((N + 1) coverage)-th largest of the true classes' probabilities; 0 where that is more than there are."""
+    """The ceil((N + 1) coverage)-th largest of the true classes' probabilities.
+
+    0 where that is more than there are.
+    """
     rank = math.ceil((len(own_N) + 1) * coverage - ROUNDING)
     return float(np.sort(own_N)[-rank]) if rank <= len(own_N) else 0.0

@@ -1,4 +1,7 @@
-"""Costs: what a wrong answer costs, by what is true and what is answered. The predicted class is then that of least expected cost (Elkan 2001)."""
+"""Costs: what a wrong answer costs, by what is true and what is answered.
+
+The predicted class is then that of least expected cost (Elkan 2001).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ class Costs:
 
     Attributes:
         head: whose classes they are.
-        matrix: true class to answered class to cost. A pair that is not named costs 1, a right answer nothing.
+        matrix: true class to answered class to cost. A pair that is not named costs 1, a right answer
+            nothing.
     """
 
     head: str
@@ -36,8 +40,9 @@ def check_costs(costs: Iterable[Costs], *, heads: Mapping[str, Sequence[str]], p
         prevalence: the class frequencies that the model's probabilities are meant for: "train" or "balanced".
 
     Raises:
-        UsageError: an unknown head or class, a head named twice, a cost below 0 or not finite, a right answer that costs, an answer that never
-            does and so would be the answer to everything, or probabilities as if all classes were equally frequent.
+        UsageError: an unknown head or class, a head named twice, a cost below 0 or not finite, a right answer
+            that costs, an answer that never does and so would be the answer to everything, or probabilities
+            as if all classes were equally frequent.
     """
     named: list[str] = []
     for one in costs:
@@ -68,19 +73,30 @@ def check_matrix(costs: Costs, classes: Sequence[str], *, place: str) -> None:
                 raise UsageError(f"{place}: {cost:g} for {true} answered rightly, expected 0")
     dearest = make_cost_matrix(costs, classes).max(axis=0)
     if not dearest.all():
-        raise UsageError(f"{place}: answering {classes[int(dearest.argmin())]} never costs anything, expected above 0 for some other true class")
+        raise UsageError(
+            f"{place}: answering {classes[int(dearest.argmin())]} never costs anything, expected above 0 for some other true class"
+        )
 
 
 def make_cost_matrix(costs: Costs, classes: Sequence[str]) -> np.ndarray:
     """float64 [C, C]: true class (rows) by answered class (columns), in the order of `classes`."""
-    return np.array([[costs.matrix.get(true, {}).get(answered, float(true != answered)) for answered in classes] for true in classes])
+    return np.array(
+        [
+            [costs.matrix.get(true, {}).get(answered, float(true != answered)) for answered in classes]
+            for true in classes
+        ]
+    )
 
 
-def make_cost_matrices(costs: Iterable[Costs], *, heads: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+def make_cost_matrices(
+    costs: Iterable[Costs], *, heads: Mapping[str, Sequence[str]]
+) -> dict[str, np.ndarray]:
     """Head to its matrix, for the heads that have costs."""
     return {one.head: make_cost_matrix(one, heads[one.head]) for one in costs}
 
 
-def read_cost_matrices(costs: Iterable[Mapping[str, Any]], *, heads: Mapping[str, Sequence[str]]) -> dict[str, np.ndarray]:
+def read_cost_matrices(
+    costs: Iterable[Mapping[str, Any]], *, heads: Mapping[str, Sequence[str]]
+) -> dict[str, np.ndarray]:
     """The same from plain values, as a config's JSON has them."""
     return make_cost_matrices((Costs(**values) for values in costs), heads=heads)

@@ -27,7 +27,8 @@ class DecisionCurve:
 def tally_net_benefit(tally: Tally, *, threshold: float) -> np.ndarray:
     """True positives per case, less false positives per case weighted by the odds of the threshold.
 
-    The threshold says how many false alarms one finding is worth: at 0.02, 49. The figure holds for the prevalence of these cases only.
+    The threshold says how many false alarms one finding is worth: at 0.02, 49. The figure holds for the
+    prevalence of these cases only.
     """
     chosen = int(np.searchsorted(-tally.scores, -threshold + ROUNDING, side="right"))
     true_R = tally.positives[:, :chosen].sum(axis=1)
@@ -45,6 +46,12 @@ def make_decision_curve(labels: np.ndarray, scores: np.ndarray, *, thresholds: n
     """
     is_positive_N, scores_N = np.asarray(labels) > 0, np.asarray(scores, dtype=np.float64)
     weights_RN = np.ones((1, len(scores_N)))
-    tallies = [make_tally(is_positive_N, acted_on_N, weights_RN=weights_RN) for acted_on_N in (scores_N, np.ones_like(scores_N))]
-    model, everybody = (np.array([tally_net_benefit(tally, threshold=threshold)[0] for threshold in thresholds]) for tally in tallies)
+    tallies = [
+        make_tally(is_positive_N, acted_on_N, weights_RN=weights_RN)
+        for acted_on_N in (scores_N, np.ones_like(scores_N))
+    ]
+    model, everybody = (
+        np.array([tally_net_benefit(tally, threshold=threshold)[0] for threshold in thresholds])
+        for tally in tallies
+    )
     return DecisionCurve(np.asarray(thresholds, dtype=np.float64), model, everybody)

@@ -1,4 +1,7 @@
-"""Merged classes: a head whose classes are unions of another's, measured beside it. Nothing is trained for it: probabilities of a union add up."""
+"""Merged classes: a head whose classes are unions of another's, measured beside it.
+
+Nothing is trained for it: probabilities of a union add up.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ class Merge:
     Attributes:
         name: of the derived head: "organ".
         head: that it is derived from.
-        classes: merged class to the classes that it unites; those of the head that none names stay as they are.
+        classes: merged class to the classes that it unites; those of the head that none names stay as they
+            are.
     """
 
     name: str
@@ -31,7 +35,8 @@ def check_merges(merges: Iterable[Merge], *, heads: Mapping[str, Sequence[str]])
     """Fails early on a merge that cannot be measured.
 
     Raises:
-        UsageError: a name that is taken, an unknown head or class, a class in two unions, a union called as a class outside of it, or one class left.
+        UsageError: a name that is taken, an unknown head or class, a class in two unions, a union called as a
+            class outside of it, or one class left.
     """
     taken = set(heads)
     for merge in merges:
@@ -44,11 +49,17 @@ def check_merges(merges: Iterable[Merge], *, heads: Mapping[str, Sequence[str]])
         united = [name for names in merge.classes.values() for name in names]
         for name in united:
             if name not in heads[merge.head]:
-                raise UsageError(f"{place}: head {merge.head} has no class {name!r}; {nearest(name, heads[merge.head])}")
+                raise UsageError(
+                    f"{place}: head {merge.head} has no class {name!r}; {nearest(name, heads[merge.head])}"
+                )
             if united.count(name) > 1:
-                raise UsageError(f"{place}: class {name!r} is merged {united.count(name)} times, expected once")
+                raise UsageError(
+                    f"{place}: class {name!r} is merged {united.count(name)} times, expected once"
+                )
         if clash := sorted(set(merge.classes) & (set(heads[merge.head]) - set(united))):
-            raise UsageError(f"{place}: union {clash[0]!r} is called as a class that it does not hold, expected another name")
+            raise UsageError(
+                f"{place}: union {clash[0]!r} is called as a class that it does not hold, expected another name"
+            )
         if len(merged := merge_classes(merge, heads[merge.head])) < 2:
             raise UsageError(f"{place}: one class is left ({', '.join(merged)}), expected two or more")
 
@@ -68,7 +79,9 @@ def merge_heads(heads: Mapping[str, Sequence[str]], merges: Iterable[Merge]) -> 
     return {**{head: list(classes) for head, classes in heads.items()}, **derived}
 
 
-def merge_predictions(predictions: pd.DataFrame, merges: Iterable[Merge], *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def merge_predictions(
+    predictions: pd.DataFrame, merges: Iterable[Merge], *, heads: Mapping[str, Sequence[str]]
+) -> pd.DataFrame:
     """The table with the derived heads' columns: the label's union, and the sums of `p_`, of `v_` by view and of `m<i>_` by member.
 
     Args:
@@ -84,7 +97,9 @@ def merge_predictions(predictions: pd.DataFrame, merges: Iterable[Merge], *, hea
         for union, names in merged.items():
             for kind, view in (("p", ""), *members, *views):
                 parts = [f"{kind}_{merge.head}_{name}{view}" for name in names]
-                columns[f"{kind}_{merge.name}_{union}{view}"] = predictions[parts].sum(axis=1, min_count=1).clip(upper=1.0)
+                columns[f"{kind}_{merge.name}_{union}{view}"] = (
+                    predictions[parts].sum(axis=1, min_count=1).clip(upper=1.0)
+                )
         union_of = {name: union for union, names in merged.items() for name in names}
         columns[f"label_{merge.name}"] = predictions[f"label_{merge.head}"].map(union_of)
     return predictions.assign(**columns)

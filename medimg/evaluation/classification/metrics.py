@@ -1,7 +1,7 @@
 """Exact metrics over all thresholds, for one set of cases or for thousands of weighted resamples of it at once.
 
-Axes as in medimg.evaluation.classification.weighted_sample. The report, its intervals and the Evaluator call the same functions, listed in METRICS. Undefined is NaN,
-never 0.
+Axes as in medimg.evaluation.classification.weighted_sample. The report, its intervals and the Evaluator call
+the same functions, listed in METRICS. Undefined is NaN, never 0.
 """
 
 from __future__ import annotations
@@ -11,9 +11,23 @@ from functools import partial
 
 import numpy as np
 
-from medimg.evaluation.classification.calibration import tally_brier, tally_ece, tally_reliability, tally_resolution, tally_uncertainty
+from medimg.evaluation.classification.calibration import (
+    tally_brier,
+    tally_ece,
+    tally_reliability,
+    tally_resolution,
+    tally_uncertainty,
+)
 from medimg.evaluation.classification.decision_curve import tally_net_benefit
-from medimg.evaluation.classification.weighted_sample import ROUNDING, Sample, Tally, defined, divide, make_sample, make_tally
+from medimg.evaluation.classification.weighted_sample import (
+    ROUNDING,
+    Sample,
+    Tally,
+    defined,
+    divide,
+    make_sample,
+    make_tally,
+)
 
 RADIOLOGISTS = 0.859
 """Sensitivity of the radiologists in the DREAM challenge, at which its models are compared (Schaffter et al., JAMA Netw Open 2020;3:e200265)."""
@@ -30,7 +44,10 @@ def tally_auc(tally: Tally) -> np.ndarray:
 
 
 def tally_average_precision(tally: Tally) -> np.ndarray:
-    """Sum over thresholds of precision times gain in recall, without interpolation (as scikit-learn). NaN on one class."""
+    """Sum over thresholds of precision times gain in recall, without interpolation (as scikit-learn).
+
+    NaN on one class.
+    """
     selected_RU = tally.true_positives + tally.false_positives
     precision_RU = np.nan_to_num(divide(tally.true_positives, selected_RU))
     average_R = divide((tally.positives * precision_RU).sum(axis=1), tally.positive_mass)
@@ -40,14 +57,19 @@ def tally_average_precision(tally: Tally) -> np.ndarray:
 def tally_partial_auc(tally: Tally) -> np.ndarray:
     """Area under the part of the ROC curve with a sensitivity of 80 % or more, 0.5 for chance and 1 for a perfect ranking. NaN on one class.
 
-    Specificity is integrated over sensitivity and scaled by McClish's correction (1989): (1 + (area - chance) / (perfect - chance)) / 2.
+    Specificity is integrated over sensitivity and scaled by McClish's correction (1989): (1 + (area - chance)
+    / (perfect - chance)) / 2.
     """
     origin_R1 = np.zeros((len(tally.positives), 1))
     end_RU, false_RU = tally.sensitivity, tally.false_positive_rate
-    start_RU, false_start_RU = np.hstack([origin_R1, end_RU])[:, :-1], np.hstack([origin_R1, false_RU])[:, :-1]
+    start_RU, false_start_RU = (
+        np.hstack([origin_R1, end_RU])[:, :-1],
+        np.hstack([origin_R1, false_RU])[:, :-1],
+    )
     low_RU = np.maximum(start_RU, LEAST_SENSITIVITY)
     rise_RU = np.maximum(end_RU - low_RU, 0.0)
-    # Where a piece of the curve begins below the bound, its false positive rate at the bound lies on the line between its ends.
+    # Where a piece of the curve begins below the bound, its false positive rate at the bound lies on the line
+    # between its ends.
     share_RU = np.divide(rise_RU, end_RU - start_RU, out=np.zeros_like(rise_RU), where=rise_RU > 0)
     false_middle_RU = false_RU - (false_RU - false_start_RU) * share_RU / 2
     area_R = (rise_RU * (1 - false_middle_RU)).sum(axis=1)
@@ -70,7 +92,8 @@ def specificity_at_sensitivity(tally: Tally, *, sensitivity: float) -> np.ndarra
 def tally_probabilistic_f1(tally: Tally) -> np.ndarray:
     """F1 with probabilities in place of decisions (Yacouby and Axman 2020), the score of RSNA's 2022 mammography challenge. NaN without positives.
 
-    Precision is sum(p of positives) / sum(p), recall sum(p of positives) / positives; their harmonic mean needs no threshold.
+    Precision is sum(p of positives) / sum(p), recall sum(p of positives) / positives; their harmonic mean
+    needs no threshold.
     """
     found_R = tally.positives @ tally.scores
     f1_R = divide(2 * found_R, tally.positive_mass + found_R + tally.negatives @ tally.scores)
@@ -83,7 +106,10 @@ def f1(sample: Sample) -> np.ndarray:
 
 
 def class_f1s(sample: Sample) -> np.ndarray:
-    """F1 of each class against the rest, [R, C]: 2 TP / (2 TP + FN + FP); NaN where a class does not occur, 0 where it is never found."""
+    """F1 of each class against the rest, [R, C]: 2 TP / (2 TP + FN + FP).
+
+    NaN where a class does not occur, 0 where it is never found.
+    """
     found_RC = np.diagonal(sample.confusion, axis1=1, axis2=2)
     true_RC, predicted_RC = sample.confusion.sum(axis=2), sample.confusion.sum(axis=1)
     return np.where(true_RC > 0, divide(2 * found_RC, true_RC + predicted_RC), np.nan)
@@ -129,23 +155,32 @@ def mean_of_defined(values_RC: np.ndarray) -> np.ndarray:
     """Mean over the classes without NaN, NaN where fewer than two classes are left."""
     is_defined_RC = ~np.isnan(values_RC)
     count_R = is_defined_RC.sum(axis=1)
-    return np.where(count_R > 1, np.where(is_defined_RC, values_RC, 0.0).sum(axis=1) / np.maximum(count_R, 1), np.nan)
+    return np.where(
+        count_R > 1, np.where(is_defined_RC, values_RC, 0.0).sum(axis=1) / np.maximum(count_R, 1), np.nan
+    )
 
 
 BINARY_METRICS: Mapping[str, Metric] = {
     "auc": lambda sample: tally_auc(sample.positive),
     "average_precision": lambda sample: tally_average_precision(sample.positive),
     "partial_auc_sensitivity_80": lambda sample: tally_partial_auc(sample.positive),
-    "sensitivity_at_specificity_90": lambda sample: sensitivity_at_specificity(sample.positive, specificity=0.9),
-    "specificity_at_sensitivity_90": lambda sample: specificity_at_sensitivity(sample.positive, sensitivity=0.9),
-    "specificity_at_sensitivity_85_9": lambda sample: specificity_at_sensitivity(sample.positive, sensitivity=RADIOLOGISTS),
+    "sensitivity_at_specificity_90": lambda sample: sensitivity_at_specificity(
+        sample.positive, specificity=0.9
+    ),
+    "specificity_at_sensitivity_90": lambda sample: specificity_at_sensitivity(
+        sample.positive, sensitivity=0.9
+    ),
+    "specificity_at_sensitivity_85_9": lambda sample: specificity_at_sensitivity(
+        sample.positive, sensitivity=RADIOLOGISTS
+    ),
     "sensitivity": lambda sample: recalls(sample)[:, 1],
     "specificity": lambda sample: recalls(sample)[:, 0],
     "balanced_accuracy": balanced_accuracy,
     "accuracy": accuracy,
     "f1": f1,
     "probabilistic_f1": lambda sample: tally_probabilistic_f1(sample.positive),
-    # Where BI-RADS 4A (2 %), 4B (10 %) and 4C (50 %) begin: the probabilities of cancer at which a biopsy is discussed.
+    # Where BI-RADS 4A (2 %), 4B (10 %) and 4C (50 %) begin: the probabilities of cancer at which a biopsy is
+    # discussed.
     "net_benefit_2": lambda sample: tally_net_benefit(sample.positive, threshold=0.02),
     "net_benefit_10": lambda sample: tally_net_benefit(sample.positive, threshold=0.1),
     "net_benefit_50": lambda sample: tally_net_benefit(sample.positive, threshold=0.5),
@@ -165,7 +200,10 @@ METRICS: Mapping[str, Metric] = {**BINARY_METRICS, **MULTI_CLASS_METRICS}
 
 
 def metrics_of(classes: Sequence[str], *, with_costs: bool = False) -> dict[str, Metric]:
-    """The metrics of a head by name: those of two classes, or those of more with each class against the rest; `mean_cost` where costs are given."""
+    """The metrics of a head by name: those of two classes, or those of more with each class against the rest.
+
+    `mean_cost` where costs are given.
+    """
     costs = {"mean_cost": mean_cost} if with_costs else {}
     if len(classes) == 2:
         return {**BINARY_METRICS, **costs}
@@ -174,7 +212,11 @@ def metrics_of(classes: Sequence[str], *, with_costs: bool = False) -> dict[str,
 
 def one_against_rest(classes: Sequence[str]) -> dict[str, Metric]:
     """`auc_<class>`, `average_precision_<class>`, `sensitivity_<class>` and `sensitivity_<class>_at_specificity_95` of each class."""
-    return {name.format(one): partial(function, index=index) for name, function in ONE_AGAINST_REST.items() for index, one in enumerate(classes)}
+    return {
+        name.format(one): partial(function, index=index)
+        for name, function in ONE_AGAINST_REST.items()
+        for index, one in enumerate(classes)
+    }
 
 
 def class_auc(sample: Sample, *, index: int) -> np.ndarray:
@@ -206,13 +248,26 @@ ONE_AGAINST_REST: Mapping[str, Callable[..., np.ndarray]] = {
 """What a head of more than two classes has for each class: name with a place for the class, function of (sample, index)."""
 
 
-def evaluate(labels: np.ndarray, probabilities: np.ndarray, *, classes: Sequence[str], costs_CC: np.ndarray | None = None) -> dict[str, float]:
+def evaluate(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    classes: Sequence[str],
+    costs_CC: np.ndarray | None = None,
+) -> dict[str, float]:
     """All metrics of a head over labelled cases; arguments as for `make_sample`."""
     sample = make_sample(labels, probabilities, costs_CC=costs_CC)
-    return {name: float(metric(sample)[0]) for name, metric in metrics_of(classes, with_costs=costs_CC is not None).items()}
+    return {
+        name: float(metric(sample)[0])
+        for name, metric in metrics_of(classes, with_costs=costs_CC is not None).items()
+    }
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve of 0/1 labels and scores of any range; see `tally_auc`."""
     scores_N = np.asarray(scores, dtype=np.float64).reshape(-1)
-    return float(tally_auc(make_tally(np.asarray(labels).reshape(-1) > 0, scores_N, weights_RN=np.ones((1, len(scores_N)))))[0])
+    return float(
+        tally_auc(
+            make_tally(np.asarray(labels).reshape(-1) > 0, scores_N, weights_RN=np.ones((1, len(scores_N))))
+        )[0]
+    )

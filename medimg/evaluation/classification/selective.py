@@ -23,7 +23,8 @@ class RiskCoverage:
 
     Attributes:
         coverage, risk: [U], coverage rising to 1.
-        area, excess: under the curve, and how much that is above the best order of the same answers; see `aurc` and `excess_aurc`.
+        area, excess: under the curve, and how much that is above the best order of the same answers; see
+            `aurc` and `excess_aurc`.
     """
 
     coverage: np.ndarray
@@ -32,12 +33,16 @@ class RiskCoverage:
     excess: float
 
 
-def make_risk_coverage(labels: np.ndarray, probabilities: np.ndarray, *, costs_CC: np.ndarray | None = None) -> RiskCoverage:
+def make_risk_coverage(
+    labels: np.ndarray, probabilities: np.ndarray, *, costs_CC: np.ndarray | None = None
+) -> RiskCoverage:
     """The curve of one set of cases; arguments as for `make_sample`."""
     sample = make_sample(labels, probabilities, costs_CC=costs_CC)
     tally = sample.errors
     answered_U = (tally.true_positives + tally.false_positives)[0]
-    return RiskCoverage(answered_U / answered_U[-1:], risk(tally)[0], float(aurc(sample)[0]), float(excess_aurc(sample)[0]))
+    return RiskCoverage(
+        answered_U / answered_U[-1:], risk(tally)[0], float(aurc(sample)[0]), float(excess_aurc(sample)[0])
+    )
 
 
 def selective_metrics(classes: Sequence[str]) -> dict[str, Metric]:
@@ -45,8 +50,12 @@ def selective_metrics(classes: Sequence[str]) -> dict[str, Metric]:
     area = macro_auc if len(classes) > 2 else lambda sample: tally_auc(sample.positive)
     metrics: dict[str, Metric] = {"aurc": aurc, "excess_aurc": excess_aurc}
     for coverage in COVERAGES:
-        metrics[f"accuracy_at_coverage_{coverage:.0%}".rstrip("%")] = partial(on_confident, metric=accuracy, coverage=coverage)
-        metrics[f"auc_at_coverage_{coverage:.0%}".rstrip("%")] = partial(on_confident, metric=area, coverage=coverage)
+        metrics[f"accuracy_at_coverage_{coverage:.0%}".rstrip("%")] = partial(
+            on_confident, metric=accuracy, coverage=coverage
+        )
+        metrics[f"auc_at_coverage_{coverage:.0%}".rstrip("%")] = partial(
+            on_confident, metric=area, coverage=coverage
+        )
     return metrics
 
 
@@ -64,7 +73,10 @@ def excess_aurc(sample: Sample) -> np.ndarray:
 
 
 def on_confident(sample: Sample, *, metric: Metric, coverage: float) -> np.ndarray:
-    """A metric on the most confident share of each resample; cases as confident as the last one that fits count in part, all alike."""
+    """A metric on the most confident share of each resample.
+
+    Cases as confident as the last one that fits count in part, all alike.
+    """
     tally = sample.errors
     mass_RU = tally.positives + tally.negatives
     room_RU = coverage * mass_RU.sum(axis=1, keepdims=True) - (mass_RU.cumsum(axis=1) - mass_RU)

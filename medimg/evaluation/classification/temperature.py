@@ -1,6 +1,7 @@
 """Temperature scaling: one number per head that makes probabilities as sure as they are right (Guo et al. 2017, arXiv 1706.04599).
 
-Logits are taken from the probabilities, N cases by C classes. It mends too much or too little confidence, not a wrong prevalence.
+Logits are taken from the probabilities, N cases by C classes. It mends too much or too little confidence, not
+a wrong prevalence.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ SMALLEST_PROBABILITY = 1e-30
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray, *, balanced: bool = False) -> float:
     """The temperature of least cross-entropy; above 1 it makes the probabilities less sure.
 
-    The targets are those of Platt (1999), (n + 1) / (n + 2) for a class of n cases instead of 1: where cases are told apart without an error,
-    the plain minimum lies at a temperature of 0, which is certainty about everything.
+    The targets are those of Platt (1999), (n + 1) / (n + 2) for a class of n cases instead of 1: where cases
+    are told apart without an error, the plain minimum lies at a temperature of 0, which is certainty about
+    everything.
 
     Args:
         labels: int [N], class index, -1 where missing.
         probabilities: [N, C].
-        balanced: let each class count alike, for probabilities that are meant as if all classes were equally frequent; else the temperature
-            would be what suits the common classes.
+        balanced: let each class count alike, for probabilities that are meant as if all classes were equally
+            frequent; else the temperature would be what suits the common classes.
 
     Returns:
         1.0 where fewer than two classes are labelled.
@@ -37,7 +39,8 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray, *, balanced: 
     counts_C = np.bincount(labels_N, minlength=classes)
     if (counts_C > 0).sum() < 2:
         return 1.0
-    # Where each class counts alike, it counts as many cases as a class has on average: by its own count, a class of one case would flatten all.
+    # Where each class counts alike, it counts as many cases as a class has on average: by its own count, a
+    # class of one case would flatten all.
     smoothing_C = np.full(classes, len(labels_N) / (counts_C > 0).sum()) if balanced else counts_C
     sure_N1 = ((smoothing_C + 1) / (smoothing_C + 2))[labels_N, None]
     weights_N = 1 / counts_C[labels_N] if balanced else None
@@ -47,14 +50,19 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray, *, balanced: 
         losses_N = -(targets_NC * log_softmax(logits_NC / np.exp(log_temperature), axis=1)).sum(axis=1)
         return float(np.average(losses_N, weights=weights_N))
 
-    return float(np.exp(minimize_scalar(cross_entropy, bounds=(-np.log(HIGHEST), np.log(HIGHEST)), method="bounded").x))
+    return float(
+        np.exp(minimize_scalar(cross_entropy, bounds=(-np.log(HIGHEST), np.log(HIGHEST)), method="bounded").x)
+    )
 
 
-def apply_temperature(probabilities: np.ndarray, temperature: float, *, log_priors: ArrayLike = 0.0) -> np.ndarray:
+def apply_temperature(
+    probabilities: np.ndarray, temperature: float, *, log_priors: ArrayLike = 0.0
+) -> np.ndarray:
     """Probabilities [N, C] at that temperature; of two classes, the order of cases stays.
 
     Args:
-        log_priors: logarithms [C] of the class frequencies that are then taken out (logit adjustment, Menon et al. 2021, arXiv 2007.07314).
+        log_priors: logarithms [C] of the class frequencies that are then taken out (logit adjustment, Menon
+            et al. 2021, arXiv 2007.07314).
     """
     return np.asarray(softmax(to_logits(probabilities) / temperature - np.asarray(log_priors), axis=1))
 

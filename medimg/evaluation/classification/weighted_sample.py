@@ -1,7 +1,7 @@
 """Labelled cases with probabilities and weights: what every metric is computed from, for one set of cases or thousands of resamples at once.
 
-Axes: N cases, C classes, R resamples, U different scores (in falling order), B bins of equal mass. The positive class is the last one.
-Everything is float64.
+Axes: N cases, C classes, R resamples, U different scores (in falling order), B bins of equal mass. The
+positive class is the last one. Everything is float64.
 """
 
 from __future__ import annotations
@@ -77,7 +77,12 @@ class Tally:
         cell_RU = bin_by_mass(mass_RU) + CALIBRATION_BINS * np.arange(resamples)[:, None]
         summed = (mass_RU, self.positives, mass_RU * self.scores)
         size = resamples * CALIBRATION_BINS
-        return Bins(*(np.bincount(cell_RU.ravel(), weights=values_RU.ravel(), minlength=size).reshape(resamples, -1) for values_RU in summed))
+        return Bins(
+            *(
+                np.bincount(cell_RU.ravel(), weights=values_RU.ravel(), minlength=size).reshape(resamples, -1)
+                for values_RU in summed
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,8 @@ class Sample:
         labels: [N], class index, 0 to C-1.
         probabilities: [N, C], in [0, 1].
         weights: [R, N], weight of each case, one row per resample.
-        costs: [C, C], of an answer (columns) by what is true (rows), if the predicted class is to be that of least expected cost.
+        costs: [C, C], of an answer (columns) by what is true (rows), if the predicted class is to be that of
+            least expected cost.
     """
 
     labels: np.ndarray
@@ -100,12 +106,17 @@ class Sample:
     def tallies(self) -> tuple[Tally, ...]:
         """One tally per class, that class against the rest."""
         classes = range(self.probabilities.shape[1])
-        return tuple(make_tally(self.labels == index, self.probabilities[:, index], weights_RN=self.weights) for index in classes)
+        return tuple(
+            make_tally(self.labels == index, self.probabilities[:, index], weights_RN=self.weights)
+            for index in classes
+        )
 
     @cached_property
     def positive(self) -> Tally:
         """The tally of the last class."""
-        return make_tally(self.labels == self.probabilities.shape[1] - 1, self.probabilities[:, -1], weights_RN=self.weights)
+        return make_tally(
+            self.labels == self.probabilities.shape[1] - 1, self.probabilities[:, -1], weights_RN=self.weights
+        )
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -121,7 +132,10 @@ class Sample:
 
     @cached_property
     def confidence(self) -> np.ndarray:
-        """Probability of the predicted class, [N]; of two classes, without costs, it orders cases as the entropy does."""
+        """Probability of the predicted class, [N].
+
+        Of two classes, without costs, it orders cases as the entropy does.
+        """
         return np.asarray(self.probabilities[np.arange(len(self.labels)), self.predicted])
 
     @cached_property
@@ -133,15 +147,26 @@ class Sample:
 def predict_classes(probabilities_NC: np.ndarray, costs_CC: np.ndarray | None = None) -> np.ndarray:
     """Class index of each answer, [N]: the likeliest class, of two the positive one at THRESHOLD or more.
 
-    With costs (see Sample) the class of least expected cost (Elkan 2001), of two the positive one if both cost the same.
+    With costs (see Sample) the class of least expected cost (Elkan 2001), of two the positive one if both
+    cost the same.
     """
     if costs_CC is not None:
         expected_NC = probabilities_NC @ costs_CC
         return expected_NC.shape[1] - 1 - expected_NC[:, ::-1].argmin(axis=1)
-    return (probabilities_NC[:, 1] >= THRESHOLD).astype(int) if probabilities_NC.shape[1] == 2 else probabilities_NC.argmax(axis=1)
+    return (
+        (probabilities_NC[:, 1] >= THRESHOLD).astype(int)
+        if probabilities_NC.shape[1] == 2
+        else probabilities_NC.argmax(axis=1)
+    )
 
 
-def make_sample(labels: np.ndarray, probabilities: np.ndarray, *, weights_RN: np.ndarray | None = None, costs_CC: np.ndarray | None = None) -> Sample:
+def make_sample(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    weights_RN: np.ndarray | None = None,
+    costs_CC: np.ndarray | None = None,
+) -> Sample:
     """A checked sample; without weights every case counts once.
 
     Args:
@@ -159,9 +184,13 @@ def make_sample(labels: np.ndarray, probabilities: np.ndarray, *, weights_RN: np
     if len(labels_N) != len(probabilities_NC):
         raise ValueError(f"{len(labels_N)} labels for {len(probabilities_NC)} predictions")
     if len(labels_N) and not 0 <= labels_N.min() <= labels_N.max() < probabilities_NC.shape[1]:
-        raise ValueError(f"labels from {labels_N.min()} to {labels_N.max()}, expected 0 to {probabilities_NC.shape[1] - 1}")
+        raise ValueError(
+            f"labels from {labels_N.min()} to {labels_N.max()}, expected 0 to {probabilities_NC.shape[1] - 1}"
+        )
     if np.isnan(probabilities_NC).any():
-        raise ValueError(f"{int(np.isnan(probabilities_NC).any(axis=1).sum())} of {len(labels_N)} predictions are NaN")
+        raise ValueError(
+            f"{int(np.isnan(probabilities_NC).any(axis=1).sum())} of {len(labels_N)} predictions are NaN"
+        )
     weights_RN = np.ones((1, len(labels_N))) if weights_RN is None else weights_RN
     return Sample(labels_N, probabilities_NC, weights_RN, costs_CC)
 
@@ -178,14 +207,18 @@ def make_tally(is_positive_N: np.ndarray, scores_N: np.ndarray, *, weights_RN: n
     positives_RN = weights_RN * is_positive_N[order_N]
     negatives_RN = weights_RN - positives_RN
     if len(starts_U) < len(sorted_N):
-        positives_RN, negatives_RN = (np.add.reduceat(summed_RN, starts_U, axis=1) for summed_RN in (positives_RN, negatives_RN))
+        positives_RN, negatives_RN = (
+            np.add.reduceat(summed_RN, starts_U, axis=1) for summed_RN in (positives_RN, negatives_RN)
+        )
     return Tally(sorted_N[starts_U], positives_RN, negatives_RN)
 
 
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """The quotient, NaN where the denominator is 0."""
     shape = np.broadcast_shapes(numerator.shape, denominator.shape)
-    return np.divide(numerator, denominator, out=np.full(shape, np.nan), where=np.broadcast_to(denominator > 0, shape))
+    return np.divide(
+        numerator, denominator, out=np.full(shape, np.nan), where=np.broadcast_to(denominator > 0, shape)
+    )
 
 
 def defined(tally: Tally, values_R: np.ndarray) -> np.ndarray:

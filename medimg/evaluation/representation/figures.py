@@ -1,8 +1,9 @@
 """From embedded cases to figures: how train and test overlap, how the classes do, and what a split by case would leak.
 
-The table of embedded cases has a row per case and embedding: embedding (PIXELS, MODEL), case_id, group_id, cluster_id (groups joined where they
-share images), split, label_<head> (class name or null), vector (float32, of medimg.evaluation.representation.maps.reduce_vectors), and <map>_x and <map>_y
-for each of medimg.evaluation.representation.maps.MAPS.
+The table of embedded cases has a row per case and embedding: embedding (PIXELS, MODEL), case_id, group_id,
+cluster_id (groups joined where they share images), split, label_<head> (class name or null), vector (float32,
+of medimg.evaluation.representation.maps.reduce_vectors), and <map>_x and <map>_y for each of
+medimg.evaluation.representation.maps.MAPS.
 """
 
 from __future__ import annotations
@@ -22,10 +23,21 @@ from medimg.evaluation.classification.weighted_sample import make_sample
 from medimg.evaluation.comparison import bootstrap_differences
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import OVERALL
-from medimg.evaluation.intervals import RESAMPLES, Interval, bootstrap_intervals, find_few_groups, mean_interval
+from medimg.evaluation.intervals import (
+    RESAMPLES,
+    Interval,
+    bootstrap_intervals,
+    find_few_groups,
+    mean_interval,
+)
 from medimg.evaluation.representation.leakage_estimate import CLASSIFIERS, FOLDS, estimate_leak
 from medimg.evaluation.representation.maps import MAPS, reduce_vectors
-from medimg.evaluation.representation.split_overlap import find_class_neighbours, measure_discrepancy, measure_nearness, tell_splits_apart
+from medimg.evaluation.representation.split_overlap import (
+    find_class_neighbours,
+    measure_discrepancy,
+    measure_nearness,
+    tell_splits_apart,
+)
 
 PIXELS, MODEL = "pixels", "model"
 PROTOCOL, LEVEL = "embedded", "case"
@@ -67,18 +79,30 @@ class Embedded:
         return Embedded(*(getattr(self, each.name)[chosen] for each in dataclasses.fields(self)))
 
 
-def tabulate_embedded(cases: pd.DataFrame, vectors: Mapping[str, np.ndarray], *, seed: int = 0) -> pd.DataFrame:
+def tabulate_embedded(
+    cases: pd.DataFrame, vectors: Mapping[str, np.ndarray], *, seed: int = 0
+) -> pd.DataFrame:
     """The table of embedded cases.
 
     Args:
         cases: rows with the table's columns of a case; others are left out.
         vectors: [N, D] of the same cases in the same order, as they come, by embedding.
     """
-    columns = ["case_id", "group_id", "cluster_id", "split", *(name for name in cases if str(name).startswith("label_"))]
+    columns = [
+        "case_id",
+        "group_id",
+        "cluster_id",
+        "split",
+        *(name for name in cases if str(name).startswith("label_")),
+    ]
     parts = []
     for embedding, vectors_ND in vectors.items():
         reduced = reduce_vectors(vectors_ND, seed=seed)
-        places = {f"{name}_{axis}": axis_N for name, draw in MAPS.items() for axis, axis_N in zip("xy", draw(reduced, seed=seed).T, strict=True)}
+        places = {
+            f"{name}_{axis}": axis_N
+            for name, draw in MAPS.items()
+            for axis, axis_N in zip("xy", draw(reduced, seed=seed).T, strict=True)
+        }
         parts.append(cases[columns].assign(embedding=embedding, vector=list(reduced), **places))
     return pd.concat(parts, ignore_index=True)
 
@@ -99,7 +123,8 @@ def read_embedded(table: pd.DataFrame, embedding: str, measuring: Measuring) -> 
 def measure_embedded(table: pd.DataFrame, measuring: Measuring) -> list[Figure]:
     """All figures of all embeddings: `<name>_<embedding>`, and of pixels what a split by case would leak.
 
-    For the model's own embedding a difference between train and test is overfitting too, and it is not asked for a leak: it has seen train's labels.
+    For the model's own embedding a difference between train and test is overfitting too, and it is not asked
+    for a leak: it has seen train's labels.
     """
     figures: list[Figure] = []
     for embedding in dict.fromkeys(table["embedding"]):
@@ -116,10 +141,14 @@ def measure_splits(cases: Embedded, measuring: Measuring) -> Iterator[Figure]:
     cases = cases.take(np.isin(cases.splits, (TRAIN, measuring.split)))
     is_test = cases.splits == measuring.split
     train, test = cases.take(~is_test), cases.take(is_test)
-    groups, name = min((len(np.unique(part.groups)), name) for name, part in ((TRAIN, train), (measuring.split, test)))
+    groups, name = min(
+        (len(np.unique(part.groups)), name) for name, part in ((TRAIN, train), (measuring.split, test))
+    )
     if groups < FOLDS:
         note = f"no figure: the {name} split has {groups} groups, needs {FOLDS}"
-        yield make_figure("nearest_in_train", test, measuring, math.nan, Interval(math.nan, math.nan, note=note))
+        yield make_figure(
+            "nearest_in_train", test, measuring, math.nan, Interval(math.nan, math.nan, note=note)
+        )
         return
     near = measure_nearness(train.vectors, test.vectors, train_groups=train.groups, test_groups=test.groups)
     yield from measure_share("nearest_in_train", near.is_in_train, near.in_train_by_chance, test, measuring)
@@ -138,11 +167,20 @@ def measure_classes(cases: Embedded, measuring: Measuring) -> Iterator[Figure]:
         others_Q = 1 - shares_QC[np.arange(len(shares_QC)), measured.labels]
         labelled = cases.labels[cases.labels >= 0]
         prevalence_C = np.bincount(labelled, minlength=len(measuring.classes)) / len(labelled)
-        yield from measure_share("other_class_neighbours", others_Q, float(1 - prevalence_C[measured.labels].mean()), measured, measuring)
+        yield from measure_share(
+            "other_class_neighbours",
+            others_Q,
+            float(1 - prevalence_C[measured.labels].mean()),
+            measured,
+            measuring,
+        )
 
 
 def tabulate_classes(cases: Embedded, measuring: Measuring) -> np.ndarray:
-    """Of each class in the measured split the mean share of each class among its cases' neighbours, [C, C]; NaN in the row of an absent class."""
+    """Of each class in the measured split the mean share of each class among its cases' neighbours, [C, C].
+
+    NaN in the row of an absent class.
+    """
     measured, shares_QC = share_classes(cases, measuring)
     table_CC = np.full((len(measuring.classes), len(measuring.classes)), math.nan)
     for index in np.unique(measured.labels):
@@ -151,13 +189,22 @@ def tabulate_classes(cases: Embedded, measuring: Measuring) -> np.ndarray:
 
 
 def share_classes(cases: Embedded, measuring: Measuring) -> tuple[Embedded, np.ndarray]:
-    """The measured split's labelled cases and the share of each class among their neighbours, [Q, C]; none where all cases are of one group."""
+    """The measured split's labelled cases and the share of each class among their neighbours, [Q, C].
+
+    None where all cases are of one group.
+    """
     labelled = cases.take(cases.labels >= 0)
-    queries = np.flatnonzero(labelled.splits == measuring.split) if len(np.unique(labelled.groups)) > 1 else np.zeros(0, dtype=np.int64)
+    queries = (
+        np.flatnonzero(labelled.splits == measuring.split)
+        if len(np.unique(labelled.groups)) > 1
+        else np.zeros(0, dtype=np.int64)
+    )
     classes = len(measuring.classes)
     if not len(queries):
         return labelled.take(queries), np.zeros((0, classes))
-    return labelled.take(queries), find_class_neighbours(labelled.vectors, labelled.labels, groups=labelled.groups, queries=queries, classes=classes)
+    return labelled.take(queries), find_class_neighbours(
+        labelled.vectors, labelled.labels, groups=labelled.groups, queries=queries, classes=classes
+    )
 
 
 def measure_leak(cases: Embedded, measuring: Measuring) -> list[Figure]:
@@ -166,12 +213,25 @@ def measure_leak(cases: Embedded, measuring: Measuring) -> list[Figure]:
     measuring = dataclasses.replace(measuring, split=ALL_EMBEDDED)
     obstacle = find_no_leak(labelled)
     if obstacle:
-        return [make_figure(f"leak_{name}", labelled, measuring, math.nan, Interval(math.nan, math.nan, note=obstacle)) for name in CLASSIFIERS]
-    estimates = estimate_leak(labelled.vectors, labelled.labels, groups=labelled.groups, classes=len(measuring.classes), seed=measuring.seed)
+        return [
+            make_figure(
+                f"leak_{name}", labelled, measuring, math.nan, Interval(math.nan, math.nan, note=obstacle)
+            )
+            for name in CLASSIFIERS
+        ]
+    estimates = estimate_leak(
+        labelled.vectors,
+        labelled.labels,
+        groups=labelled.groups,
+        classes=len(measuring.classes),
+        seed=measuring.seed,
+    )
     figures = []
     for name, leak in estimates.items():
         pair = [
-            measure_scores(f"folds_{how}_{name}", scores, labelled, measuring, metric=METRIC, labels=labelled.labels)
+            measure_scores(
+                f"folds_{how}_{name}", scores, labelled, measuring, metric=METRIC, labels=labelled.labels
+            )
             for how, scores in (("by_case", leak.by_case), ("by_group", leak.by_group))
         ]
         difference = bootstrap_differences(
@@ -183,7 +243,12 @@ def measure_leak(cases: Embedded, measuring: Measuring) -> list[Figure]:
             resamples=measuring.resamples,
             seed=measuring.seed,
         )[METRIC]
-        figures += [*pair, make_figure(f"leak_{name}", labelled, measuring, pair[0].value - pair[1].value, difference.interval)]
+        figures += [
+            *pair,
+            make_figure(
+                f"leak_{name}", labelled, measuring, pair[0].value - pair[1].value, difference.interval
+            ),
+        ]
     return figures
 
 
@@ -198,21 +263,52 @@ def find_no_leak(labelled: Embedded) -> str:
     return f"no estimate: {few}" if few else ""
 
 
-def measure_share(name: str, values_N: np.ndarray, by_chance: float, cases: Embedded, measuring: Measuring) -> Iterator[Figure]:
+def measure_share(
+    name: str, values_N: np.ndarray, by_chance: float, cases: Embedded, measuring: Measuring
+) -> Iterator[Figure]:
     """The mean of these cases' values with its interval, and what chance would give."""
     interval = mean_interval(values_N, cases.groups, resamples=measuring.resamples, seed=measuring.seed)
     yield make_figure(name, cases, measuring, values_N.mean(), interval)
     yield make_figure(f"{name}_by_chance", cases, measuring, by_chance)
 
 
-def measure_scores(name: str, scores_NC: np.ndarray, cases: Embedded, measuring: Measuring, *, metric: str, labels: np.ndarray) -> Figure:
+def measure_scores(
+    name: str,
+    scores_NC: np.ndarray,
+    cases: Embedded,
+    measuring: Measuring,
+    *,
+    metric: str,
+    labels: np.ndarray,
+) -> Figure:
     """A metric of probabilities with its interval; `labels` are class indices, [N]."""
     value = float(METRICS[metric](make_sample(labels, scores_NC))[0])
-    resampling: dict[str, Any] = {"groups": cases.groups, "resamples": measuring.resamples, "seed": measuring.seed}
-    return make_figure(name, cases, measuring, value, bootstrap_intervals(labels, scores_NC, metrics={metric: METRICS[metric]}, **resampling)[metric])
+    resampling: dict[str, Any] = {
+        "groups": cases.groups,
+        "resamples": measuring.resamples,
+        "seed": measuring.seed,
+    }
+    return make_figure(
+        name,
+        cases,
+        measuring,
+        value,
+        bootstrap_intervals(labels, scores_NC, metrics={metric: METRICS[metric]}, **resampling)[metric],
+    )
 
 
-def make_figure(name: str, cases: Embedded, measuring: Measuring, value: float, interval: Interval = NO_INTERVAL) -> Figure:
+def make_figure(
+    name: str, cases: Embedded, measuring: Measuring, value: float, interval: Interval = NO_INTERVAL
+) -> Figure:
     """A figure of these cases."""
-    place = (measuring.head, OVERALL, PROTOCOL, LEVEL, measuring.split, len(cases.groups), None, len(np.unique(cases.groups)))
+    place = (
+        measuring.head,
+        OVERALL,
+        PROTOCOL,
+        LEVEL,
+        measuring.split,
+        len(cases.groups),
+        None,
+        len(np.unique(cases.groups)),
+    )
     return Figure(name, *place, float(value), interval.low, interval.high, interval.note)

@@ -1,6 +1,7 @@
 """How alike two splits are, and how alike the classes: nearest neighbours, maximum mean discrepancy, and a classifier that tells the splits apart.
 
-Axes: N cases, D dimensions, T cases of the test split, C classes, P assignments of groups to splits. Vectors are of `reduce_vectors`.
+Axes: N cases, D dimensions, T cases of the test split, C classes, P assignments of groups to splits. Vectors
+are of `reduce_vectors`.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Nearness:
-    """Where the test cases' nearest neighbours are; a group's other cases in the test split are passed over, for they are alike by nature.
+    """Where the test cases' nearest neighbours are.
+
+    A group's other cases in the test split are passed over, for they are alike by nature.
 
     Attributes:
         is_in_train: bool [T], whether the nearest case is a train case.
         in_train_by_chance: the share of that if the split had nothing to do with the vectors.
-        is_close: bool [T], whether a train case is as near as the nearest 5 % of the train cases have one of another group.
+        is_close: bool [T], whether a train case is as near as the nearest 5 % of the train cases have one of
+            another group.
         close_by_chance: the share of the train cases of which that is true.
     """
 
@@ -48,7 +52,9 @@ class Discrepancy:
     p_value: float
 
 
-def measure_nearness(train_ND: np.ndarray, test_TD: np.ndarray, *, train_groups: np.ndarray, test_groups: np.ndarray) -> Nearness:
+def measure_nearness(
+    train_ND: np.ndarray, test_TD: np.ndarray, *, train_groups: np.ndarray, test_groups: np.ndarray
+) -> Nearness:
     """Whether test cases lie nearer to train cases than chance would put them: copies do, and so do other images of a train group.
 
     Args:
@@ -72,22 +78,30 @@ def measure_nearness(train_ND: np.ndarray, test_TD: np.ndarray, *, train_groups:
     )
 
 
-def measure_discrepancy(vectors_ND: np.ndarray, is_test: np.ndarray, *, groups: np.ndarray, seed: int = 0) -> Discrepancy:
+def measure_discrepancy(
+    vectors_ND: np.ndarray, is_test: np.ndarray, *, groups: np.ndarray, seed: int = 0
+) -> Discrepancy:
     """Maximum mean discrepancy of train and test: unbiased, squared, with a Gaussian kernel of the median distance's width (Gretton et al. 2012).
 
-    The p-value is of 500 permutations that move a group's cases of one split together: single cases of a group are no independent draws. Of a group
-    that is in both splits the two parts move on their own.
+    The p-value is of 500 permutations that move a group's cases of one split together: single cases of a
+    group are no independent draws. Of a group that is in both splits the two parts move on their own.
 
     Args:
         is_test: bool [N].
         groups: [N]; at least two in each split.
     """
     generator = np.random.default_rng(seed)
-    _, unit_N = np.unique([f"{group}\n{test}" for group, test in zip(groups, is_test, strict=True)], return_inverse=True)
+    _, unit_N = np.unique(
+        [f"{group}\n{test}" for group, test in zip(groups, is_test, strict=True)], return_inverse=True
+    )
     is_test_unit = np.zeros(unit_N.max() + 1, dtype=bool)
     is_test_unit[unit_N] = is_test
-    assignments = np.stack([is_test_unit, *(generator.permutation(is_test_unit) for _ in range(PERMUTATIONS))], axis=1)
-    values_P = sum_kernels(vectors_ND, assignments[unit_N].astype(np.float64), gamma=median_gamma(vectors_ND, generator))
+    assignments = np.stack(
+        [is_test_unit, *(generator.permutation(is_test_unit) for _ in range(PERMUTATIONS))], axis=1
+    )
+    values_P = sum_kernels(
+        vectors_ND, assignments[unit_N].astype(np.float64), gamma=median_gamma(vectors_ND, generator)
+    )
     return Discrepancy(float(values_P[0]), float(np.mean(values_P >= values_P[0] - ROUNDING)))
 
 
@@ -98,8 +112,13 @@ def median_gamma(vectors_ND: np.ndarray, generator: np.random.Generator) -> floa
     return 0.5 / max(float(np.median(squared)), ROUNDING)
 
 
-def sum_kernels(vectors_ND: np.ndarray, is_test_NP: np.ndarray, *, gamma: float, rows: int = 1000) -> np.ndarray:
-    """The unbiased squared discrepancy under each assignment, [P]; the kernel's matrix is made some rows at a time."""
+def sum_kernels(
+    vectors_ND: np.ndarray, is_test_NP: np.ndarray, *, gamma: float, rows: int = 1000
+) -> np.ndarray:
+    """The unbiased squared discrepancy under each assignment, [P].
+
+    The kernel's matrix is made some rows at a time.
+    """
     vectors_ND = vectors_ND.astype(np.float64)
     total, of_test_P, within_test_P = 0.0, np.zeros(is_test_NP.shape[1]), np.zeros(is_test_NP.shape[1])
     for start in range(0, len(vectors_ND), rows):
@@ -112,13 +131,20 @@ def sum_kernels(vectors_ND: np.ndarray, is_test_NP: np.ndarray, *, gamma: float,
     train_P = len(vectors_ND) - test_P
     between_P = of_test_P - within_test_P
     within_train_P = total - 2 * between_P - within_test_P
-    return within_train_P / (train_P * (train_P - 1)) + within_test_P / (test_P * (test_P - 1)) - 2 * between_P / (train_P * test_P)
+    return (
+        within_train_P / (train_P * (train_P - 1))
+        + within_test_P / (test_P * (test_P - 1))
+        - 2 * between_P / (train_P * test_P)
+    )
 
 
-def tell_splits_apart(vectors_ND: np.ndarray, is_test: np.ndarray, *, groups: np.ndarray, seed: int = 0) -> np.ndarray:
+def tell_splits_apart(
+    vectors_ND: np.ndarray, is_test: np.ndarray, *, groups: np.ndarray, seed: int = 0
+) -> np.ndarray:
     """Probability of being a test case, [N, 2], out of fold: the classifier two-sample test (Lopez-Paz and Oquab 2017).
 
-    A logistic regression, in folds that keep groups together. Where the splits are drawn from one distribution its AUC is about 0.5.
+    A logistic regression, in folds that keep groups together. Where the splits are drawn from one
+    distribution its AUC is about 0.5.
     """
     labels_N = is_test.astype(int)
     folds = deal_folds(vectors_ND, labels_N, groups=groups, seed=seed)
@@ -126,7 +152,13 @@ def tell_splits_apart(vectors_ND: np.ndarray, is_test: np.ndarray, *, groups: np
 
 
 def find_class_neighbours(
-    vectors_ND: np.ndarray, labels: np.ndarray, *, groups: np.ndarray, queries: np.ndarray, classes: int, k: int = CLASS_NEIGHBOURS
+    vectors_ND: np.ndarray,
+    labels: np.ndarray,
+    *,
+    groups: np.ndarray,
+    queries: np.ndarray,
+    classes: int,
+    k: int = CLASS_NEIGHBOURS,
 ) -> np.ndarray:
     """Of each query the share of its k nearest neighbours in other groups that is of each class, [Q, C].
 
@@ -135,7 +167,11 @@ def find_class_neighbours(
         queries: rows of the cases that are asked, [Q].
     """
     _, group_N = np.unique(groups, return_inverse=True)
-    indices_Qk, distances_Qk = find_neighbours(vectors_ND[queries], vectors_ND, min(k, len(vectors_ND)), kin=(group_N[queries], group_N))
+    indices_Qk, distances_Qk = find_neighbours(
+        vectors_ND[queries], vectors_ND, min(k, len(vectors_ND)), kin=(group_N[queries], group_N)
+    )
     is_there_Qk = np.isfinite(distances_Qk)
-    counts_QC = np.stack([((labels[indices_Qk] == index) & is_there_Qk).sum(axis=1) for index in range(classes)], axis=1)
+    counts_QC = np.stack(
+        [((labels[indices_Qk] == index) & is_there_Qk).sum(axis=1) for index in range(classes)], axis=1
+    )
     return counts_QC / is_there_Qk.sum(axis=1, keepdims=True)

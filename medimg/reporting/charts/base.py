@@ -20,7 +20,10 @@ from medimg.reporting.metric_names import name_metric
 
 POSITIVE, NEGATIVE, GUIDE = "#9a3412", "#1d4e89", "#6b7280"
 COLOURS = (NEGATIVE, "#e69f00", "#009e73", POSITIVE, "#56b4e9", "#cc79a7")
-"""Of categories, told apart by those who see less of red or green; from the seventh on they come again with another marker."""
+"""Of categories, told apart by those who see less of red or green.
+
+From the seventh on they come again with another marker.
+"""
 MARKERS = "o^sDvP"
 LEGEND_COLUMNS, LEGEND_AREA = 3, 40
 STYLE: Any = {  # The keys are literals to the types of newer versions of matplotlib, strings to those of older ones.
@@ -73,12 +76,23 @@ def draw(name: str, *, title: str, size: tuple[float, float], paint: Callable[[A
         canvas = Canvas(figsize=size, layout="constrained")
         paint(canvas.add_subplot())
         buffer = io.StringIO()
-        canvas.savefig(buffer, format="svg", dpi=200, transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        canvas.savefig(
+            buffer,
+            format="svg",
+            dpi=200,
+            transparent=True,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'(id="|"#|\(#)', rf"\g<1>{name}-", text)
     label = html.escape(title, quote=True)
-    svg = re.sub(r"<svg([^>]*)>", rf'<svg role="img" aria-label="{escape_group(label)}"\1><title>{escape_group(label)}</title>', text, count=1)
+    svg = re.sub(
+        r"<svg([^>]*)>",
+        rf'<svg role="img" aria-label="{escape_group(label)}"\1><title>{escape_group(label)}</title>',
+        text,
+        count=1,
+    )
     return Chart(title, svg, canvas)
 
 
@@ -94,8 +108,13 @@ def draw_forest(name: str, figures: Sequence[Figure]) -> Chart:
     return draw_intervals(name, rows, title=f"{metric} per slice", unit=f"{metric} with 95 % interval")
 
 
-def draw_intervals(name: str, rows: Sequence[tuple[str, float, float, float]], *, title: str, unit: str) -> Chart:
-    """Label, value and interval of one row each; rows without a value are left out. The first row is set apart and gives the guide."""
+def draw_intervals(
+    name: str, rows: Sequence[tuple[str, float, float, float]], *, title: str, unit: str
+) -> Chart:
+    """Label, value and interval of one row each; rows without a value are left out.
+
+    The first row is set apart and gives the guide.
+    """
     shown = [row for row in rows if not math.isnan(row[1])]
 
     def paint(axes: Axes) -> None:
@@ -103,7 +122,14 @@ def draw_intervals(name: str, rows: Sequence[tuple[str, float, float, float]], *
             colour = POSITIVE if place == 0 else NEGATIVE
             if not math.isnan(low):
                 axes.hlines(place, low, high, color=colour, linewidth=2)
-            axes.plot(value, place, "D" if place == 0 else "o", color=colour, markersize=6, fillstyle="none" if math.isnan(low) else "full")
+            axes.plot(
+                value,
+                place,
+                "D" if place == 0 else "o",
+                color=colour,
+                markersize=6,
+                fillstyle="none" if math.isnan(low) else "full",
+            )
         if shown:
             axes.axvline(shown[0][1], color=GUIDE, linestyle=":", linewidth=1)
         axes.set_yticks(range(len(shown)), [label for label, *_ in shown])
@@ -116,7 +142,9 @@ def draw_intervals(name: str, rows: Sequence[tuple[str, float, float, float]], *
 
 
 def draw_map(name: str, places: np.ndarray, categories: Sequence[str], *, title: str) -> Chart:
-    """Cases as points, each category in its own colour and marker; axes without a scale, for neither direction nor distance means anything.
+    """Cases as points, each category in its own colour and marker.
+
+    Axes without a scale, for neither direction nor distance means anything.
 
     Args:
         places: [N, 2].
@@ -131,13 +159,34 @@ def draw_map(name: str, places: np.ndarray, categories: Sequence[str], *, title:
             x, y = places[category_N == category].T
             colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index // len(COLOURS) % len(MARKERS)]
             # As pixels within the drawing: 10,000 circles would be 2 MB.
-            axes.scatter(x, y, s=area, c=colour, marker=marker, alpha=0.6, linewidths=0, label=category, rasterized=True)
+            axes.scatter(
+                x,
+                y,
+                s=area,
+                c=colour,
+                marker=marker,
+                alpha=0.6,
+                linewidths=0,
+                label=category,
+                rasterized=True,
+            )
         axes.set(xticks=[], yticks=[])
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "ncols": LEGEND_COLUMNS, "columnspacing": 1, "handletextpad": 0.1}
+        below = {
+            "loc": "upper center",
+            "bbox_to_anchor": (0.5, 0),
+            "ncols": LEGEND_COLUMNS,
+            "columnspacing": 1,
+            "handletextpad": 0.1,
+        }
         axes.legend(frameon=False, fontsize=9, markerscale=math.sqrt(LEGEND_AREA / area), **below)
 
     counts = ", ".join(f"{int((category_N == category).sum())} {category}" for category in names)
-    return draw(name, title=f"{title}: {counts}", size=(4.2, 4.2 + 0.2 * math.ceil(len(names) / LEGEND_COLUMNS)), paint=paint)
+    return draw(
+        name,
+        title=f"{title}: {counts}",
+        size=(4.2, 4.2 + 0.2 * math.ceil(len(names) / LEGEND_COLUMNS)),
+        paint=paint,
+    )
 
 
 def point_area(cases: int) -> float:

@@ -20,7 +20,11 @@ from medimg.reporting.report_data import Evidence
 from medimg.reporting.sections.shared.data import STATUSES
 
 CHECKLISTS = Path(__file__).parents[1] / "checklists"
-TASKS = {"classification": "image-classification", "detection": "object-detection", "segmentation": "image-segmentation"}
+TASKS = {
+    "classification": "image-classification",
+    "detection": "object-detection",
+    "segmentation": "image-segmentation",
+}
 """Names of the Hugging Face Hub for our tasks."""
 
 
@@ -52,13 +56,18 @@ class Checklist:
 def read_checklists() -> tuple[Checklist, ...]:
     """TRIPOD+AI and CLAIM."""
     files = (CHECKLISTS / "tripod_ai.yaml", CHECKLISTS / "claim.yaml")
-    return tuple(pydantic.TypeAdapter(Checklist).validate_python(yaml.safe_load(file.read_text(encoding="utf-8"))) for file in files)
+    return tuple(
+        pydantic.TypeAdapter(Checklist).validate_python(yaml.safe_load(file.read_text(encoding="utf-8")))
+        for file in files
+    )
 
 
 def render_model_card(evidence: Evidence) -> str:
     """model_card.md: the front matter of the Hugging Face Hub, and the sections of Mitchell et al. (2019)."""
     front = yaml.safe_dump(make_front_matter(evidence), sort_keys=False, allow_unicode=True, width=150)
-    return render("model_card.md.j2", evidence, front_matter=front, citation=evidence.facts.literature.citation)
+    return render(
+        "model_card.md.j2", evidence, front_matter=front, citation=evidence.facts.literature.citation
+    )
 
 
 def render_data_sheet(evidence: Evidence) -> str:
@@ -81,20 +90,35 @@ def render(template: str, evidence: Evidence, **values: Any) -> str:
 
 
 def make_front_matter(evidence: Evidence) -> dict[str, Any]:
-    """Metadata as the Hub reads them. Its `license` is the model's, which is for the trainer to choose; that of the data stands beside."""
+    """Metadata as the Hub reads them.
+
+    Its `license` is the model's, which is for the trainer to choose; that of the data stands beside.
+    """
     facts = evidence.facts
     task = TASKS.get(str(facts.config.get("task")), "image-classification")
-    figures = [figure for head in facts.heads for figure in evidence.overall(head) if not math.isnan(figure.value)]
+    figures = [
+        figure for head in facts.heads for figure in evidence.overall(head) if not math.isnan(figure.value)
+    ]
     results = {
         "task": {"type": task, "name": facts.title},
-        "dataset": {"type": facts.data_set, "name": facts.summary.get("title") or facts.data_set, "split": facts.split},
+        "dataset": {
+            "type": facts.data_set,
+            "name": facts.summary.get("title") or facts.data_set,
+            "split": facts.split,
+        },
         "metrics": [describe_metric(figure) for figure in figures],
     }
     return {
         "license": "unknown",
         "library_name": "keras",
         "pipeline_tag": task,
-        "tags": ["medical-imaging", "tfx", "keras", facts.data_set, *(["synthetic-data"] if facts.synthetic else [])],
+        "tags": [
+            "medical-imaging",
+            "tfx",
+            "keras",
+            facts.data_set,
+            *(["synthetic-data"] if facts.synthetic else []),
+        ],
         "datasets": [facts.data_set],
         "data_license": facts.licence or "unknown",
         "metrics": list(dict.fromkeys(figure.name for figure in figures)),
@@ -106,7 +130,13 @@ def describe_metric(figure: Figure) -> dict[str, Any]:
     """A figure as an entry of `model-index`; its name says under which protocol."""
     name = f"{name_metric(figure.name)}, {figure.head}, protocol {figure.protocol}, {figure.level} level"
     interval = {} if math.isnan(figure.low) else {"low": figure.low, "high": figure.high}
-    args = {"protocol": figure.protocol, "level": figure.level, "n": figure.n, "groups": figure.groups, **interval}
+    args = {
+        "protocol": figure.protocol,
+        "level": figure.level,
+        "n": figure.n,
+        "groups": figure.groups,
+        **interval,
+    }
     return {"type": figure.name, "name": name, "value": figure.value, "args": args}
 
 

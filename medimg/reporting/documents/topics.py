@@ -15,16 +15,23 @@ from medimg.reporting.report_data import Evidence
 from medimg.reporting.sections.shared.data import STATUSES, describe_flow
 from medimg.reporting.sections.shared.literature import list_comparable
 
-ANSWERS: Mapping[str, str] = yaml.safe_load((Path(__file__).parents[1] / "templates" / "answers.yaml").read_text(encoding="utf-8"))
+ANSWERS: Mapping[str, str] = yaml.safe_load(
+    (Path(__file__).parents[1] / "templates" / "answers.yaml").read_text(encoding="utf-8")
+)
 UNKNOWN = "not known to this program"
-DRAWN = "The images are drawn by a program: the figures say that the machinery works, and nothing about medicine."
+DRAWN = (
+    "The images are drawn by a program: the figures say that the machinery works, and nothing about medicine."
+)
 
 
 def answer_topics(evidence: Evidence) -> dict[str, str]:
     """Topic to sentences, without the topics that nothing is known of."""
     environment = make_environment(autoescape=False, group_noun=evidence.facts.group_noun)
     values = list_values(evidence)
-    answers = {topic: " ".join(environment.from_string(text).render(values).split()) for topic, text in ANSWERS.items()}
+    answers = {
+        topic: " ".join(environment.from_string(text).render(values).split())
+        for topic, text in ANSWERS.items()
+    }
     return {topic: text for topic, text in answers.items() if text}
 
 
@@ -51,7 +58,8 @@ def list_values(evidence: Evidence) -> dict[str, Any]:
         "sheet": literature.sheet,
         "flow": flow,
         "flow_words": " ".join(
-            f"Of {total} {what}: {', '.join(f'{counts[one]} {one}' for one in STATUSES)}." for what, total, counts in flow["inputs"]
+            f"Of {total} {what}: {', '.join(f'{counts[one]} {one}' for one in STATUSES)}."
+            for what, total, counts in flow["inputs"]
         ),
         "drawn": DRAWN if facts.synthetic else "",
         "heads": "; ".join(f"{head} ({', '.join(classes)})" for head, classes in facts.heads.items()),

@@ -1,1 +1,4 @@
-"""Sections of the report, one module per topic; each makes a Section of the evidence. Their order on the page is in medimg.reporting.page."""
+"""Sections of the report, one module per topic; each makes a Section of the evidence.
+
+Their order on the page is in medimg.reporting.page.
+"""

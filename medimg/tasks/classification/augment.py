@@ -32,7 +32,10 @@ def augment(inputs: Mapping[str, tf.Tensor], settings: Augmentation, seed: tf.Te
     )
     contrast = draw(seeds[1], count, settings.contrast_fraction)[:, tf.newaxis, tf.newaxis, tf.newaxis]
     changed = tf.clip_by_value(moved * (1.0 + contrast), 0.0, 255.0)
-    return {**inputs, "images": tf.ensure_shape(tf.reshape(tf.cast(tf.round(changed), tf.uint8), shape), images.shape)}
+    return {
+        **inputs,
+        "images": tf.ensure_shape(tf.reshape(tf.cast(tf.round(changed), tf.uint8), shape), images.shape),
+    }
 
 
 def draw(seed: tf.Tensor, count: tf.Tensor, largest: float) -> tf.Tensor:
@@ -40,7 +43,9 @@ def draw(seed: tf.Tensor, count: tf.Tensor, largest: float) -> tf.Tensor:
     return tf.random.stateless_uniform([count], seed, -largest, largest) if largest else tf.zeros([count])
 
 
-def draw_transforms(settings: Augmentation, seed: tf.Tensor, *, count: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+def draw_transforms(
+    settings: Augmentation, seed: tf.Tensor, *, count: tf.Tensor, size: tf.Tensor
+) -> tf.Tensor:
     """float32 [count, 8] for ImageProjectiveTransformV3: output (x, y) to input (x, y), about the centre of an image of `size` (height, width)."""
     seeds = tf.unstack(tf.random.split(seed, num=6), num=6)
     angle = draw(seeds[0], count, math.radians(settings.rotate_degrees))

@@ -1,4 +1,7 @@
-"""Backbones: image to feature map. `small_cnn` trains from scratch on two CPU cores; any other name is a function of keras.applications."""
+"""Backbones: image to feature map.
+
+`small_cnn` trains from scratch on two CPU cores; any other name is a function of keras.applications.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ from medimg.tasks.classification.settings import ModelSettings
 
 
 def build_backbone(settings: ModelSettings) -> keras.Model:
-    """A model called `backbone`: uint8 [N, H, W, C] to a feature map [N, h, w, D]; all normalisation is inside.
+    """A model called `backbone`: uint8 [N, H, W, C] to a feature map [N, h, w, D].
+
+    All normalisation is inside.
 
     Raises:
         UsageError: no such backbone, or weights that cannot belong to it.
@@ -27,22 +32,34 @@ def build_backbone(settings: ModelSettings) -> keras.Model:
 
 
 def small_cnn(image: Any, settings: ModelSettings) -> Any:
-    """Four blocks of convolution, normalisation and pooling; 1/16 of the input's height and width, 8 * `width` channels."""
+    """Four blocks of convolution, normalisation and pooling.
+
+    1/16 of the input's height and width, 8 * `width` channels.
+    """
     if settings.weights is not None:
-        raise UsageError(f"model.weights: found {settings.weights!r}, expected none: small_cnn is trained from scratch")
+        raise UsageError(
+            f"model.weights: found {settings.weights!r}, expected none: small_cnn is trained from scratch"
+        )
     maps = layers.Rescaling(1 / 255.0)(image)
     for block in range(4):
-        maps = layers.Conv2D(settings.width * 2**block, 3, padding="same", use_bias=False, name=f"block{block}_convolution")(maps)
-        # Pooling first: normalisation and ReLU keep the order of values, and on a quarter of them a step takes 0.6 of the time on a CPU.
+        maps = layers.Conv2D(
+            settings.width * 2**block, 3, padding="same", use_bias=False, name=f"block{block}_convolution"
+        )(maps)
+        # Pooling first: normalisation and ReLU keep the order of values, and on a quarter of them a step
+        # takes 0.6 of the time on a CPU.
         maps = layers.MaxPooling2D(2)(maps)
-        # Keras' default of 0.99 needs hundreds of steps to forget the initial statistics; a small data set has ten an epoch.
+        # Keras' default of 0.99 needs hundreds of steps to forget the initial statistics; a small data set
+        # has ten an epoch.
         maps = layers.BatchNormalization(momentum=0.9, name=f"block{block}_normalisation")(maps)
         maps = layers.Activation("relu")(maps)
     return maps
 
 
 def application(image: Any, settings: ModelSettings) -> Any:
-    """A network of keras.applications without its top; grey becomes three equal channels, its own `preprocess_input` comes first."""
+    """A network of keras.applications without its top.
+
+    Grey becomes three equal channels, its own `preprocess_input` comes first.
+    """
     make_network = find_application(settings.backbone)
     network = load_application(make_network, settings)
     colour = layers.Concatenate()([image] * 3) if settings.channels == 1 else image
@@ -53,25 +70,32 @@ def load_application(make_network: Callable[..., keras.Model], settings: ModelSe
     """The network with its weights: from ImageNet, from a file, or random."""
     weights = settings.weights
     if weights not in (None, "imagenet") and not Path(weights).is_file():
-        raise UsageError(f"model.weights: no file {weights}; expected none, imagenet or a weights file of {settings.backbone}")
+        raise UsageError(
+            f"model.weights: no file {weights}; expected none, imagenet or a weights file of {settings.backbone}"
+        )
     shape = (*settings.image_size, 3)
     try:
         network = make_network(include_top=False, weights=weights, input_shape=shape)
     except Exception as error:
-        # Keras raises a bare Exception for a failed download, and whatever h5py raises for a file that does not fit.
+        # Keras raises a bare Exception for a failed download, and whatever h5py raises for a file that does
+        # not fit.
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         if weights == "imagenet":
             raise MedimgError(
                 f"model.weights imagenet: the weights of {settings.backbone} could not be had ({first_line}); "
                 "download the no-top weights file elsewhere and name its path in model.weights, or set it to none"
             ) from error
-        raise UsageError(f"model.backbone {settings.backbone} with weights {weights} and images {shape}: {first_line}") from error
+        raise UsageError(
+            f"model.backbone {settings.backbone} with weights {weights} and images {shape}: {first_line}"
+        ) from error
     return network
 
 
 def find_application(name: str) -> Callable[..., keras.Model]:
     """The function of keras.applications called `name`; UsageError with the nearest name if there is none."""
-    known: dict[str, Callable[..., keras.Model]] = {key: value for key, value in vars(keras.applications).items() if key[:1].isupper()}
+    known: dict[str, Callable[..., keras.Model]] = {
+        key: value for key, value in vars(keras.applications).items() if key[:1].isupper()
+    }
     if name not in known:
         raise UsageError(f"model.backbone: no backbone {name!r}; {nearest(name, ['small_cnn', *known])}")
     return known[name]
@@ -79,7 +103,10 @@ def find_application(name: str) -> Callable[..., keras.Model]:
 
 @keras.saving.register_keras_serializable("medimg")
 class ApplicationInput(layers.Layer):
-    """`keras.applications.<family>.preprocess_input` as a layer, so that it is part of what is exported. Takes 0 to 255."""
+    """`keras.applications.<family>.preprocess_input` as a layer, so that it is part of what is exported.
+
+    Takes 0 to 255.
+    """
 
     def __init__(self, family: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -24,12 +24,18 @@ def decode_case(features: Mapping[str, tf.Tensor], settings: ModelSettings) -> d
         features: `image_<role>` scalar strings (PNG); empty where the view is missing.
 
     Returns:
-        images: uint8 [V, H, W, C], zeros where a view is missing, the high byte of 16-bit PNGs; view_present: float32 [V], 0 or 1.
+        images: uint8 [V, H, W, C], zeros where a view is missing, the high byte of 16-bit PNGs; view_present:
+            float32 [V], 0 or 1.
     """
     views = [features[f"image_{role}"] for role in settings.roles]
-    images_VHWC = tf.stack([decode_image(png, size=settings.image_size, channels=settings.channels) for png in views])
+    images_VHWC = tf.stack(
+        [decode_image(png, size=settings.image_size, channels=settings.channels) for png in views]
+    )
     present_V = tf.stack([tf.cast(tf.strings.length(png) > 0, tf.float32) for png in views])
-    return {"images": tf.ensure_shape(images_VHWC, image_shape(settings)), "view_present": tf.ensure_shape(present_V, [len(views)])}
+    return {
+        "images": tf.ensure_shape(images_VHWC, image_shape(settings)),
+        "view_present": tf.ensure_shape(present_V, [len(views)]),
+    }
 
 
 def image_shape(settings: ModelSettings) -> tuple[int, int, int, int]:

@@ -15,9 +15,12 @@ from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
 
 @keras.saving.register_keras_serializable("medimg")
 class MaskedCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of class probabilities [batch, C] with class indices [batch]; a label of -1 contributes nothing, nor any gradient.
+    """Cross-entropy of class probabilities [batch, C] with class indices [batch].
 
-    The batch's value is the sum over labelled cases of class weight times loss, divided by the number of cases in the batch.
+    A label of -1 contributes nothing, nor any gradient.
+
+    The batch's value is the sum over labelled cases of class weight times loss, divided by the number of
+    cases in the batch.
     """
 
     def __init__(
@@ -33,11 +36,16 @@ class MaskedCrossEntropy(keras.losses.Loss):
 
         Args:
             class_weights: [C].
-            focal_gamma: each case's loss is multiplied by (1 - p) ** gamma, p being the probability of its label: the focal loss.
+            focal_gamma: each case's loss is multiplied by (1 - p) ** gamma, p being the probability of its
+                label: the focal loss.
             log_priors: [C], added to the logits: the logit-adjusted loss. Empty adds nothing.
         """
         super().__init__(name=name, **kwargs)
-        self.class_weights, self.focal_gamma, self.log_priors = tuple(class_weights), focal_gamma, tuple(log_priors)
+        self.class_weights, self.focal_gamma, self.log_priors = (
+            tuple(class_weights),
+            focal_gamma,
+            tuple(log_priors),
+        )
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         label = ops.cast(ops.reshape(y_true, (-1,)), "int32")
@@ -45,15 +53,22 @@ class MaskedCrossEntropy(keras.losses.Loss):
         index = ops.maximum(label, 0)
         weight = known * ops.take(ops.cast(self.class_weights, y_pred.dtype), index)
         if self.log_priors:
-            y_pred = ops.softmax(ops.log(ops.maximum(y_pred, SMALLEST_PROBABILITY)) + ops.cast(self.log_priors, y_pred.dtype))
+            y_pred = ops.softmax(
+                ops.log(ops.maximum(y_pred, SMALLEST_PROBABILITY)) + ops.cast(self.log_priors, y_pred.dtype)
+            )
         loss = keras.losses.sparse_categorical_crossentropy(index, y_pred)
         if self.focal_gamma:
-            # From the loss and not from y_pred: Keras takes the loss from the logits, which loses no digit. At 0 a root has no gradient.
+            # From the loss and not from y_pred: Keras takes the loss from the logits, which loses no digit.
+            # At 0 a root has no gradient.
             loss *= ops.maximum(1.0 - ops.exp(-loss), keras.config.epsilon()) ** self.focal_gamma
         return weight * loss
 
     def get_config(self) -> dict[str, Any]:
-        own = {"class_weights": self.class_weights, "focal_gamma": self.focal_gamma, "log_priors": self.log_priors}
+        own = {
+            "class_weights": self.class_weights,
+            "focal_gamma": self.focal_gamma,
+            "log_priors": self.log_priors,
+        }
         return {**super().get_config(), **own}
 
 
@@ -71,7 +86,9 @@ def class_weights(labels: np.ndarray, *, classes: int, balanced: bool) -> tuple[
 
 
 def class_log_priors(labels: np.ndarray, *, classes: int) -> tuple[float, ...]:
-    """Logarithm of each class's share of the labelled cases; 0 for a class that does not occur, which there is nothing to adjust by.
+    """Logarithm of each class's share of the labelled cases.
+
+    0 for a class that does not occur, which there is nothing to adjust by.
 
     Args:
         labels: int [N], -1 where missing.
@@ -90,6 +107,8 @@ def make_losses(
         losses[head.name] = MaskedCrossEntropy(
             class_weights(found, classes=classes, balanced=training.class_weights),
             focal_gamma=training.focal_gamma,
-            log_priors=class_log_priors(found, classes=classes) if training.logit_adjustment == "loss" else (),
+            log_priors=class_log_priors(found, classes=classes)
+            if training.logit_adjustment == "loss"
+            else (),
         )
     return losses, {head.name: head.weight for head in settings.heads}

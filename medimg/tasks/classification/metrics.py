@@ -12,7 +12,9 @@ from medimg.tasks.classification.settings import ModelSettings
 Figures = dict[str, float]
 
 
-def measure(labels: Mapping[str, np.ndarray], probabilities: Mapping[str, np.ndarray], settings: ModelSettings) -> Figures:
+def measure(
+    labels: Mapping[str, np.ndarray], probabilities: Mapping[str, np.ndarray], settings: ModelSettings
+) -> Figures:
     """`<head>/auc` and `<head>/loss` (mean cross-entropy in nats) over the cases labelled for that head, NaN where that is undefined.
 
     Args:
@@ -25,23 +27,36 @@ def measure(labels: Mapping[str, np.ndarray], probabilities: Mapping[str, np.nda
         label, probability = labels[head.name][known], probabilities[head.name][known].astype(np.float64)
         figures[f"{head.name}/auc"] = head_auc(label, probability)
         chosen = probability[np.arange(len(label)), label]
-        figures[f"{head.name}/loss"] = float(-np.log(np.clip(chosen, 1e-7, 1.0)).mean()) if len(label) else float("nan")
+        figures[f"{head.name}/loss"] = (
+            float(-np.log(np.clip(chosen, 1e-7, 1.0)).mean()) if len(label) else float("nan")
+        )
     return figures
 
 
-def measure_answer(labels: Mapping[str, np.ndarray], probabilities: Mapping[str, np.ndarray], settings: ModelSettings) -> Figures:
-    """What `measure` gives, and `<head>/<metric>` of every metric that the report has for the head's classes; arguments as for `measure`."""
+def measure_answer(
+    labels: Mapping[str, np.ndarray], probabilities: Mapping[str, np.ndarray], settings: ModelSettings
+) -> Figures:
+    """What `measure` gives, and `<head>/<metric>` of every metric that the report has for the head's classes.
+
+    Arguments as for `measure`.
+    """
     figures: Figures = {}
     for head in settings.heads:
         known = labels[head.name] >= 0
         undefined = dict.fromkeys(metrics_of(head.classes), float("nan"))
-        values = evaluate(labels[head.name][known], probabilities[head.name][known], classes=head.classes) if known.any() else undefined
+        values = (
+            evaluate(labels[head.name][known], probabilities[head.name][known], classes=head.classes)
+            if known.any()
+            else undefined
+        )
         figures |= {f"{head.name}/{name}": value for name, value in values.items()}
     return figures | measure(labels, probabilities, settings)
 
 
 def head_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """AUC of the last class against the first for two classes; the mean of one-vs-rest AUCs over the classes that occur for more.
+    """AUC of the last class against the first for two classes.
+
+    The mean of one-vs-rest AUCs over the classes that occur for more.
 
     NaN where a probability is none: what has diverged ranks nothing.
     """
@@ -50,12 +65,18 @@ def head_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     classes = probabilities.shape[1]
     if classes == 2:
         return float(auc(labels, probabilities[:, 1]))
-    values = np.array([auc((labels == index).astype(int), probabilities[:, index]) for index in range(classes)], dtype=np.float64)
+    values = np.array(
+        [auc((labels == index).astype(int), probabilities[:, index]) for index in range(classes)],
+        dtype=np.float64,
+    )
     return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
 
 
 def is_better(figures: Mapping[str, float], than: Mapping[str, float] | None, *, head: str) -> bool:
-    """Whether an epoch is better by the head's AUC on eval; its loss decides between equals, and alone where AUC is undefined (one class)."""
+    """Whether an epoch is better by the head's AUC on eval.
+
+    Its loss decides between equals, and alone where AUC is undefined (one class).
+    """
     if than is None:
         return True
     return rank(figures, head) > rank(than, head)

@@ -1,7 +1,7 @@
 """The network: one backbone for all views, fused to one embedding per case, one softmax per head.
 
-Layers that others look up by name: `backbone` and `map_mean` (before and behind the feature map that Grad-CAM reads), `fused_views`, and `embedding`
-(one vector per case).
+Layers that others look up by name: `backbone` and `map_mean` (before and behind the feature map that Grad-CAM
+reads), `fused_views`, and `embedding` (one vector per case).
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ FUSIONS = ("mean", "max", "attention")
 def build_model(settings: ModelSettings, *, clinical_width: int) -> keras.Model:
     """Builds the network, untrained but for the backbone's `weights`.
 
-    Its inputs are a dict: `images` uint8 [batch, V, H, W, C]; `view_present` float32 [batch, V], 1 where the view exists (the pixels of an absent
-    view have no influence); `clinical` float32 [batch, clinical_width] if that is above 0.
+    Its inputs are a dict: `images` uint8 [batch, V, H, W, C]; `view_present` float32 [batch, V], 1 where the
+    view exists (the pixels of an absent view have no influence); `clinical` float32 [batch, clinical_width]
+    if that is above 0.
 
     Returns:
-        a model whose output is a dict: head to class probabilities, float32 [batch, classes], whatever the precision policy.
+        a model whose output is a dict: head to class probabilities, float32 [batch, classes], whatever the
+            precision policy.
 
     Raises:
         UsageError, MedimgError: see `build_backbone`.
@@ -48,12 +50,20 @@ def build_model(settings: ModelSettings, *, clinical_width: int) -> keras.Model:
         fused = layers.Concatenate(name="with_clinical")([fused, inputs["clinical"]])
     embedding = layers.Identity(name="embedding")(fused)
     features = layers.Dropout(settings.dropout, name="dropout")(embedding)
-    outputs = {head.name: layers.Dense(len(head.classes), activation="softmax", dtype="float32", name=head.name)(features) for head in settings.heads}
+    outputs = {
+        head.name: layers.Dense(len(head.classes), activation="softmax", dtype="float32", name=head.name)(
+            features
+        )
+        for head in settings.heads
+    }
     return keras.Model(inputs, outputs, name=settings.backbone.lower())
 
 
 def make_encoder(network: keras.Model) -> keras.Model:
-    """A network's own way from its inputs to one vector per view, [batch, V, D]; what comes behind is asked again at no cost."""
+    """A network's own way from its inputs to one vector per view, [batch, V, D].
+
+    What comes behind is asked again at no cost.
+    """
     vectors, _ = network.get_layer("fused_views").input
     return keras.Model(network.input, vectors)
 
@@ -78,15 +88,21 @@ def classify(network: keras.Model, embedding: Any) -> dict[str, Any]:
 
 def pool(maps: Any) -> Any:
     """Mean and maximum over the map, side by side: a lesion of a few pixels vanishes in the mean alone."""
-    mean, highest = layers.GlobalAveragePooling2D(name="map_mean")(maps), layers.GlobalMaxPooling2D(name="map_maximum")(maps)
+    mean, highest = (
+        layers.GlobalAveragePooling2D(name="map_mean")(maps),
+        layers.GlobalMaxPooling2D(name="map_maximum")(maps),
+    )
     return layers.Concatenate(name="pooled")([mean, highest])
 
 
 @keras.saving.register_keras_serializable("medimg")
 class FuseViews(layers.Layer):
-    """Joins the vectors of a case's views, [batch, V, D] with presence [batch, V], to [batch, D]; absent views have no influence.
+    """Joins the vectors of a case's views, [batch, V, D] with presence [batch, V], to [batch, D].
 
-    A case without any view gives zeros. "attention" is the gated form of Ilse et al. 2018 (arXiv 1802.04712) without the gate.
+    Absent views have no influence.
+
+    A case without any view gives zeros. "attention" is the gated form of Ilse et al. 2018 (arXiv 1802.04712)
+    without the gate.
     """
 
     def __init__(self, how: str, **kwargs: Any) -> None:
@@ -94,7 +110,9 @@ class FuseViews(layers.Layer):
         if how not in FUSIONS:
             raise UsageError(f"model.fusion: found {how!r}, expected one of {', '.join(FUSIONS)}")
         self.how = how
-        self.hidden = layers.Dense(64, activation="tanh", dtype=self.dtype_policy) if how == "attention" else None
+        self.hidden = (
+            layers.Dense(64, activation="tanh", dtype=self.dtype_policy) if how == "attention" else None
+        )
         self.score = layers.Dense(1, dtype=self.dtype_policy) if how == "attention" else None
 
     def build(self, input_shape: Any) -> None:

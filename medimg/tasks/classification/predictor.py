@@ -18,7 +18,10 @@ Tensors: TypeAlias = dict[str, tf.Tensor]
 
 
 class Answer(tf.Module):
-    """The members as one model. Inputs are those of `build_model`, head to probabilities is float32 [batch, C]."""
+    """The members as one model.
+
+    Inputs are those of `build_model`, head to probabilities is float32 [batch, C].
+    """
 
     def __init__(self, fitted: Fitted, *, model: ModelSettings, training: TrainingSettings) -> None:
         super().__init__()
@@ -28,7 +31,10 @@ class Answer(tf.Module):
         self._log_priors = {head: np.array(values, np.float32) for head, values in fitted.log_priors.items()}
         self._masks = [
             draw_masks(
-                network.get_layer("embedding").output.shape[-1], rate=model.dropout, samples=training.dropout_samples, seed=(training.seed, index)
+                network.get_layer("embedding").output.shape[-1],
+                rate=model.dropout,
+                samples=training.dropout_samples,
+                seed=(training.seed, index),
             )
             for index, network in enumerate(self.networks)
         ]
@@ -47,29 +53,46 @@ class Answer(tf.Module):
     def details(self, inputs: Tensors) -> Tensors:
         """What `predict` says, and more.
 
-        `v/<head>`, with two roles or more: float32 [batch, V, C], calibrated probabilities from one view alone, the others masked; NaN where that
-        view is absent. `m/<head>`, with two members or dropout samples or more: float32 [batch, K, C], what each says before calibration and
-        adjustment; with both, K is members times samples. A sample leaves out the same part of the embedding in every case: it is one thinned
-        network. Dropout inside a backbone of keras.applications stays off.
+        `v/<head>`, with two roles or more: float32 [batch, V, C], calibrated probabilities from one view
+        alone, the others masked; NaN where that view is absent. `m/<head>`, with two members or dropout
+        samples or more: float32 [batch, K, C], what each says before calibration and adjustment; with both, K
+        is members times samples. A sample leaves out the same part of the embedding in every case: it is one
+        thinned network. Dropout inside a backbone of keras.applications stays off.
         """
         members = zip(self.networks, self._encoders, self._masks, strict=True)
         whole, alone, samples = zip(*(look_behind(*member, inputs) for member in members), strict=True)
         answer = self._calibrate(mean(whole))
         if self._has_views:
             is_present = inputs["view_present"][..., tf.newaxis] > 0
-            answer |= {f"v/{head}": tf.where(is_present, values_BVC, np.nan) for head, values_BVC in self._calibrate(mean(alone)).items()}
+            answer |= {
+                f"v/{head}": tf.where(is_present, values_BVC, np.nan)
+                for head, values_BVC in self._calibrate(mean(alone)).items()
+            }
         if self._has_samples:
-            answer |= {f"m/{head}": tf.concat([one[head] for one in samples], axis=1) for head in self._temperatures}
+            answer |= {
+                f"m/{head}": tf.concat([one[head] for one in samples], axis=1) for head in self._temperatures
+            }
         return answer
 
     def _calibrate(self, outputs: Mapping[str, tf.Tensor]) -> Tensors:
-        """Divides the logits of each head by its temperature and adjusts them; see `medimg.evaluation.classification.temperature.apply_temperature`."""
-        logits = {head: tf.math.log(tf.maximum(values, SMALLEST_PROBABILITY)) / self._temperatures[head] for head, values in outputs.items()}
-        return {head: tf.nn.softmax(values - self._log_priors.get(head, 0.0)) for head, values in logits.items()}
+        """Divides the logits of each head by its temperature and adjusts them.
+
+        See `medimg.evaluation.classification.temperature.apply_temperature`.
+        """
+        logits = {
+            head: tf.math.log(tf.maximum(values, SMALLEST_PROBABILITY)) / self._temperatures[head]
+            for head, values in outputs.items()
+        }
+        return {
+            head: tf.nn.softmax(values - self._log_priors.get(head, 0.0)) for head, values in logits.items()
+        }
 
 
 def draw_masks(width: int, *, rate: float, samples: int, seed: tuple[int, int]) -> np.ndarray:
-    """What dropout multiplies an embedding of `width` values with, float32 [samples, width]; a single row of ones without samples."""
+    """What dropout multiplies an embedding of `width` values with, float32 [samples, width].
+
+    A single row of ones without samples.
+    """
     if not samples:
         return np.ones((1, width), np.float32)
     kept_KE = np.random.default_rng(seed).random((samples, width)) >= rate
@@ -81,12 +104,20 @@ def mean(outputs: Sequence[Mapping[str, tf.Tensor]]) -> Tensors:
     return {head: tf.add_n([one[head] for one in outputs]) / len(outputs) for head in outputs[0]}
 
 
-def look_behind(network: keras.Model, encoder: keras.Model, masks_KE: np.ndarray, inputs: Tensors) -> tuple[Tensors, Tensors, Tensors]:
+def look_behind(
+    network: keras.Model, encoder: keras.Model, masks_KE: np.ndarray, inputs: Tensors
+) -> tuple[Tensors, Tensors, Tensors]:
     """Head to probabilities of one member: of the case [batch, C], of each view as if it were the only one [batch, V, C], of each mask."""
     vectors_BVD = encoder(inputs, training=False)
     embedding_BE = embed(network, vectors_BVD, inputs)
     views = vectors_BVD.shape[1]
     alone = {name: tf.repeat(tensor, views, axis=0) for name, tensor in inputs.items() if name == "clinical"}
     alone["view_present"] = tf.tile(tf.eye(views), [tf.shape(vectors_BVD)[0], 1])
-    alone_BVE = tf.reshape(embed(network, tf.repeat(vectors_BVD, views, axis=0), alone), [-1, views, embedding_BE.shape[-1]])
-    return classify(network, embedding_BE), classify(network, alone_BVE), classify(network, embedding_BE[:, tf.newaxis] * masks_KE)
+    alone_BVE = tf.reshape(
+        embed(network, tf.repeat(vectors_BVD, views, axis=0), alone), [-1, views, embedding_BE.shape[-1]]
+    )
+    return (
+        classify(network, embedding_BE),
+        classify(network, alone_BVE),
+        classify(network, embedding_BE[:, tf.newaxis] * masks_KE),
+    )

@@ -9,10 +9,12 @@ import tensorflow as tf
 
 
 def draw_copies(labels: np.ndarray, *, seed: Sequence[int]) -> np.ndarray:
-    """How often each case is shown in a balanced epoch, int64 [N]; the epoch is as long as the labelled cases are many, but for a remainder.
+    """How often each case is shown in a balanced epoch, int64 [N].
 
-    Each class that occurs gets an equal share of it. All cases of a class are shown equally often, but for a remainder that is drawn; of a class
-    with more cases than its share, each is shown once or not at all.
+    The epoch is as long as the labelled cases are many, but for a remainder.
+
+    Each class that occurs gets an equal share of it. All cases of a class are shown equally often, but for a
+    remainder that is drawn; of a class with more cases than its share, each is shown once or not at all.
 
     Args:
         labels: int [N], -1 where missing; such a case is not shown.

@@ -7,7 +7,13 @@ from medimg.tasks.classification.inputs import case_bytes, decode_case, image_sp
 from medimg.tasks.classification.model import make_embedder
 from medimg.tasks.classification.predictor import Answer
 from medimg.tasks.classification.preprocess import preprocess, targets
-from medimg.tasks.classification.settings import ModelSettings, TrainingSettings, check_settings, check_training, describe
+from medimg.tasks.classification.settings import (
+    ModelSettings,
+    TrainingSettings,
+    check_settings,
+    check_training,
+    describe,
+)
 from medimg.tasks.shared.clinical_columns import clinical_inputs, clinical_sizes
 
 TASK = Task(

@@ -1,7 +1,8 @@
 """Training state on disk: after a kill at any moment, training goes on at the epoch that it had reached.
 
-A folder holds `state.json` (the history and which files are valid) and one weights file for the last and one for the best epoch. The weights
-are written first and `state.json` replaces its predecessor in one step, so it never names a half-written file.
+A folder holds `state.json` (the history and which files are valid) and one weights file for the last and one
+for the best epoch. The weights are written first and `state.json` replaces its predecessor in one step, so it
+never names a half-written file.
 """
 
 from __future__ import annotations
@@ -38,11 +39,16 @@ class State:
     def is_finished(self, *, head: str, epochs: int, patience: int) -> bool:
         """Whether all epochs are done or the last `patience` ones were no better."""
         best = self.best(head)
-        return len(self.history) >= epochs or (best is not None and len(self.history) - 1 - best.number >= patience)
+        return len(self.history) >= epochs or (
+            best is not None and len(self.history) - 1 - best.number >= patience
+        )
 
 
 def read_state(folder: Path) -> State:
-    """The state in `folder`, a fresh one if there is none. MedimgError names a state file that cannot be read."""
+    """The state in `folder`, a fresh one if there is none.
+
+    MedimgError names a state file that cannot be read.
+    """
     path = folder / STATE_FILE
     if not path.exists():
         return State()
@@ -50,11 +56,16 @@ def read_state(folder: Path) -> State:
         history = json.loads(path.read_text(encoding="utf-8"))["history"]
         return State(tuple(Epoch(**epoch) for epoch in history))
     except (ValueError, KeyError, TypeError) as error:
-        raise MedimgError(f"{path}: not a training state ({error}); delete its folder to train from the start") from None
+        raise MedimgError(
+            f"{path}: not a training state ({error}); delete its folder to train from the start"
+        ) from None
 
 
 def write_state(folder: Path, state: State, *, model: keras.Model, head: str) -> None:
-    """Saves weights and optimizer of the epoch just finished, then the state; drops the weights that are neither last nor best."""
+    """Saves weights and optimizer of the epoch just finished, then the state.
+
+    Drops the weights that are neither last nor best.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     last = state.history[-1].number
     model.save_weights(weights_path(folder, last))
@@ -71,9 +82,13 @@ def write_state(folder: Path, state: State, *, model: keras.Model, head: str) ->
 
 
 def load_weights(folder: Path, number: int, *, model: keras.Model) -> None:
-    """Loads weights and, if the model is compiled, optimizer of an epoch. MedimgError names a file that does not fit."""
+    """Loads weights and, if the model is compiled, optimizer of an epoch.
+
+    MedimgError names a file that does not fit.
+    """
     path = weights_path(folder, number)
-    # A second build of a loss-scaling optimizer adds variables, and then Keras leaves its saved state aside with no more than a warning.
+    # A second build of a loss-scaling optimizer adds variables, and then Keras leaves its saved state aside
+    # with no more than a warning.
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     try:
@@ -82,7 +97,9 @@ def load_weights(folder: Path, number: int, *, model: keras.Model) -> None:
             model.load_weights(path)
     except (OSError, ValueError, KeyError, UserWarning) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise MedimgError(f"{path}: weights of epoch {number + 1} cannot be loaded ({reason}); delete its folder to train from the start") from error
+        raise MedimgError(
+            f"{path}: weights of epoch {number + 1} cannot be loaded ({reason}); delete its folder to train from the start"
+        ) from error
 
 
 def weights_path(folder: Path, number: int) -> Path:

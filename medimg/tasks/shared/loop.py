@@ -38,14 +38,20 @@ def predict(network: keras.Model, batches: tf.data.Dataset) -> dict[str, np.ndar
 
 def make_strategy() -> tf.distribute.Strategy:
     """All GPUs of this machine, or the default."""
-    return tf.distribute.MirroredStrategy() if len(tf.config.list_physical_devices("GPU")) > 1 else tf.distribute.get_strategy()
+    return (
+        tf.distribute.MirroredStrategy()
+        if len(tf.config.list_physical_devices("GPU")) > 1
+        else tf.distribute.get_strategy()
+    )
 
 
 @contextmanager
 def precision(training: PrecisionSettings) -> Iterator[None]:
     """Layers built inside compute in float16 where the settings ask for it or, with "auto", where a GPU is there."""
     earlier = keras.config.dtype_policy()
-    mixed = training.mixed_precision == "on" or (training.mixed_precision == "auto" and bool(tf.config.list_physical_devices("GPU")))
+    mixed = training.mixed_precision == "on" or (
+        training.mixed_precision == "auto" and bool(tf.config.list_physical_devices("GPU"))
+    )
     keras.config.set_dtype_policy("mixed_float16" if mixed else "float32")
     try:
         yield

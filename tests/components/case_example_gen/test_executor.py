@@ -20,7 +20,10 @@ from medimg.errors import MedimgError
 from medimg.examples.encoding import record_to_examples
 from medimg.images.prepare import Ingest
 
-RUNNER = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner", "--direct_running_mode=multi_threading"]
+RUNNER = [
+    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+    "--direct_running_mode=multi_threading",
+]
 COLUMNS = ["source", "age_years"]
 
 
@@ -28,30 +31,49 @@ COLUMNS = ["source", "age_years"]
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cmmd")
     find_data_set("cmmd").write_phantom(folder / "data", cases=24, seed=3, rows=120, columns=100)
-    build_catalogue(find_data_set("cmmd"), data_root=folder / "data", to=folder / "catalogue", split=SplitSettings(ratios=(0.5, 0.25, 0.25)))
+    build_catalogue(
+        find_data_set("cmmd"),
+        data_root=folder / "data",
+        to=folder / "catalogue",
+        split=SplitSettings(ratios=(0.5, 0.25, 0.25)),
+    )
     return folder
 
 
 def write(data, to, *, workers=1, unlabelled=False, data_root=None):
     """Runs the executor's Beam pipeline and returns what it noted."""
     splits = executor.plan_splits(read_catalogue(data / "catalogue"), columns=COLUMNS, unlabelled=unlabelled)
-    shards = [shard for split, cases in splits.items() for shard in executor.plan_shards(split, cases, str(to), 4)]
+    shards = [
+        shard for split, cases in splits.items() for shard in executor.plan_shards(split, cases, str(to), 4)
+    ]
     to.mkdir(parents=True)
     ingest = Ingest(image_size=(48, 40), orientation="mammogram", crop="breast")
     with beam.Pipeline(argv=[*RUNNER, f"--direct_num_workers={workers}"]) as pipeline:
-        outcomes = pipeline | beam.Create(shards) | beam.Reshuffle() | beam.ParDo(executor.WriteShard(str(data_root or data / "data"), ingest, 2**25))
+        outcomes = (
+            pipeline
+            | beam.Create(shards)
+            | beam.Reshuffle()
+            | beam.ParDo(executor.WriteShard(str(data_root or data / "data"), ingest, 2**25))
+        )
         _ = outcomes | beam.combiners.ToList() | beam.Map(executor.write_rejects, str(to / "rejects.json"))
     return json.loads((to / "rejects.json").read_text())
 
 
 def contents(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def read_examples(folder):
     for path in sorted(folder.glob("Split-*/*")):
         for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            yield path.parent.name.removeprefix("Split-"), tf.train.Example.FromString(record).features.feature
+            yield (
+                path.parent.name.removeprefix("Split-"),
+                tf.train.Example.FromString(record).features.feature,
+            )
 
 
 def features_of(case):
@@ -73,7 +95,9 @@ def test_every_used_case_is_in_its_split_once_with_the_columns_asked_for(data, t
         case_id = features["case_id"].bytes_list.value[0].decode()
         assert case_id not in found
         found[case_id] = split
-        assert {name for name in features if name.startswith("clinical_")} == {f"clinical_{column}" for column in COLUMNS}
+        assert {name for name in features if name.startswith("clinical_")} == {
+            f"clinical_{column}" for column in COLUMNS
+        }
     cases = read_catalogue(data / "catalogue").cases
     assert found == cases[cases.status == "used"].set_index("case_id")["split"].to_dict()
 
@@ -82,18 +106,32 @@ def test_unlabelled_cases_get_splits_of_their_own_on_request(data, tmp_path):
     written = write(data, tmp_path / "out", unlabelled=True)["written"]
     cases = read_catalogue(data / "catalogue").cases
     unlabelled = cases[cases.status == "unlabelled"].split.value_counts().to_dict()
-    assert {name.removeprefix("unlabelled_"): count for name, count in written.items() if name.startswith("unlabelled_")} == unlabelled
-    assert not any("label_malignancy" in features for split, features in read_examples(tmp_path / "out") if split.startswith("unlabelled_"))
+    assert {
+        name.removeprefix("unlabelled_"): count
+        for name, count in written.items()
+        if name.startswith("unlabelled_")
+    } == unlabelled
+    assert not any(
+        "label_malignancy" in features
+        for split, features in read_examples(tmp_path / "out")
+        if split.startswith("unlabelled_")
+    )
 
 
 def test_every_case_carries_what_the_shortcuts_say_and_only_on_request(data):
     catalogue = read_catalogue(data / "catalogue")
-    shortcuts = executor.score_shortcuts(catalogue, names=["source", "age_years"], heads={"malignancy": ["Benign", "Malignant"]})
+    shortcuts = executor.score_shortcuts(
+        catalogue, names=["source", "age_years"], heads={"malignancy": ["Benign", "Malignant"]}
+    )
     splits = executor.plan_splits(catalogue, columns=[], unlabelled=True, shortcuts=shortcuts)
     cases = [case for split in splits.values() for case in split]
     features = {case.case_id: features_of(case) for case in cases}
-    assert {case_id: feature["shortcut_malignancy"].float_list.value[0] for case_id, feature in features.items()} == {
-        case_id: np.float32(scores["malignancy"]) for case_id, scores in shortcuts.items() if case_id in features
+    assert {
+        case_id: feature["shortcut_malignancy"].float_list.value[0] for case_id, feature in features.items()
+    } == {
+        case_id: np.float32(scores["malignancy"])
+        for case_id, scores in shortcuts.items()
+        if case_id in features
     }
     assert not any(name.startswith("clinical_") for feature in features.values() for name in feature)
     assert executor.score_shortcuts(catalogue, names=[], heads={}) == {}
@@ -110,7 +148,11 @@ def test_a_file_changed_since_it_was_catalogued_is_quarantined_and_its_other_vie
     outcome = write(data, tmp_path / "out", data_root=tmp_path / "data")
     assert [reject["case_id"] for reject in outcome["rejects"]] == [image.case_id]
     assert image.path in outcome["rejects"][0]["reason"]
-    features = next(f for _, f in read_examples(tmp_path / "out") if f["case_id"].bytes_list.value[0].decode() == image.case_id)
+    features = next(
+        f
+        for _, f in read_examples(tmp_path / "out")
+        if f["case_id"].bytes_list.value[0].decode() == image.case_id
+    )
     assert len([name for name in features if name.startswith("image_")]) == 1
 
 
@@ -131,7 +173,12 @@ def test_a_case_without_a_readable_view_counts_with_each_of_its_images(data, tmp
 def test_no_half_written_file_is_left_where_readers_look(data, tmp_path):
     write(data, tmp_path / "out")
     assert all(path.name.startswith("data_tfrecord-") for path in (tmp_path / "out").glob("Split-*/*"))
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"Split-train", "Split-eval", "Split-test", "rejects.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "Split-train",
+        "Split-eval",
+        "Split-test",
+        "rejects.json",
+    }
 
 
 def test_a_split_without_a_labelled_case_is_refused(data):
@@ -143,6 +190,9 @@ def test_a_split_without_a_labelled_case_is_refused(data):
 
 def test_neighbours_in_the_table_are_dealt_apart_in_an_order_that_only_ids_decide(data):
     cases = executor.plan_splits(read_catalogue(data / "catalogue"), columns=[], unlabelled=False)["train"]
-    plans = [[case.case_id for shard in executor.plan_shards("train", order, "x", 4) for case in shard.cases] for order in (cases, cases[::-1])]
+    plans = [
+        [case.case_id for shard in executor.plan_shards("train", order, "x", 4) for case in shard.cases]
+        for order in (cases, cases[::-1])
+    ]
     assert plans[0] == plans[1] != [case.case_id for case in cases]
     assert Path("x") == Path(next(iter(executor.plan_shards("train", cases, "x", 4))).path).parents[1]

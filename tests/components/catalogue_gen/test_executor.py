@@ -17,7 +17,13 @@ from medimg.datasets import find_data_set
 from pipeline.metadata.lineage import list_counts, name_origin, properties_of
 
 STANDARD = SplitSettings()
-IDC = {"collection": "cmmd", "source": "idc", "version": "24", "licence": "CC BY 4.0", "doi": "10.7937/tcia.eqde-4b16"}
+IDC = {
+    "collection": "cmmd",
+    "source": "idc",
+    "version": "24",
+    "licence": "CC BY 4.0",
+    "doi": "10.7937/tcia.eqde-4b16",
+}
 
 
 def add_receipts(root: Path, receipts: Iterable[tuple[Path, dict[str, str]]]) -> None:
@@ -26,11 +32,25 @@ def add_receipts(root: Path, receipts: Iterable[tuple[Path, dict[str, str]]]) ->
     for path, origin in receipts:
         content = path.read_bytes()
         name = path.relative_to(root).as_posix()
-        hashes = {"md5": hashlib.md5(content, usedforsecurity=False).hexdigest(), "sha256": hashlib.sha256(content).hexdigest()}
-        written.add(Receipt(path=name, bytes=len(content), url=f"https://archive.example/{name}", series=name, **hashes, **origin))
+        hashes = {
+            "md5": hashlib.md5(content, usedforsecurity=False).hexdigest(),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        written.add(
+            Receipt(
+                path=name,
+                bytes=len(content),
+                url=f"https://archive.example/{name}",
+                series=name,
+                **hashes,
+                **origin,
+            )
+        )
 
 
-def catalogue_properties(root: Path, to: Path, *, split: SplitSettings = STANDARD) -> dict[str, str | int | float]:
+def catalogue_properties(
+    root: Path, to: Path, *, split: SplitSettings = STANDARD
+) -> dict[str, str | int | float]:
     """What lineage reads of the artifact after the executor has run."""
     artifact = Catalogue()
     artifact.uri = str(to / "catalogue")
@@ -55,7 +75,10 @@ def test_lineage_names_source_version_licence_and_doi_of_a_fetch(tmp_path):
     first, *others = sorted(root.rglob("*.dcm"))
     add_receipts(root, [(first, {**IDC, "source": "nbia", "version": ""}), *((path, IDC) for path in others)])
     made = catalogue_properties(root, tmp_path / "with")
-    assert name_origin(made) == "collection cmmd, source idc; nbia, version 24, licence CC BY 4.0, doi 10.7937/tcia.eqde-4b16"
+    assert (
+        name_origin(made)
+        == "collection cmmd, source idc; nbia, version 24, licence CC BY 4.0, doi 10.7937/tcia.eqde-4b16"
+    )
     assert f"images_with_receipt {1 + len(others)}" in list_counts(made)
 
 

@@ -11,7 +11,9 @@ from medimg.catalogue.tables import Catalogue
 
 
 def make_catalogue(rows, *, quarantined=0, used=100, by="group"):
-    cases = pd.DataFrame(rows, columns=["case_id", "group_id", "split", "label_malignancy"]).assign(status="used", official_split=None)
+    cases = pd.DataFrame(rows, columns=["case_id", "group_id", "split", "label_malignancy"]).assign(
+        status="used", official_split=None
+    )
     images = {"used": used, "quarantined": quarantined, "unlabelled": 0, "excluded": 0}
     return Catalogue(cases, pd.DataFrame(), pd.DataFrame(), {"images": images, "split_settings": {"by": by}})
 
@@ -30,7 +32,9 @@ def test_good_data_pass():
 
 def test_a_group_in_two_splits_is_named_with_its_splits():
     catalogue = make_catalogue([*GOOD, ("other", "train-Benign", "test", "Benign")])
-    assert list(executor.split_groups(catalogue)) == ["group train-Benign is in splits test and train, expected one"]
+    assert list(executor.split_groups(catalogue)) == [
+        "group train-Benign is in splits test and train, expected one"
+    ]
 
 
 def test_a_group_in_two_splits_passes_where_cases_are_dealt_or_the_publisher_parts_it():
@@ -40,13 +44,19 @@ def test_a_group_in_two_splits_passes_where_cases_are_dealt_or_the_publisher_par
     published.cases["official_split"] = published.cases["split"].replace("eval", "train")
     assert not list(executor.split_groups(published))
     published.cases.loc[published.cases["case_id"] == "other", "official_split"] = "train"
-    assert list(executor.split_groups(published)) == ["group train-Benign is in splits test and train, expected one"]
+    assert list(executor.split_groups(published)) == [
+        "group train-Benign is in splits test and train, expected one"
+    ]
 
 
 @pytest.mark.parametrize(
     ("rows", "head", "words"),
     [
-        ([row for row in GOOD if row[0] != "test-Malignant"], "malignancy", "'Malignant' of 'malignancy' is missing from split test"),
+        (
+            [row for row in GOOD if row[0] != "test-Malignant"],
+            "malignancy",
+            "'Malignant' of 'malignancy' is missing from split test",
+        ),
         ([row for row in GOOD if row[3] == "Benign"], "malignancy", "one class only"),
         (GOOD, "subtype", "no case has a label 'subtype'"),
     ],
@@ -55,7 +65,9 @@ def test_a_class_that_a_split_lacks_is_named(rows, head, words):
     assert words in next(executor.missing_classes(make_catalogue(rows), head))
 
 
-@pytest.mark.parametrize(("quarantined", "rejected", "stops"), [(5, 0, False), (6, 0, True), (3, 3, True), (0, 0, False)])
+@pytest.mark.parametrize(
+    ("quarantined", "rejected", "stops"), [(5, 0, False), (6, 0, True), (3, 3, True), (0, 0, False)]
+)
 def test_more_quarantined_images_than_the_config_allows_stop_the_run(quarantined, rejected, stops):
     catalogue = make_catalogue(GOOD, quarantined=quarantined, used=100 - quarantined)
     assert bool(list(executor.too_many_quarantined(catalogue, rejected, 0.05))) == stops
@@ -75,7 +87,9 @@ def number_feature(mean, deviation):
 
 
 def test_distance_of_words_is_the_largest_difference_of_shares():
-    assert executor.feature_distance(text_feature({"a": 3, "b": 1}), text_feature({"a": 1, "c": 1})) == pytest.approx(0.5)
+    assert executor.feature_distance(
+        text_feature({"a": 3, "b": 1}), text_feature({"a": 1, "c": 1})
+    ) == pytest.approx(0.5)
     assert executor.feature_distance(text_feature({"a": 3, "b": 1}), text_feature({"a": 6, "b": 2})) == 0
 
 

@@ -34,13 +34,20 @@ HEADS = {"malignancy": ("Benign", "Malignant"), "kind": ("mass", "calcification"
 
 
 def make_predictions(cases=120, seed=5):
-    """Two breasts per patient; D3 holds one class only; every seventh case has no second label; probabilities are float32 as a model's."""
+    """Two breasts per patient; D3 holds one class only; every seventh case has no second label.
+
+    Probabilities are float32 as a model's.
+    """
     generator = np.random.default_rng(seed)
     patient = np.arange(cases) // 2
     malignant = generator.integers(0, 2, cases)
     source = np.array(["D1", "D2", "D3"])[patient % 3]
     malignant[source == "D3"] = 1
-    score = np.clip(0.5 + 0.2 * (malignant - 0.5) + generator.normal(0, 0.2, cases), 0.01, 0.99).round(2).astype(np.float32)
+    score = (
+        np.clip(0.5 + 0.2 * (malignant - 0.5) + generator.normal(0, 0.2, cases), 0.01, 0.99)
+        .round(2)
+        .astype(np.float32)
+    )
     kind = generator.dirichlet((1, 1, 1), cases).astype(np.float32)
     table = pd.DataFrame(
         {
@@ -49,7 +56,9 @@ def make_predictions(cases=120, seed=5):
             "split": "test",
             "clinical_source": source,
             "label_malignancy": np.array(HEADS["malignancy"])[malignant],
-            "label_kind": [None if i % 7 == 0 else HEADS["kind"][generator.integers(3)] for i in range(cases)],
+            "label_kind": [
+                None if i % 7 == 0 else HEADS["kind"][generator.integers(3)] for i in range(cases)
+            ],
             "p_malignancy_Benign": (1 - score).astype(float),
             "p_malignancy_Malignant": score.astype(float),
             "shortcut_malignancy": generator.random(cases).round(2).astype(np.float32).astype(float),
@@ -95,7 +104,9 @@ def write_examples(path, table):
                 probabilities = [row[f"p_{head}_{name}"] for name in classes]
                 features[f"index_{head}"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[index]))
                 features[f"p_{head}"] = tf.train.Feature(float_list=tf.train.FloatList(value=probabilities))
-            features["shortcut_malignancy"] = tf.train.Feature(float_list=tf.train.FloatList(value=[row["shortcut_malignancy"]]))
+            features["shortcut_malignancy"] = tf.train.Feature(
+                float_list=tf.train.FloatList(value=[row["shortcut_malignancy"]])
+            )
             writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
 
 
@@ -109,15 +120,26 @@ def evaluate_model(tmp_path_factory, table):
     """Runs TFMA as TFX's Evaluator does and returns (metrics of all slices by head, validation result)."""
     root = tmp_path_factory.mktemp("tfma")
     model = TableModel()
-    tf.saved_model.save(model, str(root / "model"), signatures={"serving_default": model.serve, "transform_features": model.transform})
+    tf.saved_model.save(
+        model,
+        str(root / "model"),
+        signatures={"serving_default": model.serve, "transform_features": model.transform},
+    )
     write_examples(root / "examples", table)
 
     def run(name, *, gates=(), levels=("patient",), costs=NO_COSTS, baseline=False):
-        config = make_eval_config(heads=HEADS, slices=["source"], gates=gates, levels=levels, shortcuts=["source"], costs=costs)
+        config = make_eval_config(
+            heads=HEADS, slices=["source"], gates=gates, levels=levels, shortcuts=["source"], costs=costs
+        )
         config = tfma.utils.update_eval_config_with_defaults(config, has_baseline=baseline, rubber_stamp=True)
-        models = [tfma.default_eval_shared_model(str(root / "model"), model_name=spec.name, eval_config=config) for spec in config.model_specs]
+        models = [
+            tfma.default_eval_shared_model(str(root / "model"), model_name=spec.name, eval_config=config)
+            for spec in config.model_specs
+        ]
         shared = models if baseline else models[0]
-        tfma.run_model_analysis(shared, eval_config=config, data_location=str(root / "examples"), output_path=str(root / name))
+        tfma.run_model_analysis(
+            shared, eval_config=config, data_location=str(root / "examples"), output_path=str(root / name)
+        )
         result = tfma.load_eval_result(str(root / name), model_name="candidate" if baseline else None)
         metrics = {head: result.get_metrics_for_all_slices(output_name=head) for head in HEADS}
         return metrics, tfma.load_validation_result(str(root / name))
@@ -139,31 +161,52 @@ def test_each_slice_has_the_figures_of_scikit_learn(gated, table):
     for key, rows in [((), table), ((("clinical_source", "D1"),), table[table.clinical_source == "D1"])]:
         truth, score = rows.label_malignancy == "Malignant", rows.p_malignancy_Malignant
         assert value_of(metrics[key], "cases/auc") == pytest.approx(roc_auc_score(truth, score), abs=1e-9)
-        assert value_of(metrics[key], "cases/average_precision") == pytest.approx(average_precision_score(truth, score), abs=1e-9)
-        assert value_of(metrics[key], "cases/brier") == pytest.approx(brier_score_loss(truth, score), abs=1e-9)
+        assert value_of(metrics[key], "cases/average_precision") == pytest.approx(
+            average_precision_score(truth, score), abs=1e-9
+        )
+        assert value_of(metrics[key], "cases/brier") == pytest.approx(
+            brier_score_loss(truth, score), abs=1e-9
+        )
         assert value_of(metrics[key], "cases/n") == len(rows)
 
 
 def test_evaluator_and_report_agree_on_every_figure(gated, table):
-    figures = measure(table, heads=HEADS, protocols=find_protocols(["cases", "P4"]), slices=["source"], resamples=2)
+    figures = measure(
+        table, heads=HEADS, protocols=find_protocols(["cases", "P4"]), slices=["source"], resamples=2
+    )
     compared = 0
     for figure in figures:
         if figure.n == 0:
             continue
-        key = () if figure.slice == "overall" else (tuple(("clinical_source" if i == 0 else part) for i, part in enumerate(figure.slice.split("="))),)
+        key = (
+            ()
+            if figure.slice == "overall"
+            else (
+                tuple(
+                    ("clinical_source" if i == 0 else part) for i, part in enumerate(figure.slice.split("="))
+                ),
+            )
+        )
         name = f"{'patient' if figure.protocol == 'P4' else 'cases'}/{figure.name}"
-        assert value_of(gated[0][figure.head][key], name) == pytest.approx(figure.value, abs=1e-6, nan_ok=True), figure
+        assert value_of(gated[0][figure.head][key], name) == pytest.approx(
+            figure.value, abs=1e-6, nan_ok=True
+        ), figure
         compared += 1
     # Four slices; the two-class head per case and per patient, the other per case.
     assert compared == 4 * (2 * len(metrics_of(HEADS["malignancy"])) + len(metrics_of(HEADS["kind"])))
 
 
 def test_evaluator_and_report_agree_where_costs_decide(evaluate_model, gated, table):
-    named = [Costs("malignancy", {"Malignant": {"Benign": 5}}), Costs("kind", {"both": {"mass": 4, "calcification": 3}})]
+    named = [
+        Costs("malignancy", {"Malignant": {"Benign": 5}}),
+        Costs("kind", {"both": {"mass": 4, "calcification": 3}}),
+    ]
     costs = make_cost_matrices(named, heads=HEADS)
     metrics, _ = evaluate_model("costs", levels=(), costs=costs)
     for figure in measure(table, heads=HEADS, protocols=find_protocols(["cases"]), costs=costs, resamples=0):
-        assert value_of(metrics[figure.head][()], f"cases/{figure.name}") == pytest.approx(figure.value, abs=1e-6), figure
+        assert value_of(metrics[figure.head][()], f"cases/{figure.name}") == pytest.approx(
+            figure.value, abs=1e-6
+        ), figure
     for head in HEADS:
         assert value_of(metrics[head][()], "cases/mean_cost") > 0
         assert value_of(metrics[head][()], "cases/accuracy") != value_of(gated[0][head][()], "cases/accuracy")
@@ -173,7 +216,9 @@ def test_evaluator_and_report_agree_on_how_far_the_model_is_above_its_shortcuts(
     figures = measure_above_shortcut(table, heads=HEADS, protocols=["cases"], slices=["source"], resamples=2)
     assert [figure.slice for figure in figures] == ["overall", "source=D1", "source=D2", "source=D3"]
     for figure in figures:
-        key = () if figure.slice == "overall" else (("clinical_source", figure.slice.removeprefix("source=")),)
+        key = (
+            () if figure.slice == "overall" else (("clinical_source", figure.slice.removeprefix("source=")),)
+        )
         evaluated = value_of(gated[0]["malignancy"][key], "cases/auc_above_shortcut")
         assert evaluated == pytest.approx(figure.value, abs=1e-9, nan_ok=True)
     assert "cases/auc_above_shortcut" not in gated[0]["kind"][()]
@@ -197,7 +242,16 @@ def test_gates_fail_on_low_on_undefined_and_on_absent_slices_and_only_there(gate
     }
     assert failed == {(("clinical_source", "D3"),), (("clinical_source", "D1"),)}
     assert [dict(spec.feature_values) for spec in validation.missing_slices] == [{"clinical_source": "D9"}]
-    assert [passes(gate, validation, heads=HEADS) for gate in GATES] == [True, False, False, False, True, True, False, False]
+    assert [passes(gate, validation, heads=HEADS) for gate in GATES] == [
+        True,
+        False,
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_a_model_above_its_gates_is_valid_and_the_same_model_is_no_worse_than_its_baseline(evaluate_model):
@@ -219,9 +273,15 @@ def test_a_model_above_its_gates_is_valid_and_the_same_model_is_no_worse_than_it
         (Gate(metric="auc", head="malignancy", lower_bound=0.5, slice="D1"), "column=value"),
         (Gate(metric="auc", head="malignant", lower_bound=0.5), "did you mean 'malignancy'"),
         (Gate(metric="brier", head="malignancy", lower_bound=0.5), "smaller is better"),
-        (Gate(metric="brier_uncertainty", head="malignancy", lower_bound=0.5), "does not depend on the model"),
+        (
+            Gate(metric="brier_uncertainty", head="malignancy", lower_bound=0.5),
+            "does not depend on the model",
+        ),
         (Gate(metric="auc", head="kind", lower_bound=0.5), "auc_"),
-        (Gate(metric="auc_above_shortcut", head="malignancy", lower_bound=0.0), "no shortcut, expected evaluation.shortcuts"),
+        (
+            Gate(metric="auc_above_shortcut", head="malignancy", lower_bound=0.0),
+            "no shortcut, expected evaluation.shortcuts",
+        ),
     ],
 )
 def test_a_wrong_gate_is_refused_with_the_nearest_right_name(gate, words):

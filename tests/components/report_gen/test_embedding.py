@@ -28,9 +28,13 @@ def exported() -> Any:
     from medimg.tasks.classification.model import build_model
     from medimg.tasks.classification.settings import Head, ModelSettings
 
-    settings = ModelSettings(heads=(Head("malignancy", CLASSES),), roles=("CC", "MLO"), image_size=(HEIGHT, WIDTH), width=4)
+    settings = ModelSettings(
+        heads=(Head("malignancy", CLASSES),), roles=("CC", "MLO"), image_size=(HEIGHT, WIDTH), width=4
+    )
     network = build_model(settings, clinical_width=0)
-    return Exported(task=find_task("classification"), settings=settings, network=network, saved=None, clinical_sizes={})
+    return Exported(
+        task=find_task("classification"), settings=settings, network=network, saved=None, clinical_sizes={}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +70,9 @@ def test_pixels_are_the_thumbnails_of_all_views_and_an_absent_one_is_black(embed
 
 def test_the_model_s_vector_is_what_its_answer_is_made_of(embedded: Embedded, exported: Any) -> None:
     names, vectors = embedded
-    answers = exported.network.predict_on_batch(exported.read([serialize(make_case(number)) for number in range(CASES - 1)]))["malignancy"]
+    answers = exported.network.predict_on_batch(
+        exported.read([serialize(make_case(number)) for number in range(CASES - 1)])
+    )["malignancy"]
     of_model = vectors["model"][[names.index(f"P{number:03d}-L") for number in range(CASES - 1)]]
     np.testing.assert_allclose(exported.network.get_layer("malignancy")(of_model), answers, atol=1e-5)
     assert len(np.unique(of_model.round(5), axis=0)) == CASES - 1
@@ -75,9 +81,17 @@ def test_the_model_s_vector_is_what_its_answer_is_made_of(embedded: Embedded, ex
 def make_catalogue(sizes: list[int], **changes: Any) -> SimpleNamespace:
     """Groups g00, g01 ... of so many cases; every third is test."""
     groups = np.repeat(np.arange(len(sizes)), sizes)
-    cases = pd.DataFrame({"group_id": [f"g{group:02d}" for group in groups], "status": "used", "label_malignancy": "Benign"})
-    cases = cases.assign(case_id=[f"c{number:03d}" for number in range(len(cases))], split=np.where(groups % 3 == 0, "test", "train"), **changes)
-    return SimpleNamespace(cases=cases, pairs=pd.DataFrame(columns=["case_id", "other_case_id"]), summary={"duplicates": []})
+    cases = pd.DataFrame(
+        {"group_id": [f"g{group:02d}" for group in groups], "status": "used", "label_malignancy": "Benign"}
+    )
+    cases = cases.assign(
+        case_id=[f"c{number:03d}" for number in range(len(cases))],
+        split=np.where(groups % 3 == 0, "test", "train"),
+        **changes,
+    )
+    return SimpleNamespace(
+        cases=cases, pairs=pd.DataFrame(columns=["case_id", "other_case_id"]), summary={"duplicates": []}
+    )
 
 
 def test_of_many_cases_whole_groups_are_drawn_up_to_the_count_and_the_same_ones_again() -> None:
@@ -85,7 +99,9 @@ def test_of_many_cases_whole_groups_are_drawn_up_to_the_count_and_the_same_ones_
     chosen = choose_cases(catalogue, count=90)
     assert len(chosen) == 88
     assert set(chosen["group_id"].value_counts()) == {4}
-    shuffled = SimpleNamespace(**{**vars(catalogue), "cases": catalogue.cases.sample(frac=1.0, random_state=1)})
+    shuffled = SimpleNamespace(
+        **{**vars(catalogue), "cases": catalogue.cases.sample(frac=1.0, random_state=1)}
+    )
     pd.testing.assert_frame_equal(choose_cases(shuffled, count=90)[COLUMNS], chosen[COLUMNS])
     assert 0.1 < (chosen["split"] == "test").mean() < 0.6
 

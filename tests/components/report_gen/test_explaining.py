@@ -29,7 +29,11 @@ from tests.components.examples import (
 SIDE = 9
 SHOWN = slice(10, 12)
 """Answers that stand for the gallery's mistakes, by their rank in confidence: no kind of example."""
-CONFIG: dict[str, Any] = {"task": "classification", "model": MODEL, "evaluation": {"explained": 2, "checked": 20, "resamples": 500, "costs": []}}
+CONFIG: dict[str, Any] = {
+    "task": "classification",
+    "model": MODEL,
+    "evaluation": {"explained": 2, "checked": 20, "resamples": 500, "costs": []},
+}
 
 
 def make_outlined_case(number: int) -> tuple[dict[str, Any], tuple[float, float]]:
@@ -89,19 +93,40 @@ def explain(root: Path, to: Path, **evaluation: int) -> None:
     from medimg.reporting.sections.classification.predicted_cases import list_rows, tabulate_answers
 
     model = root / "trained" / "Format-Serving"
-    predictions = score_examples(model, [str(root / "test")], heads={"malignancy": CLASSES}).assign(split="test")
+    predictions = score_examples(model, [str(root / "test")], heads={"malignancy": CLASSES}).assign(
+        split="test"
+    )
     catalogue = SimpleNamespace(
-        cases=pd.DataFrame({"case_id": predictions.case_id, "annotations": np.where(predictions.label_malignancy == "Malignant", "[{}]", "[]")})
+        cases=pd.DataFrame(
+            {
+                "case_id": predictions.case_id,
+                "annotations": np.where(predictions.label_malignancy == "Malignant", "[{}]", "[]"),
+            }
+        )
     )
     config = {**CONFIG, "evaluation": {**CONFIG["evaluation"], **evaluation}}
-    mistakes = list_rows(tabulate_answers(predictions, head="malignancy", classes=CLASSES, split="test"))[SHOWN]
-    scored: dict[str, Any] = {"predictions": predictions, "mistakes": mistakes, "files": [str(root / "test")], "split": "test"}
+    mistakes = list_rows(tabulate_answers(predictions, head="malignancy", classes=CLASSES, split="test"))[
+        SHOWN
+    ]
+    scored: dict[str, Any] = {
+        "predictions": predictions,
+        "mistakes": mistakes,
+        "files": [str(root / "test")],
+        "split": "test",
+    }
     explain_split(to, config=config, model=model, catalogue=catalogue, **scored)
 
 
-def test_grad_cam_of_the_trained_network_points_at_the_blob_and_beats_chance_and_randomised_weights(explained: Path) -> None:
-    figures = {figure.name: figure for figure in measure_checks(pd.read_parquet(explained / "checks.parquet"))}
-    told = {name: (round(figure.value, 2), round(figure.low, 2), round(figure.high, 2)) for name, figure in figures.items()}
+def test_grad_cam_of_the_trained_network_points_at_the_blob_and_beats_chance_and_randomised_weights(
+    explained: Path,
+) -> None:
+    figures = {
+        figure.name: figure for figure in measure_checks(pd.read_parquet(explained / "checks.parquet"))
+    }
+    told = {
+        name: (round(figure.value, 2), round(figure.low, 2), round(figure.high, 2))
+        for name, figure in figures.items()
+    }
     assert figures["pointing_grad_cam_minus_randomised"].low > 0, told
     assert figures["pointing_grad_cam_minus_chance"].low > 0, told
     assert figures["energy_grad_cam_minus_randomised"].low > 0, told
@@ -121,7 +146,9 @@ def test_each_kind_of_answer_has_its_pictures_and_every_picture_is_there(explain
     assert (explained / "legend.png").is_file()
 
 
-def test_a_mistake_of_the_gallery_has_a_grad_cam_for_the_class_that_was_called_and_no_other_map(explained: Path) -> None:
+def test_a_mistake_of_the_gallery_has_a_grad_cam_for_the_class_that_was_called_and_no_other_map(
+    explained: Path,
+) -> None:
     rows = pd.DataFrame(json.loads((explained / "index.json").read_text()))
     mistakes = rows[rows["kind"] == "mistake"]
     assert mistakes["case_id"].nunique() == 2
@@ -142,17 +169,25 @@ def test_explanations_that_nobody_asks_for_are_not_made(root: Path, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_only_so_many_cases_are_checked_and_with_the_same_result_each_time(explained: Path, root: Path, tmp_path: Path) -> None:
+def test_only_so_many_cases_are_checked_and_with_the_same_result_each_time(
+    explained: Path, root: Path, tmp_path: Path
+) -> None:
     explain(root, tmp_path, explained=0, checked=4)
-    few, all_of_them = (pd.read_parquet(folder / "checks.parquet") for folder in (tmp_path / "explanations", explained))
+    few, all_of_them = (
+        pd.read_parquet(folder / "checks.parquet") for folder in (tmp_path / "explanations", explained)
+    )
     assert few["case_id"].nunique() == 4
     order = ["case_id", "method", "subject"]
     same = all_of_them[all_of_them["case_id"].isin(few["case_id"])]
-    pd.testing.assert_frame_equal(*(table.sort_values(order, ignore_index=True) for table in (few, same)), atol=1e-3)
+    pd.testing.assert_frame_equal(
+        *(table.sort_values(order, ignore_index=True) for table in (few, same)), atol=1e-3
+    )
 
 
 def test_outlines_are_no_columns_of_the_predictions(root: Path) -> None:
     from components.report_gen.scoring import score_examples
 
-    predictions = score_examples(root / "trained" / "Format-Serving", [str(root / "test")], heads={"malignancy": CLASSES})
+    predictions = score_examples(
+        root / "trained" / "Format-Serving", [str(root / "test")], heads={"malignancy": CLASSES}
+    )
     assert not [column for column in predictions if column.startswith(("box_", "polygon_"))]

@@ -13,7 +13,15 @@ import pytest
 
 from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.classification.temperature import apply_temperature
-from tests.components.examples import MODEL, TRAINING, make_arguments, make_case, serialize, write_split, write_transform_graph
+from tests.components.examples import (
+    MODEL,
+    TRAINING,
+    make_arguments,
+    make_case,
+    serialize,
+    write_split,
+    write_transform_graph,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -50,15 +58,28 @@ def read_facts(run: Path) -> dict[str, Any]:
     return json.loads((run / "Format-Serving" / "medimg.json").read_text())
 
 
-def predict(run: Path, cases: list[dict[str, Any]], *, without: tuple[str, ...] = (), signature: str = "serving_default") -> dict[str, np.ndarray]:
+def predict(
+    run: Path,
+    cases: list[dict[str, Any]],
+    *,
+    without: tuple[str, ...] = (),
+    signature: str = "serving_default",
+) -> dict[str, np.ndarray]:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(run / "Format-Serving"))
-    serialized = [serialize({name: value for name, value in case.items() if name not in without}) for case in cases]
-    return {name: value.numpy() for name, value in loaded.signatures[signature](examples=tf.constant(serialized)).items()}
+    serialized = [
+        serialize({name: value for name, value in case.items() if name not in without}) for case in cases
+    ]
+    return {
+        name: value.numpy()
+        for name, value in loaded.signatures[signature](examples=tf.constant(serialized)).items()
+    }
 
 
-def predict_bare(run: Path, root: Path, cases: list[dict[str, Any]], *, file: str = "model.keras") -> dict[str, np.ndarray]:
+def predict_bare(
+    run: Path, root: Path, cases: list[dict[str, Any]], *, file: str = "model.keras"
+) -> dict[str, np.ndarray]:
     """What a member's bare network says."""
     import keras
     import tensorflow as tf
@@ -69,7 +90,9 @@ def predict_bare(run: Path, root: Path, cases: list[dict[str, Any]], *, file: st
 
     job = read_job(make_arguments(root, run="bare").custom_config)
     serialized = tf.constant([serialize(case) for case in cases])
-    inputs = decode_batch(tf.io.parse_example(serialized, job.task.image_spec(job.model)), task=job.task, settings=job.model)
+    inputs = decode_batch(
+        tf.io.parse_example(serialized, job.task.image_spec(job.model)), task=job.task, settings=job.model
+    )
     output = tft.TFTransformOutput(str(root / "transform" / "graph"))
     transformed = output.transform_features_layer()(tf.io.parse_example(serialized, raw_spec(output)))
     inputs |= job.task.clinical_inputs(transformed, job.model, job.task.clinical_sizes(output, job.model))
@@ -87,13 +110,21 @@ def test_the_exported_model_gives_the_best_epochs_auc(trained: Path) -> None:
     cases = [make_case(number) for number in range(60, 90)]
     scores = predict(trained, cases)["malignancy"][:, 1]
     expected = read_history(trained)[read_member(trained)["best_epoch"]]["figures"]["malignancy/auc"]
-    assert roc_auc_score([case["label_malignancy"] == b"Malignant" for case in cases], scores) == pytest.approx(expected, abs=1e-6)
+    assert roc_auc_score(
+        [case["label_malignancy"] == b"Malignant" for case in cases], scores
+    ) == pytest.approx(expected, abs=1e-6)
 
 
 def test_serving_needs_no_label_and_gives_one_probability_per_class(trained: Path) -> None:
     cases = [make_case(number) for number in range(60, 66)]
-    with_labels, without = predict(trained, cases), predict(trained, cases, without=("label_malignancy", "label_abnormality"))
-    assert {name: value.shape for name, value in without.items()} == {"malignancy": (6, 2), "abnormality": (6, 3)}
+    with_labels, without = (
+        predict(trained, cases),
+        predict(trained, cases, without=("label_malignancy", "label_abnormality")),
+    )
+    assert {name: value.shape for name, value in without.items()} == {
+        "malignancy": (6, 2),
+        "abnormality": (6, 3),
+    }
     for name, value in without.items():
         np.testing.assert_array_equal(value, with_labels[name])
         np.testing.assert_allclose(value.sum(axis=1), 1.0, atol=1e-6)
@@ -106,7 +137,9 @@ def test_a_case_gets_the_same_answer_in_any_batch(trained: Path) -> None:
     np.testing.assert_allclose(single, whole[:3], atol=1e-6)
 
 
-def test_the_bare_network_at_the_stored_temperature_answers_as_the_export_does(trained: Path, root: Path) -> None:
+def test_the_bare_network_at_the_stored_temperature_answers_as_the_export_does(
+    trained: Path, root: Path
+) -> None:
     cases = [make_case(number) for number in range(60, 75)]
     served, temperatures = predict(trained, cases), read_facts(trained)["temperatures"]
     for name, value in predict_bare(trained, root, cases).items():
@@ -124,11 +157,17 @@ def test_the_details_say_what_each_view_says_alone(trained: Path) -> None:
         np.testing.assert_allclose(details[head], whole, atol=1e-6)
         assert np.isnan(alone[~has_mlo, 1]).all()
         np.testing.assert_allclose(alone[~has_mlo, 0], whole[~has_mlo], atol=1e-6)
-        np.testing.assert_allclose(alone[:, 0], predict(trained, cases, without=("image_MLO",))[head], atol=1e-6)
-        np.testing.assert_allclose(alone[has_mlo, 1], predict(trained, cases, without=("image_CC",))[head][has_mlo], atol=1e-6)
+        np.testing.assert_allclose(
+            alone[:, 0], predict(trained, cases, without=("image_MLO",))[head], atol=1e-6
+        )
+        np.testing.assert_allclose(
+            alone[has_mlo, 1], predict(trained, cases, without=("image_CC",))[head][has_mlo], atol=1e-6
+        )
 
 
-def test_the_table_of_predictions_has_the_views_and_a_model_without_details_still_scores(trained: Path, root: Path, tmp_path: Path) -> None:
+def test_the_table_of_predictions_has_the_views_and_a_model_without_details_still_scores(
+    trained: Path, root: Path, tmp_path: Path
+) -> None:
     import tensorflow as tf
 
     from components.report_gen.scoring import score_examples
@@ -138,14 +177,27 @@ def test_the_table_of_predictions_has_the_views_and_a_model_without_details_stil
     table = score_examples(model, files, heads=heads)
     cases = [make_case(number) for number in range(60, 90)]
     assert list(table.case_id) == [case["case_id"].decode() for case in cases]
-    np.testing.assert_allclose(table.p_malignancy_Malignant, predict(trained, cases)["malignancy"][:, 1], atol=1e-6)
-    np.testing.assert_allclose(table.v_abnormality_mass_CC, predict(trained, cases, without=("image_MLO",))["abnormality"][:, 1], atol=1e-6)
+    np.testing.assert_allclose(
+        table.p_malignancy_Malignant, predict(trained, cases)["malignancy"][:, 1], atol=1e-6
+    )
+    np.testing.assert_allclose(
+        table.v_abnormality_mass_CC,
+        predict(trained, cases, without=("image_MLO",))["abnormality"][:, 1],
+        atol=1e-6,
+    )
     assert table.v_malignancy_Benign_MLO.isna().tolist() == ["image_MLO" not in case for case in cases]
     loaded = tf.saved_model.load(str(model))
-    tf.saved_model.save(loaded, str(tmp_path), signatures={"serving_default": loaded.signatures["serving_default"]})
+    tf.saved_model.save(
+        loaded, str(tmp_path), signatures={"serving_default": loaded.signatures["serving_default"]}
+    )
     (tmp_path / "medimg.json").write_text((model / "medimg.json").read_text())
     before = score_examples(tmp_path, files, heads=heads)
-    assert set(table) - set(before) == {f"v_{head}_{name}_{role}" for head, classes in heads.items() for name in classes for role in ("CC", "MLO")}
+    assert set(table) - set(before) == {
+        f"v_{head}_{name}_{role}"
+        for head, classes in heads.items()
+        for name in classes
+        for role in ("CC", "MLO")
+    }
     np.testing.assert_allclose(before.p_malignancy_Malignant, table.p_malignancy_Malignant, atol=1e-6)
 
 
@@ -153,7 +205,9 @@ def test_transform_features_gives_class_indices_with_minus_one_for_missing(train
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(trained / "Format-Serving"))
-    outputs = loaded.signatures["transform_features"](examples=tf.constant([serialize(make_case(number)) for number in range(8)]))
+    outputs = loaded.signatures["transform_features"](
+        examples=tf.constant([serialize(make_case(number)) for number in range(8)])
+    )
     assert outputs["label_malignancy"].dtype == tf.int64
     assert outputs["label_malignancy"].numpy().tolist() == [[number % 2] for number in range(8)]
     assert outputs["label_abnormality"].numpy()[:, 0].tolist() == [-1, 1, 2, 0, -1, 2, 0, 1]
@@ -161,10 +215,15 @@ def test_transform_features_gives_class_indices_with_minus_one_for_missing(train
 
 def test_the_export_says_what_it_is(trained: Path) -> None:
     facts = read_facts(trained)
-    assert facts["heads"] == {"malignancy": ["Benign", "Malignant"], "abnormality": ["calcification", "mass", "both"]}
+    assert facts["heads"] == {
+        "malignancy": ["Benign", "Malignant"],
+        "abnormality": ["calcification", "mass", "both"],
+    }
     assert (facts["roles"], facts["image_size"], facts["code"]) == (["CC", "MLO"], [64, 52], "abc")
     assert facts["networks"] == ["model.keras"]
-    assert facts["eval"]["malignancy/auc"] == pytest.approx(read_history(trained)[read_member(trained)["best_epoch"]]["figures"]["malignancy/auc"])
+    assert facts["eval"]["malignancy/auc"] == pytest.approx(
+        read_history(trained)[read_member(trained)["best_epoch"]]["figures"]["malignancy/auc"]
+    )
 
 
 def test_nothing_is_left_of_checkpoints_and_cache_after_export(trained: Path, root: Path) -> None:
@@ -194,7 +253,11 @@ def test_a_killed_training_goes_on_at_the_epoch_reached_as_if_nothing_had_happen
 
     config = {"checkpoints": str(root / "killed_checkpoints"), "training": {**TRAINING, "epochs": 4}}
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(root), json.dumps(config)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        [sys.executable, "-c", KILLED, str(root), json.dumps(config)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert killed.returncode == 137, killed.stderr
     (folder,) = (root / "killed_checkpoints").iterdir()
@@ -204,16 +267,27 @@ def test_a_killed_training_goes_on_at_the_epoch_reached_as_if_nothing_had_happen
     assert [line.split(":")[0] for line in printed] == ["epoch 3/4", "epoch 4/4"]
     resumed, whole = read_history(root / "resumed"), read_history(trained)[:4]
     assert [epoch["number"] for epoch in resumed] == [0, 1, 2, 3]
-    assert [epoch["figures"]["train/loss"] for epoch in resumed] == pytest.approx([epoch["figures"]["train/loss"] for epoch in whole], rel=1e-3)
+    assert [epoch["figures"]["train/loss"] for epoch in resumed] == pytest.approx(
+        [epoch["figures"]["train/loss"] for epoch in whole], rel=1e-3
+    )
 
 
-def test_an_ensemble_killed_in_its_second_member_goes_on_there_and_serves_the_calibrated_mean(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_ensemble_killed_in_its_second_member_goes_on_there_and_serves_the_calibrated_mean(
+    root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     from components.report_gen.scoring import score_examples
     from components.trainer.run import run
 
-    config = {"checkpoints": str(root / "ensemble_checkpoints"), "training": {**TRAINING, "epochs": 3, "members": 2}}
+    config = {
+        "checkpoints": str(root / "ensemble_checkpoints"),
+        "training": {**TRAINING, "epochs": 3, "members": 2},
+    }
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(root), json.dumps(config)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        [sys.executable, "-c", KILLED, str(root), json.dumps(config)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert killed.returncode == 137, killed.stderr
     run(make_arguments(root, run="ensemble", **config))
@@ -223,10 +297,16 @@ def test_an_ensemble_killed_in_its_second_member_goes_on_there_and_serves_the_ca
     assert [len(read_member(ensemble, index)["history"]) for index in range(2)] == [3, 3]
     cases, facts = [make_case(number) for number in range(60, 90)], read_facts(ensemble)
     members = [predict_bare(ensemble, root, cases, file=file) for file in ("model.keras", "model1.keras")]
-    table = score_examples(ensemble / "Format-Serving", sorted(str(file) for file in (root / "eval").iterdir()), heads=facts["heads"])
+    table = score_examples(
+        ensemble / "Format-Serving",
+        sorted(str(file) for file in (root / "eval").iterdir()),
+        heads=facts["heads"],
+    )
     assert np.abs(members[0]["malignancy"] - members[1]["malignancy"]).max() > 0.01
     for index, member in enumerate(members):
-        np.testing.assert_allclose(table[f"m{index}_malignancy_Malignant"], member["malignancy"][:, 1], atol=1e-6)
+        np.testing.assert_allclose(
+            table[f"m{index}_malignancy_Malignant"], member["malignancy"][:, 1], atol=1e-6
+        )
     mean = (members[0]["malignancy"] + members[1]["malignancy"]) / 2
     expected = apply_temperature(mean, facts["temperatures"]["malignancy"])
     np.testing.assert_allclose(table.p_malignancy_Malignant, expected[:, 1], atol=1e-6)
@@ -262,8 +342,12 @@ def test_one_class_in_train_is_refused_with_the_counts(root: Path, tmp_path: Pat
     from components.trainer.run import run
 
     arguments = make_arguments(root, run="refused", checkpoints=str(tmp_path / "checkpoints"))
-    arguments.train_files = [write_split(tmp_path / "train", [make_case(number) for number in range(1, 9, 2)])]
-    with pytest.raises(MedimgError, match=r"head malignancy: one class only in train \(0 Benign, 4 Malignant\)"):
+    arguments.train_files = [
+        write_split(tmp_path / "train", [make_case(number) for number in range(1, 9, 2)])
+    ]
+    with pytest.raises(
+        MedimgError, match=r"head malignancy: one class only in train \(0 Benign, 4 Malignant\)"
+    ):
         run(arguments)
 
 
@@ -288,7 +372,10 @@ def test_an_empty_split_is_refused(root: Path, tmp_path: Path) -> None:
         ({"model": {**MODEL, "heads": [{"name": "malignancy"}]}}, "model.heads malignancy: classes"),
         ({"training": {**TRAINING, "members": 0}}, "config key training.members"),
         ({"training": {**TRAINING, "dropout_samples": 1}}, "training.dropout_samples: found 1"),
-        ({"training": {**TRAINING, "dropout_samples": 9}, "model": {**MODEL, "dropout": 0}}, "dropout_samples: found 9 with model.dropout 0"),
+        (
+            {"training": {**TRAINING, "dropout_samples": 9}, "model": {**MODEL, "dropout": 0}},
+            "dropout_samples: found 9 with model.dropout 0",
+        ),
     ],
 )
 def test_a_wrong_setting_is_named(root: Path, change: dict[str, Any], message: str) -> None:

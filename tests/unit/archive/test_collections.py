@@ -15,7 +15,9 @@ from medimg.archive.transport.transfer import Transfer
 from medimg.datasets.cmmd.clinical_table import read_clinical_table
 from medimg.errors import UsageError
 
-needs_index = pytest.mark.skipif(not idc_index.is_installed(), reason="the extra idc is not installed (setup/install.sh core idc)")
+needs_index = pytest.mark.skipif(
+    not idc_index.is_installed(), reason="the extra idc is not installed (setup/install.sh core idc)"
+)
 PUBLISHED = [collection for collection in COLLECTIONS.values() if collection.name != "folder"]
 
 
@@ -38,7 +40,11 @@ def test_a_published_collection_has_terms_and_says_whom_to_cite(collection):
     assert any(collection.doi in entry for entry in collection.citations)
 
 
-@pytest.mark.parametrize("entry", sorted({entry for collection in PUBLISHED for entry in collection.citations}), ids=lambda entry: entry[:30])
+@pytest.mark.parametrize(
+    "entry",
+    sorted({entry for collection in PUBLISHED for entry in collection.citations}),
+    ids=lambda entry: entry[:30],
+)
 def test_a_citation_is_one_bibtex_entry(entry):
     assert re.match(r"@(misc|article)\{\w+,\n", entry)
     assert entry.count("{") == entry.count("}")
@@ -52,7 +58,9 @@ def test_citation_keys_are_unique():
 
 
 @needs_index
-@pytest.mark.parametrize("collection", [one for one in PUBLISHED if one.idc], ids=lambda collection: collection.name)
+@pytest.mark.parametrize(
+    "collection", [one for one in PUBLISHED if one.idc], ids=lambda collection: collection.name
+)
 def test_the_terms_are_those_of_the_index(collection):
     terms = idc_index.read_terms(collection.idc)
     found = (collection.tcia, collection.licence, collection.licence_url, collection.doi.lower())
@@ -66,7 +74,12 @@ def test_the_bundled_list_is_what_the_index_has():
     assert len(ours) == 1775
     assert ours.keys() == theirs.keys()
     own = ("label", "origin", "version")
-    assert all(getattr(ours[key], field) == value for key, row in theirs.items() for field, value in row.items() if field not in own)
+    assert all(
+        getattr(ours[key], field) == value
+        for key, row in theirs.items()
+        for field, value in row.items()
+        if field not in own
+    )
 
 
 def test_the_bundled_list_has_label_and_source_of_every_patient():
@@ -88,12 +101,16 @@ def test_the_labels_of_the_bundled_list_are_those_of_the_clinical_table(shared_d
     labels = {patient: set() for patient, _ in breasts}
     for (patient, _), row in breasts.items():
         labels[patient].add(row.labels["malignancy"])
-    assert {one.patient_id: set(one.label.split("+")) for one in read_series_list("cmmd_series.csv")} == labels
+    assert {
+        one.patient_id: set(one.label.split("+")) for one in read_series_list("cmmd_series.csv")
+    } == labels
 
 
 def test_the_bundled_list_can_be_made_again(shared_data):
     repository = Path(__file__).parents[3]
-    inputs = [str(shared_data / "cmmd" / name) for name in ("idc_series.csv", "CMMD_clinicaldata_revision.xlsx")]
+    inputs = [
+        str(shared_data / "cmmd" / name) for name in ("idc_series.csv", "CMMD_clinicaldata_revision.xlsx")
+    ]
     made = subprocess.run(
         [sys.executable, "setup/make_cmmd_series.py", *inputs],
         cwd=repository,
@@ -107,7 +124,10 @@ def test_the_bundled_list_can_be_made_again(shared_data):
 
 @pytest.mark.usefixtures("no_index")
 def test_without_the_index_an_unknown_name_ends_in_the_nearest_and_how_to_have_more():
-    with pytest.raises(UsageError, match=r"unknown data set 'CBIS-DDMS': did you mean 'cbis_ddsm'\?; .* setup/install.sh core idc"):
+    with pytest.raises(
+        UsageError,
+        match=r"unknown data set 'CBIS-DDMS': did you mean 'cbis_ddsm'\?; .* setup/install.sh core idc",
+    ):
         find_collection("CBIS-DDMS")
 
 
@@ -120,7 +140,12 @@ def test_without_the_index_a_collection_without_a_bundled_list_cannot_be_listed(
 
 @needs_index
 @pytest.mark.parametrize(
-    ("name", "message"), [("CMMD", "did you mean 'cmmd'"), ("nlts", "did you mean 'nlst'"), ("zzzz", "known: cmmd, .* and the 1.. ids of the")]
+    ("name", "message"),
+    [
+        ("CMMD", "did you mean 'cmmd'"),
+        ("nlts", "did you mean 'nlst'"),
+        ("zzzz", "known: cmmd, .* and the 1.. ids of the"),
+    ],
 )
 def test_an_unknown_name_ends_in_the_nearest(name, message):
     with pytest.raises(UsageError, match=message):
@@ -130,7 +155,11 @@ def test_an_unknown_name_ends_in_the_nearest(name, message):
 @needs_index
 def test_any_collection_of_the_index_is_known_by_its_id(idc):
     collection = find_collection("remind")
-    assert (collection.tcia, collection.licence, collection.doi) == ("ReMIND", "CC BY 4.0", "10.7937/3rag-d070")
+    assert (collection.tcia, collection.licence, collection.doi) == (
+        "ReMIND",
+        "CC BY 4.0",
+        "10.7937/3rag-d070",
+    )
     series = idc.list_series(collection)
     assert len({one.patient_id for one in series}) == 114
     assert all(one.key and one.bucket and one.instances and one.bytes and one.licence for one in series)

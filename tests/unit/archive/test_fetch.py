@@ -56,11 +56,23 @@ class Recording(FolderSource):
 def run(root: Path, *sources, series, said: list[str] | None = None):
     lines = said if said is not None else []
     with hold_root(root, lines.append) as receipts:
-        return fetch_all(series, collection=MINE, root=root, receipts=receipts, sources=sources, workers=2, say=lines.append, stop=threading.Event())
+        return fetch_all(
+            series,
+            collection=MINE,
+            root=root,
+            receipts=receipts,
+            sources=sources,
+            workers=2,
+            say=lines.append,
+            stop=threading.Event(),
+        )
 
 
 def tree(root: Path) -> dict[str, str]:
-    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.rglob("*.dcm"))}
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*.dcm"))
+    }
 
 
 @pytest.fixture
@@ -70,7 +82,10 @@ def source(archive, root) -> Recording:
 
 @pytest.fixture
 def series(source) -> list[Series]:
-    return [dataclasses.replace(one, key=f"v1-{one.uid[-6:]}", version="IDC v25") for one in source.list_series(MINE)]
+    return [
+        dataclasses.replace(one, key=f"v1-{one.uid[-6:]}", version="IDC v25")
+        for one in source.list_series(MINE)
+    ]
 
 
 def test_files_are_named_by_their_uids_and_each_has_a_receipt(root, source, series):
@@ -79,9 +94,10 @@ def test_files_are_named_by_their_uids_and_each_has_a_receipt(root, source, seri
     assert tree(root) == {path: receipt.sha256 for path, receipt in receipts.items()}
     assert outcome.files == len(receipts) == sum(one.instances for one in series)
     assert all(path == f"{receipt.series}/{receipt.sop_uid}.dcm" for path, receipt in receipts.items())
-    assert [(one.collection, one.source, one.version, one.licence, one.doi, one.files) for one in read_provenance(root)] == [
-        ("folder", "folder", "IDC v25", "CC BY 4.0", "10.1/x", len(receipts))
-    ]
+    assert [
+        (one.collection, one.source, one.version, one.licence, one.doi, one.files)
+        for one in read_provenance(root)
+    ] == [("folder", "folder", "IDC v25", "CC BY 4.0", "10.1/x", len(receipts))]
 
 
 def test_a_second_call_asks_for_nothing_and_more_series_add_just_those(root, source, series):
@@ -146,7 +162,11 @@ def test_a_series_that_stays_spoilt_is_one_named_failure_and_the_others_come(roo
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"patient_id": "someone else"}, "PatientID is"), ({"instances": 99}, "99"), ({"uid": "1.2.3"}, "1.2.3")],
+    [
+        ({"patient_id": "someone else"}, "PatientID is"),
+        ({"instances": 99}, "99"),
+        ({"uid": "1.2.3"}, "1.2.3"),
+    ],
 )
 def test_files_that_are_not_what_the_list_promises_are_refused(root, source, series, change, words):
     promised = dataclasses.replace(series[0], **change)
@@ -193,13 +213,19 @@ def test_a_series_that_no_source_has_says_why_of_each(root, series):
     assert f"nbia: no series {series[0].uid}" in failure
 
 
-def test_another_version_of_a_series_replaces_it_and_what_it_no_longer_holds_is_put_aside(root, source, series):
+def test_another_version_of_a_series_replaces_it_and_what_it_no_longer_holds_is_put_aside(
+    root, source, series
+):
     run(root, source, series=series[:1])
     old = tree(root)
     extra = root / series[0].uid / "1.2.9.dcm"
     extra.write_bytes(b"old")
     first = Receipts(root).of_series(series[0].uid)[0]
-    Receipts(root).add(dataclasses.replace(first, path=f"{series[0].uid}/1.2.9.dcm", bytes=3, sop_uid="1.2.9", sha256="0" * 64))
+    Receipts(root).add(
+        dataclasses.replace(
+            first, path=f"{series[0].uid}/1.2.9.dcm", bytes=3, sop_uid="1.2.9", sha256="0" * 64
+        )
+    )
     newer = dataclasses.replace(series[0], key="v2")
     outcome = run(root, source, series=[newer])
     assert outcome.files == series[0].instances
@@ -219,7 +245,16 @@ def test_an_interrupt_keeps_what_is_finished(root, archive, source, series):
 
     stopping = Stopping(archive, staging=root / ".medimg" / "parts")
     with hold_root(root, print) as receipts, pytest.raises(Interrupted):
-        fetch_all(series, collection=MINE, root=root, receipts=receipts, sources=[stopping], workers=1, say=print, stop=stop)
+        fetch_all(
+            series,
+            collection=MINE,
+            root=root,
+            receipts=receipts,
+            sources=[stopping],
+            workers=1,
+            say=print,
+            stop=stop,
+        )
     kept = tree(root)
     assert 0 < len(kept) < sum(one.instances for one in series)
     run(root, source, series=series)
@@ -272,7 +307,22 @@ def test_a_table_that_was_corrected_is_told_and_stays(root, archive, tmp_path):
     assert table.read_bytes() == b"corrected"
 
 
-@pytest.mark.parametrize("name", ["../x.csv", "/etc/passwd", "a/../b", "", ".hidden", "a\nb", "a\\b", "-rf", "x" * 200, "a/b/c/d/e", "CON\u202e"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x.csv",
+        "/etc/passwd",
+        "a/../b",
+        "",
+        ".hidden",
+        "a\nb",
+        "a\\b",
+        "-rf",
+        "x" * 200,
+        "a/b/c/d/e",
+        "CON\u202e",
+    ],
+)
 def test_names_that_lead_elsewhere_are_refused(name):
     with pytest.raises(MedimgError, match="expected letters"):
         safe_name(name)

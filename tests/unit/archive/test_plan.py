@@ -40,7 +40,9 @@ def test_no_sample_of_any_size_is_off_its_shares_by_more_than_one_and_a_half_pat
     counts = Counter()
     for size, one in enumerate(ordered, start=1):
         counts[one.label, one.origin] += 1
-        assert all(abs(counts[stratum] - size * share / len(CMMD)) < 1.5 for stratum, share in shares.items()), size
+        assert all(
+            abs(counts[stratum] - size * share / len(CMMD)) < 1.5 for stratum, share in shares.items()
+        ), size
 
 
 def test_a_larger_sample_contains_the_smaller_one():
@@ -63,25 +65,41 @@ def test_more_patients_than_there_are_means_all():
 
 
 def test_a_drawn_patient_comes_with_all_its_series():
-    series = [Series(uid=f"1.{patient}.{number}", patient_id=f"p{patient}") for number in range(3) for patient in range(9)]
+    series = [
+        Series(uid=f"1.{patient}.{number}", patient_id=f"p{patient}")
+        for number in range(3)
+        for patient in range(9)
+    ]
     assert len(select(series, Selection(patients=4))) == 12
 
 
 def test_a_patient_whose_id_names_the_image_is_still_one_patient():
-    names = ("Mass-Training_P_00001_LEFT_CC", "Mass-Training_P_00001_LEFT_CC_1", "P_00038_LEFT_CC.dcm", "Calc-Test_P_00038_LEFT_CC_1")
+    names = (
+        "Mass-Training_P_00001_LEFT_CC",
+        "Mass-Training_P_00001_LEFT_CC_1",
+        "P_00038_LEFT_CC.dcm",
+        "Calc-Test_P_00038_LEFT_CC_1",
+    )
     series = [Series(uid=f"1.{number}", patient_id=name) for number, name in enumerate(names)]
     pattern = find_collection("cbis_ddsm").patient_pattern
     assert summarise(series, patient_pattern=pattern).patients == 2
     assert len(select(series, Selection(patients=1), patient_pattern=pattern)) == 2
-    assert patients_of(select(series, Selection(patient_ids=("P_00038",)), patient_pattern=pattern)) == list(names[2:])
+    assert patients_of(select(series, Selection(patient_ids=("P_00038",)), patient_pattern=pattern)) == list(
+        names[2:]
+    )
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(0, 9))
 def test_every_stratum_has_its_first_patient_before_any_has_its_second(sizes, seed):
-    strata = {("", str(number)): [f"{number}-{patient}" for patient in range(size)] for number, size in enumerate(sizes)}
+    strata = {
+        ("", str(number)): [f"{number}-{patient}" for patient in range(size)]
+        for number, size in enumerate(sizes)
+    }
     ordered = order_patients(strata, seed=seed)
     assert sorted(ordered) == sorted(patient for patients in strata.values() for patient in patients)
-    assert {patient.partition("-")[0] for patient in ordered[: len(sizes)]} == {stratum for _, stratum in strata}
+    assert {patient.partition("-")[0] for patient in ordered[: len(sizes)]} == {
+        stratum for _, stratum in strata
+    }
 
 
 def test_a_new_patient_of_the_archive_leaves_the_order_of_the_others_as_it_was():
@@ -93,7 +111,13 @@ def test_a_new_patient_of_the_archive_leaves_the_order_of_the_others_as_it_was()
 def test_all_filters_hold_at_once_and_the_sample_is_drawn_last(tmp_path):
     manifest = tmp_path / "some.tcia"
     manifest.write_text(HEADER + "\n".join(UIDS[:900]))
-    wanted = Selection(patients=3, seed=1, patient_ids=tuple(patients_of(CMMD[:600])), where="label = 'Malignant'", manifest=manifest)
+    wanted = Selection(
+        patients=3,
+        seed=1,
+        patient_ids=tuple(patients_of(CMMD[:600])),
+        where="label = 'Malignant'",
+        manifest=manifest,
+    )
     chosen = select(CMMD, wanted)
     assert len(chosen) == 3
     assert {one.label for one in chosen} == {"Malignant"}
@@ -143,7 +167,10 @@ def test_a_condition_can_neither_read_a_file_nor_be_more_than_a_condition(tmp_pa
 @pytest.mark.parametrize(
     ("selection", "message"),
     [
-        (Selection(patient_ids=("D1-0001", "X1", "X2", "X3", "X4")), r"--patient: X1, X2, X3 and 1 more not in the list of 1775 series"),
+        (
+            Selection(patient_ids=("D1-0001", "X1", "X2", "X3", "X4")),
+            r"--patient: X1, X2, X3 and 1 more not in the list of 1775 series",
+        ),
         (Selection(series_uids=("1.2.3",)), r"--series: 1\.2\.3 not in the list of 1775 series"),
         (Selection(patients=0), r"--patients 0: expected 1 or more"),
         (Selection(where="label = 'Normal'"), r"nothing is selected of the 1775 series"),
@@ -182,7 +209,10 @@ def test_a_manifest_is_read_however_it_was_saved(tmp_path, text, uids):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ((HEADER + UIDS[0] + "\nnot a uid\n").encode(), r"line 6: 'not a uid', expected one SeriesInstanceUID"),
+        (
+            (HEADER + UIDS[0] + "\nnot a uid\n").encode(),
+            r"line 6: 'not a uid', expected one SeriesInstanceUID",
+        ),
         ((HEADER + UIDS[0] + "." + "1" * 40).encode(), r"line 5"),
         (b"../../etc/passwd\n", r"line 1"),
         (b"surprise\n" + HEADER.encode(), r"line 1: 'surprise', expected key=value"),
@@ -210,5 +240,10 @@ def test_a_plan_says_what_a_selection_comes_to():
 
 
 def test_a_plan_counts_what_the_list_does_not_say_apart():
-    found = summarise([Series(uid="1.1", patient_id="a", instances=2, bytes=10), Series(uid="1.2", patient_id="a", instances=3)])
+    found = summarise(
+        [
+            Series(uid="1.1", patient_id="a", instances=2, bytes=10),
+            Series(uid="1.2", patient_id="a", instances=3),
+        ]
+    )
     assert (found.patients, found.files, found.bytes, found.unknown) == (1, 5, 10, 1)

@@ -18,7 +18,10 @@ from medimg.cases import Case, DataSet, Header, ImageRef, Listing, Reject
 
 @dataclass(frozen=True)
 class Picture:
-    """One file to write; `look` seeds its pixels, so that equal looks are identical pixels; a negative look is a blank image."""
+    """One file to write; `look` seeds its pixels, so that equal looks are identical pixels.
+
+    A negative look is a blank image.
+    """
 
     patient: str
     role: str
@@ -39,7 +42,11 @@ def write_picture(path: Path, picture: Picture) -> None:
     dataset.BurnedInAnnotation = "YES" if picture.burned_in else "NO"
     dataset.PixelSpacing = [0.1, 0.1]
     shape = (20, 18)
-    pixels_HW = np.full(shape, -picture.look, np.uint8) if picture.look < 0 else np.random.default_rng(picture.look).integers(0, 255, shape, np.uint8)
+    pixels_HW = (
+        np.full(shape, -picture.look, np.uint8)
+        if picture.look < 0
+        else np.random.default_rng(picture.look).integers(0, 255, shape, np.uint8)
+    )
     dataset.Rows, dataset.Columns = shape
     dataset.BitsAllocated = dataset.BitsStored = 8
     dataset.HighBit, dataset.PixelRepresentation, dataset.SamplesPerPixel = 7, 0, 1
@@ -60,7 +67,9 @@ def write_patients(root: Path, *, count: int) -> None:
     for number in range(count):
         patient = f"P{number:03d}"
         for role in ("CC", "MLO"):
-            write_picture(root / patient / f"{role}.dcm", Picture(patient, role, look=hash_number(patient + role)))
+            write_picture(
+                root / patient / f"{role}.dcm", Picture(patient, role, look=hash_number(patient + role))
+            )
         if number % 5:
             labels[patient] = "Malignant" if number % 3 == 0 else "Benign"
     write_labels(root, labels)
@@ -85,7 +94,9 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
         if role in by_patient[patient]:
             rejects.append(Reject(header.path, "quarantined", f"a second {role} of {patient}"))
         else:
-            by_patient[patient][role] = ImageRef(header.path, role, 0, header.tags["SOPInstanceUID"], header.sha256)
+            by_patient[patient][role] = ImageRef(
+                header.path, role, 0, header.tags["SOPInstanceUID"], header.sha256
+            )
     cases = [
         Case(
             case_id=f"{patient}-case",

@@ -19,7 +19,14 @@ from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.summary import print_summary
 from medimg.catalogue.tables import Catalogue, catalogue_cases, find_clusters, read_catalogue
 from medimg.errors import MedimgError, UsageError
-from tests.unit.catalogue.phantom import DATA_SET, Picture, list_cases, write_labels, write_patients, write_picture
+from tests.unit.catalogue.phantom import (
+    DATA_SET,
+    Picture,
+    list_cases,
+    write_labels,
+    write_patients,
+    write_picture,
+)
 
 SIX = {f"P{number:03d}": "Malignant" if number % 2 else "Benign" for number in range(6)}
 
@@ -45,7 +52,9 @@ def build(root: Path, to: Path, **options: object) -> Catalogue:
     return build_catalogue(values.pop("data_set", DATA_SET), data_root=root, to=to, **values)  # type: ignore[arg-type]
 
 
-def write_six(root: Path, *, labels: dict[str, str] = SIX, pictures: dict[str, Picture] | None = None) -> None:
+def write_six(
+    root: Path, *, labels: dict[str, str] = SIX, pictures: dict[str, Picture] | None = None
+) -> None:
     """Six healthy patients, and pictures that cause trouble by file name."""
     for number, patient in enumerate(sorted(SIX)):
         write_picture(root / f"{patient}-CC.dcm", Picture(patient, "CC", look=100 + number))
@@ -65,7 +74,11 @@ def test_building_twice_elsewhere_and_with_more_workers_gives_the_same_bytes(hea
     build(moved, tmp_path / "two", workers=2, index_path=tmp_path / "index.parquet")
     build(moved, tmp_path / "three", index_path=tmp_path / "index.parquet")
     for name in ("cases.parquet", "images.parquet", "pairs.parquet", "summary.json"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes() == (tmp_path / "three" / name).read_bytes()
+        assert (
+            (tmp_path / "one" / name).read_bytes()
+            == (tmp_path / "two" / name).read_bytes()
+            == (tmp_path / "three" / name).read_bytes()
+        )
     assert str(tmp_path) not in (tmp_path / "two" / "summary.json").read_text()
 
 
@@ -104,9 +117,18 @@ def test_counts_add_up_to_the_files_that_are_there(tmp_path):
 
 
 def test_one_uid_with_two_contents_quarantines_both_files(tmp_path):
-    write_six(tmp_path / "data", pictures={"a.dcm": Picture("P000", "MLO", 7, uid="1.2.3"), "b.dcm": Picture("P001", "MLO", 8, uid="1.2.3")})
+    write_six(
+        tmp_path / "data",
+        pictures={
+            "a.dcm": Picture("P000", "MLO", 7, uid="1.2.3"),
+            "b.dcm": Picture("P001", "MLO", 8, uid="1.2.3"),
+        },
+    )
     images = build(tmp_path / "data", tmp_path / "to").images.set_index("path")
-    assert images.loc["a.dcm", ["status", "reason"]].tolist() == ["quarantined", "SOPInstanceUID 1.2.3 also in b.dcm, with other content"]
+    assert images.loc["a.dcm", ["status", "reason"]].tolist() == [
+        "quarantined",
+        "SOPInstanceUID 1.2.3 also in b.dcm, with other content",
+    ]
     assert images.loc["b.dcm", "status"] == "quarantined"
 
 
@@ -114,10 +136,18 @@ def test_identical_pixels_with_opposite_labels_exclude_both_cases(tmp_path):
     write_six(tmp_path / "data", labels={**SIX, "X1": "Benign", "X2": "Malignant"}, pictures={
         "x1.dcm": Picture("X1", "CC", 7), "x2.dcm": Picture("X2", "CC", 7)})  # fmt: skip
     catalogue = build(tmp_path / "data", tmp_path / "to")
-    expected = ("excluded", "identical pixels with different malignancy: X1-case (Benign), X2-case (Malignant)")
+    expected = (
+        "excluded",
+        "identical pixels with different malignancy: X1-case (Benign), X2-case (Malignant)",
+    )
     assert status_of(catalogue, "X1-case") == status_of(catalogue, "X2-case") == expected
     assert catalogue.summary["duplicates"] == [
-        {"cases": ["X1-case", "X2-case"], "labels": ["Benign", "Malignant"], "images": 1, "label_conflict": True}
+        {
+            "cases": ["X1-case", "X2-case"],
+            "labels": ["Benign", "Malignant"],
+            "images": 1,
+            "label_conflict": True,
+        }
     ]
     assert catalogue.cases.set_index("case_id").loc["X1-case", "split"] is None
 
@@ -126,33 +156,55 @@ def test_groups_that_share_pixels_are_one_cluster_and_all_others_their_own(tmp_p
     write_six(tmp_path / "data", labels={**SIX, "X1": "Benign", "X2": "Benign"}, pictures={
         "x1.dcm": Picture("X1", "CC", 7), "x2.dcm": Picture("X2", "CC", 7)})  # fmt: skip
     build(tmp_path / "data", tmp_path / "to")
-    assert find_clusters(read_catalogue(tmp_path / "to")) == {**{group: group for group in SIX}, "X1": "X1", "X2": "X1"}
+    assert find_clusters(read_catalogue(tmp_path / "to")) == {
+        **{group: group for group in SIX},
+        "X1": "X1",
+        "X2": "X1",
+    }
 
 
 def test_of_identical_pixels_with_one_label_the_labelled_case_stays(tmp_path):
-    write_six(tmp_path / "data", labels={**SIX, "X2": "Malignant"}, pictures={"x1.dcm": Picture("X1", "CC", 7), "x2.dcm": Picture("X2", "CC", 7)})
+    write_six(
+        tmp_path / "data",
+        labels={**SIX, "X2": "Malignant"},
+        pictures={"x1.dcm": Picture("X1", "CC", 7), "x2.dcm": Picture("X2", "CC", 7)},
+    )
     catalogue = build(tmp_path / "data", tmp_path / "to")
     assert status_of(catalogue, "X2-case") == ("used", "")
     assert status_of(catalogue, "X1-case") == ("excluded", "identical pixels as X2-case, which stays")
-    assert "groups X1 and X2 may be one: each of their 2 cases shares pixels with the other group" in catalogue.summary["anomalies"]
+    assert (
+        "groups X1 and X2 may be one: each of their 2 cases shares pixels with the other group"
+        in catalogue.summary["anomalies"]
+    )
 
 
 def test_a_case_excluded_by_the_errata_keeps_its_reason_and_is_reported_as_twin(tmp_path):
     def list_with_errata(root, headers):
         listing = list_cases(root, headers)
-        cases = [dataclasses.replace(case, status="excluded", reason="erratum 7") if case.group_id == "X1" else case for case in listing.cases]
+        cases = [
+            dataclasses.replace(case, status="excluded", reason="erratum 7")
+            if case.group_id == "X1"
+            else case
+            for case in listing.cases
+        ]
         return Listing(cases, listing.rejects)
 
     write_six(tmp_path / "data", labels={**SIX, "X1": "Benign", "X2": "Benign"}, pictures={
         "x1.dcm": Picture("X1", "CC", 7), "x2.dcm": Picture("X2", "CC", 7)})  # fmt: skip
-    catalogue = build(tmp_path / "data", tmp_path / "to", data_set=dataclasses.replace(DATA_SET, list_cases=list_with_errata))
+    catalogue = build(
+        tmp_path / "data",
+        tmp_path / "to",
+        data_set=dataclasses.replace(DATA_SET, list_cases=list_with_errata),
+    )
     assert status_of(catalogue, "X1-case") == ("excluded", "erratum 7")
     assert status_of(catalogue, "X2-case")[0] == "used"
     assert len(catalogue.summary["duplicates"]) == 1
 
 
 def test_blank_images_are_flagged_and_merge_no_patients(tmp_path):
-    write_six(tmp_path / "data", pictures={"a.dcm": Picture("P000", "MLO", -5), "b.dcm": Picture("P001", "MLO", -5)})
+    write_six(
+        tmp_path / "data", pictures={"a.dcm": Picture("P000", "MLO", -5), "b.dcm": Picture("P001", "MLO", -5)}
+    )
     catalogue = build(tmp_path / "data", tmp_path / "to")
     assert catalogue.summary["duplicates"] == []
     assert catalogue.summary["images"]["used"] == 8
@@ -164,20 +216,34 @@ def test_no_old_patient_moves_when_more_arrive(tmp_path):
     write_patients(tmp_path / "data", count=30)
     before = build(tmp_path / "data", tmp_path / "before", split=SplitSettings(folds=3))
     write_patients(tmp_path / "data", count=36)
-    after = build(tmp_path / "data", tmp_path / "after", previous=tmp_path / "before", split=SplitSettings(folds=3))
+    after = build(
+        tmp_path / "data", tmp_path / "after", previous=tmp_path / "before", split=SplitSettings(folds=3)
+    )
     columns = ["case_id", "split", "fold"]
-    assert after.cases[after.cases["case_id"].isin(before.cases["case_id"])][columns].reset_index(drop=True).equals(before.cases[columns])
+    assert (
+        after.cases[after.cases["case_id"].isin(before.cases["case_id"])][columns]
+        .reset_index(drop=True)
+        .equals(before.cases[columns])
+    )
     assert len(after.cases) == 36
 
 
 def test_a_previous_catalogue_of_another_data_set_is_refused(healthy, healthy_catalogue, tmp_path):
     with pytest.raises(UsageError, match="a catalogue of tiny, expected an earlier one of other"):
-        build(healthy, tmp_path / "to", data_set=dataclasses.replace(DATA_SET, name="other"), previous=healthy_catalogue)
+        build(
+            healthy,
+            tmp_path / "to",
+            data_set=dataclasses.replace(DATA_SET, name="other"),
+            previous=healthy_catalogue,
+        )
 
 
 def test_a_class_that_a_split_lacks_is_an_anomaly(tmp_path):
     write_six(tmp_path / "data", labels=dict.fromkeys(SIX, "Benign"))
-    assert "split train: no used case with malignancy Malignant" in build(tmp_path / "data", tmp_path / "to").summary["anomalies"]
+    assert (
+        "split train: no used case with malignancy Malignant"
+        in build(tmp_path / "data", tmp_path / "to").summary["anomalies"]
+    )
 
 
 def test_the_fingerprint_is_the_catalogues_hash_and_follows_content_not_time(healthy, tmp_path):
@@ -197,7 +263,10 @@ def test_a_data_set_of_which_nothing_is_left_is_refused_with_an_example(tmp_path
     write_six(tmp_path / "data")
     for number in range(6):
         write_picture(tmp_path / "data" / f"P00{number}-CC.dcm", Picture(f"P00{number}", "CC", look=7))
-    with pytest.raises(UsageError, match=r"none of 6 cases can be used, e\.g\. P000-case: identical pixels with different malignancy"):
+    with pytest.raises(
+        UsageError,
+        match=r"none of 6 cases can be used, e\.g\. P000-case: identical pixels with different malignancy",
+    ):
         build(tmp_path / "data", tmp_path / "to")
 
 
@@ -208,7 +277,12 @@ def test_a_listing_that_loses_or_doubles_a_file_is_a_named_error(healthy, tmp_pa
         wrong = {
             "lost": cases[1:],
             "doubled": [*cases, dataclasses.replace(cases[0], case_id="again")],
-            "invented": [dataclasses.replace(cases[0], masks=(dataclasses.replace(cases[0].images[0], path="no.dcm"),)), *cases[1:]],
+            "invented": [
+                dataclasses.replace(
+                    cases[0], masks=(dataclasses.replace(cases[0].images[0], path="no.dcm"),)
+                ),
+                *cases[1:],
+            ],
             "repeated": [dataclasses.replace(cases[0], case_id=cases[1].case_id), *cases[1:]],
         }
         return Listing(wrong[fault])
@@ -260,8 +334,15 @@ def test_copies_that_a_table_labels_differently_are_a_label_conflict_not_a_mere_
 
     write_six(tmp_path / "data", pictures={"one.dcm": Picture("X1", "CC", 7)})
     shutil.copy(tmp_path / "data" / "one.dcm", tmp_path / "data" / "two.dcm")
-    catalogue = build(tmp_path / "data", tmp_path / "to", data_set=dataclasses.replace(DATA_SET, list_cases=list_by_file, stratify_by=()))
-    assert status_of(catalogue, "one.dcm")[1] == "identical pixels with different malignancy: one.dcm (Benign), two.dcm (Malignant)"
+    catalogue = build(
+        tmp_path / "data",
+        tmp_path / "to",
+        data_set=dataclasses.replace(DATA_SET, list_cases=list_by_file, stratify_by=()),
+    )
+    assert (
+        status_of(catalogue, "one.dcm")[1]
+        == "identical pixels with different malignancy: one.dcm (Benign), two.dcm (Malignant)"
+    )
     assert status_of(catalogue, "two.dcm")[0] == "excluded"
 
 
@@ -272,7 +353,10 @@ def test_the_printed_summary_tells_counts_reasons_and_anomalies(tmp_path):
     print_summary(build(tmp_path / "data", tmp_path / "to").summary, console)
     text = console.export_text()
     assert "A tiny data set (CC0)" in text
-    assert "excluded: identical pixels with different malignancy: X1-case (Benign), X2-case (Malignant): X1-case, X2-case" in text
+    assert (
+        "excluded: identical pixels with different malignancy: X1-case (Benign), X2-case (Malignant): X1-case, X2-case"
+        in text
+    )
     assert "1 pairs of cases with identical pixels, 1 of them with different labels" in text
     assert "anomaly: groups X1 and X2 may be one" in text
 
@@ -280,7 +364,9 @@ def test_the_printed_summary_tells_counts_reasons_and_anomalies(tmp_path):
 def test_sql_reads_both_tables(healthy_catalogue):
     sql = "SELECT status, count(*) AS n FROM cases JOIN images USING (case_id, status) GROUP BY status ORDER BY status"
     counts = read_catalogue(healthy_catalogue).summary["images"]
-    assert dict(run_query(healthy_catalogue, sql).itertuples(index=False)) == {status: count for status, count in counts.items() if count}
+    assert dict(run_query(healthy_catalogue, sql).itertuples(index=False)) == {
+        status: count for status, count in counts.items() if count
+    }
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,23 @@ from medimg.datasets.cmmd.cases import DATA_SET
 
 
 def write_tree(to: Path, shared_data: Path, *options: str) -> Path:
-    subprocess.run([sys.executable, str(shared_data.parent / "tools" / "make_cmmd.py"), str(to), *options], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, str(shared_data.parent / "tools" / "make_cmmd.py"), str(to), *options],
+        check=True,
+        capture_output=True,
+    )
     return to
 
 
 def build(root: Path, to: Path, previous: Path | None = None) -> Catalogue:
-    return build_catalogue(DATA_SET, data_root=root, to=to, split=SplitSettings(), previous=previous, index_path=to.with_suffix(".index"))
+    return build_catalogue(
+        DATA_SET,
+        data_root=root,
+        to=to,
+        split=SplitSettings(),
+        previous=previous,
+        index_path=to.with_suffix(".index"),
+    )
 
 
 def pairs_of(summary: Mapping[str, Any]) -> dict[tuple[str, str], bool]:

@@ -130,5 +130,9 @@ def test_a_quarantined_file_with_other_bytes_has_another_hash(tmp_path):
     hashes = []
     for content in (b"not an image", b"nor is this one"):
         (root / "a.dcm").write_bytes(content)
-        hashes += [reject for reject in scan(root, index_path=tmp_path / "index.parquet", workers=1, progress=False).content if reject[0] == "a.dcm"]
+        hashes += [
+            reject
+            for reject in scan(root, index_path=tmp_path / "index.parquet", workers=1, progress=False).content
+            if reject[0] == "a.dcm"
+        ]
     assert len({sha256 for _, sha256 in hashes}) == 2

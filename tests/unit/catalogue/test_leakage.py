@@ -26,7 +26,10 @@ def write_tiles(folder: Path, *, seeds: range) -> None:
     for number, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True)
         for seed in seeds:
-            write_tile(folder / name / f"{seed:02d}.png", draw_tile(LOOKS[name], rng=np.random.default_rng([number, seed])))
+            write_tile(
+                folder / name / f"{seed:02d}.png",
+                draw_tile(LOOKS[name], rng=np.random.default_rng([number, seed])),
+            )
 
 
 def write_tile(path: Path, tile: np.ndarray) -> None:
@@ -34,7 +37,9 @@ def write_tile(path: Path, tile: np.ndarray) -> None:
 
 
 def build(root: Path, to: Path, **settings: object) -> Catalogue:
-    return build_catalogue(find_data_set("tissue"), data_root=root, to=to, split=SplitSettings(**settings), workers=1)  # type: ignore[arg-type]
+    return build_catalogue(
+        find_data_set("tissue"), data_root=root, to=to, split=SplitSettings(**settings), workers=1
+    )  # type: ignore[arg-type]
 
 
 def pairs_across(catalogue: Catalogue) -> dict[str, dict[str, int] | None]:
@@ -59,7 +64,9 @@ def test_a_chain_of_near_duplicates_is_in_one_split_and_one_cluster(tmp_path):
     assert ("colon/00.png", chain[-1]) not in direct
     cases = catalogue.cases.set_index("case_id")
     assert cases.loc[["colon/00.png", *chain], "split"].nunique() == 1
-    assert len({find_clusters(catalogue)[cases.loc[name, "group_id"]] for name in ["colon/00.png", *chain]}) == 1
+    assert (
+        len({find_clusters(catalogue)[cases.loc[name, "group_id"]] for name in ["colon/00.png", *chain]}) == 1
+    )
     assert catalogue.summary["near_duplicates"]["clusters"] == 24
     assert set(pairs_across(catalogue)["nearly the same image, by perceptual hash"].values()) == {0}
 
@@ -70,7 +77,9 @@ def test_a_chain_of_near_duplicates_is_in_one_split_and_one_cluster(tmp_path):
 def test_an_official_split_that_leaks_is_kept_and_told(tmp_path):
     write_tiles(tmp_path / "data/train", seeds=range(8))
     write_tiles(tmp_path / "data/test", seeds=range(8, 12))
-    write_tile(tmp_path / "data/test/colon/copy.png", np.rot90(cv2.imread(str(tmp_path / "data/train/colon/03.png"))))
+    write_tile(
+        tmp_path / "data/test/colon/copy.png", np.rot90(cv2.imread(str(tmp_path / "data/train/colon/03.png")))
+    )
     catalogue = build(tmp_path / "data", tmp_path / "catalogue", near_duplicates="hash")
     splits = catalogue.cases.set_index("case_id")["split"]
     assert splits["test/colon/copy.png"] == "test"
@@ -98,11 +107,16 @@ def test_an_official_split_that_leaks_is_kept_and_told(tmp_path):
 def test_a_split_by_case_shows_how_many_near_duplicates_it_parts(tmp_path, by):
     write_tiles(tmp_path / "data", seeds=range(6))
     for number in range(6):
-        write_tile(tmp_path / f"data/colon/copy-{number}.png", np.fliplr(cv2.imread(str(tmp_path / f"data/colon/0{number}.png"))))
+        write_tile(
+            tmp_path / f"data/colon/copy-{number}.png",
+            np.fliplr(cv2.imread(str(tmp_path / f"data/colon/0{number}.png"))),
+        )
     catalogue = build(tmp_path / "data", tmp_path / "catalogue", near_duplicates="hash", by=by)
     parted = sum(pairs_across(catalogue)["nearly the same image, by perceptual hash"].values())
     assert (parted > 0) == (by == "case")
-    assert any("pairs of near duplicates lie in different splits" in line for line in catalogue.summary["leaks"]) == (by == "case")
+    assert any(
+        "pairs of near duplicates lie in different splits" in line for line in catalogue.summary["leaks"]
+    ) == (by == "case")
 
 
 def test_real_tiles_of_one_source_stay_in_one_split_though_no_table_names_it(shared_data, tmp_path):

@@ -20,7 +20,13 @@ from medimg.errors import MedimgError, UsageError
 from medimg.files import WORK_FOLDER
 from tests.unit.catalogue.phantom import DATA_SET, Picture, write_patients, write_picture
 
-TERMS = {"collection": "tiny", "source": "idc", "version": "24", "licence": "CC BY 4.0", "doi": "10.7937/tiny"}
+TERMS = {
+    "collection": "tiny",
+    "source": "idc",
+    "version": "24",
+    "licence": "CC BY 4.0",
+    "doi": "10.7937/tiny",
+}
 IMAGE = "P001/CC.dcm"
 
 
@@ -28,7 +34,10 @@ def make_receipt(root: Path, path: str) -> Receipt:
     """What `medimg fetch` writes of a file as it lies there now."""
     content = (root / path).read_bytes()
     values = {**TERMS, "series": path.partition("/")[0], "fetched": "2026-11-21T12:00:00Z"}
-    hashes = {"md5": hashlib.md5(content, usedforsecurity=False).hexdigest(), "sha256": hashlib.sha256(content).hexdigest()}
+    hashes = {
+        "md5": hashlib.md5(content, usedforsecurity=False).hexdigest(),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
     return Receipt(path=path, bytes=len(content), url=f"https://archive.example/{path}", **hashes, **values)
 
 
@@ -76,7 +85,9 @@ def index_of(root: Path) -> Path:
 
 
 def build(root: Path, to: Path) -> Catalogue:
-    return build_catalogue(DATA_SET, data_root=root, to=to, split=SplitSettings(), workers=1, index_path=index_of(root))
+    return build_catalogue(
+        DATA_SET, data_root=root, to=to, split=SplitSettings(), workers=1, index_path=index_of(root)
+    )
 
 
 def fingerprint(root: Path) -> str:
@@ -114,7 +125,11 @@ def test_an_image_that_changed_since_it_was_fetched_is_quarantined_with_both_has
 def test_an_image_cut_short_is_called_changed_and_counted_once(fetched, tmp_path):
     (fetched / IMAGE).write_bytes((fetched / IMAGE).read_bytes()[:-50])
     catalogue = build(fetched, tmp_path / "to")
-    assert catalogue.images.set_index("path").loc[IMAGE, "reason"].startswith("changed since it was fetched: sha256 ")
+    assert (
+        catalogue.images.set_index("path")
+        .loc[IMAGE, "reason"]
+        .startswith("changed since it was fetched: sha256 ")
+    )
     assert catalogue.summary["receipts"] == {"with": 23, "without": 0, "changed": 1}
     assert catalogue.summary["input"]["images"] == 24
 
@@ -124,7 +139,9 @@ def test_a_link_in_place_of_a_fetched_image_is_not_read_and_keeps_its_own_reason
     (fetched / IMAGE).unlink()
     (fetched / IMAGE).symlink_to(tmp_path / "elsewhere.dcm")
     catalogue = build(fetched, tmp_path / "to")
-    assert "is a link that leads out of the data root" in catalogue.images.set_index("path").loc[IMAGE, "reason"]
+    assert (
+        "is a link that leads out of the data root" in catalogue.images.set_index("path").loc[IMAGE, "reason"]
+    )
     assert catalogue.summary["receipts"] == {"with": 23, "without": 1, "changed": 0}
 
 
@@ -146,7 +163,10 @@ def test_a_corrected_table_stays_in_use_and_is_an_anomaly(fetched, tmp_path):
 def test_data_of_which_every_image_changed_are_refused_with_the_reason(fetched, tmp_path):
     for path in fetched.rglob("*.dcm"):
         flip_byte(path)
-    with pytest.raises(UsageError, match=r"no readable image among 26 files \(24 unreadable, first: changed since it was fetched"):
+    with pytest.raises(
+        UsageError,
+        match=r"no readable image among 26 files \(24 unreadable, first: changed since it was fetched",
+    ):
         build(fetched, tmp_path / "to")
 
 
@@ -210,4 +230,7 @@ def test_the_printed_summary_names_source_version_licence_and_doi(fetched, tmp_p
     text = console.export_text()
     assert "data: tiny from idc, version 24, CC BY 4.0, doi 10.7937/tiny, 25 files with a receipt" in text
     assert "images: 23 as their receipt says, 0 without one, 1 changed since they were fetched" in text
-    assert f"quarantined: changed since it was fetched: sha256 {hashlib.sha256((fetched / IMAGE).read_bytes()).hexdigest()}" in text
+    assert (
+        f"quarantined: changed since it was fetched: sha256 {hashlib.sha256((fetched / IMAGE).read_bytes()).hexdigest()}"
+        in text
+    )

@@ -32,7 +32,10 @@ def test_a_sound_header_has_no_flag():
         ({"Modality": "CR"}, "Modality differs: CR, mostly MG"),
         ({"BitsStored": 14}, "BitsStored differs: 14, mostly 12"),
         ({"BitsAllocated": 8}, "bits: 12 stored of 8 allocated"),
-        ({"ImagerPixelSpacing": None}, "spacing: neither PixelSpacing (0028,0030) nor ImagerPixelSpacing (0018,1164)"),
+        (
+            {"ImagerPixelSpacing": None},
+            "spacing: neither PixelSpacing (0028,0030) nor ImagerPixelSpacing (0018,1164)",
+        ),
         ({"Rows": 3}, "size: 3 x 80 pixels"),
         ({"PatientAge": "400Y"}, "age: PatientAge '400Y', expected 000D to 110Y"),
         ({"PatientAge": "old"}, "age: PatientAge 'old', expected 000D to 110Y"),
@@ -49,8 +52,15 @@ def test_ages_of_the_young_and_the_old_are_plausible(age):
 
 
 def test_burned_in_text_and_images_without_pixels_are_quarantined_with_the_reason():
-    headers = [make_header("a.dcm", BurnedInAnnotation="yes"), make_header("b.dcm", Rows=0), make_header("c.dcm")]
+    headers = [
+        make_header("a.dcm", BurnedInAnnotation="yes"),
+        make_header("b.dcm", Rows=0),
+        make_header("c.dcm"),
+    ]
     rejects = find_unusable(headers)
-    assert [(reject.path, reject.status) for reject in rejects] == [("a.dcm", "quarantined"), ("b.dcm", "quarantined")]
+    assert [(reject.path, reject.status) for reject in rejects] == [
+        ("a.dcm", "quarantined"),
+        ("b.dcm", "quarantined"),
+    ]
     assert "(0028,0301)" in rejects[0].reason
     assert rejects[1].reason == "0 rows x 80 columns: expected at least 1 x 1"

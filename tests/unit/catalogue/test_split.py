@@ -19,7 +19,12 @@ def make_groups(count: int, *, strata: int = 3, seed: int = 0) -> dict[str, str]
 
 
 @settings(max_examples=60, deadline=None)
-@given(count=st.integers(3, 200), strata=st.integers(1, 12), seed=st.integers(0, 99), ratios=st.sampled_from(RATIOS))
+@given(
+    count=st.integers(3, 200),
+    strata=st.integers(1, 12),
+    seed=st.integers(0, 99),
+    ratios=st.sampled_from(RATIOS),
+)
 def test_each_stratum_and_the_whole_are_within_one_group_of_their_ratio(count, strata, seed, ratios):
     groups = make_groups(count, strata=strata, seed=seed)
     assignments = assign_splits(groups, settings=SplitSettings(ratios=ratios, seed=seed))
@@ -35,12 +40,16 @@ def test_the_order_of_groups_does_not_matter():
     groups = make_groups(100)
     shuffled = list(groups.items())
     random.Random(1).shuffle(shuffled)
-    assert assign_splits(groups, settings=SplitSettings(folds=5)) == assign_splits(dict(shuffled), settings=SplitSettings(folds=5))
+    assert assign_splits(groups, settings=SplitSettings(folds=5)) == assign_splits(
+        dict(shuffled), settings=SplitSettings(folds=5)
+    )
 
 
 def test_another_seed_deals_otherwise():
     groups = make_groups(100)
-    assert assign_splits(groups, settings=SplitSettings(seed=0)) != assign_splits(groups, settings=SplitSettings(seed=1))
+    assert assign_splits(groups, settings=SplitSettings(seed=0)) != assign_splits(
+        groups, settings=SplitSettings(seed=1)
+    )
 
 
 def test_no_old_group_moves_when_newcomers_arrive_and_strata_stay_balanced():
@@ -86,7 +95,9 @@ def test_linked_groups_stay_in_one_split_and_fold():
 def test_a_newcomer_follows_the_old_group_that_it_shares_pixels_with():
     groups = make_groups(60)
     old, *_, new = groups
-    assignments = assign_splits(groups, settings=SplitSettings(), previous={old: Assignment("test")}, links=[(new, old)])
+    assignments = assign_splits(
+        groups, settings=SplitSettings(), previous={old: Assignment("test")}, links=[(new, old)]
+    )
     assert assignments[new].split == "test"
 
 
@@ -99,12 +110,17 @@ def test_every_group_is_in_one_of_k_folds_of_equal_size():
 
 def test_each_group_is_tested_once_and_in_that_step_never_trained_on_or_chosen_by():
     groups, links = make_groups(60), [("patient-0-0", "patient-0-1"), ("patient-0-2", "patient-0-40")]
-    steps = [assign_splits(groups, settings=SplitSettings(folds=4, test_fold=fold), links=links) for fold in range(4)]
+    steps = [
+        assign_splits(groups, settings=SplitSettings(folds=4, test_fold=fold), links=links)
+        for fold in range(4)
+    ]
     for group in groups:
         assert sorted(step[group].split for step in steps) == ["eval", "test", "train", "train"]
     for step in steps:
         assert all(step[first].split == step[second].split for first, second in links)
-        assert [assignment.fold for assignment in step.values()] == [assignment.fold for assignment in steps[0].values()]
+        assert [assignment.fold for assignment in step.values()] == [
+            assignment.fold for assignment in steps[0].values()
+        ]
 
 
 def test_a_step_of_a_cross_validation_keeps_the_folds_of_an_earlier_catalogue_not_its_splits():
@@ -116,7 +132,9 @@ def test_a_step_of_a_cross_validation_keeps_the_folds_of_an_earlier_catalogue_no
 
 
 def test_without_folds_there_is_no_fold():
-    assert {assignment.fold for assignment in assign_splits(make_groups(10), settings=SplitSettings()).values()} == {None}
+    assert {
+        assignment.fold for assignment in assign_splits(make_groups(10), settings=SplitSettings()).values()
+    } == {None}
 
 
 @pytest.mark.parametrize(

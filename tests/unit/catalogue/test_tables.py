@@ -25,7 +25,11 @@ from medimg.errors import MedimgError, UsageError
 STUDY = Case(
     case_id="a-study",
     group_id="patient a",
-    images=tuple(ImageRef(f"a/{role}-{number}.dcm", role, frame, f"1.{number}", "00") for role in ("T2", "T1") for number, frame in ((2, 0), (1, 3))),
+    images=tuple(
+        ImageRef(f"a/{role}-{number}.dcm", role, frame, f"1.{number}", "00")
+        for role in ("T2", "T1")
+        for number, frame in ((2, 0), (1, 3))
+    ),
     levels={"study": "a-study", "patient": "patient a"},
     labels={"grade": "high"},
     clinical={"age_years": 44, "dose": 1.5, "site": "north", "mixed": 7},
@@ -42,12 +46,24 @@ BARE = Case(
 )  # fmt: skip
 
 
-def write(to: Path, cases: list[Case], rejects: tuple[Reject, ...] = (), pairs: tuple[NearPair, ...] = ()) -> Catalogue:
-    paths = {image.path for case in cases for image in (*case.images, *case.masks)} | {reject.path for reject in rejects}
+def write(
+    to: Path, cases: list[Case], rejects: tuple[Reject, ...] = (), pairs: tuple[NearPair, ...] = ()
+) -> Catalogue:
+    paths = {image.path for case in cases for image in (*case.images, *case.masks)} | {
+        reject.path for reject in rejects
+    }
     headers = {path: Header(path, "dicom", 10, "00", "11", {"Rows": 5}) for path in paths}
-    table = make_cases_table(cases, assignments={"b-study": Assignment("train", 2)}, strata={"b-study": "unlabelled"})
+    table = make_cases_table(
+        cases, assignments={"b-study": Assignment("train", 2)}, strata={"b-study": "unlabelled"}
+    )
     images = make_images_table(cases, rejects=rejects, headers=headers, flags={"b.png": ("size: 5",)})
-    return write_catalogue(to, cases=table, images=images, pairs=make_pairs_table(pairs), summary={"data_set": "x", "duplicates": []})
+    return write_catalogue(
+        to,
+        cases=table,
+        images=images,
+        pairs=make_pairs_table(pairs),
+        summary={"data_set": "x", "duplicates": []},
+    )
 
 
 def test_a_case_comes_back_with_its_slices_in_order_masks_and_annotations(tmp_path):

@@ -93,13 +93,16 @@ def test_scoring_again_needs_no_tfx_beam_or_tensorflow(run, tmp_path):
     without = "import sys; sys.modules |= dict.fromkeys(['tfx', 'apache_beam', 'tensorflow', 'keras', 'ml_metadata', 'mlflow'])"
     code = f"{without}; sys.argv = ['medimg', 'rescore', 'first.zip']; from cli.app import main; main()"
     here = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=here, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=here, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "0 differences from the manifest" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("names", "to", "words"), [([""], None, "1 runs"), (["", ""], "a.pdf", r"\.csv or \.html"), (["", "absent"], None, "not a run")]
+    ("names", "to", "words"),
+    [([""], None, "1 runs"), (["", ""], "a.pdf", r"\.csv or \.html"), (["", "absent"], None, "not a run")],
 )
 def test_a_comparison_of_nothing_is_refused(run, names, to, words):
     with pytest.raises(UsageError, match=words):
@@ -109,5 +112,8 @@ def test_a_comparison_of_nothing_is_refused(run, names, to, words):
 def test_a_zip_of_the_results_holds_no_image_and_one_with_images_does(run, tmp_path):
     for name, with_images in (("without.zip", False), ("with.zip", True)):
         share_run(run, parse_target(f"zip:{tmp_path / name}"), with_images=with_images)
-    held = [[one for one in zipfile.ZipFile(tmp_path / name).namelist() if one.startswith("gallery/")] for name in ("without.zip", "with.zip")]
+    held = [
+        [one for one in zipfile.ZipFile(tmp_path / name).namelist() if one.startswith("gallery/")]
+        for name in ("without.zip", "with.zip")
+    ]
     assert [len(names) for names in held] == [0, 1]

@@ -5,7 +5,11 @@ from medimg.datasets.tables import find_table, read_table
 from medimg.errors import UsageError
 
 REQUIRED = ("ID1", "LeftRight", "Age")
-LINES = [["Age", "ID1", "Left Right", "remark"], ["44", "D1-0001", "R", "\u5de6\u4fa7, checked"], ["40", "D1-0002", "L", ""]]
+LINES = [
+    ["Age", "ID1", "Left Right", "remark"],
+    ["44", "D1-0001", "R", "\u5de6\u4fa7, checked"],
+    ["40", "D1-0002", "L", ""],
+]
 
 
 def write_csv(path, separator=",", encoding="utf-8", newline="\n"):
@@ -45,7 +49,11 @@ def test_a_workbook_with_title_and_merged_cells_reads_like_a_plain_one(tmp_path)
     sheet.merge_cells("A3:A4")
     workbook.save(tmp_path / "t.xlsx")
     rows = read_table(tmp_path / "t.xlsx", required=REQUIRED).rows
-    assert [(row.number, *row.values.values()) for row in rows] == [(3, "D1-0001", "L", "44"), (4, "D1-0001", "R", "44"), (6, "D1-0002", "R", "50")]
+    assert [(row.number, *row.values.values()) for row in rows] == [
+        (3, "D1-0001", "L", "44"),
+        (4, "D1-0001", "R", "44"),
+        (6, "D1-0002", "R", "50"),
+    ]
 
 
 @pytest.mark.parametrize(

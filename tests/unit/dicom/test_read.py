@@ -18,7 +18,16 @@ from medimg.dicom.parse import NATIVE, read_tags
 from medimg.dicom.read import iterate_frames, read_frame
 from medimg.dicom.safety import Limits
 from medimg.errors import UnreadableFile
-from tests.unit.dicom.written import EXPLICIT, JPEG_2000, JPEG_BASELINE, JPEG_LOSSLESS, JPEG_LS, RLE, make_dataset, write_dicom
+from tests.unit.dicom.written import (
+    EXPLICIT,
+    JPEG_2000,
+    JPEG_BASELINE,
+    JPEG_LOSSLESS,
+    JPEG_LS,
+    RLE,
+    make_dataset,
+    write_dicom,
+)
 
 LOSSLESS = [*NATIVE, RLE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000]
 LARGEST_ERRORS = {".50.dcm": 65, ".51.dcm": 36, ".53.dcm": 36, ".55.dcm": 36, ".81.dcm": 1, ".91.dcm": 5}
@@ -27,15 +36,24 @@ LARGEST_ERRORS = {".50.dcm": 65, ".51.dcm": 36, ".53.dcm": 36, ".55.dcm": 36, ".
 
 def some_pixels(dtype: str, shape: tuple[int, ...] = (7, 9), *, bits: int = 0, seed: int = 1) -> np.ndarray:
     limits = np.iinfo(dtype)
-    low, high = (limits.min, limits.max) if not bits else (0 if limits.min == 0 else -(1 << bits - 1), (1 << bits - (limits.min < 0)) - 1)
+    low, high = (
+        (limits.min, limits.max)
+        if not bits
+        else (0 if limits.min == 0 else -(1 << bits - 1), (1 << bits - (limits.min < 0)) - 1)
+    )
     return np.random.default_rng(seed).integers(low, high, size=shape, dtype=dtype, endpoint=True)
 
 
 @pytest.mark.parametrize("syntax", LOSSLESS)
-@pytest.mark.parametrize(("dtype", "shape"), [("uint8", (35, 33)), ("uint16", (35, 33)), ("int16", (35, 33)), ("uint8", (35, 33, 3))])
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [("uint8", (35, 33)), ("uint16", (35, 33)), ("int16", (35, 33)), ("uint8", (35, 33, 3))],
+)
 def test_lossless_transfer_syntaxes_return_the_values_that_were_written(tmp_path, syntax, dtype, shape):
     frames = [some_pixels(dtype, shape, seed=seed) for seed in (1, 2, 3)]
-    photometric = "YBR_RCT" if syntax == JPEG_2000 and len(shape) == 3 else "RGB" if len(shape) == 3 else "MONOCHROME2"
+    photometric = (
+        "YBR_RCT" if syntax == JPEG_2000 and len(shape) == 3 else "RGB" if len(shape) == 3 else "MONOCHROME2"
+    )
     path = write_dicom(tmp_path / "a.dcm", *frames, syntax=syntax, PhotometricInterpretation=photometric)
     found = list(iterate_frames(path))
     assert len(found) == 3
@@ -64,10 +82,18 @@ def hounsfield(path: Path) -> np.ndarray:
 def test_real_colour_images_agree_with_each_other(shared_data):
     folder = shared_data / "transfer_syntaxes"
     expected = read_frame(folder / "TestPattern_RGB.dcm").astype(int)
-    bounds = {"TestPattern_JPEG-LS-Lossless": 0, "TestPattern_JPEG-Lossless_RGB": 0, "TestPattern_JPEG-LS-NearLossless": 3}
+    bounds = {
+        "TestPattern_JPEG-LS-Lossless": 0,
+        "TestPattern_JPEG-Lossless_RGB": 0,
+        "TestPattern_JPEG-LS-NearLossless": 3,
+    }
     for name, bound in bounds.items():
         assert np.abs(read_frame(folder / f"{name}.dcm") - expected).max() <= bound, name
-    for name in ("TestPattern_JPEG-Baseline_YBRFull", "TestPattern_JPEG-Baseline_YBR422", "TestPattern_Palette"):
+    for name in (
+        "TestPattern_JPEG-Baseline_YBRFull",
+        "TestPattern_JPEG-Baseline_YBR422",
+        "TestPattern_Palette",
+    ):
         assert np.abs(read_frame(folder / f"{name}.dcm") - expected).mean() < 12, name
     assert read_frame(folder / "TestPattern_Palette_16.dcm").dtype == np.uint16
 
@@ -97,7 +123,9 @@ def test_planes_are_interleaved(tmp_path):
 @pytest.mark.parametrize("syntax", [EXPLICIT, RLE])
 def test_bits_that_are_not_stored_are_masked(tmp_path, syntax):
     clean = some_pixels("uint16", bits=12)
-    path = write_dicom(tmp_path / "a.dcm", clean | np.uint16(0xF000), syntax=syntax, BitsStored=12, HighBit=11)
+    path = write_dicom(
+        tmp_path / "a.dcm", clean | np.uint16(0xF000), syntax=syntax, BitsStored=12, HighBit=11
+    )
     np.testing.assert_array_equal(read_frame(path), clean)
 
 
@@ -156,17 +184,31 @@ def test_tags_are_json_and_keep_codes_and_multiple_values(tmp_path):
     code = pydicom.Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "399162004", "SCT", "cranio-caudal"
     view = DicomSequence([code])
-    facts = {"PatientOrientation": ["A", "R"], "WindowCenter": [40.5, 50], "PatientAge": "044Y", "ImageLaterality": "", "ViewCodeSequence": view}
+    facts = {
+        "PatientOrientation": ["A", "R"],
+        "WindowCenter": [40.5, 50],
+        "PatientAge": "044Y",
+        "ImageLaterality": "",
+        "ViewCodeSequence": view,
+    }
     tags = json.loads(json.dumps(read_tags(write_dicom(tmp_path / "a.dcm", some_pixels("uint8"), **facts))))
-    assert tags["ViewCodeSequence"] == [{"CodeValue": "399162004", "CodingSchemeDesignator": "SCT", "CodeMeaning": "cranio-caudal"}]
-    assert (tags["PatientOrientation"], tags["WindowCenter"], tags["PatientAge"]) == (["A", "R"], [40.5, 50.0], "044Y")
+    assert tags["ViewCodeSequence"] == [
+        {"CodeValue": "399162004", "CodingSchemeDesignator": "SCT", "CodeMeaning": "cranio-caudal"}
+    ]
+    assert (tags["PatientOrientation"], tags["WindowCenter"], tags["PatientAge"]) == (
+        ["A", "R"],
+        [40.5, 50.0],
+        "044Y",
+    )
     assert tags["ImageLaterality"] is None
     assert (tags["Rows"], tags["TransferSyntaxUID"], tags["HasVOILUTSequence"]) == (7, EXPLICIT, False)
     assert "ViewPosition" not in tags
 
 
 def test_every_compressed_syntax_names_its_decoder():
-    assert {f"1.2.840.10008.1.2.4.{tail}" for tail in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)} | {RLE} <= set(CODECS)
+    assert {f"1.2.840.10008.1.2.4.{tail}" for tail in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)} | {
+        RLE
+    } <= set(CODECS)
     assert all(codec.decoder.split(".")[0] in ("imagecodecs", "openjpeg", "rle") for codec in CODECS.values())
 
 
@@ -192,12 +234,16 @@ def test_a_header_that_contradicts_the_pixels_is_refused_in_one_line(tmp_path, a
 
 @pytest.mark.parametrize("syntax", [RLE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000])
 def test_a_small_compressed_file_that_declares_a_huge_image_takes_no_memory(tmp_path, syntax):
-    path = write_dicom(tmp_path / "huge.dcm", some_pixels("uint8", (35, 33)), syntax=syntax, Rows=20000, Columns=20000)
+    path = write_dicom(
+        tmp_path / "huge.dcm", some_pixels("uint8", (35, 33)), syntax=syntax, Rows=20000, Columns=20000
+    )
     with pytest.raises(UnreadableFile, match=r"cannot hold the 400000000 bytes|expected \(20000, 20000, 1\)"):
         read_frame(path)
 
 
-@pytest.mark.parametrize("syntax", [EXPLICIT, "1.2.840.10008.1.2.1.99", RLE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000])
+@pytest.mark.parametrize(
+    "syntax", [EXPLICIT, "1.2.840.10008.1.2.1.99", RLE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000]
+)
 def test_a_file_that_is_cut_short_is_refused(tmp_path, syntax):
     path = write_dicom(tmp_path / "cut.dcm", some_pixels("uint16", (64, 64)), syntax=syntax)
     whole = path.read_bytes()
@@ -225,17 +271,29 @@ def test_damaged_bytes_never_end_in_another_error(tmp_path):
 
 
 def test_missing_frames_are_noticed(tmp_path):
-    path = write_dicom(tmp_path / "a.dcm", *[some_pixels("uint8", seed=seed) for seed in range(3)], syntax=RLE, NumberOfFrames=5)
+    path = write_dicom(
+        tmp_path / "a.dcm",
+        *[some_pixels("uint8", seed=seed) for seed in range(3)],
+        syntax=RLE,
+        NumberOfFrames=5,
+    )
     with pytest.raises(UnreadableFile, match=r"3 encoded frame.s., expected 5"):
         list(iterate_frames(path))
-    path = write_dicom(tmp_path / "a.dcm", *[some_pixels("uint8", seed=seed) for seed in range(3)], syntax=RLE, NumberOfFrames=2)
+    path = write_dicom(
+        tmp_path / "a.dcm",
+        *[some_pixels("uint8", seed=seed) for seed in range(3)],
+        syntax=RLE,
+        NumberOfFrames=2,
+    )
     with pytest.raises(UnreadableFile, match=r"3 encoded frame.s., expected 2"):
         list(iterate_frames(path))
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, RLE])
 def test_a_whole_frame_of_a_file_that_is_cut_short_is_refused_too(tmp_path, syntax):
-    path = write_dicom(tmp_path / "cut.dcm", *[some_pixels("uint8", (35, 33), seed=seed) for seed in range(3)], syntax=syntax)
+    path = write_dicom(
+        tmp_path / "cut.dcm", *[some_pixels("uint8", (35, 33), seed=seed) for seed in range(3)], syntax=syntax
+    )
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(UnreadableFile, match=r"^cut.dcm: .*the file is cut short"):
         read_frame(path, frame=0)
@@ -292,7 +350,11 @@ def test_an_unknown_and_an_undecodable_transfer_syntax_are_named(tmp_path):
 def test_a_deflate_bomb_is_refused_by_its_inflated_size(tmp_path):
     path = write_dicom(tmp_path / "bomb.dcm", some_pixels("uint8"), syntax="1.2.840.10008.1.2.1.99")
     head, plain = split_meta(path.read_bytes())
-    plain = zlib.decompress(plain, -zlib.MAX_WBITS) + struct.pack("<HH2sHL", 0x7FE1, 0x1000, b"OB", 0, 50_000_000) + bytes(50_000_000)
+    plain = (
+        zlib.decompress(plain, -zlib.MAX_WBITS)
+        + struct.pack("<HH2sHL", 0x7FE1, 0x1000, b"OB", 0, 50_000_000)
+        + bytes(50_000_000)
+    )
     squeeze = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     path.write_bytes(head + squeeze.compress(plain) + squeeze.flush())
     assert path.stat().st_size < 100_000
@@ -308,13 +370,17 @@ def split_meta(data: bytes) -> tuple[bytes, bytes]:
 def test_sequences_nested_100000_deep_are_refused(tmp_path):
     path = write_dicom(tmp_path / "deep.dcm", some_pixels("uint8"))
     head, rest = split_meta(path.read_bytes())
-    level = struct.pack("<HH2sHL", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF) + struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    level = struct.pack("<HH2sHL", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF) + struct.pack(
+        "<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF
+    )
     path.write_bytes(head + level * 100_000 + rest)
     with pytest.raises(UnreadableFile, match=r"nested too deeply"):
         read_tags(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 500, b"hello, world", b"<html>" * 100, b"\0" * 128 + b"DICM"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 500, b"hello, world", b"<html>" * 100, b"\0" * 128 + b"DICM"]
+)
 def test_what_is_no_dicom_is_refused(tmp_path, content):
     (tmp_path / "a.dcm").write_bytes(content)
     with pytest.raises(UnreadableFile, match=r"^a.dcm: "):

@@ -45,7 +45,9 @@ def loaded_modules(_: int) -> list[str]:
 
 
 def test_results_come_in_the_order_of_the_items():
-    assert list(guarded_map(double, range(1000), workers=2)) == [(number, 2 * number) for number in range(1000)]
+    assert list(guarded_map(double, range(1000), workers=2)) == [
+        (number, 2 * number) for number in range(1000)
+    ]
 
 
 def test_items_are_drawn_as_they_are_needed():
@@ -126,6 +128,8 @@ def test_a_hostile_header_does_not_stop_a_run(tmp_path):
     write_dicom(tmp_path / "a.dcm", pixels)
     write_dicom(tmp_path / "b.dcm", pixels, Rows=65535, Columns=65535)
     write_dicom(tmp_path / "c.dcm", pixels)
-    outcomes = dict(guarded_map(partial(scan_file, root=str(tmp_path)), ["a.dcm", "b.dcm", "c.dcm"], workers=1))
+    outcomes = dict(
+        guarded_map(partial(scan_file, root=str(tmp_path)), ["a.dcm", "b.dcm", "c.dcm"], workers=1)
+    )
     assert isinstance(outcomes["b.dcm"], UnreadableFile)
     assert outcomes["a.dcm"].pixel_hash == outcomes["c.dcm"].pixel_hash

@@ -60,9 +60,13 @@ def test_a_label_map_becomes_a_record_and_comes_back(tmp_path, volume):
 def test_a_fractional_pixel_belongs_from_the_threshold_on(tmp_path, volume):
     values = np.zeros((ROWS, COLUMNS), np.uint8)
     values[0, :4] = 0, 49, 50, 100
-    path = write_segmentation(tmp_path / "seg.dcm", [(1, 1, values)], SegmentationType="FRACTIONAL", MaximumFractionalValue=100)
+    path = write_segmentation(
+        tmp_path / "seg.dcm", [(1, 1, values)], SegmentationType="FRACTIONAL", MaximumFractionalValue=100
+    )
     assert labels_of(read_segmentation(path, volume)) == {0: [(0, 2, 1), (0, 3, 1)]}
-    assert labels_of(read_segmentation(path, volume, threshold=0.49)) == {0: [(0, 1, 1), (0, 2, 1), (0, 3, 1)]}
+    assert labels_of(read_segmentation(path, volume, threshold=0.49)) == {
+        0: [(0, 1, 1), (0, 2, 1), (0, 3, 1)]
+    }
 
 
 def test_overlapping_segments_are_refused_or_the_last_one_wins(tmp_path, volume):
@@ -86,7 +90,9 @@ def test_two_frames_of_one_segment_on_one_slice_are_refused(tmp_path, volume):
 
 
 def test_a_flipped_mask_is_refused(tmp_path, volume):
-    path = write_segmentation(tmp_path / "seg.dcm", [(1, 1, spot((0, 0)))], ImageOrientationPatient=[1, 0, 0, 0, -1, 0])
+    path = write_segmentation(
+        tmp_path / "seg.dcm", [(1, 1, spot((0, 0)))], ImageOrientationPatient=[1, 0, 0, 0, -1, 0]
+    )
     with pytest.raises(UnreadableFile, match="ImageOrientationPatient of frame 0"):
         read_segmentation(path, volume)
 

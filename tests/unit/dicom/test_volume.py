@@ -35,7 +35,8 @@ def test_slices_are_sorted_along_the_normal_whatever_their_names_and_numbers(tmp
 
 def test_the_affine_leads_to_the_patient_coordinates_of_the_standards_equation(tmp_path):
     volume = read_volume(write_series(tmp_path, ramp(), orientation=SAGITTAL))
-    # PS3.3 C.7.6.2.1-1 by hand: x of the row cosine steps by the column spacing (0.75), y by the row spacing (0.5), z along the normal (-1, 0, 0).
+    # PS3.3 C.7.6.2.1-1 by hand: x of the row cosine steps by the column spacing (0.75), y by the row spacing
+    # (0.5), z along the normal (-1, 0, 0).
     found = volume.affine @ [2, 3, 1, 1]
     np.testing.assert_allclose(found, [-120 - 2 * 2.5, -60 + 0.75, 30 - 3 * 0.5, 1])
 
@@ -48,7 +49,9 @@ def test_a_tilted_gantry_is_a_shear_of_the_affine(tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int8, np.int16])
 def test_modality_values_are_exact_for_signed_and_unsigned_slices(tmp_path, dtype):
-    stored = np.random.default_rng(0).integers(np.iinfo(dtype).min, np.iinfo(dtype).max, (3, 6, 4), dtype=dtype, endpoint=True)
+    stored = np.random.default_rng(0).integers(
+        np.iinfo(dtype).min, np.iinfo(dtype).max, (3, 6, 4), dtype=dtype, endpoint=True
+    )
     stack = read_volume(write_series(tmp_path, stored, RescaleSlope=0.5, RescaleIntercept=-1024)).stack
     assert {slice_HW.dtype for slice_HW in stack.slices} == {np.dtype(f"u{np.dtype(dtype).itemsize}")}
     np.testing.assert_array_equal(values_of(stack), stored * 0.5 - 1024)
@@ -57,7 +60,9 @@ def test_modality_values_are_exact_for_signed_and_unsigned_slices(tmp_path, dtyp
 def test_pixels_are_read_one_slice_at_a_time(tmp_path, monkeypatch):
     read = []
     real = volume_module.read_frame
-    monkeypatch.setattr(volume_module, "read_frame", lambda path, *, frame: read.append(path) or real(path, frame=frame))
+    monkeypatch.setattr(
+        volume_module, "read_frame", lambda path, *, frame: read.append(path) or real(path, frame=frame)
+    )
     slices = iter(read_volume(write_series(tmp_path, ramp())).stack.slices)
     assert not read
     next(slices)
@@ -68,15 +73,24 @@ def test_pixels_are_read_one_slice_at_a_time(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [
-        ({"ImagePositionPatient": [[0, 0, z] for z in (0, 2, 4, 8, 10)]}, "lies 4.000 mm from .*, expected 2.000; 1 slice.* missing"),
+        (
+            {"ImagePositionPatient": [[0, 0, z] for z in (0, 2, 4, 8, 10)]},
+            "lies 4.000 mm from .*, expected 2.000; 1 slice.* missing",
+        ),
         ({"ImagePositionPatient": [[0, 0, z] for z in (0, 2, 4, 4, 6)]}, "lies at the position of"),
-        ({"ImagePositionPatient": [[0, 0, z] for z in (0, 2, 4, 6.5, 8)]}, "mm from where even spacing puts it"),
+        (
+            {"ImagePositionPatient": [[0, 0, z] for z in (0, 2, 4, 6.5, 8)]},
+            "mm from where even spacing puts it",
+        ),
         ({"ImagePositionPatient": [[0, y, 2 * y] for y in (0, 1, 2, 8, 4)]}, "mm from|missing"),
         ({"ImageOrientationPatient": [list(AXIAL)] * 4 + [list(SAGITTAL)]}, "orientation is"),
         ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "expected two perpendicular unit vectors"),
         ({"PixelSpacing": [[0.5, 0.5]] * 4 + [[0.6, 0.5]]}, "spacing_mm is"),
         ({"RescaleSlope": [1, 1, 1, 2, 1]}, "slope is 2.0, expected 1.0"),
-        ({"SeriesInstanceUID": ["1.2", "1.2", "1.2", "1.3", "1.2"]}, "series_instance_uid is 1.3, expected 1.2"),
+        (
+            {"SeriesInstanceUID": ["1.2", "1.2", "1.2", "1.3", "1.2"]},
+            "series_instance_uid is 1.3, expected 1.2",
+        ),
     ],
 )
 def test_a_series_that_is_no_even_volume_is_refused_with_the_facts(tmp_path, attributes, words):
@@ -125,7 +139,9 @@ def test_real_ct_slices_are_hounsfield_units(shared_data):
     volume = read_volume(paths)
     expected = [dataset.pixel_array.astype(float) - 1024 for dataset in map(pydicom.dcmread, reversed(paths))]
     np.testing.assert_array_equal(values_of(volume.stack), np.stack(expected))
-    assert [plane.position[2] for plane in volume.planes] == sorted(plane.position[2] for plane in volume.planes)
+    assert [plane.position[2] for plane in volume.planes] == sorted(
+        plane.position[2] for plane in volume.planes
+    )
 
 
 def test_real_oblique_mr_slices_make_a_volume(shared_data):

@@ -32,8 +32,16 @@ CHAINS: list[dict[str, Any]] = [
     {"WindowCenter": 2000, "WindowWidth": 0.5, "VOILUTFunction": "LINEAR_EXACT"},
     {"WindowCenter": [2653, 1000], "WindowWidth": [900, 10], "VOILUTFunction": "SIGMOID"},
     {"WindowCenter": -500, "WindowWidth": 1000, "RescaleSlope": -0.5, "RescaleIntercept": 3},
-    {"VOILUTSequence": lookup_table(np.arange(1000, dtype=np.uint16) ** 2 % 1021, first=1500, bits=10), "WindowCenter": 1, "WindowWidth": 2},
-    {"ModalityLUTSequence": lookup_table(np.arange(4096, dtype=np.uint16)[::-1] * 3, first=0, bits=16), "WindowCenter": 6000, "WindowWidth": 9000},
+    {
+        "VOILUTSequence": lookup_table(np.arange(1000, dtype=np.uint16) ** 2 % 1021, first=1500, bits=10),
+        "WindowCenter": 1,
+        "WindowWidth": 2,
+    },
+    {
+        "ModalityLUTSequence": lookup_table(np.arange(4096, dtype=np.uint16)[::-1] * 3, first=0, bits=16),
+        "WindowCenter": 6000,
+        "WindowWidth": 9000,
+    },
 ]
 
 
@@ -71,7 +79,9 @@ def test_linear_window_follows_the_formula_of_the_standard():
 def test_sigmoid_passes_half_at_the_center():
     stored = np.array([[0, 128, 255]], np.uint8)
     dataset = make_dataset([stored], WindowCenter=128, WindowWidth=256, VOILUTFunction="SIGMOID")
-    assert to_display(stored, dataset).tolist() == [[round(255 / (1 + np.exp(2))), 128, round(255 / (1 + np.exp(-4 * 127 / 256)))]]
+    assert to_display(stored, dataset).tolist() == [
+        [round(255 / (1 + np.exp(2))), 128, round(255 / (1 + np.exp(-4 * 127 / 256)))]
+    ]
 
 
 @pytest.mark.parametrize(("photometric", "brightest"), [("MONOCHROME1", (0, 0)), ("MONOCHROME2", (1, 1))])
@@ -110,15 +120,22 @@ def frame_group(*, center: float, width: float, intercept: float) -> Dataset:
     window, rescale, group = Dataset(), Dataset(), Dataset()
     window.WindowCenter, window.WindowWidth, window.VOILUTFunction = center, width, "LINEAR_EXACT"
     rescale.RescaleSlope, rescale.RescaleIntercept = 1, intercept
-    group.FrameVOILUTSequence, group.PixelValueTransformationSequence = DicomSequence([window]), DicomSequence([rescale])
+    group.FrameVOILUTSequence, group.PixelValueTransformationSequence = (
+        DicomSequence([window]),
+        DicomSequence([rescale]),
+    )
     return group
 
 
 def test_every_frame_has_the_window_of_its_own_functional_group():
     stored = np.array([[0, 10, 20]], np.uint8)
     facts = [(10, 20, 0), (20, 40, 0), (10, 20, -5)]
-    groups = [frame_group(center=center, width=width, intercept=intercept) for center, width, intercept in facts]
-    dataset = make_dataset([stored] * 3, PerFrameFunctionalGroupsSequence=DicomSequence(groups), WindowCenter=1000, WindowWidth=2)
+    groups = [
+        frame_group(center=center, width=width, intercept=intercept) for center, width, intercept in facts
+    ]
+    dataset = make_dataset(
+        [stored] * 3, PerFrameFunctionalGroupsSequence=DicomSequence(groups), WindowCenter=1000, WindowWidth=2
+    )
     found = [to_display(stored, dataset, frame=frame).tolist()[0] for frame in range(3)]
     assert found == [[0, 128, 255], [0, 64, 128], [0, 64, 191]]
 
@@ -139,7 +156,9 @@ def test_a_shared_functional_group_is_used_where_the_frame_has_none():
     window, group = Dataset(), Dataset()
     window.WindowCenter, window.WindowWidth, window.VOILUTFunction = 10, 20, "LINEAR_EXACT"
     group.FrameVOILUTSequence = DicomSequence([window])
-    dataset = make_dataset([stored], SharedFunctionalGroupsSequence=DicomSequence([group]), WindowCenter=1000, WindowWidth=2)
+    dataset = make_dataset(
+        [stored], SharedFunctionalGroupsSequence=DicomSequence([group]), WindowCenter=1000, WindowWidth=2
+    )
     assert to_display(stored, dataset).tolist() == [[0, 128]]
 
 
@@ -147,7 +166,10 @@ def test_a_shared_functional_group_is_used_where_the_frame_has_none():
     ("attributes", "message"),
     [
         ({"WindowCenter": 0, "WindowWidth": 0}, "WindowWidth .* is 0, expected 1 or more"),
-        ({"WindowCenter": 0, "WindowWidth": 5, "VOILUTFunction": "CUBIC"}, "VOILUTFunction .* is 'CUBIC', expected one of LINEAR"),
+        (
+            {"WindowCenter": 0, "WindowWidth": 5, "VOILUTFunction": "CUBIC"},
+            "VOILUTFunction .* is 'CUBIC', expected one of LINEAR",
+        ),
         ({"RescaleSlope": 0, "RescaleIntercept": 1}, "expected a slope other than 0"),
     ],
 )
@@ -155,5 +177,8 @@ def test_a_window_that_means_nothing_is_refused(attributes, message):
     stored = some_pixels("uint8")
     with pytest.raises(ValueError, match=message):
         to_display(stored, make_dataset([stored], **attributes))
-    with pytest.raises(UnreadableFile, match=message), open_dicom(make_dataset([stored], **attributes)) as file:
+    with (
+        pytest.raises(UnreadableFile, match=message),
+        open_dicom(make_dataset([stored], **attributes)) as file,
+    ):
         to_display(stored, file.dataset)

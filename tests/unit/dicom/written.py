@@ -22,11 +22,17 @@ JPEG_2000 = "1.2.840.10008.1.2.4.90"
 
 
 def make_dataset(frames: list[np.ndarray], *, syntax: str = EXPLICIT, **attributes: Any) -> Dataset:
-    """A data set with these frames (HW or HWC, one integer type); `attributes` replace or, where None, remove what follows from the frames."""
+    """A data set with these frames (HW or HWC, one integer type).
+
+    `attributes` replace or, where None, remove what follows from the frames.
+    """
     first = frames[0]
     bits = first.dtype.itemsize * 8
     dataset = Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID = UID("1.2.840.10008.5.1.4.1.1.7"), generate_uid(entropy_srcs=["medimg"])
+    dataset.SOPClassUID, dataset.SOPInstanceUID = (
+        UID("1.2.840.10008.5.1.4.1.1.7"),
+        generate_uid(entropy_srcs=["medimg"]),
+    )
     dataset.Rows, dataset.Columns = first.shape[:2]
     dataset.SamplesPerPixel = 1 if first.ndim == 2 else 3
     dataset.PhotometricInterpretation = "MONOCHROME2" if first.ndim == 2 else "RGB"
@@ -43,9 +49,16 @@ def make_dataset(frames: list[np.ndarray], *, syntax: str = EXPLICIT, **attribut
             setattr(dataset, keyword, value)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = UID(syntax)
-    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = (
+        dataset.SOPClassUID,
+        dataset.SOPInstanceUID,
+    )
     encapsulated = UID(syntax).is_encapsulated
-    dataset.PixelData = encapsulate([encode(frame, dataset) for frame in frames]) if encapsulated else native_bytes(frames, syntax)
+    dataset.PixelData = (
+        encapsulate([encode(frame, dataset) for frame in frames])
+        if encapsulated
+        else native_bytes(frames, syntax)
+    )
     dataset["PixelData"].VR = "OB" if encapsulated or bits == 8 else "OW"
     dataset["PixelData"].is_undefined_length = encapsulated
     return dataset
@@ -69,17 +82,38 @@ def encode(frame: np.ndarray, dataset: Dataset) -> bytes:
     if syntax == RLE:
         # All bits and the frame's own size: the header may lie about them on purpose.
         bits = frame.dtype.itemsize * 8
-        options = {"rows": frame.shape[0], "columns": frame.shape[1], "samples_per_pixel": dataset.SamplesPerPixel, "number_of_frames": 1}
-        options |= {"bits_allocated": bits, "bits_stored": bits, "pixel_representation": dataset.PixelRepresentation, "planar_configuration": 0}
+        options = {
+            "rows": frame.shape[0],
+            "columns": frame.shape[1],
+            "samples_per_pixel": dataset.SamplesPerPixel,
+            "number_of_frames": 1,
+        }
+        options |= {
+            "bits_allocated": bits,
+            "bits_stored": bits,
+            "pixel_representation": dataset.PixelRepresentation,
+            "planar_configuration": 0,
+        }
         options |= {"photometric_interpretation": dataset.PhotometricInterpretation}
         return RLELosslessEncoder.encode(frame, encoding_plugin="pydicom", **options)
     if syntax == JPEG_2000:
-        return encode_openjpeg(frame, bits_stored=dataset.BitsStored, photometric_interpretation=1 if frame.ndim == 3 else 2)
+        return encode_openjpeg(
+            frame, bits_stored=dataset.BitsStored, photometric_interpretation=1 if frame.ndim == 3 else 2
+        )
     unsigned = frame.view(f"u{frame.dtype.itemsize}")
     if syntax == JPEG_LS:
         return imagecodecs.jpegls_encode(unsigned)
     if syntax == JPEG_LOSSLESS:
         colours = {"colorspace": "RGB", "outcolorspace": "RGB"} if frame.ndim == 3 else {}
-        return imagecodecs.jpeg8_encode(unsigned, lossless=True, bitspersample=frame.dtype.itemsize * 8, **colours)
-    colours = {"colorspace": "RGB", "outcolorspace": "YCBCR" if "YBR" in dataset.PhotometricInterpretation else "RGB"} if frame.ndim == 3 else {}
+        return imagecodecs.jpeg8_encode(
+            unsigned, lossless=True, bitspersample=frame.dtype.itemsize * 8, **colours
+        )
+    colours = (
+        {
+            "colorspace": "RGB",
+            "outcolorspace": "YCBCR" if "YBR" in dataset.PhotometricInterpretation else "RGB",
+        }
+        if frame.ndim == 3
+        else {}
+    )
     return imagecodecs.jpeg8_encode(frame, level=95, subsampling="444", **colours)

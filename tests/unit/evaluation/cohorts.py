@@ -24,7 +24,12 @@ class Cohort:
 
     def by_breast(self) -> "Cohort":
         """One row per breast: the mean of its views."""
-        return Cohort(self.labels[::VIEWS], self.scores.reshape(-1, VIEWS).mean(axis=1), self.patients[::VIEWS], self.breasts[::VIEWS])
+        return Cohort(
+            self.labels[::VIEWS],
+            self.scores.reshape(-1, VIEWS).mean(axis=1),
+            self.patients[::VIEWS],
+            self.breasts[::VIEWS],
+        )
 
 
 def draw_cohort(patients: int, *, seed: int) -> Cohort:
@@ -32,9 +37,17 @@ def draw_cohort(patients: int, *, seed: int) -> Cohort:
     patient = np.repeat(np.arange(patients), BREASTS * VIEWS)
     breast = np.repeat(np.arange(patients * BREASTS), VIEWS)
     shared, own = generator.normal(size=patients), generator.normal(size=patients * BREASTS)
-    labels = (np.sqrt(LABEL_CORRELATION) * shared[patient] + np.sqrt(1 - LABEL_CORRELATION) * own[breast] > 0).astype(int)
-    parts = ((PATIENT, patients, patient), (BREAST, patients * BREASTS, breast), (VIEW, len(breast), np.arange(len(breast))))
-    scores = EFFECT * labels + sum(scale * generator.normal(size=count)[index] for scale, count, index in parts)
+    labels = (
+        np.sqrt(LABEL_CORRELATION) * shared[patient] + np.sqrt(1 - LABEL_CORRELATION) * own[breast] > 0
+    ).astype(int)
+    parts = (
+        (PATIENT, patients, patient),
+        (BREAST, patients * BREASTS, breast),
+        (VIEW, len(breast), np.arange(len(breast))),
+    )
+    scores = EFFECT * labels + sum(
+        scale * generator.normal(size=count)[index] for scale, count, index in parts
+    )
     return Cohort(labels, scores, patient, breast)
 
 

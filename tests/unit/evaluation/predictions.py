@@ -30,7 +30,10 @@ def draw_predictions(*, patients=150, seed=1, effect=1.2):
             "label_malignancy": np.where(malignant, "Malignant", "Benign"),
             "p_malignancy_Benign": 1 - score,
             "p_malignancy_Malignant": score,
-            "label_abnormality": [None if i % 9 == 0 else HEADS["abnormality"][int(generator.choice(3, p=row))] for i, row in enumerate(other)],
+            "label_abnormality": [
+                None if i % 9 == 0 else HEADS["abnormality"][int(generator.choice(3, p=row))]
+                for i, row in enumerate(other)
+            ],
         }
     )
     for index, name in enumerate(HEADS["abnormality"]):

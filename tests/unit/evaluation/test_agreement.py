@@ -10,7 +10,9 @@ EVALUATED = [{"head": "malignancy", "metric": "auc", "slice": "overall", "value"
 
 def test_only_protocols_that_count_each_case_once_are_held_against_the_evaluator():
     for name in ("P2", "P3", "P4", "image"):
-        assert not list(find_differences([replace(FIGURE, protocol=name)], EVALUATED, protocols=find_protocols([name])))
+        assert not list(
+            find_differences([replace(FIGURE, protocol=name)], EVALUATED, protocols=find_protocols([name]))
+        )
     lines = list(find_differences([FIGURE], EVALUATED, protocols=find_protocols(["P1"])))
     assert lines == ["malignancy auc on overall: the report has 0.800000, the Evaluator 0.700000"]
 

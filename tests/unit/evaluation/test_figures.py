@@ -15,7 +15,9 @@ MALIGNANCY = {"malignancy": HEADS["malignancy"]}
 
 
 def find(figures, name, *, slice_name="overall", protocol="P1", head="malignancy"):
-    (figure,) = [f for f in figures if (f.name, f.slice, f.protocol, f.head) == (name, slice_name, protocol, head)]
+    (figure,) = [
+        f for f in figures if (f.name, f.slice, f.protocol, f.head) == (name, slice_name, protocol, head)
+    ]
     return figure
 
 
@@ -26,14 +28,26 @@ def predictions():
 
 @pytest.fixture(scope="module")
 def figures(predictions):
-    return measure(predictions, heads=HEADS, protocols=find_protocols(["P1", "P2", "P4"]), slices=["source", "laterality"], resamples=100)
+    return measure(
+        predictions,
+        heads=HEADS,
+        protocols=find_protocols(["P1", "P2", "P4"]),
+        slices=["source", "laterality"],
+        resamples=100,
+    )
 
 
 def test_a_figure_is_the_metric_of_its_slice_with_its_counts(predictions, figures):
     d1 = predictions[predictions.clinical_source == "D1"]
     figure = find(figures, "auc", slice_name="source=D1")
-    assert figure.value == pytest.approx(roc_auc_score(d1.label_malignancy == "Malignant", d1.p_malignancy_Malignant))
-    assert (figure.n, figure.positives, figure.groups) == (len(d1), (d1.label_malignancy == "Malignant").sum(), d1.group_id.nunique())
+    assert figure.value == pytest.approx(
+        roc_auc_score(d1.label_malignancy == "Malignant", d1.p_malignancy_Malignant)
+    )
+    assert (figure.n, figure.positives, figure.groups) == (
+        len(d1),
+        (d1.label_malignancy == "Malignant").sum(),
+        d1.group_id.nunique(),
+    )
     assert (figure.level, figure.split) == ("breast", "test")
     assert figure.low < figure.value < figure.high
 
@@ -69,22 +83,32 @@ def with_unlabelled(predictions):
     patient = predictions.index // 2
     unlabelled = (patient % 5 == 0) & (predictions.index % 2 == 1)
     return predictions.assign(
-        label_malignancy=predictions.label_malignancy.mask(unlabelled, None), image_count=[1 if number % 7 == 0 else 2 for number in patient]
+        label_malignancy=predictions.label_malignancy.mask(unlabelled, None),
+        image_count=[1 if number % 7 == 0 else 2 for number in patient],
     )
 
 
 def test_protocol_p3_counts_the_unlabelled_breasts_of_four_view_patients_as_negative(with_unlabelled):
     four_views = with_unlabelled[with_unlabelled.image_count == 2]
-    figure = find(measure(with_unlabelled, heads=MALIGNANCY, protocols=["P3"], resamples=20), "auc", protocol="P3")
+    figure = find(
+        measure(with_unlabelled, heads=MALIGNANCY, protocols=["P3"], resamples=20), "auc", protocol="P3"
+    )
     positive = four_views.label_malignancy == "Malignant"
     assert figure.value == pytest.approx(roc_auc_score(positive, four_views.p_malignancy_Malignant))
-    assert (figure.n, figure.positives, figure.groups) == (len(four_views), positive.sum(), four_views.group_id.nunique())
+    assert (figure.n, figure.positives, figure.groups) == (
+        len(four_views),
+        positive.sum(),
+        four_views.group_id.nunique(),
+    )
 
 
 def test_unlabelled_cases_count_for_p3_alone(with_unlabelled):
     labelled = with_unlabelled[with_unlabelled.label_malignancy.notna()]
     for name in ("P1", "P2", "P4"):
-        both = (measure(table, heads=MALIGNANCY, protocols=[name], resamples=20) for table in (with_unlabelled, labelled))
+        both = (
+            measure(table, heads=MALIGNANCY, protocols=[name], resamples=20)
+            for table in (with_unlabelled, labelled)
+        )
         assert [(f.n, f.value) for f in next(both)] == [(f.n, f.value) for f in next(both)]
 
 
@@ -107,12 +131,19 @@ def test_p3_has_no_meaning_for_a_head_without_its_class(predictions):
 
 
 def test_the_image_level_takes_each_view_alone_with_the_label_of_its_breast(predictions):
-    views = {"CC": predictions.p_malignancy_Malignant**2, "MLO": predictions.p_malignancy_Malignant.mask(predictions.index % 4 == 0)}
+    views = {
+        "CC": predictions.p_malignancy_Malignant**2,
+        "MLO": predictions.p_malignancy_Malignant.mask(predictions.index % 4 == 0),
+    }
     table = predictions.assign(**{f"v_malignancy_Malignant_{role}": score for role, score in views.items()})
     table = table.assign(**{f"v_malignancy_Benign_{role}": 1 - score for role, score in views.items()})
-    figure = find(measure(table, heads=MALIGNANCY, protocols=["image"], resamples=50), "auc", protocol="image")
+    figure = find(
+        measure(table, heads=MALIGNANCY, protocols=["image"], resamples=50), "auc", protocol="image"
+    )
     scores = pd.concat(views.values()).dropna()
-    assert figure.value == pytest.approx(roc_auc_score(table.label_malignancy[scores.index] == "Malignant", scores))
+    assert figure.value == pytest.approx(
+        roc_auc_score(table.label_malignancy[scores.index] == "Malignant", scores)
+    )
     assert (figure.level, figure.n, figure.groups) == ("image", 300 + 225, 150)
 
 
@@ -126,7 +157,9 @@ def test_patients_who_share_images_are_drawn_as_one(predictions):
     by_hand = predictions.assign(group_id=joined.cluster_id)
     for protocol in ("P1", "P4"):
         together, alone, expected = (
-            find(measure(table, heads=MALIGNANCY, protocols=[protocol], resamples=50), "auc", protocol=protocol)
+            find(
+                measure(table, heads=MALIGNANCY, protocols=[protocol], resamples=50), "auc", protocol=protocol
+            )
             for table in (joined, predictions, by_hand)
         )
         assert (together.low, together.high) == (expected.low, expected.high) != (alone.low, alone.high)
@@ -134,14 +167,25 @@ def test_patients_who_share_images_are_drawn_as_one(predictions):
 
 
 def test_many_intervals_come_with_the_number_that_chance_alone_makes_miss(figures):
-    sliced = [f for f in figures if (f.name, f.protocol, f.head) == ("auc", "P1", "malignancy") and f.slice != "overall"]
-    assert describe_multiplicity(sliced).startswith("4 intervals at 95 %: 0.2 can be expected to miss by chance")
+    sliced = [
+        f
+        for f in figures
+        if (f.name, f.protocol, f.head) == ("auc", "P1", "malignancy") and f.slice != "overall"
+    ]
+    assert describe_multiplicity(sliced).startswith(
+        "4 intervals at 95 %: 0.2 can be expected to miss by chance"
+    )
     assert "98.75 %" in describe_multiplicity(sliced)
     assert not describe_multiplicity(sliced[:1])
 
 
 def test_mean_rolls_up_several_classes_and_leaves_out_units_that_disagree(predictions):
-    rolled = roll_up(predictions, protocol=find_protocols(["patient-mean"])[0], head="abnormality", classes=HEADS["abnormality"])
+    rolled = roll_up(
+        predictions,
+        protocol=find_protocols(["patient-mean"])[0],
+        head="abnormality",
+        classes=HEADS["abnormality"],
+    )
     labelled = predictions[predictions.label_abnormality.notna()]
     agreeing = labelled.groupby("level_patient").label_abnormality.nunique() == 1
     assert set(rolled.case_id) == set(agreeing[agreeing].index)
@@ -151,7 +195,9 @@ def test_mean_rolls_up_several_classes_and_leaves_out_units_that_disagree(predic
 
 def test_other_splits_and_the_order_of_rows_change_nothing(predictions):
     wanted = {"heads": MALIGNANCY, "protocols": find_protocols(["P4"]), "resamples": 50}
-    shuffled = pd.concat([predictions.sample(frac=1, random_state=0), predictions.head(20).assign(split="train")])
+    shuffled = pd.concat(
+        [predictions.sample(frac=1, random_state=0), predictions.head(20).assign(split="train")]
+    )
     for first, second in zip(measure(predictions, **wanted), measure(shuffled, **wanted), strict=True):
         assert (first.n, first.value, first.low) == pytest.approx((second.n, second.value, second.low))
 
@@ -159,7 +205,11 @@ def test_other_splits_and_the_order_of_rows_change_nothing(predictions):
 def test_a_slice_of_one_class_has_counts_and_a_reason_but_no_value(predictions):
     table = predictions.assign(clinical_source=predictions.clinical_source.mask(predictions.index < 6, "D3"))
     table.loc[table.clinical_source == "D3", "label_malignancy"] = "Benign"
-    figure = find(measure(table, heads=MALIGNANCY, protocols=find_protocols(["P1"]), slices=["source"], resamples=20), "auc", slice_name="source=D3")
+    figure = find(
+        measure(table, heads=MALIGNANCY, protocols=find_protocols(["P1"]), slices=["source"], resamples=20),
+        "auc",
+        slice_name="source=D3",
+    )
     assert math.isnan(figure.value)
     assert (figure.n, figure.positives) == (6, 0)
     assert "class is missing" in figure.note
@@ -170,7 +220,21 @@ def test_metrics_json_holds_null_for_nan_and_reads_back(tmp_path, predictions):
     path = write_metrics(tmp_path / "metrics.json", figures)
     rows = json.loads(path.read_text())
     assert rows[0]["low"] is None
-    assert {"name", "head", "slice", "protocol", "level", "split", "n", "positives", "groups", "value", "low", "high", "note"} == set(rows[0])
+    assert {
+        "name",
+        "head",
+        "slice",
+        "protocol",
+        "level",
+        "split",
+        "n",
+        "positives",
+        "groups",
+        "value",
+        "low",
+        "high",
+        "note",
+    } == set(rows[0])
     assert [(f.key, f.n) for f in read_metrics(path)] == [(f.key, f.n) for f in figures]
 
 
@@ -192,7 +256,10 @@ def test_a_file_that_holds_no_figures_is_named(tmp_path):
 )
 def test_a_missing_column_is_named_with_the_nearest(predictions, change, words):
     with pytest.raises(UsageError, match=words):
-        measure(predictions, **{"heads": MALIGNANCY, "protocols": find_protocols(["P1"]), "resamples": 2, **change})
+        measure(
+            predictions,
+            **{"heads": MALIGNANCY, "protocols": find_protocols(["P1"]), "resamples": 2, **change},
+        )
 
 
 def test_an_unknown_protocol_is_refused():
@@ -200,6 +267,8 @@ def test_an_unknown_protocol_is_refused():
         find_protocols(["P11"])
 
 
-@pytest.mark.parametrize(("value", "words"), [(0.2, "outside of its interval"), (0.4, "a note"), (math.nan, "no value")])
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.2, "outside of its interval"), (0.4, "a note"), (math.nan, "no value")]
+)
 def test_a_value_outside_of_its_interval_is_said_to_be_so(value, words):
     assert words in describe(value, Interval(0.3, 0.5, note="a note"))

@@ -27,7 +27,9 @@ def test_with_independent_cases_the_bootstrap_agrees_with_delong():
 def test_counting_each_patient_twice_does_not_narrow_the_interval():
     labels, scores = draw(120)
     once = bootstrap_intervals(labels, scores, groups=np.arange(120), metrics=AUC)["auc"]
-    twice = bootstrap_intervals(np.tile(labels, 2), np.tile(scores, 2), groups=np.tile(np.arange(120), 2), metrics=AUC)["auc"]
+    twice = bootstrap_intervals(
+        np.tile(labels, 2), np.tile(scores, 2), groups=np.tile(np.arange(120), 2), metrics=AUC
+    )["auc"]
     assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
 
 
@@ -35,7 +37,9 @@ def test_the_same_seed_gives_the_same_interval_whatever_the_order_of_rows():
     labels, scores = draw(100)
     groups, order = np.arange(100) // 2, np.random.default_rng(4).permutation(100)
     first = bootstrap_intervals(labels, scores, groups=groups, metrics=AUC, seed=7)["auc"]
-    again = bootstrap_intervals(labels[order], scores[order], groups=groups[order], metrics=AUC, seed=7)["auc"]
+    again = bootstrap_intervals(labels[order], scores[order], groups=groups[order], metrics=AUC, seed=7)[
+        "auc"
+    ]
     other = bootstrap_intervals(labels, scores, groups=groups, metrics=AUC, seed=8)["auc"]
     assert (again.low, again.high) == pytest.approx((first.low, first.high))
     assert (other.low, other.high) != (first.low, first.high)
@@ -43,7 +47,9 @@ def test_the_same_seed_gives_the_same_interval_whatever_the_order_of_rows():
 
 def test_resamples_without_a_class_are_counted():
     labels, scores = draw(60)
-    groups = np.where(labels == 1, np.arange(60) % 3, np.arange(60))  # All positives are three patients: one resample in twenty misses them.
+    groups = np.where(
+        labels == 1, np.arange(60) % 3, np.arange(60)
+    )  # All positives are three patients: one resample in twenty misses them.
     interval = bootstrap_intervals(labels, scores, groups=groups, metrics=AUC)["auc"]
     assert interval.dropped > 0
     assert f"{interval.dropped} of 2000 resamples dropped" in interval.note
@@ -59,7 +65,9 @@ def test_resamples_without_a_class_are_counted():
     ],
 )
 def test_too_little_data_gives_no_interval_and_says_which_rule(labels, groups, words):
-    interval = bootstrap_intervals(labels.astype(int), np.linspace(0, 1, 60), groups=groups, metrics=AUC)["auc"]
+    interval = bootstrap_intervals(labels.astype(int), np.linspace(0, 1, 60), groups=groups, metrics=AUC)[
+        "auc"
+    ]
     assert math.isnan(interval.low)
     assert words in interval.note
 
@@ -75,7 +83,11 @@ def test_every_metric_of_several_classes_has_an_interval():
     generator = np.random.default_rng(0)
     metrics = metrics_of(("a", "b", "c"))
     intervals = bootstrap_intervals(
-        generator.integers(0, 3, 90), generator.dirichlet((1, 1, 1), 90), groups=np.arange(90), metrics=metrics, resamples=100
+        generator.integers(0, 3, 90),
+        generator.dirichlet((1, 1, 1), 90),
+        groups=np.arange(90),
+        metrics=metrics,
+        resamples=100,
     )
     assert all(interval.low < interval.high for interval in intervals.values())
 
@@ -87,7 +99,9 @@ def test_drawing_patients_covers_the_true_auc_and_drawing_images_does_not():
     for seed in range(cohorts):
         cohort = draw_cohort(patients, seed=seed)
         for unit, groups in (("patients", cohort.patients), ("images", np.arange(len(cohort.labels)))):
-            interval = bootstrap_intervals(cohort.labels, cohort.scores, groups=groups, metrics=AUC, resamples=300, seed=seed)["auc"]
+            interval = bootstrap_intervals(
+                cohort.labels, cohort.scores, groups=groups, metrics=AUC, resamples=300, seed=seed
+            )["auc"]
             held[unit] += interval.low <= true_auc(views=1) <= interval.high
     # Of 150 cohorts 95 % is 142.5, with a standard deviation of 2.7.
     assert held["patients"] >= 134

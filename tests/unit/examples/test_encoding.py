@@ -10,7 +10,13 @@ import pytest
 
 from medimg.cases import Annotation, Case, Record, Stack
 from medimg.errors import MedimgError
-from medimg.examples.decoding import decode_crop, decode_image, decode_slices, image_feature_spec, study_feature_spec
+from medimg.examples.decoding import (
+    decode_crop,
+    decode_image,
+    decode_slices,
+    image_feature_spec,
+    study_feature_spec,
+)
 from medimg.examples.encoding import examples_to_record, record_to_examples
 from medimg.images.encoding import encode_png
 
@@ -57,7 +63,11 @@ def assert_same_stack(found: Stack, expected: Stack) -> None:
             np.testing.assert_array_equal(one_HW, other_HW)
 
 
-@pytest.mark.parametrize("image", [noise(9, 7), noise(9, 7, dtype=np.uint16), noise(9, 7, 3), noise(9, 7, 3, dtype=np.uint16)], ids=str)
+@pytest.mark.parametrize(
+    "image",
+    [noise(9, 7), noise(9, 7, dtype=np.uint16), noise(9, 7, 3), noise(9, 7, 3, dtype=np.uint16)],
+    ids=str,
+)
 def test_pixels_survive_in_every_depth_and_colours_keep_their_order(image):
     [example] = record_to_examples(Record(make_case(), {"CC": one(image)}))
     [found] = examples_to_record([example]).images["CC"].slices
@@ -84,8 +94,12 @@ def test_metadata_survive_and_what_is_unknown_is_absent():
 
 
 def test_what_shortcuts_say_of_a_case_comes_back_as_a_float_of_its_own():
-    [example] = record_to_examples(Record(make_case(shortcuts={"malignancy": 0.25}), {"CC": one(noise(4, 4))}))
-    assert tf.train.Example.FromString(example).features.feature["shortcut_malignancy"].float_list.value == [0.25]
+    [example] = record_to_examples(
+        Record(make_case(shortcuts={"malignancy": 0.25}), {"CC": one(noise(4, 4))})
+    )
+    assert tf.train.Example.FromString(example).features.feature["shortcut_malignancy"].float_list.value == [
+        0.25
+    ]
     assert examples_to_record([example]).case.shortcuts == {"malignancy": 0.25}
 
 
@@ -108,7 +122,9 @@ def test_boxes_and_polygons_come_back_on_their_image():
 
 def test_the_same_record_gives_the_same_bytes_whatever_the_order_of_its_names():
     case = make_case()
-    reordered = make_case(levels=dict(reversed(case.levels.items())), clinical=dict(reversed(case.clinical.items())))
+    reordered = make_case(
+        levels=dict(reversed(case.levels.items())), clinical=dict(reversed(case.clinical.items()))
+    )
     images = {"CC": one(noise(8, 8)), "MLO": one(noise(8, 8, seed=1))}
     first = list(record_to_examples(Record(case, images)))
     assert first == list(record_to_examples(Record(reordered, dict(reversed(images.items())))))
@@ -123,7 +139,9 @@ def test_a_study_is_cut_into_blocks_below_the_limit_and_joined_again():
     for role, stack in record.images.items():
         assert_same_stack(joined.images[role], stack)
     assert_same_stack(joined.masks["tumour"], record.masks["tumour"])
-    assert {tf.train.Example.FromString(block).features.feature["case_id"].bytes_list.value[0] for block in blocks} == {b"D1-0001-L"}
+    assert {
+        tf.train.Example.FromString(block).features.feature["case_id"].bytes_list.value[0] for block in blocks
+    } == {b"D1-0001-L"}
 
 
 def test_a_block_says_where_it_lies_in_the_study():
@@ -133,7 +151,10 @@ def test_a_block_says_where_it_lies_in_the_study():
 
 
 def test_sequences_of_different_length_keep_their_length():
-    images = {"short": Stack([noise(8, 8, seed=z) for z in range(3)], 3), "long": Stack([noise(8, 8, seed=z) for z in range(6)], 6)}
+    images = {
+        "short": Stack([noise(8, 8, seed=z) for z in range(3)], 3),
+        "long": Stack([noise(8, 8, seed=z) for z in range(6)], 6),
+    }
     joined = examples_to_record(record_to_examples(Record(make_case(), images), largest_bytes=700))
     assert_same_stack(joined.images["short"], images["short"])
     assert_same_stack(joined.images["long"], images["long"])
@@ -158,7 +179,9 @@ def test_a_slice_beyond_the_limit_names_the_case():
         list(record_to_examples(study(), largest_bytes=2000))
 
 
-@pytest.mark.parametrize(("count", "words"), [(2, "has more than 2 slices, expected 2"), (4, "ends after 3 slices, expected 4")])
+@pytest.mark.parametrize(
+    ("count", "words"), [(2, "has more than 2 slices, expected 2"), (4, "ends after 3 slices, expected 4")]
+)
 def test_a_stack_that_miscounts_its_slices_is_refused(count, words):
     images = {"T1c": Stack([noise(8, 8)] * 3, count)}
     with pytest.raises(MedimgError, match=f"case D1-0001-L: image_T1c {words}"):
@@ -222,7 +245,9 @@ def test_a_joined_stack_decodes_one_slice_at_a_time():
 
 def decode(png: bytes, **options) -> np.ndarray:
     """As a signature does: traced once, with nothing known of the stored image."""
-    traced = tf.function(lambda value: decode_image(value, **options), input_signature=[tf.TensorSpec([], tf.string)])
+    traced = tf.function(
+        lambda value: decode_image(value, **options), input_signature=[tf.TensorSpec([], tf.string)]
+    )
     eager = decode_image(tf.constant(png), **options)
     np.testing.assert_array_equal(traced(png), eager)
     return eager.numpy()
@@ -232,7 +257,9 @@ def test_an_image_of_the_right_size_is_untouched_in_the_graph():
     image = noise(12, 10)
     np.testing.assert_array_equal(decode(encode_png(image), size=(12, 10), channels=1)[..., 0], image)
     deep = noise(12, 10, dtype=np.uint16)
-    np.testing.assert_array_equal(decode(encode_png(deep), size=(12, 10), channels=1, dtype=tf.uint16)[..., 0], deep)
+    np.testing.assert_array_equal(
+        decode(encode_png(deep), size=(12, 10), channels=1, dtype=tf.uint16)[..., 0], deep
+    )
 
 
 def test_eight_bits_of_a_deep_image_are_its_high_byte():
@@ -278,7 +305,9 @@ def test_a_range_of_slices_is_black_beyond_the_study(first):
     record = study(7)
     [example] = record_to_examples(record)
     pngs = tf.io.parse_single_example(example, study_feature_spec(["T1c"]))["image_T1c"]
-    cut = tf.function(lambda values, at: decode_slices(values, first=at, count=3, size=(20, 24), dtype=tf.uint16))
+    cut = tf.function(
+        lambda values, at: decode_slices(values, first=at, count=3, size=(20, 24), dtype=tf.uint16)
+    )
     stored_DHW = np.stack(list(record.images["T1c"].slices))
     padded_DHW = np.pad(stored_DHW, ((10, 10), (0, 0), (0, 0)))
     np.testing.assert_array_equal(cut(pngs, tf.constant(first))[..., 0], padded_DHW[10 + first : 13 + first])
@@ -292,7 +321,9 @@ def test_a_real_brain_volume_survives_in_blocks(shared_data, kind):
     folder = shared_data / "brain" / "brats_2013_pat0004_1"
     flair = read_nifti(folder / "Flair_subtrMeanDivStd.nii.gz", kind="image")
     tumour = read_nifti(folder / "OTMultiClass.nii.gz", kind="mask")
-    blocks = list(record_to_examples(Record(make_case(), {"Flair": flair}, {"tumour": tumour}), largest_bytes=2**20))
+    blocks = list(
+        record_to_examples(Record(make_case(), {"Flair": flair}, {"tumour": tumour}), largest_bytes=2**20)
+    )
     assert len(blocks) > 1
     joined = examples_to_record(blocks)
     if kind == "image":

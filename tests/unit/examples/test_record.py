@@ -21,7 +21,9 @@ AS_IT_IS = Ingest(image_size=None, channels=3)
 
 def write_jpeg(path, **options):
     y_HW, x_HW = np.mgrid[:30, :40]
-    Image.fromarray(np.stack([6 * x_HW, 8 * y_HW, 0 * x_HW + 60], axis=2).astype(np.uint8)).save(path, "JPEG", quality=95, **options)
+    Image.fromarray(np.stack([6 * x_HW, 8 * y_HW, 0 * x_HW + 60], axis=2).astype(np.uint8)).save(
+        path, "JPEG", quality=95, **options
+    )
     return path
 
 
@@ -29,7 +31,9 @@ def payload(path, ingest):
     """The image's bytes in the Example of a case with this one image."""
     from tensorflow.core.example import example_pb2
 
-    record, _ = read_record(Case("c", "g", (ImageRef(path.name, "image"),)), data_root=path.parent, ingest=ingest)
+    record, _ = read_record(
+        Case("c", "g", (ImageRef(path.name, "image"),)), data_root=path.parent, ingest=ingest
+    )
     [example] = record_to_examples(record)
     return example_pb2.Example.FromString(example).features.feature["image_image"].bytes_list.value[0]
 

@@ -8,12 +8,21 @@ from medimg.explain.measured_checks import measure_checks
 
 
 def make_checks(*, patients=20, randomised=2):
-    """Two views per patient. Trained hits 3 of 4 images, randomised 0 none, randomised 1 half of them; chance is 0.1."""
+    """Two views per patient.
+
+    Trained hits 3 of 4 images, randomised 0 none, randomised 1 half of them; chance is 0.1.
+    """
     rows = []
     for number in range(patients):
         for place, role in enumerate(("CC", "MLO")):
             image = 2 * number + place
-            view = {"case_id": f"P{number}-L", "group_id": f"P{number}", "role": role, "head": "malignancy", "split": "test"}
+            view = {
+                "case_id": f"P{number}-L",
+                "group_id": f"P{number}",
+                "role": role,
+                "head": "malignancy",
+                "split": "test",
+            }
             rows.append({**view, "method": "", "subject": "chance", "pointing": 0.1, "energy": 0.05})
             hits = {"trained": image % 4 > 0, "randomised-0": False, "randomised-1": image % 2 > 0}
             for subject, hit in list(hits.items())[: 1 + randomised]:
@@ -56,7 +65,12 @@ def test_every_figure_is_the_mean_over_images():
 
 def test_figures_say_what_they_are_of():
     figure = measured(make_checks())["pointing_grad_cam"]
-    assert (figure.head, figure.protocol, figure.level, figure.split) == ("malignancy", "outlined-positives", "image", "test")
+    assert (figure.head, figure.protocol, figure.level, figure.split) == (
+        "malignancy",
+        "outlined-positives",
+        "image",
+        "test",
+    )
     assert (figure.n, figure.positives, figure.groups) == (40, 40, 20)
 
 
@@ -64,7 +78,8 @@ def test_intervals_hold_the_value_and_patients_are_drawn_with_both_views():
     checks = make_checks()
     figure = measured(checks)["pointing_grad_cam"]
     assert figure.low < figure.value < figure.high
-    # Every view a patient of its own, the interval that takes views for independent: here it is narrower, since views of a patient agree.
+    # Every view a patient of its own, the interval that takes views for independent: here it is narrower,
+    # since views of a patient agree.
     same_views = checks.assign(pointing=checks.groupby(["case_id", "subject"])["pointing"].transform("min"))
     alone = same_views.assign(group_id=same_views["case_id"] + same_views["role"])
     wide, narrow = measured(same_views)["pointing_grad_cam"], measured(alone)["pointing_grad_cam"]

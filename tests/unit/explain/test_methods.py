@@ -16,7 +16,10 @@ SPOT = (slice(28, 36), slice(12, 20))
 def make_model(*, clinical=0, **settings):
     keras.utils.set_random_seed(0)
     heads = (Head("malignancy", ("Benign", "Malignant")), Head("kind", ("a", "b", "c")))
-    return build_model(ModelSettings(heads=heads, roles=("CC", "MLO"), image_size=(HEIGHT, WIDTH), width=4, **settings), clinical_width=clinical)
+    return build_model(
+        ModelSettings(heads=heads, roles=("CC", "MLO"), image_size=(HEIGHT, WIDTH), width=4, **settings),
+        clinical_width=clinical,
+    )
 
 
 def make_inputs(*, cases=3, clinical=0, seed=0):
@@ -27,7 +30,11 @@ def make_inputs(*, cases=3, clinical=0, seed=0):
     present = np.ones((cases, 2), np.float32)
     present[1, 1] = 0
     inputs = {"images": images, "view_present": present}
-    return {**inputs, "clinical": generator.normal(size=(cases, clinical)).astype(np.float32)} if clinical else inputs
+    return (
+        {**inputs, "clinical": generator.normal(size=(cases, clinical)).astype(np.float32)}
+        if clinical
+        else inputs
+    )
 
 
 def as_tensors(inputs):
@@ -40,7 +47,9 @@ def test_the_two_halves_answer_as_the_network_does(fusion, clinical):
     model, inputs = make_model(clinical=clinical, fusion=fusion), make_inputs(clinical=clinical)
     for head in ("malignancy", "kind"):
         network = cut_network(model, head)
-        logits = network.to_logits(network.read_maps(tf.cast(inputs["images"], tf.float32)), as_tensors(inputs))
+        logits = network.to_logits(
+            network.read_maps(tf.cast(inputs["images"], tf.float32)), as_tensors(inputs)
+        )
         np.testing.assert_allclose(tf.nn.softmax(logits), model(inputs, training=False)[head], atol=1e-6)
 
 
@@ -50,9 +59,14 @@ def test_integrated_gradients_add_up_to_the_score_less_that_of_black_images(clas
     attributions = attribute(network, inputs, class_index=class_index, steps=64)
     black = {**inputs, "images": np.zeros_like(inputs["images"])}
     scores = [
-        network.score(network.read_maps(tf.cast(one["images"], tf.float32)), as_tensors(one), class_index=class_index) for one in (inputs, black)
+        network.score(
+            network.read_maps(tf.cast(one["images"], tf.float32)), as_tensors(one), class_index=class_index
+        )
+        for one in (inputs, black)
     ]
-    np.testing.assert_allclose(attributions.sum(axis=(1, 2, 3, 4)), scores[0] - scores[1], rtol=0.01, atol=1e-4)
+    np.testing.assert_allclose(
+        attributions.sum(axis=(1, 2, 3, 4)), scores[0] - scores[1], rtol=0.01, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("explain", [grad_cam, integrated_gradients])
@@ -84,11 +98,16 @@ def test_grad_cam_of_a_channel_that_sees_the_spot_lies_on_the_spot():
     expected = enlarge(maps[0, :, :, channel], (HEIGHT, WIDTH))
     found = grad_cam(network, inputs, class_index=1)[0, 0]
     np.testing.assert_allclose(found / found.max(), expected / expected.max(), atol=1e-5)
-    assert grad_cam(network, inputs, class_index=0).max() == 0, "what speaks for one of two classes speaks against the other"
+    assert grad_cam(network, inputs, class_index=0).max() == 0, (
+        "what speaks for one of two classes speaks against the other"
+    )
 
 
 def test_a_cell_of_the_feature_map_lies_on_the_pixels_that_it_was_pooled_from():
-    """52 columns pooled by 16 leave 3 cells and 4 columns over; the cell in the middle is on columns 16 to 31, not on 17 to 34."""
+    """52 columns pooled by 16 leave 3 cells and 4 columns over.
+
+    The cell in the middle is on columns 16 to 31, not on 17 to 34.
+    """
     cam = np.zeros((4, 3), np.float32)
     cam[1, 1] = 1
     enlarged = enlarge(cam, (HEIGHT, WIDTH))
@@ -108,4 +127,6 @@ def test_randomised_weights_are_the_same_numbers_in_other_places_and_leave_the_n
     inputs = make_inputs()
     assert np.abs(shuffled(inputs)["malignancy"] - model(inputs)["malignancy"]).max() > 1e-3
     again = randomise(model, seed=1)
-    assert all((one == two).all() for one, two in zip(shuffled.get_weights(), again.get_weights(), strict=True))
+    assert all(
+        (one == two).all() for one, two in zip(shuffled.get_weights(), again.get_weights(), strict=True)
+    )

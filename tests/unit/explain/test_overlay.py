@@ -35,7 +35,10 @@ def test_deep_and_coloured_images_look_as_their_grey_8_bit_twins(image):
 
 
 def test_an_outline_is_a_white_line_around_the_lesion():
-    drawn = draw_outlines(lay_over(IMAGE, np.zeros((8, 8), np.float32), highest=1.0), [Annotation("CC", "mass", "box", ((10, 20), (30, 60)))])
+    drawn = draw_outlines(
+        lay_over(IMAGE, np.zeros((8, 8), np.float32), highest=1.0),
+        [Annotation("CC", "mass", "box", ((10, 20), (30, 60)))],
+    )
     assert (drawn[10, 20:61] == 255).all()
     assert (drawn[20, 40] == IMAGE[20, 40]).all()
 

@@ -23,7 +23,9 @@ def records(tmp_path_factory):
     for path in root.rglob("*.dcm"):
         dataset = pydicom.dcmread(path)
         pixels_HW = dataset.pixel_array // 2
-        pixels_HW[draw_mask(outlines.get(dataset.SOPInstanceUID, ()), shape=pixels_HW.shape)] = 2**dataset.BitsStored - 1
+        pixels_HW[draw_mask(outlines.get(dataset.SOPInstanceUID, ()), shape=pixels_HW.shape)] = (
+            2**dataset.BitsStored - 1
+        )
         dataset.PixelData = pixels_HW.tobytes()
         dataset.save_as(path)
     headers = [header for path in list_files(root) if (header := scan_file(path, root=str(root)))]
@@ -40,7 +42,9 @@ def test_an_outline_lies_on_its_pixels_after_flip_crop_resize_and_padding(record
     for record in records:
         for role, stack in record.images.items():
             painted_HW = next(iter(stack.slices)) > 200
-            mask_HW = draw_mask([item for item in record.case.annotations if item.role == role], shape=painted_HW.shape)
+            mask_HW = draw_mask(
+                [item for item in record.case.annotations if item.role == role], shape=painted_HW.shape
+            )
             overlap = (mask_HW & painted_HW).sum() / (mask_HW | painted_HW).sum()
             assert overlap > 0.85, f"{record.case.case_id} {role}"
 
@@ -58,7 +62,9 @@ def test_a_box_is_filled_with_both_corners_within():
 
 
 def test_an_outline_beyond_the_edge_is_cut_off():
-    mask_HW = draw_mask([Annotation("CC", "mass", "polygon", ((-5, -5), (-5, 3), (3, 3), (3, -5)))], shape=(6, 6))
+    mask_HW = draw_mask(
+        [Annotation("CC", "mass", "polygon", ((-5, -5), (-5, 3), (3, 3), (3, -5)))], shape=(6, 6)
+    )
     assert mask_HW[:4, :4].all()
     assert mask_HW.sum() == 16
 

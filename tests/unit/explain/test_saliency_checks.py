@@ -3,7 +3,13 @@ import math
 import numpy as np
 import pytest
 
-from medimg.explain.saliency_checks import chance, energy_inside, points_at, rank_correlation, structural_similarity
+from medimg.explain.saliency_checks import (
+    chance,
+    energy_inside,
+    points_at,
+    rank_correlation,
+    structural_similarity,
+)
 
 SHAPE = (100, 80)
 LESION = np.zeros(SHAPE, bool)
@@ -16,7 +22,9 @@ def spot(y, x, value=1.0):
     return map_HW
 
 
-@pytest.mark.parametrize(("y", "x", "hit"), [(45, 25, 1.0), (50, 25, 1.0), (52, 25, 1.0), (53, 25, 0.0), (45, 60, 0.0)])
+@pytest.mark.parametrize(
+    ("y", "x", "hit"), [(45, 25, 1.0), (50, 25, 1.0), (52, 25, 1.0), (53, 25, 0.0), (45, 60, 0.0)]
+)
 def test_a_map_points_at_a_lesion_if_its_highest_value_is_within_three_percent_of_the_longer_side(y, x, hit):
     assert points_at(spot(y, x), LESION) == hit
 

@@ -11,7 +11,9 @@ def box_of(image: np.ndarray) -> Box:
     return breast_box(image[::step, ::step], shape=image.shape)
 
 
-def draw(shape: tuple[int, int], *, top: int, left: int, bottom: int, right: int, dtype: str = "uint8") -> np.ndarray:
+def draw(
+    shape: tuple[int, int], *, top: int, left: int, bottom: int, right: int, dtype: str = "uint8"
+) -> np.ndarray:
     image = np.zeros(shape, dtype)
     image[top:bottom, left:right] = np.iinfo(dtype).max // 2
     return image
@@ -20,7 +22,9 @@ def draw(shape: tuple[int, int], *, top: int, left: int, bottom: int, right: int
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("seed", range(5))
 def test_the_box_holds_the_whole_breast_and_at_most_8_pixels_more(seed, dtype):
-    top, left, height, width = np.random.default_rng(seed).integers((0, 0, 120, 120), (200, 200, 400, 300)).tolist()
+    top, left, height, width = (
+        np.random.default_rng(seed).integers((0, 0, 120, 120), (200, 200, 400, 300)).tolist()
+    )
     box = box_of(draw((701, 603), top=top, left=left, bottom=top + height, right=left + width, dtype=dtype))
     assert top - 8 < box.top <= top
     assert left - 8 < box.left <= left
@@ -38,7 +42,9 @@ def test_a_burnt_in_label_does_not_widen_the_box():
     assert box_of(image).right < 310
 
 
-@pytest.mark.parametrize("image", [np.zeros((300, 400), np.uint8), np.full((300, 400), 9, np.uint16), np.zeros((1, 1), np.uint8)])
+@pytest.mark.parametrize(
+    "image", [np.zeros((300, 400), np.uint8), np.full((300, 400), 9, np.uint16), np.zeros((1, 1), np.uint8)]
+)
 def test_an_image_with_nothing_in_it_is_kept_whole(image):
     assert box_of(image) == Box(0, 0, *image.shape)
 

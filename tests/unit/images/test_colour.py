@@ -20,7 +20,9 @@ def plain(bgr, shape=(96, 80)):
 def test_the_mean_colour_of_a_red_image_is_that_of_red_in_cielab():
     # sRGB red is L* 53.2, a* 80.1, b* 67.2 (IEC 61966-2-1, D65).
     assert list(measure_colour([encode(plain(RED_BGR))])) == list(COLOUR_COLUMNS)
-    assert list(measure_colour([encode(plain(RED_BGR))]).values()) == pytest.approx([53.2, 80.1, 67.2], abs=0.2)
+    assert list(measure_colour([encode(plain(RED_BGR))]).values()) == pytest.approx(
+        [53.2, 80.1, 67.2], abs=0.2
+    )
 
 
 def test_a_jpeg_has_the_colour_of_the_png_that_it_was_made_of():

@@ -24,9 +24,13 @@ def volume_of(stack) -> np.ndarray:
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 def test_every_stored_orientation_gives_the_same_volume_and_patient_coordinates(tmp_path, codes, ending):
     upright_xyz = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
-    upright_affine = np.array([[-0.5, 0, 0, 10.0], [0, -0.75, 0, 20.0], [0, 0, 2.0, -30.0], [0, 0, 0, 1]])  # Axes L, P, S; coordinates RAS.
+    upright_affine = np.array(
+        [[-0.5, 0, 0, 10.0], [0, -0.75, 0, 20.0], [0, 0, 2.0, -30.0], [0, 0, 0, 1]]
+    )  # Axes L, P, S; coordinates RAS.
     upright = nibabel.Nifti1Image(upright_xyz, upright_affine)
-    turn = nibabel.orientations.ornt_transform(nibabel.io_orientation(upright_affine), nibabel.orientations.axcodes2ornt(codes))
+    turn = nibabel.orientations.ornt_transform(
+        nibabel.io_orientation(upright_affine), nibabel.orientations.axcodes2ornt(codes)
+    )
     path = tmp_path / f"a{ending}"
     nibabel.save(upright.as_reoriented(turn), path)
     stack = read_nifti(path, kind="image")
@@ -48,7 +52,9 @@ def volume_of_floats(path) -> np.ndarray:
     return np.asarray(nibabel.load(path).dataobj)[::-1, ::-1].transpose(2, 1, 0)
 
 
-@pytest.mark.parametrize(("values", "dtype"), [([-1024, 0, 3071], np.uint16), ([0, 100, 255], np.uint8), ([-3, 0, 4], np.uint8)])
+@pytest.mark.parametrize(
+    ("values", "dtype"), [([-1024, 0, 3071], np.uint16), ([0, 100, 255], np.uint8), ([-3, 0, 4], np.uint8)]
+)
 def test_whole_numbers_are_exact(tmp_path, values, dtype):
     volume_xyz = np.resize(np.array(values, np.int16), (3, 4, 5))
     stack = read_nifti(write(tmp_path / "a.nii", volume_xyz), kind="image")

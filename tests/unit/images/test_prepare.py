@@ -62,7 +62,12 @@ def test_the_kind_of_a_file_is_told_by_its_content(tmp_path):
     (tmp_path / "b.dcm").write_bytes(encode_png(some_pixels("uint8")))
     Image.fromarray(some_pixels("uint8")).save(tmp_path / "c", format="JPEG")
     (tmp_path / "d.csv").write_text("ID1,LeftRight\n")
-    assert [sniff(tmp_path / name) for name in ("a.png", "b.dcm", "c", "d.csv")] == ["dicom", "png", "jpeg", None]
+    assert [sniff(tmp_path / name) for name in ("a.png", "b.dcm", "c", "d.csv")] == [
+        "dicom",
+        "png",
+        "jpeg",
+        None,
+    ]
 
 
 def test_a_table_is_no_image_but_a_broken_image_is_refused(tmp_path):
@@ -82,7 +87,11 @@ def test_a_scanned_file_states_its_content(tmp_path):
     assert isinstance(header, Header)
     assert (header.path, header.kind, header.size) == ("a.dcm", "dicom", path.stat().st_size)
     assert header.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (header.tags["PatientID"], header.tags["ImageLaterality"], header.tags["Rows"]) == ("D1-0001", "L", 7)
+    assert (header.tags["PatientID"], header.tags["ImageLaterality"], header.tags["Rows"]) == (
+        "D1-0001",
+        "L",
+        7,
+    )
     assert pickle.loads(pickle.dumps(header)) == header  # noqa: S301 - our own bytes
 
 
@@ -101,14 +110,24 @@ def test_the_pixel_hash_tells_one_changed_value_another_shape_and_another_frame_
     image = some_pixels("uint8", (8, 6))
     changed = image.copy()
     changed[3, 3] ^= 1
-    for name, frames in {"a": [image], "b": [changed], "c": [image.reshape(6, 8)], "d": [image, image], "e": [image, changed]}.items():
+    for name, frames in {
+        "a": [image],
+        "b": [changed],
+        "c": [image.reshape(6, 8)],
+        "d": [image, image],
+        "e": [image, changed],
+    }.items():
         write_dicom(tmp_path / name, *frames)
     assert len({scan_file(name, root=str(tmp_path)).pixel_hash for name in "abcde"}) == 5
 
 
 def test_copies_of_a_real_ct_have_one_pixel_hash(shared_data):
     root = shared_data / "transfer_syntaxes"
-    lossless = [path.name for path in root.glob("CTImage.dcm*") if path.name[-7:-4] not in (".50", ".51", ".53", ".55", ".81", ".91")]
+    lossless = [
+        path.name
+        for path in root.glob("CTImage.dcm*")
+        if path.name[-7:-4] not in (".50", ".51", ".53", ".55", ".81", ".91")
+    ]
     assert len(lossless) == 10
     assert len({scan_file(name, root=str(root)).pixel_hash for name in lossless}) == 1
 
@@ -120,7 +139,9 @@ def plain_chain(stored: np.ndarray, dataset, ingest: Ingest) -> np.ndarray:
     """The same steps, one after the other on whole images, by pydicom and Pillow."""
     values = apply_voi_lut(apply_modality_lut(stored, dataset), dataset)
     full = 2**ingest.bits - 1
-    display = np.rint(values / (2**dataset.BitsStored - 1) * full).astype(np.uint8 if ingest.bits == 8 else np.uint16)
+    display = np.rint(values / (2**dataset.BitsStored - 1) * full).astype(
+        np.uint8 if ingest.bits == 8 else np.uint16
+    )
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         display = full - display
     if dataset.PatientOrientation[0] == "P":
@@ -142,14 +163,29 @@ def plain_chain(stored: np.ndarray, dataset, ingest: Ingest) -> np.ndarray:
 def test_the_prepared_image_equals_the_plain_chain(tmp_path, side, orientation, photometric, bits):
     stored = breast(side=side)
     stored = 4095 - stored if photometric == "MONOCHROME1" else stored
-    facts = {"BitsStored": 12, "HighBit": 11, "PatientOrientation": orientation, "PhotometricInterpretation": photometric, **WINDOW}
+    facts = {
+        "BitsStored": 12,
+        "HighBit": 11,
+        "PatientOrientation": orientation,
+        "PhotometricInterpretation": photometric,
+        **WINDOW,
+    }
     path = write_dicom(tmp_path / "a.dcm", stored, **facts)
     ingest = replace(BREAST, bits=bits)
     expected = plain_chain(stored, make_dataset([stored], **facts), ingest).astype(int)
     assert np.abs(prepare_image(path, ingest=ingest).pixels - expected).max() <= 1
 
 
-@pytest.mark.parametrize("ingest", [BREAST, replace(BREAST, fit="stretch"), replace(BREAST, image_size=None), Ingest((200, 100)), Ingest(None)])
+@pytest.mark.parametrize(
+    "ingest",
+    [
+        BREAST,
+        replace(BREAST, fit="stretch"),
+        replace(BREAST, image_size=None),
+        Ingest((200, 100)),
+        Ingest(None),
+    ],
+)
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_points_follow_the_pixels(tmp_path, ingest, side):
     stored = breast("uint8", side=side, peak=80)
@@ -163,7 +199,9 @@ def test_points_follow_the_pixels(tmp_path, ingest, side):
 
 
 def test_a_mammogram_is_left_aligned_and_vertically_centred_on_black(tmp_path):
-    path = write_dicom(tmp_path / "a.dcm", breast("uint8", side="right", peak=200), PatientOrientation=["P", "F"])
+    path = write_dicom(
+        tmp_path / "a.dcm", breast("uint8", side="right", peak=200), PatientOrientation=["P", "F"]
+    )
     pixels = prepare_image(path, ingest=replace(BREAST, image_size=(100, 200))).pixels
     columns = np.nonzero(pixels.max(axis=0))[0]
     assert columns.min() == 0
@@ -202,19 +240,33 @@ def test_16_bits_keep_what_8_bits_lose(tmp_path):
 
 def test_each_frame_is_prepared_by_its_number(tmp_path):
     frames = [np.full((8, 8), value, np.uint8) for value in (10, 20, 30)]
-    path = write_dicom(tmp_path / "a.dcm", *frames, syntax=RLE, WindowCenter=128, WindowWidth=256, VOILUTFunction="LINEAR_EXACT")
-    assert [int(prepare_image(path, frame=frame, ingest=Ingest(None)).pixels[0, 0]) for frame in range(3)] == [10, 20, 30]
+    path = write_dicom(
+        tmp_path / "a.dcm",
+        *frames,
+        syntax=RLE,
+        WindowCenter=128,
+        WindowWidth=256,
+        VOILUTFunction="LINEAR_EXACT",
+    )
+    assert [
+        int(prepare_image(path, frame=frame, ingest=Ingest(None)).pixels[0, 0]) for frame in range(3)
+    ] == [10, 20, 30]
     with pytest.raises(UnreadableFile, match=r"frame 3 asked for"):
         prepare_image(path, frame=3, ingest=Ingest(None))
 
 
-@pytest.mark.parametrize("image", [some_pixels("uint8", (20, 30)), some_pixels("uint16", (20, 30)), some_pixels("uint8", (20, 30, 3))])
+@pytest.mark.parametrize(
+    "image",
+    [some_pixels("uint8", (20, 30)), some_pixels("uint16", (20, 30)), some_pixels("uint8", (20, 30, 3))],
+)
 def test_png_keeps_values_and_the_order_of_colours(image):
     decoded = cv2.imdecode(np.frombuffer(encode_png(image), np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(decoded if image.ndim == 2 else decoded[..., ::-1], image)
 
 
 def test_a_damaged_display_attribute_is_refused_by_name(tmp_path):
-    path = write_dicom(tmp_path / "a.dcm", some_pixels("uint8"), syntax=EXPLICIT, WindowCenter=1, WindowWidth=-5)
+    path = write_dicom(
+        tmp_path / "a.dcm", some_pixels("uint8"), syntax=EXPLICIT, WindowCenter=1, WindowWidth=-5
+    )
     with pytest.raises(UnreadableFile, match=r"^a.dcm: WindowWidth .0028,1051. is -5, expected 1 or more"):
         prepare_image(path, ingest=Ingest(None))

@@ -16,7 +16,11 @@ GREY = np.random.default_rng(1).integers(0, 256, size=(20, 30), dtype=np.uint8)
 COLOUR = np.random.default_rng(2).integers(0, 256, size=(20, 30, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("image", [GREY, COLOUR, GREY.astype(np.uint16) * 257, COLOUR.astype(np.uint16) * 251], ids=["L", "RGB", "L16", "RGB16"])
+@pytest.mark.parametrize(
+    "image",
+    [GREY, COLOUR, GREY.astype(np.uint16) * 257, COLOUR.astype(np.uint16) * 251],
+    ids=["L", "RGB", "L16", "RGB16"],
+)
 def test_png_values_come_back_as_written(tmp_path, image):
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), image if image.ndim == 2 else image[..., ::-1])
@@ -47,7 +51,10 @@ def test_an_exif_rotation_is_carried_out(tmp_path):
     image.save(tmp_path / "a.jpg", exif=exif, quality=95)
     found = read_raster(tmp_path / "a.jpg")
     assert found.shape == (32, 16)
-    assert (read_raster_tags(tmp_path / "a.jpg")["Rows"], read_raster_tags(tmp_path / "a.jpg")["Columns"]) == found.shape
+    assert (
+        read_raster_tags(tmp_path / "a.jpg")["Rows"],
+        read_raster_tags(tmp_path / "a.jpg")["Columns"],
+    ) == found.shape
     assert found[:10].max() < 20 < 230 < found[-10:].min()
 
 
@@ -73,7 +80,8 @@ def png(pixels_HWC: np.ndarray, *, depth: int, colour_type: int) -> bytes:
     header = struct.pack(">LLBBBBB", pixels_HWC.shape[1], pixels_HWC.shape[0], depth, colour_type, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">L", len(body)) + tag + body + struct.pack(">L", zlib.crc32(tag + body)) for tag, body in chunks
+        struct.pack(">L", len(body)) + tag + body + struct.pack(">L", zlib.crc32(tag + body))
+        for tag, body in chunks
     )
 
 
@@ -96,9 +104,18 @@ def test_a_file_that_is_cut_short_is_refused(tmp_path, name, share):
 def test_a_declared_size_above_the_limit_is_refused_before_decoding(tmp_path):
     header = png(np.zeros((1, 1, 1)), depth=8, colour_type=0)
     body = struct.pack(">LLBBBBB", 12_000, 12_000, 8, 0, 0, 0, 0)
-    huge = header[:8] + struct.pack(">L", 13) + b"IHDR" + body + struct.pack(">L", zlib.crc32(b"IHDR" + body)) + header[33:]
+    huge = (
+        header[:8]
+        + struct.pack(">L", 13)
+        + b"IHDR"
+        + body
+        + struct.pack(">L", zlib.crc32(b"IHDR" + body))
+        + header[33:]
+    )
     (tmp_path / "huge.png").write_bytes(huge)
-    with pytest.raises(UnreadableFile, match=r"declares 12000 x 12000 pixels, expected at most 1000000 bytes"):
+    with pytest.raises(
+        UnreadableFile, match=r"declares 12000 x 12000 pixels, expected at most 1000000 bytes"
+    ):
         read_raster(tmp_path / "huge.png", limits=Limits(frame_bytes=1_000_000))
 
 

@@ -26,7 +26,13 @@ def make_message(**parameters):
     return {
         "inputs": {
             "parameterValues": parameters,
-            "artifacts": {"examples": {"artifacts": [{"uri": "minio://bucket/1/examples", "type": {"schemaTitle": "system.Artifact"}}]}},
+            "artifacts": {
+                "examples": {
+                    "artifacts": [
+                        {"uri": "minio://bucket/1/examples", "type": {"schemaTitle": "system.Artifact"}}
+                    ]
+                }
+            },
         },
         "outputs": {
             "artifacts": {"model": {"artifacts": [{"uri": "minio://bucket/1/model", "type": {}}]}},
@@ -50,9 +56,27 @@ def prepare(root, **parameters):
 
 def call(root, message, *, compiled_with=None, environment=None):
     """Runs the entrypoint as a container would; returns exit code and lines of stderr."""
-    command = [sys.executable, "-m", "kubeflow.entrypoint", "--component", "Trainer", "--compiled-with", compiled_with or installed_versions()]
-    command += ["--executor_class_path", "absent.Executor", "--json_serialized_invocation_args", json.dumps(message)]
-    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, ROOT_VARIABLE: str(root), **(environment or {})})
+    command = [
+        sys.executable,
+        "-m",
+        "kubeflow.entrypoint",
+        "--component",
+        "Trainer",
+        "--compiled-with",
+        compiled_with or installed_versions(),
+    ]
+    command += [
+        "--executor_class_path",
+        "absent.Executor",
+        "--json_serialized_invocation_args",
+        json.dumps(message),
+    ]
+    result = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env={**os.environ, ROOT_VARIABLE: str(root), **(environment or {})},
+    )
     return result.returncode, result.stderr.strip().splitlines()
 
 
@@ -70,12 +94,20 @@ def test_artifacts_get_local_paths_names_and_the_specs_types(root):
 
 def test_parameters_get_local_paths_also_inside_json(root):
     (root / "s3" / "raw").mkdir(parents=True)
-    values = prepare(root, data_root="s3://raw", push='{"base": "minio://bucket/models"}', count=3).message["inputs"]["parameterValues"]
-    assert values == {"data_root": f"{root}/s3/raw", "push": f'{{"base": "{root}/minio/bucket/models"}}', "count": 3}
+    values = prepare(root, data_root="s3://raw", push='{"base": "minio://bucket/models"}', count=3).message[
+        "inputs"
+    ]["parameterValues"]
+    assert values == {
+        "data_root": f"{root}/s3/raw",
+        "push": f'{{"base": "{root}/minio/bucket/models"}}',
+        "count": 3,
+    }
 
 
 def test_a_file_in_the_spec_becomes_a_file_of_the_task(root):
-    values = prepare(root, schema_file=f"data:text/plain;base64,{base64.b64encode(b'feature {}').decode()}").message["inputs"]["parameterValues"]
+    values = prepare(
+        root, schema_file=f"data:text/plain;base64,{base64.b64encode(b'feature {}').decode()}"
+    ).message["inputs"]["parameterValues"]
     assert Path(values["schema_file"]).read_text() == "feature {}"
 
 
@@ -99,11 +131,16 @@ def test_an_output_that_cannot_be_written_is_named(root):
     (root / "s3").write_text("a file where the launcher's folder should be")
     code, lines = call(root, message)
     assert code == 1
-    assert lines == [f"error: Trainer: output model: s3://bucket/1/model cannot be written ({root}/s3/bucket/1/model: Not a directory)"]
+    assert lines == [
+        f"error: Trainer: output model: s3://bucket/1/model cannot be written ({root}/s3/bucket/1/model: Not a directory)"
+    ]
 
 
 def test_raw_data_that_are_not_mounted_are_named(root):
-    with pytest.raises(MedimgError, match=r"parameter data_root: gs://raw/cmmd is not at .*/gcs/raw/cmmd; expected the bucket mounted there"):
+    with pytest.raises(
+        MedimgError,
+        match=r"parameter data_root: gs://raw/cmmd is not at .*/gcs/raw/cmmd; expected the bucket mounted there",
+    ):
         prepare(root, data_root="gs://raw/cmmd")
 
 
@@ -111,12 +148,17 @@ def test_an_image_of_other_versions_refuses_the_spec(root):
     code, lines = call(root, make_message(), compiled_with="medimg=9.9.9,tfx=1.16.0")
     assert code == 1
     assert len(lines) == 1
-    assert lines[0].startswith(f"error: Trainer: this image has {installed_versions()}, the spec was compiled with medimg=9.9.9,tfx=1.16.0")
+    assert lines[0].startswith(
+        f"error: Trainer: this image has {installed_versions()}, the spec was compiled with medimg=9.9.9,tfx=1.16.0"
+    )
 
 
 def test_an_exception_is_told_by_the_medimg_error_behind_it():
     wrapped = RuntimeError("Traceback ...")
     wrapped.__cause__ = MedimgError("a.dcm: no pixels")
     assert explain(wrapped) == "a.dcm: no pixels"
-    assert explain(RuntimeError("Traceback (most recent call last):\n  x\nOSError: disk")) == "RuntimeError: OSError: disk"
+    assert (
+        explain(RuntimeError("Traceback (most recent call last):\n  x\nOSError: disk"))
+        == "RuntimeError: OSError: disk"
+    )
     assert explain(ValueError("")) == "ValueError: no message"

@@ -22,9 +22,16 @@ def place(tmp_path) -> Path:
 def take(place, name="out", previous=""):
     """What the task hands on, read back as the launcher does."""
     files = {value: place / name / value for value in ("data", "baseline")}
-    given = {"data_set": "cmmd", "data_root": place / "data", "index": place / "state/index.parquet", "serving": place / "state/models"}
+    given = {
+        "data_set": "cmmd",
+        "data_root": place / "data",
+        "index": place / "state/index.parquet",
+        "serving": place / "state/models",
+    }
     message = {
-        "inputs": {"parameterValues": {"previous": previous, **{name: str(value) for name, value in given.items()}}},
+        "inputs": {
+            "parameterValues": {"previous": previous, **{name: str(value) for name, value in given.items()}}
+        },
         "outputs": {"parameters": {name: {"outputFile": str(file)} for name, file in files.items()}},
     }
     write_fingerprints(message)
@@ -63,5 +70,7 @@ def test_a_changed_image_a_pushed_model_and_an_earlier_catalogue_each_change_the
 def test_a_state_that_nobody_can_write_is_named_before_anything_is_read(place):
     (place / "state").write_text("a file where the volume should be")
     (place / "data").rename(place / "elsewhere")
-    with pytest.raises(MedimgError, match=r"state .*/state cannot be written by user \d+ \(File exists\); expected a volume"):
+    with pytest.raises(
+        MedimgError, match=r"state .*/state cannot be written by user \d+ \(File exists\); expected a volume"
+    ):
         take(place)

@@ -1,6 +1,7 @@
 """A spec's tasks run in the order of the DAG, side by side where it allows, and the first failure ends the run and says why.
 
-The tasks here are small Python programs, started as real processes: what they are handed is what a component is handed.
+The tasks here are small Python programs, started as real processes: what they are handed is what a component
+is handed.
 """
 
 from __future__ import annotations
@@ -35,17 +36,31 @@ def write_spec(path, tasks, *, mounts=(), **changes):
     """A spec in which each task has one output `made`, and takes those of the tasks that it comes after."""
     executors, components, dag = {}, {}, {}
     for name, (program, after) in tasks.items():
-        executors[f"{name}_executor"] = {"container": {"image": "registry/medimg:1", "command": ["python", "-c", program], "args": ["{{$}}"]}}
+        executors[f"{name}_executor"] = {
+            "container": {
+                "image": "registry/medimg:1",
+                "command": ["python", "-c", program],
+                "args": ["{{$}}"],
+            }
+        }
         components[name] = {
             "executorLabel": f"{name}_executor",
-            "outputDefinitions": {"artifacts": {"made": {"artifactType": {"instanceSchema": "title: tfx.Model\n"}}}},
+            "outputDefinitions": {
+                "artifacts": {"made": {"artifactType": {"instanceSchema": "title: tfx.Model\n"}}}
+            },
         }
         dag[name] = {
             "componentRef": {"name": name},
             "dependentTasks": list(after),
             "inputs": {
-                "parameters": {"data_root": {"componentInputParameter": "data_root"}, "seed": {"runtimeValue": {"constant": 7.0}}},
-                "artifacts": {f"from_{one}": {"taskOutputArtifact": {"producerTask": one, "outputArtifactKey": "made"}} for one in after},
+                "parameters": {
+                    "data_root": {"componentInputParameter": "data_root"},
+                    "seed": {"runtimeValue": {"constant": 7.0}},
+                },
+                "artifacts": {
+                    f"from_{one}": {"taskOutputArtifact": {"producerTask": one, "outputArtifactKey": "made"}}
+                    for one in after
+                },
             },
         }
     pipeline = {
@@ -54,11 +69,18 @@ def write_spec(path, tasks, *, mounts=(), **changes):
         "defaultPipelineRoot": "minio://bucket/root",
         "components": components,
         "deploymentSpec": {"executors": executors},
-        "root": {"dag": {"tasks": dag}, "inputDefinitions": {"parameters": {"data_root": {"parameterType": "STRING"}}}},
+        "root": {
+            "dag": {"tasks": dag},
+            "inputDefinitions": {"parameters": {"data_root": {"parameterType": "STRING"}}},
+        },
         **changes,
     }
     pvc = [{"constant": claim, "mountPath": path} for claim, path in mounts]
-    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": {name: {"pvcMount": pvc} for name in executors}}}}}
+    platform = {
+        "platforms": {
+            "kubernetes": {"deploymentSpec": {"executors": {name: {"pvcMount": pvc} for name in executors}}}
+        }
+    }
     path.write_text(yaml.safe_dump_all([pipeline, platform]))
     return read_spec(path)
 
@@ -67,18 +89,42 @@ def execute(spec, folder, *, workers=2, **more):
     """Runs in processes; returns the outcome and what was printed."""
     home, printed = Home(folder / "run"), io.StringIO()
     parameters = more.pop("parameters", {"data_root": "/data"})
-    outcome = execute_spec(spec, engine=Subprocesses(home), home=home, parameters=parameters, workers=workers, console=Console(file=printed), **more)
+    outcome = execute_spec(
+        spec,
+        engine=Subprocesses(home),
+        home=home,
+        parameters=parameters,
+        workers=workers,
+        console=Console(file=printed),
+        **more,
+    )
     return outcome, printed.getvalue()
 
 
 def test_a_task_gets_parameters_and_the_artifacts_of_those_before_it(tmp_path):
     spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ()), "Second": (WRITE, ("First",))})
     _, printed = execute(spec, tmp_path)
-    made = tmp_path / "run" / "artifacts" / "minio" / "bucket" / "root" / "tiny" / "1" / "Second" / "made" / "value"
+    made = (
+        tmp_path
+        / "run"
+        / "artifacts"
+        / "minio"
+        / "bucket"
+        / "root"
+        / "tiny"
+        / "1"
+        / "Second"
+        / "made"
+        / "value"
+    )
     assert json.loads(made.read_text()) == {
         "parameterValues": {"data_root": "/data", "seed": 7.0},
         "artifacts": {
-            "from_First": {"artifacts": [{"uri": "minio://bucket/root/tiny/1/First/made", "metadata": {"blessed": 1.0}, "type": {}}]},
+            "from_First": {
+                "artifacts": [
+                    {"uri": "minio://bucket/root/tiny/1/First/made", "metadata": {"blessed": 1.0}, "type": {}}
+                ]
+            },
         },
     }
     assert [line.split()[1] for line in printed.splitlines()] == ["First", "Second"]
@@ -86,9 +132,16 @@ def test_a_task_gets_parameters_and_the_artifacts_of_those_before_it(tmp_path):
 
 def test_artifacts_come_without_a_type_or_as_system_artifact(tmp_path):
     spec = write_spec(tmp_path / "spec.yaml", {"A": (WRITE, ()), "B": (WRITE, ()), "C": (WRITE, ("A", "B"))})
-    execution = SpecExecution(spec, Subprocesses(Home(tmp_path)), Home(tmp_path), {"data_root": ""}, "minio://bucket/1")
-    execution.outputs.update({name: {"made": {"uri": f"minio://bucket/1/{name}/made", "metadata": {}}} for name in "AB"})
-    types = [entry["artifacts"][0]["type"] for entry in build_input(spec.tasks["C"], execution)["inputs"]["artifacts"].values()]
+    execution = SpecExecution(
+        spec, Subprocesses(Home(tmp_path)), Home(tmp_path), {"data_root": ""}, "minio://bucket/1"
+    )
+    execution.outputs.update(
+        {name: {"made": {"uri": f"minio://bucket/1/{name}/made", "metadata": {}}} for name in "AB"}
+    )
+    types = [
+        entry["artifacts"][0]["type"]
+        for entry in build_input(spec.tasks["C"], execution)["inputs"]["artifacts"].values()
+    ]
     assert types == [{}, {"schemaTitle": "system.Artifact"}]
 
 
@@ -104,7 +157,10 @@ def test_a_second_execution_leaves_the_first_ones_artifacts(tmp_path):
     spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ())})
     execute(spec, tmp_path)
     execute(spec, tmp_path)
-    assert sorted(path.name for path in (tmp_path / "run/artifacts/minio/bucket/root/tiny").iterdir()) == ["1", "2"]
+    assert sorted(path.name for path in (tmp_path / "run/artifacts/minio/bucket/root/tiny").iterdir()) == [
+        "1",
+        "2",
+    ]
 
 
 def test_blessing_report_and_pushed_model_are_what_the_tasks_wrote(tmp_path):
@@ -112,14 +168,19 @@ def test_blessing_report_and_pushed_model_are_what_the_tasks_wrote(tmp_path):
     assert (outcome.blessed, outcome.pushed, outcome.report) == (None, "", None)
 
 
-@pytest.mark.parametrize(("text", "ended"), [("'5'", None), ("None", "First: ended well and wrote no parameter count, expected the file")])
+@pytest.mark.parametrize(
+    ("text", "ended"),
+    [("'5'", None), ("None", "First: ended well and wrote no parameter count, expected the file")],
+)
 def test_what_a_task_finds_out_is_a_parameter_of_those_after_it(tmp_path, text, ended):
     find = f"import json, pathlib, sys; text = {text}; file = json.loads(sys.argv[1])['outputs']['parameters']['count']['outputFile']"
     find += "; text and pathlib.Path(file).write_text(text)"
     path = tmp_path / "spec.yaml"
     write_spec(path, {"First": (find, ()), "Second": (WRITE, ("First",))})
     pipeline, platform = yaml.safe_load_all(path.read_text())
-    pipeline["components"]["First"]["outputDefinitions"] = {"parameters": {"count": {"parameterType": "STRING"}}}
+    pipeline["components"]["First"]["outputDefinitions"] = {
+        "parameters": {"count": {"parameterType": "STRING"}}
+    }
     source = {"taskOutputParameter": {"producerTask": "First", "outputParameterKey": "count"}}
     pipeline["root"]["dag"]["tasks"]["Second"]["inputs"] = {"parameters": {"count": source}}
     path.write_text(yaml.safe_dump_all([pipeline, platform]))
@@ -128,18 +189,36 @@ def test_what_a_task_finds_out_is_a_parameter_of_those_after_it(tmp_path, text, 
             execute(read_spec(path), tmp_path)
         return
     execute(read_spec(path), tmp_path)
-    made = tmp_path / "run" / "artifacts" / "minio" / "bucket" / "root" / "tiny" / "1" / "Second" / "made" / "value"
+    made = (
+        tmp_path
+        / "run"
+        / "artifacts"
+        / "minio"
+        / "bucket"
+        / "root"
+        / "tiny"
+        / "1"
+        / "Second"
+        / "made"
+        / "value"
+    )
     assert json.loads(made.read_text())["parameterValues"] == {"count": "5"}
 
 
 @pytest.mark.parametrize(
     ("program", "words"),
     [
-        ("print('one'); print('two'); raise SystemExit(7)", "Dies: exit code 7; its last lines: one | two (the whole of it is in "),
+        (
+            "print('one'); print('two'); raise SystemExit(7)",
+            "Dies: exit code 7; its last lines: one | two (the whole of it is in ",
+        ),
         ("import os; os.kill(os.getpid(), 9)", "Dies: killed by SIGKILL; its last lines: none"),
         ("raise SystemExit(137)", "Dies: exit code 137, killed by SIGKILL; its last lines: none"),
         ("import sys; sys.exit('error: Dies: a.dcm: no pixels')", "Dies: a.dcm: no pixels (exit code 1)"),
-        ("import runpy; runpy.run_module('kubeflow_absent')", "No module named kubeflow_absent; registry/medimg:1 is no image of medimg-tfx"),
+        (
+            "import runpy; runpy.run_module('kubeflow_absent')",
+            "No module named kubeflow_absent; registry/medimg:1 is no image of medimg-tfx",
+        ),
     ],
 )
 def test_a_task_that_dies_is_named_with_exit_code_and_last_lines(tmp_path, program, words):
@@ -152,7 +231,11 @@ def test_a_task_that_dies_is_named_with_exit_code_and_last_lines(tmp_path, progr
 
 def test_a_failure_ends_the_tasks_that_still_run(tmp_path):
     spec = write_spec(
-        tmp_path / "spec.yaml", {"Dies": ("import time; time.sleep(0.5); raise SystemExit(1)", ()), "Long": ("import time; time.sleep(60)", ())}
+        tmp_path / "spec.yaml",
+        {
+            "Dies": ("import time; time.sleep(0.5); raise SystemExit(1)", ()),
+            "Long": ("import time; time.sleep(60)", ()),
+        },
     )
     started = time.monotonic()
     with pytest.raises(MedimgError, match="Dies: exit code 1"):
@@ -164,7 +247,9 @@ def test_a_root_that_no_one_can_write_is_named(tmp_path):
     spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ())})
     (tmp_path / "run" / "artifacts").mkdir(parents=True)
     (tmp_path / "run" / "artifacts" / "minio").write_text("a file where the bucket should be")
-    with pytest.raises(MedimgError, match=r"root minio://bucket/root/tiny cannot be written \(.*: File exists\)"):
+    with pytest.raises(
+        MedimgError, match=r"root minio://bucket/root/tiny cannot be written \(.*: File exists\)"
+    ):
         execute(spec, tmp_path)
 
 
@@ -204,7 +289,17 @@ def test_a_container_is_a_stranger_without_network_that_sees_only_its_mounts(tmp
     }
     engine = Containers(home, "docker", volumes={"medimg-data": tmp_path / "raw"}, more=("--memory", "8g"))
     command = engine.command(spec.tasks["First"], ["python", "-m", "kubeflow.entrypoint", "{}"], message)
-    assert command[:9] == ["docker", "run", "--rm", "--network", "none", "--read-only", "--user", "12345:12345", "--cap-drop"]
+    assert command[:9] == [
+        "docker",
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--read-only",
+        "--user",
+        "12345:12345",
+        "--cap-drop",
+    ]
     assert command[-6:] == ["--entrypoint", "python", "registry/medimg:1", "-m", "kubeflow.entrypoint", "{}"]
     volumes = [command[place + 1] for place, part in enumerate(command) if part == "--volume"]
     assert volumes == [

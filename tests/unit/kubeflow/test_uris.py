@@ -13,7 +13,10 @@ from kubeflow.uris import holds_files, is_uri, to_local
         ("minio://mlpipeline/v2/artifacts", "/minio/mlpipeline/v2/artifacts"),
         ("s3://bucket/a b", "/s3/bucket/a b"),
         ("gs://bucket", "/gcs/bucket"),
-        ('{"filesystem": {"base_directory": "gs://bucket/models"}}', '{"filesystem": {"base_directory": "/gcs/bucket/models"}}'),
+        (
+            '{"filesystem": {"base_directory": "gs://bucket/models"}}',
+            '{"filesystem": {"base_directory": "/gcs/bucket/models"}}',
+        ),
         ("/data/cmmd", "/data/cmmd"),
         ("https://doi.org/10.7937", "https://doi.org/10.7937"),
         ("logs://bucket and gs:// alone", "logs://bucket and gs:// alone"),

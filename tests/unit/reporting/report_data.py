@@ -18,10 +18,18 @@ SUMMARY = {
     "group_noun": "patient",
     "split_settings": {"by": "group"},
     "leaks": [],
-    "splits": [{"split": "train", "stratum": "", "class": "Benign", "status": "used", "cases": 137, "groups": 100}],
+    "splits": [
+        {"split": "train", "stratum": "", "class": "Benign", "status": "used", "cases": 137, "groups": 100}
+    ],
     "excluded": {
         "total": 1,
-        "reasons": [{"reason": "same pixels as D1-1292-L", "cases": {"total": 1, "names": ["D1-0808-L"]}, "files": {"total": 0, "names": []}}],
+        "reasons": [
+            {
+                "reason": "same pixels as D1-1292-L",
+                "cases": {"total": 1, "names": ["D1-0808-L"]},
+                "files": {"total": 0, "names": []},
+            }
+        ],
     },
     "quarantined": {"total": 0, "reasons": []},
     "anomalies": ["D1-0033: PatientAge 045Y, the table says 54"],
@@ -45,7 +53,13 @@ def make_facts(**changes):
 
 def measure_with(facts, predictions):
     return measure(
-        predictions, heads=facts.heads, protocols=facts.protocols, slices=facts.slices, split=facts.split, resamples=facts.resamples, seed=facts.seed
+        predictions,
+        heads=facts.heads,
+        protocols=facts.protocols,
+        slices=facts.slices,
+        split=facts.split,
+        resamples=facts.resamples,
+        seed=facts.seed,
     )
 
 
@@ -64,7 +78,12 @@ def make_evidence(*, predictions=None, gallery=None, **changes):
     """Evidence of the drawn predictions, or of others."""
     facts = make_facts(**changes)
     if predictions is None:
-        return Evidence(facts, drawn_predictions(), drawn_figures(tuple(facts.protocols), tuple(facts.slices)), gallery=gallery or {})
+        return Evidence(
+            facts,
+            drawn_predictions(),
+            drawn_figures(tuple(facts.protocols), tuple(facts.slices)),
+            gallery=gallery or {},
+        )
     return Evidence(facts, predictions, measure_with(facts, predictions), gallery=gallery or {})
 
 
@@ -82,14 +101,26 @@ def plain_page():
 def add_eval_cases(predictions):
     """The same table with another draw as the eval split, on which sets of classes are calibrated."""
     other = draw_predictions(seed=9)
-    names = {column: "eval-" + other[column] for column in ("case_id", "group_id", "level_breast", "level_patient")}
+    names = {
+        column: "eval-" + other[column] for column in ("case_id", "group_id", "level_breast", "level_patient")
+    }
     return pd.concat([predictions, other.assign(split="eval", **names)], ignore_index=True)
 
 
 def tabulate_drawn(predictions):
     """A table of shortcuts: the cases and as many others to fit on."""
-    columns = ["case_id", "group_id", "level_patient", "level_breast", "clinical_source", "clinical_age_band", "split"]
+    columns = [
+        "case_id",
+        "group_id",
+        "level_patient",
+        "level_breast",
+        "clinical_source",
+        "clinical_age_band",
+        "split",
+    ]
     columns += [f"label_{head}" for head in HEADS]
     cases = predictions.loc[predictions["split"] == "test", columns]
-    others = cases.assign(case_id="train-" + cases["case_id"], group_id="train-" + cases["group_id"], split="train")
+    others = cases.assign(
+        case_id="train-" + cases["case_id"], group_id="train-" + cases["group_id"], split="train"
+    )
     return pd.concat([cases, others], ignore_index=True).assign(status="used", reason="")

@@ -15,13 +15,23 @@ from tests.unit.reporting.report_data import drawn_predictions, make_facts
 from tests.unit.reporting.test_page import make_png
 
 SCHEMA = json.loads((Path(figures.__file__).parent / "metrics.schema.json").read_text())
-DERIVED = ("metrics.json", "report.html", "model_card.md", "data_sheet.md", "checklist.md", "tables", "figures")
+DERIVED = (
+    "metrics.json",
+    "report.html",
+    "model_card.md",
+    "data_sheet.md",
+    "checklist.md",
+    "tables",
+    "figures",
+)
 
 
 def write_sources(to, **changes):
     facts = make_facts(**changes)
     mistake = mistakes_of(drawn_predictions(), facts)[0]
-    write_bundle(to, predictions=drawn_predictions(), facts=facts, gallery={mistake.case_id: {"CC": make_png()}})
+    write_bundle(
+        to, predictions=drawn_predictions(), facts=facts, gallery={mistake.case_id: {"CC": make_png()}}
+    )
     return to
 
 
@@ -33,7 +43,9 @@ def folder(tmp_path_factory):
 
 
 def read_files(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def test_the_same_sources_give_the_same_bytes_again(folder, tmp_path):
@@ -65,7 +77,9 @@ def test_the_table_of_figures_has_a_row_for_each_and_keeps_every_digit(folder):
     table = pd.read_csv(folder / "tables" / "figures.csv")
     known = json.loads((folder / "metrics.json").read_text())
     assert len(table) == len(known)
-    assert table["value"].tolist() == pytest.approx([float("nan") if one["value"] is None else one["value"] for one in known], rel=1e-15, nan_ok=True)
+    assert table["value"].tolist() == pytest.approx(
+        [float("nan") if one["value"] is None else one["value"] for one in known], rel=1e-15, nan_ok=True
+    )
 
 
 def test_metrics_json_keeps_to_its_schema_which_names_every_part_of_a_figure(folder):
@@ -74,7 +88,17 @@ def test_metrics_json_keeps_to_its_schema_which_names_every_part_of_a_figure(fol
     assert set(SCHEMA["items"]["properties"]) == {field.name for field in dataclasses.fields(figures.Figure)}
 
 
-@pytest.mark.parametrize("change", [{"value": "0.9"}, {"value": float("nan"), "low": "a"}, {"slice": "D1"}, {"n": -1}, {"wrong": 1}, {"high": None}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"value": "0.9"},
+        {"value": float("nan"), "low": "a"},
+        {"slice": "D1"},
+        {"n": -1},
+        {"wrong": 1},
+        {"high": None},
+    ],
+)
 def test_the_schema_refuses_what_is_no_figure(folder, change):
     row = next(one for one in json.loads((folder / "metrics.json").read_text()) if one["low"] is not None)
     with pytest.raises(jsonschema.ValidationError):
@@ -104,5 +128,11 @@ def test_a_folder_that_is_no_report_is_refused_in_one_line(tmp_path):
 
 
 def test_where_report_and_evaluator_differ_the_page_says_so(tmp_path):
-    derive(write_sources(tmp_path, evaluated=[{"head": "malignancy", "metric": "auc", "slice": "overall", "value": 0.5}], slices=[]))
+    derive(
+        write_sources(
+            tmp_path,
+            evaluated=[{"head": "malignancy", "metric": "auc", "slice": "overall", "value": 0.5}],
+            slices=[],
+        )
+    )
     assert "the Evaluator 0.500000" in (tmp_path / "report.html").read_text()

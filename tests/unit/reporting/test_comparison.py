@@ -7,18 +7,36 @@ import pytest
 
 from medimg.evaluation.comparison import adjust_holm
 from medimg.evaluation.figures import format_figure, measure
-from medimg.reporting.comparison import Side, compare, make_overview, make_settings_sheet, make_sheets, render_comparison, tabulate
+from medimg.reporting.comparison import (
+    Side,
+    compare,
+    make_overview,
+    make_settings_sheet,
+    make_sheets,
+    render_comparison,
+    tabulate,
+)
 from tests.unit.evaluation.predictions import HEADS
 from tests.unit.evaluation.test_comparison import blur
 from tests.unit.reporting.report_data import drawn_predictions, make_facts
 
-SETTINGS = {"heads": {"malignancy": HEADS["malignancy"]}, "protocols": ["P1", "P4"], "slices": ["source"], "resamples": 50}
+SETTINGS = {
+    "heads": {"malignancy": HEADS["malignancy"]},
+    "protocols": ["P1", "P4"],
+    "slices": ["source"],
+    "resamples": 50,
+}
 AUC = ("malignancy", "auc", "overall", "P1", "breast", "test")
 
 
 def make_side(name, predictions, **changes):
     facts = make_facts(**{**SETTINGS, **changes})
-    wanted = {"heads": facts.heads, "protocols": facts.protocols, "slices": facts.slices, "resamples": facts.resamples}
+    wanted = {
+        "heads": facts.heads,
+        "protocols": facts.protocols,
+        "slices": facts.slices,
+        "resamples": facts.resamples,
+    }
     figures = measure(predictions, costs=facts.cost_matrices, **wanted)
     return Side(name, facts, figures, predictions)
 
@@ -26,7 +44,11 @@ def make_side(name, predictions, **changes):
 @pytest.fixture(scope="module")
 def sides():
     first = drawn_predictions()
-    return [make_side("good", first), make_side("bad", blur(first, noise=3.0)), make_side("ugly", blur(first, noise=0.3))]
+    return [
+        make_side("good", first),
+        make_side("bad", blur(first, noise=3.0)),
+        make_side("ugly", blur(first, noise=0.3)),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +81,9 @@ def test_each_later_run_is_tested_against_the_first_where_both_have_the_whole_sp
 def test_holm_goes_over_all_tests_of_the_table(compared):
     # The table's order is run by run.
     tests = [row.tests[number] for number in range(2) for row in compared.rows if row.tests[number]]
-    assert [test.adjusted for test in tests] == pytest.approx(adjust_holm([test.p_value for test in tests]), nan_ok=True)
+    assert [test.adjusted for test in tests] == pytest.approx(
+        adjust_holm([test.p_value for test in tests]), nan_ok=True
+    )
     total = sum(not math.isnan(test.p_value) for test in tests)
     assert any(note.startswith(f"{total} paired tests") for note in compared.notes)
 
@@ -68,7 +92,12 @@ def test_holm_goes_over_all_tests_of_the_table(compared):
     ("change", "words"),
     [
         (lambda table: table.iloc[10:], "different test cases: 290 are in both, 10 in one only"),
-        (lambda table: table.assign(label_malignancy=table.label_malignancy.replace("Benign", "Malignant")), "expected the same"),
+        (
+            lambda table: table.assign(
+                label_malignancy=table.label_malignancy.replace("Benign", "Malignant")
+            ),
+            "expected the same",
+        ),
     ],
 )
 def test_where_cases_or_labels_differ_there_is_no_test_and_the_notes_say_why(sides, change, words):
@@ -99,8 +128,15 @@ def test_figures_without_a_p_value_are_counted_with_the_reason_once_for_all_runs
 
 def test_a_sheet_is_of_one_protocol_level_and_split(compared):
     sheets = list(make_sheets(compared))
-    assert [sheet.title for sheet in sheets] == ["malignancy, P1: breasts, test split", "malignancy, P4: patients, test split"]
-    assert sheets[0].columns[2:5] == ("A: 300 breasts of 150 patients", "B: 300 breasts of 150 patients", "C: 300 breasts of 150 patients")
+    assert [sheet.title for sheet in sheets] == [
+        "malignancy, P1: breasts, test split",
+        "malignancy, P4: patients, test split",
+    ]
+    assert sheets[0].columns[2:5] == (
+        "A: 300 breasts of 150 patients",
+        "B: 300 breasts of 150 patients",
+        "C: 300 breasts of 150 patients",
+    )
     assert {len(row) for row in sheets[0].rows} == {len(sheets[0].columns)}
     cells = dict(zip(sheets[0].columns, sheets[0].rows[0], strict=True))
     assert cells["metric"] == "AUC"
@@ -123,14 +159,31 @@ def test_a_page_shows_all_sheets_and_escapes_names(sides):
     page = render_comparison(compare([sides[0], bad]))
     assert "<script>" not in page
     assert page.count("<table>") == 3, "the overview and two protocols; no setting differs"
-    assert page.count("<tr>") == len(compare([sides[0], bad]).rows) + 2 + (1 + 2), "each table has a head, the overview a row per run"
+    assert page.count("<tr>") == len(compare([sides[0], bad]).rows) + 2 + (1 + 2), (
+        "each table has a head, the overview a row per run"
+    )
 
 
 def test_the_overview_has_a_row_per_run_and_what_any_of_them_is_gated_by(sides):
-    gates = [{"metric": "sensitivity_at_specificity_90", "head": "malignancy"}, {"metric": "auc", "head": "other"}]
-    gated = make_side("gated", sides[0].predictions, config_name="cmmd-gated", config={"evaluation.gates": json.dumps(gates)})
+    gates = [
+        {"metric": "sensitivity_at_specificity_90", "head": "malignancy"},
+        {"metric": "auc", "head": "other"},
+    ]
+    gated = make_side(
+        "gated",
+        sides[0].predictions,
+        config_name="cmmd-gated",
+        config={"evaluation.gates": json.dumps(gates)},
+    )
     overview = make_overview(compare([sides[1], gated]))
-    assert overview.columns == ("run", "AUC", "sensitivity at 90 % specificity", "balanced accuracy", "accuracy", "F1")
+    assert overview.columns == (
+        "run",
+        "AUC",
+        "sensitivity at 90 % specificity",
+        "balanced accuracy",
+        "accuracy",
+        "F1",
+    )
     assert [row[0] for row in overview.rows] == ["A: cmmd-demo", "B: cmmd-gated"]
     auc = next(figure for figure in gated.figures if figure.key == AUC)
     assert overview.rows[1][1] == format_figure(auc)

@@ -32,22 +32,51 @@ def write_fold(folder, table, fold, **changes):
     tested, chosen_on = table[table["fold"] == fold], table[table["fold"] == (fold + 1) % FOLDS]
     predictions = pd.concat([tested.assign(split="test"), chosen_on.assign(split="eval")], ignore_index=True)
     summary = {**SUMMARY, "anomalies": ["the same in all", f"of {fold} alone"]}
-    known = {"heads": MALIGNANCY, "summary": summary, "hashes": {"data": "same", "model": f"m{fold}"}, "resamples": 20}
+    known = {
+        "heads": MALIGNANCY,
+        "summary": summary,
+        "hashes": {"data": "same", "model": f"m{fold}"},
+        "resamples": 20,
+    }
     facts = make_facts(**{**known, **changes})
     mistakes = mistakes_of(predictions, facts)
-    write_bundle(folder, predictions=predictions, facts=facts, gallery={one.case_id: {"CC": make_png()} for one in mistakes})
+    write_bundle(
+        folder,
+        predictions=predictions,
+        facts=facts,
+        gallery={one.case_id: {"CC": make_png()} for one in mistakes},
+    )
     write_maps(folder, mistakes)
     return folder
 
 
 def write_maps(folder, mistakes):
     """A map of each mistake that the fold's page shows, as explaining writes it."""
-    rows = [{"case_id": one.case_id, "role": "CC", "method": "grad_cam", "file": f"explanations/{one.case_id}.png"} for one in mistakes]
-    told = [{"kind": MISTAKE, "head": one.head, "label": one.label, "class": one.predicted, "probability": one.probability} for one in mistakes]
+    rows = [
+        {
+            "case_id": one.case_id,
+            "role": "CC",
+            "method": "grad_cam",
+            "file": f"explanations/{one.case_id}.png",
+        }
+        for one in mistakes
+    ]
+    told = [
+        {
+            "kind": MISTAKE,
+            "head": one.head,
+            "label": one.label,
+            "class": one.predicted,
+            "probability": one.probability,
+        }
+        for one in mistakes
+    ]
     (folder / "explanations").mkdir(exist_ok=True)
     for row in [*rows, {"file": "explanations/legend.png"}]:
         (folder / row["file"]).write_bytes(make_png())
-    (folder / "explanations" / "index.json").write_text(json.dumps([{**row, **about} for row, about in zip(rows, told, strict=True)]))
+    (folder / "explanations" / "index.json").write_text(
+        json.dumps([{**row, **about} for row, about in zip(rows, told, strict=True)])
+    )
 
 
 def write_folds(to, table, **changes):
@@ -79,9 +108,18 @@ def test_every_figure_names_the_split_and_the_number_of_folds(pooled, table):
     figures = json.loads((pooled / "metrics.json").read_text())
     assert {figure["split"] for figure in figures} == {OUT_OF_FOLD}
     assert all(figure["note"].startswith("3 folds pooled") for figure in figures)
-    one = next(figure for figure in figures if (figure["name"], figure["slice"], figure["protocol"]) == ("auc", "overall", "P1"))
+    one = next(
+        figure
+        for figure in figures
+        if (figure["name"], figure["slice"], figure["protocol"]) == ("auc", "overall", "P1")
+    )
     assert (one["n"], one["groups"]) == (len(table), table["group_id"].nunique())
-    assert one["value"] == pytest.approx(auc((table["label_malignancy"] == "Malignant").to_numpy(int), table["p_malignancy_Malignant"].to_numpy()))
+    assert one["value"] == pytest.approx(
+        auc(
+            (table["label_malignancy"] == "Malignant").to_numpy(int),
+            table["p_malignancy_Malignant"].to_numpy(),
+        )
+    )
 
 
 def test_each_folds_own_figure_stands_in_the_table_with_no_standard_error(pooled, table):
@@ -90,7 +128,12 @@ def test_each_folds_own_figure_stands_in_the_table_with_no_standard_error(pooled
     for fold, row in folds.set_index("fold").iterrows():
         mine = table[table["fold"] == fold]
         assert row["n"] == len(mine)
-        assert row["auc"] == pytest.approx(auc((mine["label_malignancy"] == "Malignant").to_numpy(int), mine["p_malignancy_Malignant"].to_numpy()))
+        assert row["auc"] == pytest.approx(
+            auc(
+                (mine["label_malignancy"] == "Malignant").to_numpy(int),
+                mine["p_malignancy_Malignant"].to_numpy(),
+            )
+        )
     page = (pooled / "report.html").read_text()
     assert f"{folds['auc'].mean():.3f}" in page
     assert f"{folds['auc'].min():.3f} to {folds['auc'].max():.3f}" in page
@@ -98,7 +141,10 @@ def test_each_folds_own_figure_stands_in_the_table_with_no_standard_error(pooled
 
 def test_the_page_shows_images_of_the_most_confident_mistakes_of_all_folds(pooled):
     shown = json.loads((pooled / "gallery.json").read_text())
-    assert set(shown) == {one.case_id for one in mistakes_of(pd.read_parquet(pooled / "predictions.parquet"), read_facts(pooled))}
+    assert set(shown) == {
+        one.case_id
+        for one in mistakes_of(pd.read_parquet(pooled / "predictions.parquet"), read_facts(pooled))
+    }
 
 
 def test_the_maps_of_the_shown_mistakes_come_along_from_their_folds(pooled):
@@ -109,7 +155,12 @@ def test_the_maps_of_the_shown_mistakes_come_along_from_their_folds(pooled):
 
 
 def test_lines_of_one_fold_name_it_and_lines_of_all_stand_once(pooled):
-    assert read_facts(pooled).summary["anomalies"] == ["the same in all", "fold 0: of 0 alone", "fold 1: of 1 alone", "fold 2: of 2 alone"]
+    assert read_facts(pooled).summary["anomalies"] == [
+        "the same in all",
+        "fold 0: of 0 alone",
+        "fold 1: of 1 alone",
+        "fold 2: of 2 alone",
+    ]
 
 
 def test_the_pooled_report_can_be_derived_again_from_its_sources(pooled):
@@ -169,7 +220,10 @@ def test_a_shortcut_is_fitted_without_the_fold_that_it_is_scored_on(tmp_path):
     derive(tmp_path / "report")
     figures = pd.read_csv(tmp_path / "report" / "tables" / "shortcuts.csv")
     held_out = figures[
-        (figures["baseline"] == "source") & (figures["name"] == "auc") & (figures["protocol"] == "P1") & (figures["split"] == OUT_OF_FOLD)
+        (figures["baseline"] == "source")
+        & (figures["name"] == "auc")
+        & (figures["protocol"] == "P1")
+        & (figures["split"] == OUT_OF_FOLD)
     ]
     assert held_out["n"].tolist() == [len(table)]
     assert held_out["value"].item() < 0.5

@@ -11,7 +11,15 @@ from medimg.reporting.sections.classification.misclassifications import mistakes
 from medimg.reporting.sections.classification.predicted_cases import embed_images
 from medimg.reporting.sections.shared.slices import judge_slices
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
-from tests.unit.reporting.report_data import SUMMARY, drawn_figures, drawn_predictions, make_evidence, make_facts, plain_page, render
+from tests.unit.reporting.report_data import (
+    SUMMARY,
+    drawn_figures,
+    drawn_predictions,
+    make_evidence,
+    make_facts,
+    plain_page,
+    render,
+)
 
 
 def make_png(dtype=np.uint8, shape=(40, 30)):
@@ -21,9 +29,21 @@ def make_png(dtype=np.uint8, shape=(40, 30)):
 
 
 def test_the_data_of_a_fetch_are_named_with_source_version_licence_and_doi():
-    row = {"collection": "cmmd", "source": "idc", "version": "24", "licence": "CC BY 4.0", "doi": "10.7937/tcia.eqde-4b16", "files": 5203}
-    page = render(summary={**SUMMARY, "provenance": [row, {**row, "source": "a <PACS>", "doi": "", "version": ""}]})
-    assert "data: cmmd from idc, version 24, CC BY 4.0, doi 10.7937/tcia.eqde-4b16, 5,203 files with a receipt" in page
+    row = {
+        "collection": "cmmd",
+        "source": "idc",
+        "version": "24",
+        "licence": "CC BY 4.0",
+        "doi": "10.7937/tcia.eqde-4b16",
+        "files": 5203,
+    }
+    page = render(
+        summary={**SUMMARY, "provenance": [row, {**row, "source": "a <PACS>", "doi": "", "version": ""}]}
+    )
+    assert (
+        "data: cmmd from idc, version 24, CC BY 4.0, doi 10.7937/tcia.eqde-4b16, 5,203 files with a receipt"
+        in page
+    )
     assert "data: cmmd from a &lt;PACS&gt;, CC BY 4.0, 5,203 files with a receipt" in page
     assert "with a receipt" not in plain_page()
 
@@ -42,7 +62,9 @@ def test_the_first_screen_says_how_good_on_whom_and_which_gate_failed():
     assert "✓ passed: auc at least 0.5" in first
 
 
-@pytest.mark.parametrize(("blessed", "words"), [(True, "✓ Blessed"), (False, "✗ Not blessed"), (None, "Not gated")])
+@pytest.mark.parametrize(
+    ("blessed", "words"), [(True, "✓ Blessed"), (False, "✗ Not blessed"), (None, "Not gated")]
+)
 def test_the_verdict_has_three_outcomes(blessed, words):
     assert words in render(blessed=blessed)
 
@@ -57,15 +79,27 @@ def test_user_text_is_escaped_in_page_and_charts():
     evil = "<script>alert(1)</script>"
     heads = {"malignancy": ("Benign", "Malignant")}
     table = draw_predictions().assign(clinical_source=evil)
-    page = render(predictions=table, title=evil, heads=heads, gates=[(evil, False)], blessed=False, warnings=[evil], config={evil: evil})
+    page = render(
+        predictions=table,
+        title=evil,
+        heads=heads,
+        gates=[(evil, False)],
+        blessed=False,
+        warnings=[evil],
+        config={evil: evil},
+    )
     assert evil not in page
     assert page.count("<script>") == 1
 
 
 def test_class_names_with_dollars_and_backslashes_are_drawn_as_they_are():
     heads = {"malignancy": ("a$b", r"c\1$d")}
-    table = draw_predictions().rename(columns={"p_malignancy_Benign": "p_malignancy_a$b", "p_malignancy_Malignant": r"p_malignancy_c\1$d"})
-    table["label_malignancy"] = table.label_malignancy.map(dict(zip(("Benign", "Malignant"), heads["malignancy"], strict=True)))
+    table = draw_predictions().rename(
+        columns={"p_malignancy_Benign": "p_malignancy_a$b", "p_malignancy_Malignant": r"p_malignancy_c\1$d"}
+    )
+    table["label_malignancy"] = table.label_malignancy.map(
+        dict(zip(("Benign", "Malignant"), heads["malignancy"], strict=True))
+    )
     assert r"probability of c\1$d" in render(predictions=table, heads=heads, protocols=["cases"], slices=[])
 
 
@@ -88,7 +122,10 @@ def test_the_way_of_the_data_is_told_with_counts_and_reasons():
 def test_of_each_confused_pair_the_most_confident_mistakes_are_shown_with_their_images(tmp_path):
     predictions = drawn_predictions()
     mistakes = mistakes_of(predictions, make_facts())
-    for called, score in (("Malignant", predictions.p_malignancy_Malignant), ("Benign", predictions.p_malignancy_Benign)):
+    for called, score in (
+        ("Malignant", predictions.p_malignancy_Malignant),
+        ("Benign", predictions.p_malignancy_Benign),
+    ):
         wrong = score[(score >= 0.5) & (predictions.label_malignancy != called)]
         shown = [mistake.probability for mistake in mistakes if mistake.predicted == called]
         assert shown == pytest.approx(sorted(wrong, reverse=True)[:4])
@@ -118,7 +155,11 @@ def test_a_slice_is_weak_only_if_its_whole_interval_is_below_the_overall_value()
     table.loc[flipped, ["p_malignancy_Benign", "p_malignancy_Malignant"]] = table.loc[
         flipped, ["p_malignancy_Malignant", "p_malignancy_Benign"]
     ].to_numpy()
-    judged = judge_slices(make_evidence(predictions=table, heads=HEADS, protocols=["P1"], slices=["laterality", "age_band"], resamples=100))
+    judged = judge_slices(
+        make_evidence(
+            predictions=table, heads=HEADS, protocols=["P1"], slices=["laterality", "age_band"], resamples=100
+        )
+    )
     assert [figure.slice for figure in judged["weak"]] == ["laterality=L"]
 
 
@@ -132,10 +173,16 @@ def test_figures_of_two_protocols_stand_in_two_columns():
     evidence = make_evidence()
     page = plain_page()
     table = page[page.index("<table") : page.index("</table>")]
-    assert [re.sub("<.*", "", head) for head in re.findall(r'<th scope="col"[^>]*>(.*?)</th>', table)] == ["metric", "P1", "P4"]
+    assert [re.sub("<.*", "", head) for head in re.findall(r'<th scope="col"[^>]*>(.*?)</th>', table)] == [
+        "metric",
+        "P1",
+        "P4",
+    ]
     row = re.search(r'<th scope="row">AUC</th>(.*?)</tr>', table, re.DOTALL)[1]
     wanted = [one.value for one in evidence.overall("malignancy") if one.name == "auc"]
-    assert [float(value) for value in re.findall(r'<td class="number">([0-9.]+)', row)] == pytest.approx(wanted, abs=5e-4)
+    assert [float(value) for value in re.findall(r'<td class="number">([0-9.]+)', row)] == pytest.approx(
+        wanted, abs=5e-4
+    )
 
 
 def test_many_slices_come_with_a_word_on_chance():
@@ -161,7 +208,9 @@ def test_drawn_images_are_compared_with_nothing_published():
 def luminance(colour):
     """Relative luminance of WCAG 2.2."""
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
@@ -184,7 +233,9 @@ def test_text_has_the_contrast_of_wcag_aa_on_every_background_and_charts_that_of
 
 def test_every_colour_of_the_style_is_one_that_the_contrast_was_checked_of():
     style = re.search(r"<style>(.*?)</style>", plain_page(), re.DOTALL)[1]
-    rules = style.replace(re.search(r":root \{.*?\}", style)[0], "").replace(re.search(r"\.notice \{.*?\}", style)[0], "")
+    rules = style.replace(re.search(r":root \{.*?\}", style)[0], "").replace(
+        re.search(r"\.notice \{.*?\}", style)[0], ""
+    )
     assert set(re.findall(r"#[0-9a-f]{3,6}\b", rules)) <= {"#fff", "#000"}
 
 
@@ -193,7 +244,10 @@ def test_headings_are_in_order_and_every_table_and_image_can_be_reached_without_
     levels = [int(level) for level in re.findall(r"<h([1-6])", page)]
     assert levels[0] == 1
     assert all(later <= earlier + 1 for earlier, later in itertools.pairwise(levels))
-    assert all('tabindex="0"' in one and "aria-label" in one for one in re.findall(r'<div class="scroll"[^>]*>', page))
+    assert all(
+        'tabindex="0"' in one and "aria-label" in one
+        for one in re.findall(r'<div class="scroll"[^>]*>', page)
+    )
     assert '<html lang="en">' in page
 
 
@@ -204,7 +258,12 @@ def test_the_page_can_be_read_without_its_script():
 
 
 def test_a_note_that_all_figures_of_a_protocol_share_is_told_once():
-    page = render(protocols=["P4"], slices=[], predictions=draw_predictions(patients=8), heads={"malignancy": HEADS["malignancy"]})
+    page = render(
+        protocols=["P4"],
+        slices=[],
+        predictions=draw_predictions(patients=8),
+        heads={"malignancy": HEADS["malignancy"]},
+    )
     table = page[page.index("<table") : page.index("</table>")]
     assert "no interval:" not in table
     assert page.count("P4: no interval: 8 groups") == 1

@@ -8,7 +8,13 @@ from medimg.datasets import DATA_SETS, find_data_set
 from medimg.evaluation.classification.metrics import metrics_of
 from medimg.evaluation.protocols import PROTOCOLS
 from medimg.reporting import published_results as literature
-from medimg.reporting.published_results import Literature, Published, find_obstacle, format_table, read_literature
+from medimg.reporting.published_results import (
+    Literature,
+    Published,
+    find_obstacle,
+    format_table,
+    read_literature,
+)
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 KNOWN = sorted(path.stem for path in literature.FOLDER.glob("*.yaml"))
@@ -16,13 +22,22 @@ MEASURED = {("malignancy", "auc", "P1", "breast"), ("malignancy", "brier", "P1",
 
 
 def make_row(**changes):
-    known = {"source": "a paper", "tag": "V", "what": "a model", "head": "malignancy", "metric": "auc", "value": 0.8}
+    known = {
+        "source": "a paper",
+        "tag": "V",
+        "what": "a model",
+        "head": "malignancy",
+        "metric": "auc",
+        "value": 0.8,
+    }
     return Published(**{**known, "protocol": "P1", "level": "breast", "split": "all", **changes})
 
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_the_page_of_references_holds_the_same_tables_as_the_report(name):
-    assert format_table(read_literature(name).figures) in (REPOSITORY / "docs" / "references.md").read_text(encoding="utf-8")
+    assert format_table(read_literature(name).figures) in (REPOSITORY / "docs" / "references.md").read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("name", KNOWN)
@@ -59,14 +74,26 @@ def test_nothing_is_known_of_a_folder():
         ({"reason": "split by breast"}, "split by breast"),
     ],
 )
-def test_a_published_figure_compares_only_if_head_metric_protocol_and_level_are_equal_and_nothing_else_speaks_against_it(changes, words):
+def test_a_published_figure_compares_only_if_head_metric_protocol_and_level_are_equal_and_nothing_else_speaks_against_it(
+    changes, words
+):
     obstacle = find_obstacle(make_row(**changes), MEASURED)
     assert words in obstacle
     assert bool(obstacle) == bool(changes)
 
 
 def test_a_misspelt_key_of_a_file_is_an_error(tmp_path, monkeypatch):
-    row = {"source": "a", "tag": "V", "what": "a", "head": "a", "metric": "auc", "value": 0.5, "protocol": "P1", "level": "breast", "split": "all"}
+    row = {
+        "source": "a",
+        "tag": "V",
+        "what": "a",
+        "head": "a",
+        "metric": "auc",
+        "value": 0.5,
+        "protocol": "P1",
+        "level": "breast",
+        "split": "all",
+    }
     (tmp_path / "odd.yaml").write_text(yaml.safe_dump({"figures": [{**row, "lwo": 0.4}]}))
     monkeypatch.setattr(literature, "FOLDER", tmp_path)
     with pytest.raises(pydantic.ValidationError, match="lwo"):

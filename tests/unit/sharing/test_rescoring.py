@@ -29,7 +29,10 @@ def test_one_changed_probability_is_found_in_the_figures_and_in_the_manifest(bun
     found = rescore(bundle)
     assert not found.agrees
     assert any(line.startswith("predictions.parquet: sha256 is") for line in found.faults)
-    assert any(line.startswith("auc of malignancy, overall, P1, breast, test: value 0.") for line in found.differing_figures)
+    assert any(
+        line.startswith("auc of malignancy, overall, P1, breast, test: value 0.")
+        for line in found.differing_figures
+    )
     assert not any("of abnormality" in line for line in found.differing_figures)
     assert "tables/figures.csv" in found.differing_tables
 
@@ -40,15 +43,21 @@ def test_a_changed_figure_is_named_with_what_was_measured_and_the_manifest_tells
     metrics[0]["value"] = 0.99
     (bundle / "metrics.json").write_text(json.dumps(metrics))
     found = rescore(bundle)
-    assert found.differing_figures == [f"auc of malignancy, overall, P1, breast, test: value 0.99, measured {measured!r}"]
+    assert found.differing_figures == [
+        f"auc of malignancy, overall, P1, breast, test: value 0.99, measured {measured!r}"
+    ]
     assert [line.split(":")[0] for line in found.faults] == ["metrics.json"]
     assert not found.differing_tables
 
 
 def test_a_figure_on_one_side_only_differs(packed):
     figures = read_metrics(packed / "metrics.json")
-    assert list(compare_figures(figures[1:], figures)) == ["auc of malignancy, overall, P1, breast, test: measured, but not stated"]
-    assert list(compare_figures(figures, figures[1:])) == ["auc of malignancy, overall, P1, breast, test: stated, but not measured"]
+    assert list(compare_figures(figures[1:], figures)) == [
+        "auc of malignancy, overall, P1, breast, test: measured, but not stated"
+    ]
+    assert list(compare_figures(figures, figures[1:])) == [
+        "auc of malignancy, overall, P1, breast, test: stated, but not measured"
+    ]
 
 
 def test_a_changed_table_differs(bundle):
@@ -65,7 +74,10 @@ def test_files_that_are_missing_or_too_many_are_named(bundle):
     assert not found.agrees
 
 
-@pytest.mark.parametrize(("name", "words"), [("manifest.json", "manifest.json cannot be read"), ("predictions.parquet", r"predictions\.parquet")])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("manifest.json", "manifest.json cannot be read"), ("predictions.parquet", r"predictions\.parquet")],
+)
 def test_a_bundle_without_what_it_takes_is_refused_in_one_line(bundle, name, words):
     (bundle / name).unlink()
     with pytest.raises(MedimgError, match=words) as refused:
@@ -80,7 +92,9 @@ def test_a_link_in_a_bundle_is_refused(bundle, tmp_path):
         rescore(bundle)
 
 
-@pytest.mark.parametrize("name", ["../outside.txt", "/outside.txt", "tables/../../outside.txt", "tables\\outside.txt"])
+@pytest.mark.parametrize(
+    "name", ["../outside.txt", "/outside.txt", "tables/../../outside.txt", "tables\\outside.txt"]
+)
 def test_a_zip_that_would_write_elsewhere_is_refused(packed, tmp_path, name):
     write_zip(packed, tmp_path / "bundle.zip")
     with zipfile.ZipFile(tmp_path / "bundle.zip", "a") as archive:
@@ -101,4 +115,6 @@ def test_a_bundle_with_images_agrees_too(report, tmp_path):
     pack(report, to=tmp_path / "bundle", with_images=True)
     assert rescore(tmp_path / "bundle").agrees
     shutil.rmtree(tmp_path / "bundle" / "gallery")
-    assert [line.split(":")[1] for line in rescore(tmp_path / "bundle").faults] == [" missing, the manifest names it"]
+    assert [line.split(":")[1] for line in rescore(tmp_path / "bundle").faults] == [
+        " missing, the manifest names it"
+    ]

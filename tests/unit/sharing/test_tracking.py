@@ -43,26 +43,44 @@ def test_what_comes_back_from_mlflow_is_the_bundle(packed, store, tmp_path):
     tracked = track(packed, uri=store, name="first")
     open_store(store).download_artifacts(tracked.run_id, "", str(tmp_path))
     assert (tmp_path / "manifest.json").read_bytes() == (packed / "manifest.json").read_bytes()
-    assert (tmp_path / "tables" / "figures.csv").read_bytes() == (packed / "tables" / "figures.csv").read_bytes()
+    assert (tmp_path / "tables" / "figures.csv").read_bytes() == (
+        packed / "tables" / "figures.csv"
+    ).read_bytes()
 
 
 def test_runs_of_one_config_are_in_one_experiment(packed, store):
-    runs = [open_store(store).get_run(track(packed, uri=store, name=name).run_id) for name in ("first", "second")]
+    runs = [
+        open_store(store).get_run(track(packed, uri=store, name=name).run_id) for name in ("first", "second")
+    ]
     assert runs[0].info.experiment_id == runs[1].info.experiment_id
     assert runs[0].info.run_id != runs[1].info.run_id
 
 
 def test_the_name_of_a_metric_says_all_that_it_takes_to_compare_it_and_mlflow_allows_it():
-    names = [name for name, _ in list_metrics(Figure("auc", "malignancy", "age_band=<40 %", "P1", "breast", "test", *NUMBERS))]
+    names = [
+        name
+        for name, _ in list_metrics(
+            Figure("auc", "malignancy", "age_band=<40 %", "P1", "breast", "test", *NUMBERS)
+        )
+    ]
     key = "malignancy.P1.breast.test.age_band:_x3c_40 _x25_/auc"
     assert names == [key, f"{key}.low", f"{key}.high", f"{key}.n", f"{key}.groups"]
-    others = [name for name, _ in list_metrics(Figure("auc", "malignancy", "age_band=>40 %", "P1", "breast", "test", *NUMBERS))]
+    others = [
+        name
+        for name, _ in list_metrics(
+            Figure("auc", "malignancy", "age_band=>40 %", "P1", "breast", "test", *NUMBERS)
+        )
+    ]
     assert not set(names) & set(others)
     assert all(re.fullmatch(r"[/\w.\- :]+", name) for name in names)
 
 
 def test_an_undefined_figure_is_no_metric():
-    assert not list(list_metrics(Figure("auc", "malignancy", "overall", "P1", "breast", "test", 3, 0, 3, *[float("nan")] * 3)))
+    assert not list(
+        list_metrics(
+            Figure("auc", "malignancy", "overall", "P1", "breast", "test", 3, 0, 3, *[float("nan")] * 3)
+        )
+    )
 
 
 def test_without_mlflow_the_line_names_the_extra(packed, monkeypatch):

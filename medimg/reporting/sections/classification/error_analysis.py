@@ -1,4 +1,6 @@
-"""Observations: what the tables say of wrong answers, in sentences with their counts. None gives a reason, and each is silent where it does not hold.
+"""Observations: what the tables say of wrong answers, in sentences with their counts.
+
+None gives a reason, and each is silent where it does not hold.
 
 All functions are pure: the run's tables are the only source.
 """
@@ -29,8 +31,9 @@ class Tables:
     """What wrong answers are held against.
 
     Attributes:
-        answers: of `medimg.reporting.sections.classification.predicted_cases.tabulate_answers`, on the measured split; with columns `nearest` and `distance`, class and distance of
-            the nearest training case, where neighbours were looked for.
+        answers: of `medimg.reporting.sections.classification.predicted_cases.tabulate_answers`, on the
+            measured split; with columns `nearest` and `distance`, class and distance of the nearest training
+            case, where neighbours were looked for.
         train: the training cases with their `label`; empty where they were not scored.
         classes: of the head.
         unions: derived head to class to the union that it is in, for classes that are merged.
@@ -100,10 +103,16 @@ def observe_merges(errors: Errors, *, unions: Mapping[str, Mapping[str, str]]) -
     """Errors within one union of a declared merge."""
     rows = errors.rows
     for head, union_of in unions.items():
-        within = rows[rows["label"].map(union_of).notna() & (rows["label"].map(union_of) == rows["predicted"].map(union_of))]
+        within = rows[
+            rows["label"].map(union_of).notna()
+            & (rows["label"].map(union_of) == rows["predicted"].map(union_of))
+        ]
         if len(within):
             hit = sorted(set(within["label"].map(union_of)))
-            merged = ", ".join(f"{join_words([name for name, union in union_of.items() if union == one])} are {one}" for one in hit)
+            merged = ", ".join(
+                f"{join_words([name for name, union in union_of.items() if union == one])} are {one}"
+                for one in hit
+            )
             yield f"{share(len(within), rows)} {be(len(within))} within a merged class of {head}, where {merged}."
 
 
@@ -128,8 +137,15 @@ def observe_neighbours(errors: Errors) -> Iterator[str]:
         return
     rows, right = (part[part["nearest"].notna()] for part in (errors.rows, errors.right))
     embedded = "" if len(rows) == errors.is_error.sum() else " that were embedded"
-    others = f"; for {share(int((right['nearest'] != right['label']).sum()), right)} right answers it is of another class" if len(right) else ""
-    for column, words in (("predicted", "the class that they were called"), ("label", "their own class all the same")):
+    others = (
+        f"; for {share(int((right['nearest'] != right['label']).sum()), right)} right answers it is of another class"
+        if len(right)
+        else ""
+    )
+    for column, words in (
+        ("predicted", "the class that they were called"),
+        ("label", "their own class all the same"),
+    ):
         count = int((rows["nearest"] == rows[column]).sum())
         if is_most(count, rows):
             yield f"For {share(count, rows)}{embedded} the nearest training case is of {words}{others}."
@@ -157,7 +173,10 @@ def observe_colour(errors: Errors, *, train: pd.DataFrame) -> Iterator[str]:
     rows = errors.rows
     rows = rows[rows["label"].isin(means.index) & rows["predicted"].isin(means.index)]
     colours_N3 = rows[list(COLOUR_COLUMNS)].to_numpy()
-    to_own, to_called = (np.linalg.norm(colours_N3 - means.loc[rows[name]].to_numpy(), axis=1) for name in ("label", "predicted"))
+    to_own, to_called = (
+        np.linalg.norm(colours_N3 - means.loc[rows[name]].to_numpy(), axis=1)
+        for name in ("label", "predicted")
+    )
     count = int((to_called < to_own).sum())
     if is_most(count, errors.rows):
         yield (
@@ -181,7 +200,9 @@ def observe_groups(errors: Errors, *, noun: str) -> Iterator[str]:
 
 def observe_slices(errors: Errors, *, slices: Sequence[str]) -> Iterator[str]:
     """Values of clinical columns with more errors than the other cases have, by Fisher's exact test, one-sided."""
-    columns = {column: errors.cases[f"clinical_{column}"].map(value_text, na_action="ignore") for column in slices}
+    columns = {
+        column: errors.cases[f"clinical_{column}"].map(value_text, na_action="ignore") for column in slices
+    }
     tested = sum(texts.nunique() for texts in columns.values())
     for column, texts in columns.items():
         for value in sorted(texts.dropna().unique()):
@@ -198,7 +219,9 @@ def observe_slices(errors: Errors, *, slices: Sequence[str]) -> Iterator[str]:
 def find_excess(errors: Errors, inside: pd.Series, *, tested: int) -> float:
     """Fisher's exact p-value, one-sided, that cases inside are errors more often than the others, times the number of such tests."""
     hit = int((inside & errors.is_error).sum())
-    return min(1.0, tested * float(hypergeom.sf(hit - 1, len(inside), int(errors.is_error.sum()), int(inside.sum()))))
+    return min(
+        1.0, tested * float(hypergeom.sf(hit - 1, len(inside), int(errors.is_error.sum()), int(inside.sum())))
+    )
 
 
 def is_most(count: int, rows: pd.DataFrame) -> bool:

@@ -14,7 +14,14 @@ from medimg.explain.measured_checks import GRAD_CAM
 from medimg.reporting.report_data import Evidence, Section
 from medimg.reporting.run_facts import RunFacts
 from medimg.reporting.sections.classification.error_analysis import Tables, observe_all, observe_pair
-from medimg.reporting.sections.classification.predicted_cases import PAIRS, Answer, Confusion, embed_images, list_confusions, tabulate_answers
+from medimg.reporting.sections.classification.predicted_cases import (
+    PAIRS,
+    Answer,
+    Confusion,
+    embed_images,
+    list_confusions,
+    tabulate_answers,
+)
 from medimg.reporting.sections.classification.training_neighbours import find_training_neighbours
 
 TITLE = "Mistakes by confused pair"
@@ -55,16 +62,27 @@ def describe_mistakes(evidence: Evidence) -> Section:
         "cases": len(tables.answers),
         "split": evidence.facts.split,
         "pairs": [
-            (pair, observe_pair(tables, pair.label, pair.predicted), [show(one, evidence, neighbours) for one in pair.mistakes]) for pair in shown
+            (
+                pair,
+                observe_pair(tables, pair.label, pair.predicted),
+                [show(one, evidence, neighbours) for one in pair.mistakes],
+            )
+            for pair in shown
         ],
         "in_pairs": sum(pair.count for pair in shown),
         "further": len(confusions) - len(shown),
-        "observations": observe_all(tables) if len(confusions) > 1 else [],  # Of a single pair it would be said twice.
+        "observations": observe_all(tables)
+        if len(confusions) > 1
+        else [],  # Of a single pair it would be said twice.
         "embedded": not neighbours.empty,
     }
     mistakes = pd.DataFrame([dataclasses.asdict(mistake) for pair in shown for mistake in pair.mistakes])
-    pairs = pd.DataFrame([dataclasses.asdict(dataclasses.replace(pair, mistakes=())) for pair in confusions]).drop(columns="mistakes")
-    near = {"neighbours": neighbours[neighbours["case_id"].isin(mistakes["case_id"])]} if len(neighbours) else {}
+    pairs = pd.DataFrame(
+        [dataclasses.asdict(dataclasses.replace(pair, mistakes=())) for pair in confusions]
+    ).drop(columns="mistakes")
+    near = (
+        {"neighbours": neighbours[neighbours["case_id"].isin(mistakes["case_id"])]} if len(neighbours) else {}
+    )
     return Section(TITLE, "mistakes", values, tables={"confusions": pairs, "mistakes": mistakes, **near})
 
 
@@ -76,7 +94,9 @@ def confusions_of(predictions: pd.DataFrame, facts: RunFacts) -> list[Confusion]
 def answers_of(predictions: pd.DataFrame, facts: RunFacts, *, split: str) -> pd.DataFrame:
     """The first head's answers on a split."""
     head = facts.headline
-    return tabulate_answers(predictions, head=head, classes=facts.heads[head], costs_CC=facts.cost_matrices.get(head), split=split)
+    return tabulate_answers(
+        predictions, head=head, classes=facts.heads[head], costs_CC=facts.cost_matrices.get(head), split=split
+    )
 
 
 def mistakes_of(predictions: pd.DataFrame, facts: RunFacts) -> list[Answer]:
@@ -92,26 +112,45 @@ def gather_tables(evidence: Evidence, neighbours: pd.DataFrame) -> Tables:
         nearest = neighbours[neighbours["rank"] == 0].rename(columns={"label": "nearest"})
         answers = answers.merge(nearest[["case_id", "nearest", "distance"]], on="case_id", how="left")
     train = answers_of(predictions, facts, split=TRAIN)
-    return Tables(answers, train, facts.heads[facts.headline], unions=find_unions(facts), slices=facts.slices, group_noun=facts.group_noun)
+    return Tables(
+        answers,
+        train,
+        facts.heads[facts.headline],
+        unions=find_unions(facts),
+        slices=facts.slices,
+        group_noun=facts.group_noun,
+    )
 
 
 def find_unions(facts: RunFacts) -> dict[str, dict[str, str]]:
     """By head that is derived from the first one: class to union, for the classes that are merged with others."""
     merges = [Merge(**values) for values in facts.merges if values["head"] == facts.headline]
     by_head = {merge.name: merge_classes(merge, facts.heads[facts.headline]) for merge in merges}
-    return {head: {name: union for union, names in merged.items() if len(names) > 1 for name in names} for head, merged in by_head.items()}
+    return {
+        head: {name: union for union, names in merged.items() if len(names) > 1 for name in names}
+        for head, merged in by_head.items()
+    }
 
 
 def show(mistake: Answer, evidence: Evidence, neighbours: pd.DataFrame) -> Shown:
     """A mistake with all that there is to see of it; in a folder without images no image."""
     nearest = neighbours[neighbours["case_id"] == mistake.case_id].sort_values("rank")
-    maps = {row["role"]: row["file"].read_bytes() for row in evidence.explanations if (row["case_id"], row["method"]) == (mistake.case_id, GRAD_CAM)}
+    maps = {
+        row["role"]: row["file"].read_bytes()
+        for row in evidence.explanations
+        if (row["case_id"], row["method"]) == (mistake.case_id, GRAD_CAM)
+    }
     return Shown(
         mistake,
         embed_images(read_images(evidence, mistake.case_id)),
         embed_images(maps),
         [
-            Neighbour(row["neighbour"], row["label"], row["distance"], embed_images(read_images(evidence, row["neighbour"]), side=SMALL_SIDE))
+            Neighbour(
+                row["neighbour"],
+                row["label"],
+                row["distance"],
+                embed_images(read_images(evidence, row["neighbour"]), side=SMALL_SIDE),
+            )
             for row in nearest.to_dict("records")
         ],
     )

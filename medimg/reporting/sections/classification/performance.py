@@ -15,7 +15,13 @@ from medimg.evaluation.classification.weighted_sample import make_sample
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.protocols import Protocol, find_protocols
 from medimg.reporting.charts.base import Chart
-from medimg.reporting.charts.classification import draw_calibration, draw_decision_curve, draw_precision_recall, draw_roc, draw_scores
+from medimg.reporting.charts.classification import (
+    draw_calibration,
+    draw_decision_curve,
+    draw_precision_recall,
+    draw_roc,
+    draw_scores,
+)
 from medimg.reporting.report_data import SEEN_SPLITS, Evidence, Section, make_id
 from medimg.reporting.run_facts import RunFacts
 from medimg.reporting.sections.classification.train_test_gap import compare_seen, tabulate_seen, tell_gap
@@ -30,7 +36,10 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
     costs_CC = evidence.facts.cost_matrices.get(head)
     rows, of_classes = pivot(shown), name_class_metrics(classes)
     against_the_rest = {name for by_class in of_classes.values() for name in by_class.values()}
-    units = [(protocol, next(figure for figure in overall if figure.protocol == protocol.name)) for protocol in protocols]
+    units = [
+        (protocol, next(figure for figure in overall if figure.protocol == protocol.name))
+        for protocol in protocols
+    ]
     values: dict[str, Any] = {
         "head": head,
         "decision": describe_decision(classes, costs_CC=costs_CC),
@@ -40,7 +49,11 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
         "protocols": units,
         "rows": {metric: figures for metric, figures in rows.items() if metric not in against_the_rest},
         "notes": notes,
-        "by_class": [tabulate_classes(rule, evidence, head, of_classes, rows) for rule, whole in units if whole.n] if of_classes else [],
+        "by_class": [
+            tabulate_classes(rule, evidence, head, of_classes, rows) for rule, whole in units if whole.n
+        ]
+        if of_classes
+        else [],
         "curves": None,
         "seen": None,
     }
@@ -50,7 +63,11 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
     labels_N, probabilities_NC = evidence.units(head, protocol)
     confusion_CC = make_sample(labels_N, probabilities_NC, costs_CC=costs_CC).confusion[0].astype(int)
     values |= {"curves": protocol, "confusion": confusion_CC.tolist(), "units": len(labels_N)}
-    tables = {make_id("confusion", head): pd.DataFrame(confusion_CC, index=pd.Index(classes, name="true"), columns=classes).reset_index()}
+    tables = {
+        make_id("confusion", head): pd.DataFrame(
+            confusion_CC, index=pd.Index(classes, name="true"), columns=classes
+        ).reset_index()
+    }
     if seen := compare_seen(evidence, head):
         values |= {"seen": seen, "gap": tell_gap(seen), "seen_splits": SEEN_SPLITS}
         tables[make_id("seen", head)] = tabulate_seen(seen)
@@ -77,11 +94,18 @@ def name_class_metrics(classes: Sequence[str]) -> dict[str, dict[str, str]]:
     """Of more than two classes, metric against the rest to class to the name of its figure."""
     if len(classes) == 2:
         return {}
-    return {template.replace("_{}", ""): {name: template.format(name) for name in classes} for template in ONE_AGAINST_REST}
+    return {
+        template.replace("_{}", ""): {name: template.format(name) for name in classes}
+        for template in ONE_AGAINST_REST
+    }
 
 
 def tabulate_classes(
-    protocol: Protocol, evidence: Evidence, head: str, names: Mapping[str, Mapping[str, str]], figures: Mapping[str, Mapping[str, Figure]]
+    protocol: Protocol,
+    evidence: Evidence,
+    head: str,
+    names: Mapping[str, Mapping[str, str]],
+    figures: Mapping[str, Mapping[str, Figure]],
 ) -> ClassTable:
     """Each class against the rest under a protocol.
 
@@ -91,7 +115,10 @@ def tabulate_classes(
     """
     classes = evidence.facts.heads[head]
     counts = np.bincount(evidence.units(head, protocol)[0], minlength=len(classes)).tolist()
-    rows = {one: [figures.get(by_class[one], {}).get(protocol.name) for by_class in names.values()] for one in classes}
+    rows = {
+        one: [figures.get(by_class[one], {}).get(protocol.name) for by_class in names.values()]
+        for one in classes
+    }
     return ClassTable(protocol, list(names), dict(zip(classes, counts, strict=True)), rows)
 
 
@@ -106,13 +133,20 @@ def describe_decision(classes: Sequence[str], *, costs_CC: np.ndarray | None) ->
 
 
 def describe_prevalence(facts: RunFacts) -> str:
-    """A sentence on the class frequencies that the probabilities are meant for; empty if they are not known."""
+    """A sentence on the class frequencies that the probabilities are meant for.
+
+    Empty if they are not known.
+    """
     if facts.prevalence == "balanced":
         return (
             "Probabilities are as if all classes were equally frequent, because training makes rare classes count as much as common ones: "
             "they favour rare classes, and are no chances of the disease where it is rare."
         )
-    return "Probabilities are meant for cases in which the classes are as frequent as in train." if facts.prevalence else ""
+    return (
+        "Probabilities are meant for cases in which the classes are as frequent as in train."
+        if facts.prevalence
+        else ""
+    )
 
 
 def share_notes(figures: Sequence[Figure]) -> tuple[list[Figure], list[str]]:
@@ -120,9 +154,15 @@ def share_notes(figures: Sequence[Figure]) -> tuple[list[Figure], list[str]]:
     notes: dict[str, set[str]] = {}
     for figure in figures:
         notes.setdefault(figure.protocol, set()).add(figure.note)
-    shared = {protocol: next(iter(found)) for protocol, found in notes.items() if len(found) == 1 and any(found)}
-    bare = [dataclasses.replace(figure, note="") if figure.protocol in shared else figure for figure in figures]
-    return bare, [note if note.startswith(protocol) else f"{protocol}: {note}" for protocol, note in shared.items()]
+    shared = {
+        protocol: next(iter(found)) for protocol, found in notes.items() if len(found) == 1 and any(found)
+    }
+    bare = [
+        dataclasses.replace(figure, note="") if figure.protocol in shared else figure for figure in figures
+    ]
+    return bare, [
+        note if note.startswith(protocol) else f"{protocol}: {note}" for protocol, note in shared.items()
+    ]
 
 
 def pivot(figures: Sequence[Figure]) -> dict[str, dict[str, Figure]]:
@@ -133,7 +173,9 @@ def pivot(figures: Sequence[Figure]) -> dict[str, dict[str, Figure]]:
     return rows
 
 
-def draw_curves(head: str, classes: Sequence[str], *, labels_N: np.ndarray, probabilities_NC: np.ndarray) -> dict[str, Chart]:
+def draw_curves(
+    head: str, classes: Sequence[str], *, labels_N: np.ndarray, probabilities_NC: np.ndarray
+) -> dict[str, Chart]:
     """The charts of two classes that both occur; none otherwise."""
     if len(classes) != 2 or not 0 < labels_N.sum() < len(labels_N):
         return {}

@@ -1,4 +1,7 @@
-"""Cases to look at: mistakes by confused pair, and right, wrong and uncertain answers to explain; and images as parts of the report."""
+"""Cases to look at: mistakes by confused pair, and right, wrong and uncertain answers to explain.
+
+And images as parts of the report.
+"""
 
 from __future__ import annotations
 
@@ -59,24 +62,38 @@ class Confusion:
 
 
 def list_confusions(answers: pd.DataFrame, *, shown: int = SHOWN) -> list[Confusion]:
-    """Every confused pair, that with most errors first, each with its `shown` most confident mistakes; `answers` are of `tabulate_answers`."""
+    """Every confused pair, that with most errors first, each with its `shown` most confident mistakes.
+
+    `answers` are of `tabulate_answers`.
+    """
     wrong = answers[answers["predicted"] != answers["label"]]
     cases, pairs = Counter(answers["label"]), Counter(zip(wrong["label"], wrong["predicted"], strict=True))
     confusions = []
     for (label, predicted), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0])):
         rows = wrong[(wrong["label"] == label) & (wrong["predicted"] == predicted)]
-        confusions.append(Confusion(label, predicted, count, cases[label], len(wrong), list_rows(rows[:shown])))
+        confusions.append(
+            Confusion(label, predicted, count, cases[label], len(wrong), list_rows(rows[:shown]))
+        )
     return confusions
 
 
 def choose_examples(
-    predictions: pd.DataFrame, *, head: str, classes: Sequence[str], costs_CC: np.ndarray | None = None, split: str = "test", count: int
+    predictions: pd.DataFrame,
+    *,
+    head: str,
+    classes: Sequence[str],
+    costs_CC: np.ndarray | None = None,
+    split: str = "test",
+    count: int,
 ) -> list[tuple[str, Answer]]:
     """For each kind of answer up to `count` cases: the most confident "wrong" and "right" ones, then the least confident of the rest, "uncertain".
 
-    Of two classes, without costs, the least confident are the nearest to the threshold. The same predictions give the same choice.
+    Of two classes, without costs, the least confident are the nearest to the threshold. The same predictions
+    give the same choice.
     """
-    answers = list_rows(tabulate_answers(predictions, head=head, classes=classes, costs_CC=costs_CC, split=split))
+    answers = list_rows(
+        tabulate_answers(predictions, head=head, classes=classes, costs_CC=costs_CC, split=split)
+    )
     wrong = [answer for answer in answers if answer.predicted != answer.label][:count]
     right = [answer for answer in answers if answer.predicted == answer.label][:count]
     rest = [answer for answer in answers if answer not in wrong and answer not in right]
@@ -84,11 +101,19 @@ def choose_examples(
     return [(kind, answer) for kind, chosen in kinds.items() for answer in chosen]
 
 
-def tabulate_answers(predictions: pd.DataFrame, *, head: str, classes: Sequence[str], costs_CC: np.ndarray | None = None, split: str) -> pd.DataFrame:
+def tabulate_answers(
+    predictions: pd.DataFrame,
+    *,
+    head: str,
+    classes: Sequence[str],
+    costs_CC: np.ndarray | None = None,
+    split: str,
+) -> pd.DataFrame:
     """The labelled cases of a split, most confident answer first, with the columns of an Answer beside their own.
 
     Args:
-        costs_CC: what answers cost, where that decides the predicted class; see medimg.evaluation.classification.costs.
+        costs_CC: what answers cost, where that decides the predicted class; see
+            medimg.evaluation.classification.costs.
     """
     rows = predictions[(predictions["split"] == split) & predictions[f"label_{head}"].isin(classes)]
     probabilities_NC = rows[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)

@@ -34,7 +34,11 @@ def describe_shortcuts(evidence: Evidence) -> Section:
 
 def list_models(evidence: Evidence) -> list[Figure]:
     """The model's figure of each head and protocol that baselines stand beside: of their first metric."""
-    names = {(one.figure.head, one.figure.protocol): one.figure for one in reversed(evidence.baselines) if not math.isnan(one.figure.value)}
+    names = {
+        (one.figure.head, one.figure.protocol): one.figure
+        for one in reversed(evidence.baselines)
+        if not math.isnan(one.figure.value)
+    }
     figures = [evidence.find(figure, slice=OVERALL) for figure in names.values()]
     return [figure for figure in reversed(figures) if figure]
 
@@ -56,7 +60,10 @@ def draw_reach(model: Figure, rows: Sequence[Reach]) -> Chart:
     bars += [(row.baseline, row.held_out.value, row.held_out.low, row.held_out.high) for row in rows]
     metric = name_metric(model.name)
     return draw_intervals(
-        name_chart(model), bars, title=f"{metric} of model and shortcuts, protocol {model.protocol}", unit=f"{metric}, protocol {model.protocol}"
+        name_chart(model),
+        bars,
+        title=f"{metric} of model and shortcuts, protocol {model.protocol}",
+        unit=f"{metric}, protocol {model.protocol}",
     )
 
 

@@ -46,7 +46,9 @@ class Seen:
 
 
 def compare_seen(evidence: Evidence, head: str) -> Seen | None:
-    """The metrics of a head and of the heads derived from it that are of no single class; None where there is nothing to set beside it.
+    """The metrics of a head and of the heads derived from it that are of no single class.
+
+    None where there is nothing to set beside it.
 
     A derived head is shown beside its own alone.
     """
@@ -55,7 +57,9 @@ def compare_seen(evidence: Evidence, head: str) -> Seen | None:
     protocol = evidence.protocol_of(head)
     if protocol is None or any(head in facts.derived_from(other) for other in facts.heads):
         return None
-    measured = [figure for name in heads for figure in evidence.overall(name) if figure.protocol == protocol.name]
+    measured = [
+        figure for name in heads for figure in evidence.overall(name) if figure.protocol == protocol.name
+    ]
     known = [figure for figure in evidence.seen if figure.head in heads]
     splits = [*dict.fromkeys(figure.split for figure in known), facts.split]
     table: dict[str, dict[str, dict[str, Figure]]] = {}

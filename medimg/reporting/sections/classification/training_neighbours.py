@@ -14,24 +14,32 @@ NEAREST = 3
 COLUMNS = ["case_id", "rank", "neighbour", "label", "distance"]
 
 
-def find_training_neighbours(embedded: pd.DataFrame | None, facts: RunFacts, *, count: int = NEAREST) -> pd.DataFrame:
+def find_training_neighbours(
+    embedded: pd.DataFrame | None, facts: RunFacts, *, count: int = NEAREST
+) -> pd.DataFrame:
     """For each embedded case of the measured split its `count` nearest labelled training cases in the model's embedding, by cosine distance.
 
     Args:
         embedded: the table of medimg.evaluation.representation.figures; None where no case was embedded.
 
     Returns:
-        a row per case and neighbour: case_id, rank (0 for the nearest), neighbour (its id), label (its class of the first head), distance.
+        a row per case and neighbour: case_id, rank (0 for the nearest), neighbour (its id), label (its class
+            of the first head), distance.
     """
     if embedded is None:
         return pd.DataFrame(columns=COLUMNS)
     label = f"label_{facts.headline}"
     rows = embedded[embedded["embedding"] == MODEL]
-    references, queries = rows[(rows["split"] == TRAIN) & rows[label].notna()], rows[rows["split"] == facts.split]
+    references, queries = (
+        rows[(rows["split"] == TRAIN) & rows[label].notna()],
+        rows[rows["split"] == facts.split],
+    )
     if references.empty or queries.empty:
         return pd.DataFrame(columns=COLUMNS)
     count = min(count, len(references))
-    indices_Qk, distances_Qk = find_neighbours(np.stack(list(queries["vector"])), np.stack(list(references["vector"])), count)
+    indices_Qk, distances_Qk = find_neighbours(
+        np.stack(list(queries["vector"])), np.stack(list(references["vector"])), count
+    )
     found = references.iloc[indices_Qk.ravel()]
     return pd.DataFrame(
         {

@@ -21,18 +21,37 @@ def describe_uncertainty(evidence: Evidence, head: str) -> Section:
     title = f"How sure: {head}"
     figures = [figure for figure in evidence.certainty if figure.head == head]
     if evidence.facts.folds:
-        return Section(title, "uncertainty", absent="Sets are calibrated for one model; each fold's own report has those of its model.")
+        return Section(
+            title,
+            "uncertainty",
+            absent="Sets are calibrated for one model; each fold's own report has those of its model.",
+        )
     if not figures:
-        return Section(title, "uncertainty", absent=f"No labelled case of the {CALIBRATION_SPLIT} split was scored, on which sets are calibrated.")
+        return Section(
+            title,
+            "uncertainty",
+            absent=f"No labelled case of the {CALIBRATION_SPLIT} split was scored, on which sets are calibrated.",
+        )
     protocols = [find_protocols([name])[0] for name in dict.fromkeys(figure.protocol for figure in figures)]
-    shown, notes = share_notes([dataclasses.replace(figure, note=CALIBRATED.sub("", figure.note)) for figure in figures])
+    shown, notes = share_notes(
+        [dataclasses.replace(figure, note=CALIBRATED.sub("", figure.note)) for figure in figures]
+    )
     values = {
         "head": head,
-        "protocols": [(protocol, next(figure for figure in figures if figure.protocol == protocol.name)) for protocol in protocols],
+        "protocols": [
+            (protocol, next(figure for figure in figures if figure.protocol == protocol.name))
+            for protocol in protocols
+        ],
         "rows": pivot(shown),
         "notes": notes,
         "coverage": COVERAGE,
-        "calibrated": list(dict.fromkeys(f"{figure.protocol}: {found[1]}" for figure in figures if (found := CALIBRATED.match(figure.note)))),
+        "calibrated": list(
+            dict.fromkeys(
+                f"{figure.protocol}: {found[1]}"
+                for figure in figures
+                if (found := CALIBRATED.match(figure.note))
+            )
+        ),
     }
     return Section(title, "uncertainty", values, draw_uncertainty(evidence, head))
 
@@ -48,6 +67,8 @@ def draw_uncertainty(evidence: Evidence, head: str) -> dict[str, Chart]:
     sets = fit_conformal(*evidence.units(head, protocol, split=CALIBRATION_SPLIT), coverage=COVERAGE)
     risk, sizes = make_id("risk", head), make_id("sets", head)
     return {
-        risk: draw_risk_coverage(risk, labels_N, probabilities_NC, costs_CC=evidence.facts.cost_matrices.get(head)),
+        risk: draw_risk_coverage(
+            risk, labels_N, probabilities_NC, costs_CC=evidence.facts.cost_matrices.get(head)
+        ),
         sizes: draw_set_sizes(sizes, labels_N, probabilities_NC, sets=sets),
     }

@@ -17,12 +17,16 @@ CHART = "explanations"
 def describe_explanations(evidence: Evidence) -> Section:
     """Explained cases as a gallery, and the checks of the maps."""
     if not evidence.explanations and not evidence.checks:
-        return Section(TITLE, "explanations", absent="No case was explained, or the folder was shared without images.")
+        return Section(
+            TITLE, "explanations", absent="No case was explained, or the folder was shared without images."
+        )
     values = {
         "cases": list_cases(evidence),
         "legend": make_data_uri(evidence.legend.read_bytes()) if evidence.legend else "",
         "checks": tabulate_checks(evidence),
-        "likeness": [figure for figure in evidence.checks if figure.name.startswith(("rank_correlation_", "ssim_"))],
+        "likeness": [
+            figure for figure in evidence.checks if figure.name.startswith(("rank_correlation_", "ssim_"))
+        ],
         "whole": next(iter(evidence.checks), None),
     }
     return Section(TITLE, "explanations", values, draw_checks(evidence))
@@ -35,7 +39,9 @@ def list_cases(evidence: Evidence) -> list[dict[str, Any]]:
         if row["kind"] == MISTAKE:
             continue
         case = cases.setdefault(row["case_id"], {**row, "views": {}})
-        case["views"].setdefault(row["role"], []).append((name_method(row["method"]), make_data_uri(row["file"].read_bytes())))
+        case["views"].setdefault(row["role"], []).append(
+            (name_method(row["method"]), make_data_uri(row["file"].read_bytes()))
+        )
     return list(cases.values())
 
 
@@ -67,6 +73,8 @@ def draw_checks(evidence: Evidence) -> dict[str, Chart]:
     rows = [row for row in tabulate_checks(evidence) if row["measure"] == MEASURES["pointing"]]
     if not rows:
         return {}
-    bars = [(f"{row['method']}, {kind}", row[kind]) for row in rows for kind in ("trained", "randomised")] + [("chance", rows[0]["chance"])]
+    bars = [(f"{row['method']}, {kind}", row[kind]) for row in rows for kind in ("trained", "randomised")] + [
+        ("chance", rows[0]["chance"])
+    ]
     shown = [(label, figure.value, figure.low, figure.high) for label, figure in bars]
     return {CHART: draw_intervals(CHART, shown, title="Pointing game", unit="pointing game: share of images")}

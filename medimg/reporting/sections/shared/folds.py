@@ -18,19 +18,37 @@ METRICS = ("auc", "macro_auc", "average_precision", "balanced_accuracy", "brier"
 def describe_folds(evidence: Evidence, head: str) -> Section:
     """A few metrics of each fold under the head's first protocol, with their mean and range beside the pooled figure.
 
-    No standard error: the models share most of their training cases, and no unbiased estimate of the variance over folds exists
-    (Bengio and Grandvalet 2004).
+    No standard error: the models share most of their training cases, and no unbiased estimate of the variance
+    over folds exists (Bengio and Grandvalet 2004).
     """
     title, protocol = f"Folds: {head}", evidence.protocol_of(head)
     if protocol is None:
         return Section(title, "folds", absent="No protocol has a unit of this head.")
     heads = {head: evidence.facts.heads[head]}
-    by_fold = measure_folds(evidence.predictions, heads=heads, protocol=protocol, metrics=METRICS, costs=evidence.facts.cost_matrices)
-    pooled = {figure.name: figure for figure in evidence.overall(head) if figure.protocol == protocol.name and figure.name in METRICS}
+    by_fold = measure_folds(
+        evidence.predictions,
+        heads=heads,
+        protocol=protocol,
+        metrics=METRICS,
+        costs=evidence.facts.cost_matrices,
+    )
+    pooled = {
+        figure.name: figure
+        for figure in evidence.overall(head)
+        if figure.protocol == protocol.name and figure.name in METRICS
+    }
     table = tabulate_folds(by_fold, list(pooled))
-    rows = [(name_metric(name), table[name].tolist(), *summarise(table[name].to_numpy()), figure) for name, figure in pooled.items()]
+    rows = [
+        (name_metric(name), table[name].tolist(), *summarise(table[name].to_numpy()), figure)
+        for name, figure in pooled.items()
+    ]
     first = next(iter(pooled.values()), None)
-    return Section(title, "folds", {"protocol": protocol, "table": table, "rows": rows, "first": first}, tables={make_id("folds", head): table})
+    return Section(
+        title,
+        "folds",
+        {"protocol": protocol, "table": table, "rows": rows, "first": first},
+        tables={make_id("folds", head): table},
+    )
 
 
 def tabulate_folds(by_fold: dict[int, list[Figure]], metrics: list[str]) -> pd.DataFrame:
@@ -46,4 +64,8 @@ def tabulate_folds(by_fold: dict[int, list[Figure]], metrics: list[str]) -> pd.D
 def summarise(values: np.ndarray) -> tuple[float, float, float]:
     """Mean, lowest and highest of the folds where the metric is defined; NaN where it is in none."""
     defined = values[~np.isnan(values)]
-    return (float(defined.mean()), float(defined.min()), float(defined.max())) if len(defined) else (math.nan,) * 3
+    return (
+        (float(defined.mean()), float(defined.min()), float(defined.max()))
+        if len(defined)
+        else (math.nan,) * 3
+    )

@@ -38,7 +38,11 @@ def other_protocols(evidence: Evidence) -> list[Figure]:
     headline = evidence.headline
     if headline is None:
         return []
-    return [one for one in evidence.overall(headline.head) if one.name == headline.name and one.protocol != headline.protocol and one.n]
+    return [
+        one
+        for one in evidence.overall(headline.head)
+        if one.name == headline.name and one.protocol != headline.protocol and one.n
+    ]
 
 
 def find_beside(evidence: Evidence, name: str) -> Figure | None:
@@ -51,10 +55,27 @@ def compare_headline(evidence: Evidence) -> list[dict[str, str]]:
     headline = evidence.headline
     if headline is None:
         return []
-    baselines = [one for one in evidence.baselines if one.figure.key == headline.key and not math.isnan(one.figure.value)]
-    published = [
-        row for row in list_comparable(evidence) if (row.head, row.metric, row.protocol) == (headline.head, headline.name, headline.protocol)
+    baselines = [
+        one
+        for one in evidence.baselines
+        if one.figure.key == headline.key and not math.isnan(one.figure.value)
     ]
-    rows = [(one.figure.value, format_figure(one.figure), f"shortcut: {one.baseline}", "fitted on train, same cases") for one in baselines]
+    published = [
+        row
+        for row in list_comparable(evidence)
+        if (row.head, row.metric, row.protocol) == (headline.head, headline.name, headline.protocol)
+    ]
+    rows = [
+        (
+            one.figure.value,
+            format_figure(one.figure),
+            f"shortcut: {one.baseline}",
+            "fitted on train, same cases",
+        )
+        for one in baselines
+    ]
     rows += [(row.value, f"{row.value:.3f}", row.what, row.source) for row in published]
-    return [{"value": text, "what": what, "source": source} for _, text, what, source in sorted(rows, key=lambda row: -row[0])]
+    return [
+        {"value": text, "what": what, "source": source}
+        for _, text, what, source in sorted(rows, key=lambda row: -row[0])
+    ]

@@ -19,18 +19,32 @@ def describe_literature(evidence: Evidence) -> Section:
     """Published figures of the run's data set."""
     rows = evidence.facts.literature.figures
     if not rows:
-        return Section(TITLE, "literature", absent=f"No published figure of {evidence.facts.data_set} is known to this program.")
+        return Section(
+            TITLE,
+            "literature",
+            absent=f"No published figure of {evidence.facts.data_set} is known to this program.",
+        )
     judged = [(row, obstacle_of(row, evidence)) for row in rows]
     pairs = pair_rows(evidence, [row for row, obstacle in judged if not obstacle])
     apart = [(row, obstacle) for row, obstacle in judged if obstacle]
-    table = pd.DataFrame([{**dataclasses.asdict(row), "reason": obstacle, "compares": not obstacle} for row, obstacle in judged])
-    return Section(TITLE, "literature", {"pairs": pairs, "apart": apart}, draw_pairs(pairs), {"state_of_the_art": table})
+    table = pd.DataFrame(
+        [
+            {**dataclasses.asdict(row), "reason": obstacle, "compares": not obstacle}
+            for row, obstacle in judged
+        ]
+    )
+    return Section(
+        TITLE, "literature", {"pairs": pairs, "apart": apart}, draw_pairs(pairs), {"state_of_the_art": table}
+    )
 
 
 def obstacle_of(row: Published, evidence: Evidence) -> str:
     """Why a published figure does not stand beside the run's; drawn images compare with nobody's."""
     measured = {
-        (figure.head, figure.name, figure.protocol, figure.level) for head in evidence.facts.heads for figure in evidence.overall(head) if figure.n
+        (figure.head, figure.name, figure.protocol, figure.level)
+        for head in evidence.facts.heads
+        for figure in evidence.overall(head)
+        if figure.n
     }
     return find_obstacle(row, measured) or ("this run's images are drawn" if evidence.facts.synthetic else "")
 
@@ -46,7 +60,10 @@ def pair_rows(evidence: Evidence, rows: list[Published]) -> list[tuple[Figure, l
     for head in evidence.facts.heads:
         for figure in evidence.overall(head):
             mine = [
-                row for row in rows if (row.head, row.metric, row.protocol, row.level) == (figure.head, figure.name, figure.protocol, figure.level)
+                row
+                for row in rows
+                if (row.head, row.metric, row.protocol, row.level)
+                == (figure.head, figure.name, figure.protocol, figure.level)
             ]
             if mine:
                 pairs[figure.head, figure.name, figure.protocol] = (figure, mine)
@@ -63,9 +80,14 @@ def draw_pairs(pairs: list[tuple[Figure, list[Published]]]) -> dict[str, Chart]:
     drawn = {}
     for figure, rows in pairs:
         bars = [(f"this run (n={figure.n})", figure.value, figure.low, figure.high)]
-        bars += [(f"{row.what}{f' (n={row.n})' if row.n else ''}", row.value, row.low, row.high) for row in rows]
+        bars += [
+            (f"{row.what}{f' (n={row.n})' if row.n else ''}", row.value, row.low, row.high) for row in rows
+        ]
         title = f"{name_metric(figure.name)}, protocol {figure.protocol}, this run and published figures"
         drawn[name_pair(figure)] = draw_intervals(
-            name_pair(figure), bars, title=title, unit=f"{name_metric(figure.name)}, protocol {figure.protocol}"
+            name_pair(figure),
+            bars,
+            title=title,
+            unit=f"{name_metric(figure.name)}, protocol {figure.protocol}",
         )
     return drawn

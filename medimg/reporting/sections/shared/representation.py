@@ -65,7 +65,10 @@ def describe_looks(evidence: Evidence) -> Section:
     if evidence.embedded is None:
         return Section(TITLE, "looks", absent="No case was embedded (evaluation.mapped).")
     figures = {figure.name: figure for figure in evidence.overlap}
-    looks = [describe_embedding(evidence, evidence.embedded, figures, key) for key in dict.fromkeys(evidence.embedded["embedding"])]
+    looks = [
+        describe_embedding(evidence, evidence.embedded, figures, key)
+        for key in dict.fromkeys(evidence.embedded["embedding"])
+    ]
     values = {
         "split": evidence.facts.split,
         "head": evidence.facts.headline,
@@ -75,26 +78,51 @@ def describe_looks(evidence: Evidence) -> Section:
         "looks": looks,
         "maps": MAP_NAMES,
         "leaks": [
-            (CLASSIFIER_NAMES[name], *(figures.get(f"{what}_{name}") for what in ("folds_by_case", "folds_by_group", "leak"))) for name in CLASSIFIERS
+            (
+                CLASSIFIER_NAMES[name],
+                *(figures.get(f"{what}_{name}") for what in ("folds_by_case", "folds_by_group", "leak")),
+            )
+            for name in CLASSIFIERS
         ],
     }
     tables = {f"class_neighbours_{one.key}": one.classes.reset_index(names="class") for one in looks}
     return Section(TITLE, "looks", values, draw_maps(evidence, evidence.embedded), tables)
 
 
-def describe_embedding(evidence: Evidence, table: pd.DataFrame, figures: Mapping[str, Figure], key: str) -> Looks:
+def describe_embedding(
+    evidence: Evidence, table: pd.DataFrame, figures: Mapping[str, Figure], key: str
+) -> Looks:
     """The rows on one embedding, those that have a figure."""
-    found = {name.removesuffix(f"_{key}"): figure for name, figure in figures.items() if name.endswith(f"_{key}")}
+    found = {
+        name.removesuffix(f"_{key}"): figure for name, figure in figures.items() if name.endswith(f"_{key}")
+    }
     values = {name: figure.value for name, figure in found.items()}
     splits = [
-        Measure(words, found[name], values.get(f"{name}_by_chance", EXPECTED.get(name)), values["mmd_p_value"] if name == "mmd_squared" else None)
+        Measure(
+            words,
+            found[name],
+            values.get(f"{name}_by_chance", EXPECTED.get(name)),
+            values["mmd_p_value"] if name == "mmd_squared" else None,
+        )
         for name, words in MEASURES.items()
         if name in found
     ]
-    others = (found["other_class_neighbours"], found["other_class_neighbours_by_chance"]) if "other_class_neighbours" in found else None
+    others = (
+        (found["other_class_neighbours"], found["other_class_neighbours_by_chance"])
+        if "other_class_neighbours" in found
+        else None
+    )
     classes = list(evidence.facts.heads[evidence.facts.headline])
-    shares_CC = tabulate_classes(read_embedded(table, key, evidence.facts.measuring), evidence.facts.measuring)
-    return Looks(key, EMBEDDING_NAMES[key], splits, others, pd.DataFrame(shares_CC, index=classes, columns=classes).dropna(how="all"))
+    shares_CC = tabulate_classes(
+        read_embedded(table, key, evidence.facts.measuring), evidence.facts.measuring
+    )
+    return Looks(
+        key,
+        EMBEDDING_NAMES[key],
+        splits,
+        others,
+        pd.DataFrame(shares_CC, index=classes, columns=classes).dropna(how="all"),
+    )
 
 
 def draw_maps(evidence: Evidence, table: pd.DataFrame) -> dict[str, Chart]:
@@ -111,5 +139,7 @@ def draw_maps(evidence: Evidence, table: pd.DataFrame) -> dict[str, Chart]:
                 chart = f"map-{embedding}-{name}-{colouring}"
                 title = f"{MAP_NAMES[name]} of {EMBEDDING_NAMES[str(embedding)]} by {colouring}"
                 places_N2 = part[[f"{name}_x", f"{name}_y"]].to_numpy()[rows]
-                charts[chart] = draw_map(chart, places_N2, coloured[colouring].iloc[rows].tolist(), title=title)
+                charts[chart] = draw_map(
+                    chart, places_N2, coloured[colouring].iloc[rows].tolist(), title=title
+                )
     return charts

@@ -8,6 +8,16 @@ from medimg.reporting.report_data import Evidence, Section
 def describe_run(evidence: Evidence) -> Section:
     """What it takes to repeat the run."""
     facts = evidence.facts
-    measured = {"split": facts.split, "protocols": ", ".join(facts.protocols), "resamples": facts.resamples, "seed": facts.seed}
-    parts = {"Versions": facts.versions, "Hashes": facts.hashes, "Measured with": measured, "Config": facts.config}
+    measured = {
+        "split": facts.split,
+        "protocols": ", ".join(facts.protocols),
+        "resamples": facts.resamples,
+        "seed": facts.seed,
+    }
+    parts = {
+        "Versions": facts.versions,
+        "Hashes": facts.hashes,
+        "Measured with": measured,
+        "Config": facts.config,
+    }
     return Section("The run", "run", {"parts": {title: values for title, values in parts.items() if values}})

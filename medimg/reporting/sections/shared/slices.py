@@ -15,10 +15,15 @@ def describe_slices(evidence: Evidence, head: str) -> Section:
     mine = [figure for figure in evidence.figures if figure.head == head and figure.n]
     sliced = [figure for figure in mine if figure.slice != OVERALL]
     if not sliced:
-        return Section(f"Slices: {head}", "slices", absent="No slice: the config names no column to slice by, or the split has no value in it.")
+        return Section(
+            f"Slices: {head}",
+            "slices",
+            absent="No slice: the config names no column to slice by, or the split has no value in it.",
+        )
     metric = mine[0].name
     by_protocol = {
-        name: [one for one in mine if (one.name, one.protocol) == (metric, name)] for name in dict.fromkeys(one.protocol for one in sliced)
+        name: [one for one in mine if (one.name, one.protocol) == (metric, name)]
+        for name in dict.fromkeys(one.protocol for one in sliced)
     }
     return Section(
         f"Slices: {head}",
@@ -29,19 +34,29 @@ def describe_slices(evidence: Evidence, head: str) -> Section:
             "protocols": {name: [one for one in sliced if one.protocol == name] for name in by_protocol},
             "multiplicity": describe_multiplicity([one for one in sliced if one.name == metric]),
         },
-        {make_id("forest", head, name): draw_forest(make_id("forest", head, name), figures) for name, figures in by_protocol.items()},
+        {
+            make_id("forest", head, name): draw_forest(make_id("forest", head, name), figures)
+            for name, figures in by_protocol.items()
+        },
     )
 
 
 def judge_slices(evidence: Evidence) -> dict[str, list[Figure]]:
-    """The headline's slices: `weak`, the whole interval is worse than the overall value; `lower`, worse without that proof; `unknown`."""
+    """The headline's slices: `weak`, the whole interval is worse than the overall value.
+
+    `lower`, worse without that proof; `unknown`.
+    """
     headline = evidence.headline
     judged: dict[str, list[Figure]] = {"weak": [], "lower": [], "unknown": []}
     if headline is None:
         return judged
     sign = -1 if headline.name in LOWER_IS_BETTER else 1
     for figure in evidence.figures:
-        if (figure.head, figure.name, figure.protocol) != (headline.head, headline.name, headline.protocol) or figure.slice == OVERALL:
+        if (figure.head, figure.name, figure.protocol) != (
+            headline.head,
+            headline.name,
+            headline.protocol,
+        ) or figure.slice == OVERALL:
             continue
         if math.isnan(figure.value) or math.isnan(figure.low):
             judged["unknown"].append(figure)

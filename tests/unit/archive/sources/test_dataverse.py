@@ -27,7 +27,9 @@ TRUTH = DataFile("ISIC2018_Task3_Test_GroundTruth.csv", b"image,MEL\nISIC_1,1\n"
 def make_source(tmp_path, server):
     (tmp_path / "staging").mkdir(exist_ok=True)
     origins = (server.url, server.storage.url)
-    transfer = Transfer(origins=origins, parts=tmp_path / "parts", patience=Patience(attempts=2, first_wait_seconds=0.01))
+    transfer = Transfer(
+        origins=origins, parts=tmp_path / "parts", patience=Patience(attempts=2, first_wait_seconds=0.01)
+    )
     return DataverseSource(transfer, address=server.url, staging=tmp_path / "staging")
 
 
@@ -70,7 +72,12 @@ def test_images_arrive_in_a_folder_of_their_zip_and_tables_as_they_were_uploaded
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("HAM10000_metadata.tab", "HAM10000_metadata.csv"), ("HAM10000_metadata", "HAM10000_metadata"), ("a.csv", "a.csv")]
+    ("name", "expected"),
+    [
+        ("HAM10000_metadata.tab", "HAM10000_metadata.csv"),
+        ("HAM10000_metadata", "HAM10000_metadata"),
+        ("a.csv", "a.csv"),
+    ],
 )
 def test_older_versions_of_dataverse_do_not_say_what_a_table_was_called(tmp_path, name, expected):
     with DataverseServer(DataFile(name, RENDERED, original=ORIGINAL)) as server:
@@ -83,7 +90,13 @@ def test_a_table_that_was_not_taken_in_keeps_its_name_and_is_checked_by_md5(tmp_
 
 
 def test_folders_in_a_zip_and_what_systems_leave_there_are_left_out(tmp_path):
-    members = {"part/": b"", "part/ISIC_1.JPG": b"1", "__MACOSX/part/._ISIC_1.JPG": b"mac", "part/.DS_Store": b"mac", "part/b/ISIC_2.png": b"2"}
+    members = {
+        "part/": b"",
+        "part/ISIC_1.JPG": b"1",
+        "__MACOSX/part/._ISIC_1.JPG": b"mac",
+        "part/.DS_Store": b"mac",
+        "part/b/ISIC_2.png": b"2",
+    }
     with DataverseServer(DataFile("part.zip", bytes(pack(members)))) as server:
         assert fetch_all(tmp_path, server) == {"part/ISIC_1.JPG": b"1", "part/ISIC_2.png": b"2"}
 
@@ -92,14 +105,20 @@ def test_folders_in_a_zip_and_what_systems_leave_there_are_left_out(tmp_path):
     ("members", "reason"),
     [
         ({"ISIC_1.jpg": b"1", "run.sh": b"2"}, "member 'run.sh', expected only .jpg"),
-        ({"a/ISIC_1.jpg": b"1", "b/ISIC_1.jpg": b"2"}, "members 'a/ISIC_1.jpg' and 'b/ISIC_1.jpg' have the same file name"),
+        (
+            {"a/ISIC_1.jpg": b"1", "b/ISIC_1.jpg": b"2"},
+            "members 'a/ISIC_1.jpg' and 'b/ISIC_1.jpg' have the same file name",
+        ),
         ({"../ISIC_1.jpg": b"1"}, "name that could lead elsewhere"),
         ({"a b.jpg": b"1"}, "member 'a b.jpg', expected a file name of letters"),
         ({".jpg": b"1"}, "member '.jpg', expected"),
     ],
 )
 def test_a_zip_with_anything_else_is_refused_before_it_is_unpacked(tmp_path, members, reason):
-    with DataverseServer(DataFile("part.zip", bytes(pack(members)))) as server, pytest.raises(BadZip, match=reason):
+    with (
+        DataverseServer(DataFile("part.zip", bytes(pack(members)))) as server,
+        pytest.raises(BadZip, match=reason),
+    ):
         fetch_all(tmp_path, server)
     assert is_clean(tmp_path)
 
@@ -129,7 +148,10 @@ def test_a_call_that_was_stopped_while_it_unpacked_does_not_fetch_the_zip_again(
 
 
 def test_a_restricted_file_says_that_credentials_are_missing(tmp_path):
-    with DataverseServer(DataFile("a.csv", b"a,b", restricted=True)) as server, pytest.raises(Denied, match="status 403"):
+    with (
+        DataverseServer(DataFile("a.csv", b"a,b", restricted=True)) as server,
+        pytest.raises(Denied, match="status 403"),
+    ):
         fetch_all(tmp_path, server)
 
 
@@ -137,7 +159,12 @@ def test_a_redirect_to_a_host_that_nobody_allowed_is_refused(tmp_path):
     with DataverseServer(PART) as server:
         server.storage.url = "http://169.254.169.254"
         (tmp_path / "staging").mkdir()
-        transfer = Transfer(origins=(server.url,), parts=tmp_path / "parts", allowed_hosts=(".s3.amazonaws.com",), patience=Patience(attempts=1))
+        transfer = Transfer(
+            origins=(server.url,),
+            parts=tmp_path / "parts",
+            allowed_hosts=(".s3.amazonaws.com",),
+            patience=Patience(attempts=1),
+        )
         source = DataverseSource(transfer, address=server.url, staging=tmp_path / "staging")
         with pytest.raises(SourceFailed, match=r"169\.254\.169\.254"):
             list(source.fetch_series(source.list_series(HAM10000)[0], have={}))
@@ -147,7 +174,11 @@ def test_a_redirect_to_a_host_that_nobody_allowed_is_refused(tmp_path):
     ("collection", "error", "reason"),
     [
         (Collection(name="cmmd", title=""), NotHere, "cmmd is in no Dataverse"),
-        (Collection(name="a", title="", dataverse="doi:10.1/none"), NotHere, "status 404 .*no data set doi:10.1/none"),
+        (
+            Collection(name="a", title="", dataverse="doi:10.1/none"),
+            NotHere,
+            "status 404 .*no data set doi:10.1/none",
+        ),
         (HAM10000, NotHere, "version 1.2 holds no file"),
     ],
 )
@@ -165,7 +196,9 @@ def test_a_repository_that_is_gone_has_failed(tmp_path):
         list(source.fetch_series(Series("a.csv", key="1:"), have={}))
 
 
-@pytest.mark.parametrize(("key", "error"), [("", NotHere), ("7", NotHere), ("x:", NotHere), ("../1:", NotHere)])
+@pytest.mark.parametrize(
+    ("key", "error"), [("", NotHere), ("7", NotHere), ("x:", NotHere), ("../1:", NotHere)]
+)
 def test_a_file_that_the_archive_does_not_list_is_not_here(tmp_path, key, error):
     with DataverseServer(PART) as server, pytest.raises(error):
         list(make_source(tmp_path, server).fetch_series(Series("a.csv", key=key), have={}))
@@ -177,11 +210,17 @@ def test_a_data_set_with_terms_of_its_own_states_no_licence(tmp_path):
 
 
 def test_two_files_of_one_name_are_refused(tmp_path):
-    with DataverseServer(TRUTH, TRUTH) as server, pytest.raises(MedimgError, match=r"two files 'ISIC2018_Task3_Test_GroundTruth\.csv'"):
+    with (
+        DataverseServer(TRUTH, TRUTH) as server,
+        pytest.raises(MedimgError, match=r"two files 'ISIC2018_Task3_Test_GroundTruth\.csv'"),
+    ):
         make_source(tmp_path, server).list_series(HAM10000)
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"{}", b"[]", b'{"data": {"latestVersion": {"versionNumber": "DRAFT"}}}', b"[" * 99_999])
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>", b"{}", b"[]", b'{"data": {"latestVersion": {"versionNumber": "DRAFT"}}}', b"[" * 99_999],
+)
 def test_a_description_of_another_form_is_refused_in_one_line(body):
     with pytest.raises(SourceFailed, match=r"address: an answer that begins with b'.*', expected the JSON"):
         parse_version(body, url="address", doi="")

@@ -1,4 +1,7 @@
-"""DICOMweb answers that Orthanc does not give: caps, repeats, hostile UIDs, odd multipart. The server is real, its answers are scripted."""
+"""DICOMweb answers that Orthanc does not give: caps, repeats, hostile UIDs, odd multipart.
+
+The server is real, its answers are scripted.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ import pytest
 
 from medimg.archive.collections import Collection
 from medimg.archive.source import NotHere, Series, SourceFailed
-from medimg.archive.sources.dicomweb import PASSWORD, TOKEN, USER, DicomwebSource, login_from, unwrap
 from medimg.archive.sources import dicomweb
+from medimg.archive.sources.dicomweb import PASSWORD, TOKEN, USER, DicomwebSource, login_from, unwrap
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Login, Transfer
 from medimg.errors import MedimgError, UsageError
@@ -48,7 +51,9 @@ class Pacs:
             def do_GET(self) -> None:
                 address = urlsplit(self.path)
                 query = {name: values[0] for name, values in parse_qs(address.query).items()}
-                asked.append((address.path, query, {name.lower(): value for name, value in self.headers.items()}))
+                asked.append(
+                    (address.path, query, {name.lower(): value for name, value in self.headers.items()})
+                )
                 status, headers, body = respond(address.path.removeprefix("/dicom-web"), query)
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(body)), **headers}.items():
@@ -77,7 +82,13 @@ def element(value: object) -> dict[str, object]:
 
 
 def series_row(uid: str, *, study: str = "1.2", patient: str = "P1") -> dict[str, object]:
-    return {"0020000E": element(uid), "0020000D": element(study), "00100020": element(patient), "00201209": element(1), "00080060": element("MG")}
+    return {
+        "0020000E": element(uid),
+        "0020000D": element(study),
+        "00100020": element(patient),
+        "00201209": element(1),
+        "00080060": element("MG"),
+    }
 
 
 def as_json(rows: list[dict[str, object]], **headers: str) -> Reply:
@@ -90,7 +101,11 @@ def paged(rows: list[dict[str, object]], *, cap: int = 1000) -> Respond:
     def respond(path: str, query: Mapping[str, str]) -> Reply:
         offset, limit = int(query["offset"]), min(int(query["limit"]), cap)
         left = len(rows) - offset - limit
-        warning = {"Warning": f'299 pacs "There are {left} additional results that can be requested"'} if left > 0 else {}
+        warning = (
+            {"Warning": f'299 pacs "There are {left} additional results that can be requested"'}
+            if left > 0
+            else {}
+        )
         return as_json(rows[offset : offset + limit], **warning)
 
     return respond
@@ -108,7 +123,12 @@ def one_instance(answer: Reply) -> Respond:
 
 
 def multipart(
-    content: bytes, *, boundary: str = "b0", begin: bytes = b"", headers: bytes = b"Content-Type: application/dicom\r\n", end: bytes = b"--\r\n"
+    content: bytes,
+    *,
+    boundary: str = "b0",
+    begin: bytes = b"",
+    headers: bytes = b"Content-Type: application/dicom\r\n",
+    end: bytes = b"--\r\n",
 ) -> bytes:
     mark = b"--" + boundary.encode()
     return begin + mark + b"\r\n" + headers + b"\r\n" + content + b"\r\n" + mark + end
@@ -126,13 +146,19 @@ def test_all_pages_are_read_even_of_a_server_that_caps_them(tmp_path, page, cap)
     assert found[0] == Series("1.2.0", patient_id="P1", study_uid="1.2", instances=1, modality="MG")
 
 
-@pytest.mark.parametrize(("expected", "cap", "requests"), [(25, 1000, 1), (None, 1000, 2), (25, 10, 3), (24, 1000, 2)])
-def test_no_further_page_is_asked_for_only_where_the_list_agrees_with_a_page_that_had_room(tmp_path, expected, cap, requests):
+@pytest.mark.parametrize(
+    ("expected", "cap", "requests"), [(25, 1000, 1), (None, 1000, 2), (25, 10, 3), (24, 1000, 2)]
+)
+def test_no_further_page_is_asked_for_only_where_the_list_agrees_with_a_page_that_had_room(
+    tmp_path, expected, cap, requests
+):
     rows = [{"00080018": element(f"1.2.3.{number}")} for number in range(25)]
     series = Series("1.2.3", study_uid="1.2", instances=expected)
     have = {f"/studies/1.2/series/1.2.3/instances/1.2.3.{number}": "" for number in range(25)}
     with Pacs().serve(paged(rows, cap=cap)) as pacs:
-        arriving = connect(pacs, tmp_path, page=30).fetch_series(series, have={f"{pacs.url}{path}": md5 for path, md5 in have.items()})
+        arriving = connect(pacs, tmp_path, page=30).fetch_series(
+            series, have={f"{pacs.url}{path}": md5 for path, md5 in have.items()}
+        )
         if expected == 24:
             with pytest.raises(NotHere, match=r"25 instances of series .*, expected 24"):
                 list(arriving)
@@ -151,13 +177,18 @@ def test_a_row_that_comes_again_because_one_was_added_meanwhile_counts_once(tmp_
 
 
 def test_a_server_that_ignores_offset_is_an_error_and_no_endless_loop(tmp_path):
-    with Pacs().serve(lambda path, query: as_json(ROWS[:10])) as pacs, pytest.raises(SourceFailed, match=r"same 10 rows as before.*ignores offset"):
+    with (
+        Pacs().serve(lambda path, query: as_json(ROWS[:10])) as pacs,
+        pytest.raises(SourceFailed, match=r"same 10 rows as before.*ignores offset"),
+    ):
         connect(pacs, tmp_path, page=10).list_series(OWN)
 
 
 def test_a_promise_of_more_results_that_do_not_come_is_an_error(tmp_path):
     def respond(path, query):
-        return as_json(ROWS[:10] if query["offset"] == "0" else [], Warning='299 pacs "There are 15 additional results"')
+        return as_json(
+            ROWS[:10] if query["offset"] == "0" else [], Warning='299 pacs "There are 15 additional results"'
+        )
 
     with Pacs().serve(respond) as pacs, pytest.raises(SourceFailed, match="There are 15 additional results"):
         connect(pacs, tmp_path, page=10).list_series(OWN)
@@ -179,9 +210,15 @@ def test_a_server_that_does_not_search_all_series_is_asked_by_study(tmp_path, st
         if path == "/series":
             return status, {}, b"no"
         if path == "/studies":
-            return as_json([{"0020000D": element(uid), "00100020": element(f"P{uid}")} for uid in ("1.7", "1.8")] if first else [])
+            return as_json(
+                [{"0020000D": element(uid), "00100020": element(f"P{uid}")} for uid in ("1.7", "1.8")]
+                if first
+                else []
+            )
         study = path.split("/")[2]
-        return as_json([{"0020000E": element(f"{study}.1")}, {"0020000E": element(f"{study}.2")}] if first else [])
+        return as_json(
+            [{"0020000E": element(f"{study}.1")}, {"0020000E": element(f"{study}.2")}] if first else []
+        )
 
     with Pacs().serve(respond) as pacs:
         found = connect(pacs, tmp_path).list_series(OWN)
@@ -212,12 +249,25 @@ def test_an_empty_answer_is_not_here(tmp_path, answer):
     ids=["object", "number", "no element", "no list", "nested", "text", "206"],
 )
 def test_an_answer_that_is_no_list_of_data_sets_is_named(tmp_path, answer):
-    with Pacs().serve(lambda path, query: answer) as pacs, pytest.raises(SourceFailed, match=r"/series\?.*expected a") as error:
+    with (
+        Pacs().serve(lambda path, query: answer) as pacs,
+        pytest.raises(SourceFailed, match=r"/series\?.*expected a") as error,
+    ):
         connect(pacs, tmp_path).list_series(OWN)
     assert len(str(error.value).splitlines()) == 1
 
 
-BAD_UIDS = ["../../admin", "..", "1.2/3", "1.2?x=1", "1" * 65, "1.2%2f", "1.2\n", "", "http://169.254.169.254/"]
+BAD_UIDS = [
+    "../../admin",
+    "..",
+    "1.2/3",
+    "1.2?x=1",
+    "1" * 65,
+    "1.2%2f",
+    "1.2\n",
+    "",
+    "http://169.254.169.254/",
+]
 
 
 @pytest.mark.parametrize("uid", BAD_UIDS)
@@ -236,14 +286,21 @@ def test_a_series_with_a_hostile_uid_is_reported_and_never_asked_for(tmp_path, u
 @pytest.mark.parametrize("uid", BAD_UIDS)
 def test_an_instance_or_study_with_a_hostile_uid_ends_the_series(tmp_path, uid):
     def respond(path, query):
-        return as_json([{"00080018": element(uid), "0020000E": element("1.2.3"), "0020000D": element(uid)}] if query["offset"] == "0" else [])
+        return as_json(
+            [{"00080018": element(uid), "0020000E": element("1.2.3"), "0020000D": element(uid)}]
+            if query["offset"] == "0"
+            else []
+        )
 
     with Pacs().serve(respond) as pacs:
         with pytest.raises(MedimgError, match="SOPInstanceUID is"):
             list(connect(pacs, tmp_path).fetch_series(Series("1.2.3", study_uid="1.2"), have={}))
         with pytest.raises(MedimgError, match="StudyInstanceUID is"):
             list(connect(pacs, tmp_path).fetch_series(Series("1.2.3"), have={}))
-        assert {path for path, _, _ in pacs.asked} <= {"/dicom-web/series", "/dicom-web/studies/1.2/series/1.2.3/instances"}
+        assert {path for path, _, _ in pacs.asked} <= {
+            "/dicom-web/series",
+            "/dicom-web/studies/1.2/series/1.2.3/instances",
+        }
 
 
 GOOD = {
@@ -252,7 +309,10 @@ GOOD = {
     "preamble": ("b0", multipart(FILE, begin=b"This is MIME.\r\n\r\n")),
     "line break first": ("b0", multipart(FILE, begin=b"\r\n")),
     "no part headers": ("b0", multipart(FILE, headers=b"")),
-    "part length": ("b0", multipart(FILE, headers=b"content-type: application/dicom\r\nCONTENT-LENGTH: %d\r\n" % len(FILE))),
+    "part length": (
+        "b0",
+        multipart(FILE, headers=b"content-type: application/dicom\r\nCONTENT-LENGTH: %d\r\n" % len(FILE)),
+    ),
     "no line break at the end": ("b0", multipart(FILE, end=b"--")),
     "epilogue": ("b0", multipart(FILE, end=b"--\r\nbye\r\n--b0\r\n")),
     "half a boundary in the pixels": ("b0", multipart(FILE + b"\r\n--b")),
@@ -263,14 +323,19 @@ GOOD = {
 @pytest.mark.parametrize("case", GOOD)
 def test_the_instance_is_unwrapped_whatever_the_multipart_looks_like(tmp_path, monkeypatch, case):
     boundary, body = GOOD[case]
-    content = {"half a boundary in the pixels": FILE + b"\r\n--b", "over several blocks": FILE * 1000}.get(case, FILE)
+    content = {"half a boundary in the pixels": FILE + b"\r\n--b", "over several blocks": FILE * 1000}.get(
+        case, FILE
+    )
     monkeypatch.setattr(dicomweb, "BLOCK_BYTES", 1000)
     with Pacs().serve(one_instance((200, {"Content-Type": MULTIPART + boundary}, body))) as pacs:
         (arrived,) = connect(pacs, tmp_path).fetch_series(Series("1.2.3", study_uid="1.2"), have={})
         assert pacs.asked[-1][2]["accept"] == 'multipart/related; type="application/dicom"; transfer-syntax=*'
     assert arrived.path.read_bytes() == content
     assert (arrived.bytes, arrived.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-    assert (arrived.sop_uid, arrived.url) == ("1.2.3.4", f"{pacs.url}/studies/1.2/series/1.2.3/instances/1.2.3.4")
+    assert (arrived.sop_uid, arrived.url) == (
+        "1.2.3.4",
+        f"{pacs.url}/studies/1.2/series/1.2.3/instances/1.2.3.4",
+    )
     assert list(tmp_path.iterdir()) == [arrived.path]
 
 
@@ -289,12 +354,37 @@ def test_a_plain_answer_is_the_instance(tmp_path):
 
 BAD = {
     "no closing boundary": (MULTIPART + "b0", multipart(FILE)[:-20], 2, "without its closing boundary"),
-    "half a closing boundary": (MULTIPART + "b0", multipart(FILE, end=b"-"), 2, "within its closing boundary"),
+    "half a closing boundary": (
+        MULTIPART + "b0",
+        multipart(FILE, end=b"-"),
+        2,
+        "within its closing boundary",
+    ),
     "no boundary at all": (MULTIPART + "b0", FILE, 2, "no boundary in the first"),
-    "part shorter than it says": (MULTIPART + "b0", multipart(FILE, headers=b"Content-Length: 9999\r\n"), 2, "expected 9999 as its Content-Length"),
-    "two parts": (MULTIPART + "b0", multipart(FILE, end=b"\r\n\r\n" + FILE + b"\r\n--b0--"), 1, "several parts"),
-    "another kind of part": (MULTIPART + "b0", multipart(FILE, headers=b"Content-Type: image/jpeg\r\n"), 1, "part of type 'image/jpeg'"),
-    "no boundary named": ("multipart/related", multipart(FILE), 1, "content type 'multipart/related', expected"),
+    "part shorter than it says": (
+        MULTIPART + "b0",
+        multipart(FILE, headers=b"Content-Length: 9999\r\n"),
+        2,
+        "expected 9999 as its Content-Length",
+    ),
+    "two parts": (
+        MULTIPART + "b0",
+        multipart(FILE, end=b"\r\n\r\n" + FILE + b"\r\n--b0--"),
+        1,
+        "several parts",
+    ),
+    "another kind of part": (
+        MULTIPART + "b0",
+        multipart(FILE, headers=b"Content-Type: image/jpeg\r\n"),
+        1,
+        "part of type 'image/jpeg'",
+    ),
+    "no boundary named": (
+        "multipart/related",
+        multipart(FILE),
+        1,
+        "content type 'multipart/related', expected",
+    ),
     "json": ("application/json", b"{}", 1, "content type 'application/json', expected"),
 }
 
@@ -305,11 +395,16 @@ def test_an_answer_without_a_whole_instance_is_an_error_and_leaves_nothing(tmp_p
     with Pacs().serve(one_instance((200, {"Content-Type": kind}, body))) as pacs:
         with pytest.raises(MedimgError, match=f"/instances/1.2.3.4: .*{says}"):
             list(connect(pacs, tmp_path).fetch_series(Series("1.2.3", study_uid="1.2"), have={}))
-        assert sum(path.endswith("1.2.3.4") for path, _, _ in pacs.asked) == requests  # What may be a cut connection is tried once more.
+        assert (
+            sum(path.endswith("1.2.3.4") for path, _, _ in pacs.asked) == requests
+        )  # What may be a cut connection is tried once more.
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("status", "says"), [(200, "warning '299 pacs \"lossy\"'"), (206, "206 although no range was asked for, expected 200")])
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(200, "warning '299 pacs \"lossy\"'"), (206, "206 although no range was asked for, expected 200")],
+)
 def test_a_warning_or_partial_content_is_an_error(tmp_path, status, says):
     answer = (status, {"Content-Type": MULTIPART + "b0", "Warning": '299 pacs "lossy"'}, multipart(FILE))
     with Pacs().serve(one_instance(answer)) as pacs, pytest.raises(MedimgError, match=says):
@@ -323,7 +418,9 @@ def test_an_instance_that_an_earlier_process_left_behind_whole_is_unwrapped_all_
         url = f"{pacs.url}/studies/1.2/series/1.2.3/instances/1.2.3.4"
         part = tmp_path / f"{hashlib.sha256(url.encode()).hexdigest()}.part"
         part.write_bytes(multipart(FILE))
-        part.with_suffix(".json").write_text(json.dumps({"url": url, "etag": '"v1"', "md5": "", "size": len(multipart(FILE))}))
+        part.with_suffix(".json").write_text(
+            json.dumps({"url": url, "etag": '"v1"', "md5": "", "size": len(multipart(FILE))})
+        )
         (arrived,) = source.fetch_series(Series("1.2.3", study_uid="1.2"), have={})
     assert arrived.path.read_bytes() == FILE
 
@@ -349,7 +446,10 @@ def test_addresses_in_answers_are_never_followed(tmp_path):
 
 
 def test_a_server_that_does_not_match_by_series_is_not_believed(tmp_path):
-    with Pacs().serve(paged([series_row("1.2.9", study="1.9")])) as pacs, pytest.raises(NotHere, match=r"series 1.2.3 is in 0 studies"):
+    with (
+        Pacs().serve(paged([series_row("1.2.9", study="1.9")])) as pacs,
+        pytest.raises(NotHere, match=r"series 1.2.3 is in 0 studies"),
+    ):
         list(connect(pacs, tmp_path).fetch_series(Series("1.2.3"), have={}))
 
 
@@ -403,7 +503,10 @@ def test_half_a_login_or_one_that_cannot_be_sent_is_wrong_use(environment):
     ],
 )
 def test_an_address_that_is_none_or_holds_credentials_is_wrong_use(tmp_path, address, says):
-    for call in (lambda: login_from({}, address), lambda: DicomwebSource(Transfer(origins=(), parts=tmp_path), address)):
+    for call in (
+        lambda: login_from({}, address),
+        lambda: DicomwebSource(Transfer(origins=(), parts=tmp_path), address),
+    ):
         with pytest.raises(UsageError, match=says) as error:
             call()
         assert "secret" not in str(error.value)

@@ -24,12 +24,20 @@ OWN = Collection(name="folder", title="own data")
 STUDY = "1.2.826.0.1.3680043.8.498.1"
 FIRST, SECOND = f"{STUDY}.1", f"{STUDY}.2"
 IMAGES = {"first/1-1": (FIRST, 1), "first/1-2": (FIRST, 2), "second/1-1": (SECOND, 1)}
-RETRIEVER_HEAD = "Series UID,Collection,Subject ID,Study UID,Modality,Number of Images,File Size,File Location"
+RETRIEVER_HEAD = (
+    "Series UID,Collection,Subject ID,Study UID,Modality,Number of Images,File Size,File Location"
+)
 
 
 def write_image(path: Path, series: str, number: int, *, grey: int = 0, **changed: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    tags = {"PatientID": "P1", "PatientName": "P^1", "StudyInstanceUID": STUDY, "SeriesInstanceUID": series, "SOPInstanceUID": f"{series}.{number}"}
+    tags = {
+        "PatientID": "P1",
+        "PatientName": "P^1",
+        "StudyInstanceUID": STUDY,
+        "SeriesInstanceUID": series,
+        "SOPInstanceUID": f"{series}.{number}",
+    }
     tags |= {
         "Modality": "MG",
         "StudyID": "1",
@@ -43,12 +51,19 @@ def write_image(path: Path, series: str, number: int, *, grey: int = 0, **change
 
 def write_images(folder: Path, *, suffix: str = ".dcm") -> dict[str, bytes]:
     """The content of IMAGES by SOPInstanceUID."""
-    return {f"{series}.{number}": write_image(folder / f"{name}{suffix}", series, number).read_bytes() for name, (series, number) in IMAGES.items()}
+    return {
+        f"{series}.{number}": write_image(folder / f"{name}{suffix}", series, number).read_bytes()
+        for name, (series, number) in IMAGES.items()
+    }
 
 
 def lay_out_retriever(folder: Path) -> dict[str, bytes]:
     images = write_images(folder / "CMMD" / "P1" / "study")
-    rows = [RETRIEVER_HEAD, f"{FIRST},CMMD,P1,{STUDY},MG,2,10 KB,./x", f"{SECOND},CMMD,P1,{STUDY},MG,1,10 KB,./x"]
+    rows = [
+        RETRIEVER_HEAD,
+        f"{FIRST},CMMD,P1,{STUDY},MG,2,10 KB,./x",
+        f"{SECOND},CMMD,P1,{STUDY},MG,1,10 KB,./x",
+    ]
     (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
     return images
 
@@ -111,11 +126,19 @@ def connect(folder: Path, lines: list[str] | None = None) -> FolderSource:
 
 def fetch_all(source: FolderSource) -> dict[str, bytes]:
     series = source.list_series(OWN)
-    return {arrived.sop_uid: arrived.path.read_bytes() for one in series for arrived in source.fetch_series(one, have={})}
+    return {
+        arrived.sop_uid: arrived.path.read_bytes()
+        for one in series
+        for arrived in source.fetch_series(one, have={})
+    }
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
-    return {str(path): (path.lstat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path): (path.lstat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.fixture
@@ -130,9 +153,13 @@ def test_every_layout_gives_the_same_series_and_bytes(folder, layout):
     before = snapshot(folder)
     lines: list[str] = []
     source = connect(folder, lines)
-    sizes = {uid: sum(len(content) for sop_uid, content in images.items() if sop_uid.startswith(f"{uid}.")) for uid in (FIRST, SECOND)}
+    sizes = {
+        uid: sum(len(content) for sop_uid, content in images.items() if sop_uid.startswith(f"{uid}."))
+        for uid in (FIRST, SECOND)
+    }
     assert source.list_series(OWN) == [
-        Series(uid, patient_id="P1", study_uid=STUDY, instances=count, bytes=sizes[uid], modality="MG") for uid, count in ((FIRST, 2), (SECOND, 1))
+        Series(uid, patient_id="P1", study_uid=STUDY, instances=count, bytes=sizes[uid], modality="MG")
+        for uid, count in ((FIRST, 2), (SECOND, 1))
     ]
     if layout != "DICOMDIR":  # pydicom writes other meta information when it makes one.
         assert fetch_all(source) == images
@@ -142,7 +169,9 @@ def test_every_layout_gives_the_same_series_and_bytes(folder, layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_copies_lie_in_the_staging_folder_with_their_hashes_and_an_address_without_this_machine(folder, layout):
+def test_copies_lie_in_the_staging_folder_with_their_hashes_and_an_address_without_this_machine(
+    folder, layout
+):
     LAYOUTS[layout](folder)
     source = connect(folder)
     arrived = list(source.fetch_series(Series(FIRST), have={}))
@@ -222,7 +251,9 @@ def test_different_files_with_one_uid_end_their_series_and_no_other(folder, arch
         list(source.fetch_series(Series(FIRST), have={}))
     assert "first/1-1.dcm" in str(error.value)
     assert (f"{archive}!/z.dcm" if archive else "other/z.dcm") in str(error.value)
-    assert [arrived.path.read_bytes() for arrived in source.fetch_series(Series(SECOND), have={})] == [images[f"{SECOND}.1"]]
+    assert [arrived.path.read_bytes() for arrived in source.fetch_series(Series(SECOND), have={})] == [
+        images[f"{SECOND}.1"]
+    ]
     assert any("differ but have one SOPInstanceUID" in line for line in lines)
 
 
@@ -295,7 +326,11 @@ def test_a_series_that_lacks_what_metadata_csv_counts_is_not_here(folder):
 
 def test_a_series_that_lacks_what_dicomdir_lists_is_not_here(folder):
     lay_out_dicomdir(folder)
-    lost = next(path for path in folder.rglob("*") if path.is_file() and path.name != "DICOMDIR" and dcmread(path).SOPInstanceUID == f"{FIRST}.2")
+    lost = next(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "DICOMDIR" and dcmread(path).SOPInstanceUID == f"{FIRST}.2"
+    )
     lost.unlink()
     source = connect(folder)
     stated = lost.relative_to(folder / "cd").as_posix()
@@ -309,7 +344,9 @@ def test_a_path_in_dicomdir_is_never_opened(folder):
     lay_out_dicomdir(folder)
     secret = write_image(folder.parent / "secret.dcm", SECOND, 2)
     directory = dcmread(folder / "cd" / "DICOMDIR")
-    image = next(record for record in directory.DirectoryRecordSequence[::-1] if record.DirectoryRecordType == "IMAGE")
+    image = next(
+        record for record in directory.DirectoryRecordSequence[::-1] if record.DirectoryRecordType == "IMAGE"
+    )
     image.ReferencedFileID = ["..", "..", secret.name]
     image.ReferencedSOPInstanceUIDInFile = f"{SECOND}.2"
     directory.save_as(folder / "cd" / "DICOMDIR")
@@ -328,7 +365,10 @@ def test_a_list_of_series_that_expects_more_is_not_met(folder):
         list(connect(folder).fetch_series(Series(FIRST, instances=3), have={}))
 
 
-@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "Series UID,Number of Images\n../x,3\n1.2,many\n1.2.3\n", "\0\xff" * 100, '"' * 1000])
+@pytest.mark.parametrize(
+    "content",
+    ["", "a,b\n1,2\n", "Series UID,Number of Images\n../x,3\n1.2,many\n1.2.3\n", "\0\xff" * 100, '"' * 1000],
+)
 def test_another_metadata_csv_says_nothing(folder, content):
     images = write_images(folder)
     (folder / "metadata.csv").write_text(content, encoding="latin-1")

@@ -66,10 +66,16 @@ def test_a_series_arrives_as_it_lies_in_the_bucket(s3, bucket, source):
     contents = put_files(s3, bucket, 3)
     put_files(s3, bucket, 2, key=KEY.format(2))
     arrived = list(source.fetch_series(series_of(bucket, instances=3), have={}))
-    assert {one.url: one.path.read_bytes() for one in arrived} == {f"{s3.url}/{bucket}/{name}": content for name, content in contents.items()}
+    assert {one.url: one.path.read_bytes() for one in arrived} == {
+        f"{s3.url}/{bucket}/{name}": content for name, content in contents.items()
+    }
     for one in arrived:
         content = one.path.read_bytes()
-        assert (one.bytes, one.md5, one.sha256) == (len(content), md5_of(content), hashlib.sha256(content).hexdigest())
+        assert (one.bytes, one.md5, one.sha256) == (
+            len(content),
+            md5_of(content),
+            hashlib.sha256(content).hexdigest(),
+        )
         assert (one.name, one.sop_uid) == ("", "")
 
 
@@ -104,7 +110,10 @@ def test_more_or_fewer_objects_than_listed_are_named_with_both_counts(s3, bucket
 @pytest.mark.parametrize(
     ("series", "message"),
     [
-        (series_of("bucket", key=KEY.format(7), instances=2), rf"/{KEY.format(7)}/ is empty, expected 2 files"),
+        (
+            series_of("bucket", key=KEY.format(7), instances=2),
+            rf"/{KEY.format(7)}/ is empty, expected 2 files",
+        ),
         (series_of("no-such-bucket"), "404"),
         (series_of("bucket", key=""), r"series 1\.2\.3 has no crdc_series_uuid \(''\)"),
         (series_of("bucket", key="../../etc"), "no crdc_series_uuid"),
@@ -180,11 +189,26 @@ GOOD_KEY = f"<Key>{FIRST}/{FIRST}.dcm</Key>"
         (200, b"<html><body>Please log in<br></body></html>", MedimgError, "expected an S3 ListBucketResult"),
         (200, b"<html><body>Please log in</body></html>", MedimgError, "expected an S3 ListBucketResult"),
         (200, b"", MedimgError, "expected an S3 ListBucketResult"),
-        (200, b'<!DOCTYPE a [<!ENTITY b "c">]><ListBucketResult>&b;</ListBucketResult>', MedimgError, "expected an S3 ListBucketResult"),
+        (
+            200,
+            b'<!DOCTYPE a [<!ENTITY b "c">]><ListBucketResult>&b;</ListBucketResult>',
+            MedimgError,
+            "expected an S3 ListBucketResult",
+        ),
         (200, listing("")[:-9], MedimgError, "expected an S3 ListBucketResult"),
-        (200, listing(f"<Contents>{GOOD_KEY}<Size>many</Size></Contents>"), MedimgError, "of size 'many', expected a number of bytes"),
+        (
+            200,
+            listing(f"<Contents>{GOOD_KEY}<Size>many</Size></Contents>"),
+            MedimgError,
+            "of size 'many', expected a number of bytes",
+        ),
         (200, listing("<IsTruncated>true</IsTruncated>"), MedimgError, "a list without end after 0 objects"),
-        (200, listing("<IsTruncated>true</IsTruncated><NextContinuationToken>again</NextContinuationToken>"), MedimgError, "a list without end"),
+        (
+            200,
+            listing("<IsTruncated>true</IsTruncated><NextContinuationToken>again</NextContinuationToken>"),
+            MedimgError,
+            "a list without end",
+        ),
         (403, b"<Error><Code>AccessDenied</Code></Error>", SourceFailed, "403"),
         (404, b"<Error><Code>NoSuchBucket</Code></Error>", NotHere, "404"),
         (500, b"", MedimgError, "500"),
@@ -200,7 +224,11 @@ def test_an_answer_that_is_no_list_ends_in_one_line(answering, tmp_path, status,
 
 @pytest.mark.parametrize(("size", "md5"), [(5, md5_of(b"right")), (6, md5_of(b"wrong"))])
 def test_a_file_is_held_to_the_size_and_the_md5_of_the_list(answering, tmp_path, size, md5):
-    url = answering(200, listing(f"<Contents>{GOOD_KEY}<Size>{size}</Size><ETag>&quot;{md5}&quot;</ETag></Contents>"), content=b"wrong")
+    url = answering(
+        200,
+        listing(f"<Contents>{GOOD_KEY}<Size>{size}</Size><ETag>&quot;{md5}&quot;</ETag></Contents>"),
+        content=b"wrong",
+    )
     with pytest.raises(MedimgError, match=f"{FIRST}.dcm"):
         fetch(make_source(url, tmp_path), series_of("bucket"))
 
@@ -225,16 +253,26 @@ def test_a_sample_of_cmmd_arrives_as_the_bundled_list_promises(s3, source, tmp_p
         assert len(arrived) == series.instances
         for one in arrived:
             header = pydicom.dcmread(one.path)
-            assert (header.SeriesInstanceUID, header.StudyInstanceUID, header.PatientID) == (series.uid, series.study_uid, series.patient_id)
+            assert (header.SeriesInstanceUID, header.StudyInstanceUID, header.PatientID) == (
+                series.uid,
+                series.study_uid,
+                series.patient_id,
+            )
 
 
 def test_the_stand_in_for_cmmd_is_the_same_every_time_and_labelled_as_the_list_says(tmp_path):
     known = read_series_list("cmmd_series.csv")
-    chosen = select(known, Selection(patients=12, seed=3)) + [one for one in known if one.patient_id in ("D1-0087", "D2-0026")]
+    chosen = select(known, Selection(patients=12, seed=3)) + [
+        one for one in known if one.patient_id in ("D1-0087", "D2-0026")
+    ]
     for name in ("a", "b"):
         write_cmmd_series(chosen, tmp_path / name, rows=64, columns=64)
-    first, second = (sorted(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in ("a", "b"))
-    assert [path.relative_to(tmp_path / "a") for path in first] == [path.relative_to(tmp_path / "b") for path in second]
+    first, second = (
+        sorted(path for path in (tmp_path / name).rglob("*") if path.is_file()) for name in ("a", "b")
+    )
+    assert [path.relative_to(tmp_path / "a") for path in first] == [
+        path.relative_to(tmp_path / "b") for path in second
+    ]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     found = list_cases(tmp_path / "a", scan(tmp_path / "a", workers=1, progress=False).headers)
     assert found.rejects == []

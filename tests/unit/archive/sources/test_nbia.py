@@ -51,7 +51,11 @@ def server(tree):
 def make_source(tmp_path, address, **patience):
     origin = "/".join(address.split("/")[:3])
     (tmp_path / "staging").mkdir(exist_ok=True)
-    transfer = Transfer(origins=(origin,), parts=tmp_path / "parts", patience=Patience(attempts=2, first_wait_seconds=0.01, **patience))
+    transfer = Transfer(
+        origins=(origin,),
+        parts=tmp_path / "parts",
+        patience=Patience(attempts=2, first_wait_seconds=0.01, **patience),
+    )
     return NbiaSource(transfer, address=address, staging=tmp_path / "staging")
 
 
@@ -60,7 +64,11 @@ def fetch(source, uid):
     found = []
     for arrived in source.fetch_series(Series(uid), have={}):
         content = arrived.path.read_bytes()
-        assert (arrived.bytes, arrived.md5, arrived.sha256) == (len(content), md5_of(content), hashlib.sha256(content).hexdigest())
+        assert (arrived.bytes, arrived.md5, arrived.sha256) == (
+            len(content),
+            md5_of(content),
+            hashlib.sha256(content).hexdigest(),
+        )
         assert not arrived.name
         arrived.path.unlink()
         found.append(content)
@@ -103,7 +111,9 @@ def test_the_address_of_an_image_names_its_zip_and_its_member(tmp_path, server):
     assert arrived.url == f"{server.address}/getImageWithMD5Hash?SeriesInstanceUID={SECOND}#1-1.dcm"
 
 
-@pytest.mark.parametrize("kind", ["wrong_md5", "no_list", "extra_file", "missing_file", "truncated", "bad_crc", "html", "empty"])
+@pytest.mark.parametrize(
+    "kind", ["wrong_md5", "no_list", "extra_file", "missing_file", "truncated", "bad_crc", "html", "empty"]
+)
 def test_a_zip_that_broke_once_is_fetched_again(tmp_path, server, tree, kind):
     server.spoil(FIRST, kind)
     assert fetch(make_source(tmp_path, server.address), FIRST) == contents(tree, FIRST)
@@ -145,7 +155,15 @@ def test_images_before_the_broken_one_are_handed_over_once(tmp_path, tree):
         assert len(proxy.requests) == 2
 
 
-@pytest.mark.parametrize("fault", [Fault("status", status=500), Fault("reset", at=3000), Fault("short_chunked", at=3000), Fault("stall", at=3000)])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("status", status=500),
+        Fault("reset", at=3000),
+        Fault("short_chunked", at=3000),
+        Fault("stall", at=3000),
+    ],
+)
 def test_a_server_that_stumbles_is_asked_again(tmp_path, server, tree, fault):
     with FaultProxy(server.url) as proxy:
         proxy.script("getImageWithMD5Hash", [fault])
@@ -187,12 +205,19 @@ def test_a_list_that_does_not_come_says_why(tmp_path, server, fault, error):
 
 
 def test_a_series_that_is_not_public_is_not_here(tmp_path, server):
-    with pytest.raises(NotHere, match=r"SeriesInstanceUID=1\.9: status 400.*NBIA does not hold the series, or not for the public"):
+    with pytest.raises(
+        NotHere,
+        match=r"SeriesInstanceUID=1\.9: status 400.*NBIA does not hold the series, or not for the public",
+    ):
         fetch(make_source(tmp_path, server.address), "1.9")
 
 
-@pytest.mark.parametrize(("status", "error"), [(404, NotHere), (403, SourceFailed), (500, TransferError), (503, TransferError)])
-def test_one_series_that_fails_does_not_condemn_the_source_unless_it_would_fail_for_all(tmp_path, server, status, error):
+@pytest.mark.parametrize(
+    ("status", "error"), [(404, NotHere), (403, SourceFailed), (500, TransferError), (503, TransferError)]
+)
+def test_one_series_that_fails_does_not_condemn_the_source_unless_it_would_fail_for_all(
+    tmp_path, server, status, error
+):
     with FaultProxy(server.url) as proxy:
         proxy.script("getImage", [Fault("status", status=status)] * 2)
         with pytest.raises(error, match=f"status {status}"):
@@ -238,25 +263,46 @@ def test_a_list_that_says_nothing_of_an_image_is_refused(content, reason):
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>", b"{}", b'{"error": 1}', b"[1]", b'[{"PatientID": "D1-1"}]', b'[{"SeriesInstanceUID": "1", "ImageCount": "x"}]', b"[" * 99_999]
+    "body",
+    [
+        b"<html>",
+        b"{}",
+        b'{"error": 1}',
+        b"[1]",
+        b'[{"PatientID": "D1-1"}]',
+        b'[{"SeriesInstanceUID": "1", "ImageCount": "x"}]',
+        b"[" * 99_999,
+    ],
 )
 def test_a_list_of_another_form_is_refused_in_one_line(body):
     if body == b"{}":
         assert parse_series(body, url="address") == []
         return
-    with pytest.raises(SourceFailed, match=r"address: an answer that begins with b'.*', expected a JSON list of series"):
+    with pytest.raises(
+        SourceFailed, match=r"address: an answer that begins with b'.*', expected a JSON list of series"
+    ):
         parse_series(body, url="address")
 
 
 def test_what_nbia_does_not_say_of_a_series_stays_unknown():
-    assert parse_series(b'[{"SeriesInstanceUID": "1.2", "ImageCount": "3", "FileSize": null}]', url="") == [Series("1.2", instances=3)]
+    assert parse_series(b'[{"SeriesInstanceUID": "1.2", "ImageCount": "3", "FileSize": null}]', url="") == [
+        Series("1.2", instances=3)
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "url", "expected"),
     [
-        ("Creative Commons Attribution 3.0 Unported License", "http://creativecommons.org/licenses/by/3.0/", "CC BY 3.0"),
-        ("Creative Commons Attribution-NonCommercial 4.0", "https://creativecommons.org/licenses/by-nc/4.0/", "CC BY-NC 4.0"),
+        (
+            "Creative Commons Attribution 3.0 Unported License",
+            "http://creativecommons.org/licenses/by/3.0/",
+            "CC BY 3.0",
+        ),
+        (
+            "Creative Commons Attribution-NonCommercial 4.0",
+            "https://creativecommons.org/licenses/by-nc/4.0/",
+            "CC BY-NC 4.0",
+        ),
         ("TCIA Restricted", "https://wiki.cancerimagingarchive.net/x/c4hF", "TCIA Restricted"),
         ("", "", ""),
     ],

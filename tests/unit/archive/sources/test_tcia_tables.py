@@ -35,8 +35,17 @@ def server():
 def fetch(server, tmp_path, *, name=NAME, kind="xlsx", address=None, url=None):
     """Returns the content of the one table, its address, and what was said."""
     said = []
-    transfer = Transfer(origins=(server.url,), parts=tmp_path / "parts", patience=Patience(attempts=2, first_wait_seconds=0.01))
-    collection = Collection(name="cmmd", title="CMMD", tcia="CMMD", tables=(Table(name, server.at(name) if url is None else url, kind),))
+    transfer = Transfer(
+        origins=(server.url,),
+        parts=tmp_path / "parts",
+        patience=Patience(attempts=2, first_wait_seconds=0.01),
+    )
+    collection = Collection(
+        name="cmmd",
+        title="CMMD",
+        tcia="CMMD",
+        tables=(Table(name, server.at(name) if url is None else url, kind),),
+    )
     address = server.address if address is None else address
     [arrived] = fetch_tables(collection, transfer=transfer, address=address, on_message=said.append)
     assert arrived.name == name
@@ -63,7 +72,9 @@ def test_all_pages_are_read(tmp_path, server):
     for number in range(200):
         server.publish(f"OTHER-DA-{number}", name=f"{number}.csv")
     # Two full pages: the one after the last answers 400.
-    assert fetch(server, tmp_path)[2] == [f"{NAME}: not among 0 files of CMMD that {server.address} lists; the configured address is used"]
+    assert fetch(server, tmp_path)[2] == [
+        f"{NAME}: not among 0 files of CMMD that {server.address} lists; the configured address is used"
+    ]
     server.publish("CMMD-DA-clinical", name=f"last/{NAME}")
     server.files[f"last/{NAME}"] = make_workbook("present")
     assert fetch(server, tmp_path)[1] == server.at(f"last/{NAME}")
@@ -90,7 +101,12 @@ def test_only_public_files_of_this_collection_and_of_this_name_count(tmp_path, s
 
 
 @pytest.mark.parametrize(
-    "published", ["2024/CMMD_clinicaldata_revision-1.xlsx", "cmmd_clinicaldata_revision_v2.1.XLSX", "CMMD_clinicaldata_revision_2024-05-01.xlsx"]
+    "published",
+    [
+        "2024/CMMD_clinicaldata_revision-1.xlsx",
+        "cmmd_clinicaldata_revision_v2.1.XLSX",
+        "CMMD_clinicaldata_revision_2024-05-01.xlsx",
+    ],
 )
 def test_a_newer_version_is_found_under_its_name_and_said(tmp_path, server, published):
     server.files[published] = make_workbook("newer")
@@ -109,12 +125,17 @@ def test_of_two_versions_the_one_published_last_is_taken(tmp_path, server):
 
 def test_the_very_name_goes_before_a_version_and_the_newest_before_older_ones():
     table = Table("a_v2.csv", "https://host/a_v2.csv", "csv")
-    assert find_address(table, ["https://host/a_v3.csv", "https://host/x/A_V2.csv"]) == "https://host/x/A_V2.csv"
+    assert (
+        find_address(table, ["https://host/a_v3.csv", "https://host/x/A_V2.csv"]) == "https://host/x/A_V2.csv"
+    )
     assert find_address(table, ["https://host/a_v4.csv", "https://host/a_v3.csv"]) == "https://host/a_v4.csv"
     assert find_address(table, ["https://host/b_v2.csv"]) == ""
 
 
-@pytest.mark.parametrize("elsewhere", ["http://169.254.169.254/{}", "file:///etc/{}", "http://[/{}", "http://127.0.0.1.example.org/{}"])
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["http://169.254.169.254/{}", "file:///etc/{}", "http://[/{}", "http://127.0.0.1.example.org/{}"],
+)
 def test_an_address_at_another_host_is_never_followed(tmp_path, server, elsewhere):
     server.publish("CMMD-DA-clinical", url=elsewhere.format(NAME))
     _, url, [said] = fetch(server, tmp_path)
@@ -164,12 +185,17 @@ def test_a_file_that_went_away_is_fetched_from_the_configured_address(tmp_path, 
 )
 def test_what_is_no_table_is_refused_by_its_content(tmp_path, server, kind, content):
     server.files["table"] = content
-    with pytest.raises(MedimgError, match=rf"/table: (begins with b.*, expected a table \({kind}\)|a web page, expected a file)"):
+    with pytest.raises(
+        MedimgError,
+        match=rf"/table: (begins with b.*, expected a table \({kind}\)|a web page, expected a file)",
+    ):
         fetch(server, tmp_path, name="table", kind=kind)
     assert not list((tmp_path / "parts").glob("*.part"))
 
 
-@pytest.mark.parametrize("content", [CSV, b"\xef\xbb\xbf" + CSV, b'"a\nb",c\n1,2\n', "größe,alter\n1,2\n".encode("latin-1")])
+@pytest.mark.parametrize(
+    "content", [CSV, b"\xef\xbb\xbf" + CSV, b'"a\nb",c\n1,2\n', "größe,alter\n1,2\n".encode("latin-1")]
+)
 def test_a_csv_is_taken_as_authors_write_it(tmp_path, server, content):
     server.files["table.csv"] = content
     assert fetch(server, tmp_path, name="table.csv", kind="csv")[0] == content
@@ -187,5 +213,10 @@ def test_a_table_that_is_not_there_is_missing(tmp_path, server):
 
 def test_a_collection_without_tables_asks_nobody(tmp_path, server):
     transfer = Transfer(origins=(server.url,), parts=tmp_path / "parts")
-    assert list(fetch_tables(Collection(name="a", title="", tcia="A"), transfer=transfer, address=server.address)) == []
+    assert (
+        list(
+            fetch_tables(Collection(name="a", title="", tcia="A"), transfer=transfer, address=server.address)
+        )
+        == []
+    )
     assert server.asked == []

@@ -55,14 +55,21 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 class FileServer(http.server.BaseHTTPRequestHandler):
-    """One file with ETag, Range and If-Match, as object stores serve it; echoes forms; sends credentials back."""
+    """One file with ETag, Range and If-Match, as object stores serve it; echoes forms.
+
+    Sends credentials back.
+    """
 
     protocol_version = "HTTP/1.1"
     content = CONTENT
     etag = f'"{MD5}"'
 
     def do_GET(self):
-        content, status, headers = self.content, 200, {"ETag": self.etag, "Content-Type": "application/octet-stream"}
+        content, status, headers = (
+            self.content,
+            200,
+            {"ETag": self.etag, "Content-Type": "application/octet-stream"},
+        )
         if self.path.startswith("/login"):
             content = str(self.headers.get("Authorization")).encode()
         elif self.path.startswith("/to/"):
@@ -156,7 +163,9 @@ def is_right(downloaded):
 
 FAULTS = {
     "429 with Retry-After": Fault("status", status=429, retry_after="1"),
-    "503 with Retry-After as a date": Fault("status", status=503, retry_after=formatdate(time.time() - 60, usegmt=True)),
+    "503 with Retry-After as a date": Fault(
+        "status", status=503, retry_after=formatdate(time.time() - 60, usegmt=True)
+    ),
     "500": Fault("status", status=500),
     "reset in the head": Fault("reset", at=0),
     "reset in the body": Fault("reset", at=100_000),
@@ -175,7 +184,11 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("known", [{"size": len(CONTENT), "md5": MD5}, {"size": len(CONTENT)}, {}], ids=["size and MD5", "size", "nothing"])
+@pytest.mark.parametrize(
+    "known",
+    [{"size": len(CONTENT), "md5": MD5}, {"size": len(CONTENT)}, {}],
+    ids=["size and MD5", "size", "nothing"],
+)
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 def test_a_fault_that_passes_ends_in_the_right_file(tmp_path, proxy, fault, known):
     proxy.script("/file", [fault])
@@ -202,10 +215,14 @@ STAYS = {
 
 
 @pytest.mark.parametrize(("name", "words"), STAYS.items(), ids=STAYS.keys())
-def test_a_fault_that_stays_ends_in_one_error_that_names_address_found_and_expected(tmp_path, proxy, name, words):
+def test_a_fault_that_stays_ends_in_one_error_that_names_address_found_and_expected(
+    tmp_path, proxy, name, words
+):
     proxy.script("/file", [FAULTS[name]] * 1000)
     began = time.monotonic()
-    with pytest.raises(TransferError, match=rf"^http://127.0.0.1:\d+/file\?token=\.\.\.: .*{words}.* \(4 attempts\)$"):
+    with pytest.raises(
+        TransferError, match=rf"^http://127.0.0.1:\d+/file\?token=\.\.\.: .*{words}.* \(4 attempts\)$"
+    ):
         transfer(proxy.url, tmp_path).download(f"{proxy.url}/file?token=hidden")
     assert time.monotonic() - began < 20
     assert len(proxy.requests) == SHORT.attempts
@@ -240,7 +257,11 @@ def test_a_part_that_was_cut_short_is_continued_where_it_ended(tmp_path, proxy):
     downloaded = transfer(proxy.url, tmp_path).download(f"{proxy.url}/file")
     assert is_right(downloaded)
     assert downloaded.fetched == len(CONTENT)
-    assert [request.headers.get("range") for request in proxy.requests] == [None, "bytes=100000-", "bytes=150000-"]
+    assert [request.headers.get("range") for request in proxy.requests] == [
+        None,
+        "bytes=100000-",
+        "bytes=150000-",
+    ]
     assert {request.headers.get("if-match") for request in proxy.requests[1:]} == {f'"{MD5}"'}
 
 
@@ -352,7 +373,11 @@ class SameSize(IgnoresIfMatch):
 
 class RefusesRange(FileServer):
     def do_GET(self):
-        self.answer(416 if "Range" in self.headers else 200, {"ETag": self.etag}, b"" if "Range" in self.headers else self.content)
+        self.answer(
+            416 if "Range" in self.headers else 200,
+            {"ETag": self.etag},
+            b"" if "Range" in self.headers else self.content,
+        )
 
 
 class WrongRange(FileServer):
@@ -366,7 +391,9 @@ class WrongRange(FileServer):
         super().answer(status, headers, content)
 
 
-@pytest.mark.parametrize("handler", [Changed, IgnoresRange, IgnoresIfMatch, SameSize, RefusesRange, WrongRange])
+@pytest.mark.parametrize(
+    "handler", [Changed, IgnoresRange, IgnoresIfMatch, SameSize, RefusesRange, WrongRange]
+)
 def test_a_part_is_never_continued_with_other_bytes(tmp_path, handler):
     with serving(etag='"first"') as first, FaultProxy(first) as proxy:
         part = interrupted_part(proxy, tmp_path)
@@ -397,7 +424,13 @@ WRONG_MD5 = base64.b64encode(bytes(16)).decode()
         ({"ETag": f'"{"0" * 32}"', "x-amz-server-side-encryption": "aws:kms"}, True),
         ({"ETag": f'W/"{"0" * 32}"'}, True),
         ({"ETag": '"1"', "x-goog-hash": f"crc32c=AAAAAA==,md5={WRONG_MD5}"}, False),
-        ({"ETag": '"1"', "x-goog-hash": f"crc32c=AAAAAA==,md5={base64.b64encode(bytes.fromhex(MD5)).decode()}"}, True),
+        (
+            {
+                "ETag": '"1"',
+                "x-goog-hash": f"crc32c=AAAAAA==,md5={base64.b64encode(bytes.fromhex(MD5)).decode()}",
+            },
+            True,
+        ),
         ({"Content-Type": "TEXT/HTML; charset=utf-8"}, False),
     ],
 )
@@ -410,7 +443,9 @@ def test_what_the_answer_states_of_the_file_must_be_true(tmp_path, stated, right
                 transfer(server, tmp_path).download(f"{server}/file")
 
 
-@pytest.mark.parametrize("page", [b"<!DOCTYPE html>\n<html></html>", b"\n  <HTML lang=en>", b"\xef\xbb\xbf<!-- moved --><html>"])
+@pytest.mark.parametrize(
+    "page", [b"<!DOCTYPE html>\n<html></html>", b"\n  <HTML lang=en>", b"\xef\xbb\xbf<!-- moved --><html>"]
+)
 def test_a_web_page_is_no_file_whatever_it_calls_itself(tmp_path, page):
     with serving(content=page, etag="") as server:
         with pytest.raises(TransferError, match="a web page, expected a file"):
@@ -421,7 +456,10 @@ def test_a_web_page_is_no_file_whatever_it_calls_itself(tmp_path, page):
 def test_what_nobody_can_know_to_be_whole_is_refused(tmp_path):
     with serving(etag="") as server, FaultProxy(server) as proxy:
         proxy.script("/", [Fault("short_close", at=1000)] * SHORT.attempts)
-        with pytest.raises(TransferError, match="an answer of unknown length without checksum, expected a way to know that it came whole"):
+        with pytest.raises(
+            TransferError,
+            match="an answer of unknown length without checksum, expected a way to know that it came whole",
+        ):
             transfer(proxy.url, tmp_path).download(f"{proxy.url}/file")
 
 
@@ -435,10 +473,20 @@ def test_without_a_strong_etag_it_begins_anew(tmp_path, etag):
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(404, Missing), (410, Missing), (401, Denied), (403, Denied), (400, TransferError), (501, TransferError), (204, TransferError)],
+    [
+        (404, Missing),
+        (410, Missing),
+        (401, Denied),
+        (403, Denied),
+        (400, TransferError),
+        (501, TransferError),
+        (204, TransferError),
+    ],
 )
 def test_a_definite_answer_is_not_asked_for_again(tmp_path, proxy, status, error):
-    with pytest.raises(error, match=rf"^{proxy.url}/status/{status}: status {status}.*expected 200") as raised:
+    with pytest.raises(
+        error, match=rf"^{proxy.url}/status/{status}: status {status}.*expected 200"
+    ) as raised:
         transfer(proxy.url, tmp_path).download(f"{proxy.url}/status/{status}")
     assert raised.value.status == status
     assert len(proxy.requests) == 1
@@ -453,17 +501,25 @@ def test_retry_after_is_honoured(tmp_path, proxy):
 
 
 # The date is made when the tests are collected, minutes before on a busy machine.
-@pytest.mark.parametrize("retry_after", ["3600", formatdate(time.time() + 3600, usegmt=True)], ids=["seconds", "date"])
+@pytest.mark.parametrize(
+    "retry_after", ["3600", formatdate(time.time() + 3600, usegmt=True)], ids=["seconds", "date"]
+)
 def test_a_server_that_asks_for_more_patience_than_there_is_gets_named(tmp_path, proxy, retry_after):
     proxy.script("/file", [Fault("status", status=503, retry_after=retry_after)])
-    with pytest.raises(TransferError, match=r"status 503, the server asks to come again in 3\d\d\d s, expected at most 1.5 s$"):
+    with pytest.raises(
+        TransferError,
+        match=r"status 503, the server asks to come again in 3\d\d\d s, expected at most 1.5 s$",
+    ):
         transfer(proxy.url, tmp_path).download(f"{proxy.url}/file")
     assert len(proxy.requests) == 1
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/file", "http://no-such-host.invalid/file"])
 def test_a_server_that_is_not_there_is_unreachable(tmp_path, address):
-    with pytest.raises(Unreachable, match=r"^http://.*/file: (Connection refused|no such host), expected an answer \(4 attempts\)$"):
+    with pytest.raises(
+        Unreachable,
+        match=r"^http://.*/file: (Connection refused|no such host), expected an answer \(4 attempts\)$",
+    ):
         transfer(address, tmp_path).download(address)
 
 
@@ -526,18 +582,36 @@ def talk_nonsense(connection):
 
 @pytest.mark.parametrize(
     "talk",
-    [trickle_head, continue_for_ever, trail_for_ever, extend_chunk_for_ever, send_too_much, say_nothing, close_at_once, talk_nonsense],
+    [
+        trickle_head,
+        continue_for_ever,
+        trail_for_ever,
+        extend_chunk_for_ever,
+        send_too_much,
+        say_nothing,
+        close_at_once,
+        talk_nonsense,
+    ],
 )
 @pytest.mark.parametrize("call", ["download", "read"])
 def test_no_server_holds_us_for_ever(tmp_path, talk, call):
     options = {"size": 100} if call == "download" else {"limit_bytes": 1_000_000}
     began = time.monotonic()
     with talking(talk) as url, pytest.raises(TransferError, match=rf"^{url}/file: .*expected"):
-        getattr(transfer(url, tmp_path, patience=Patience(**vars(SHORT) | {"attempts": 2})), call)(f"{url}/file", **options)
+        getattr(transfer(url, tmp_path, patience=Patience(**vars(SHORT) | {"attempts": 2})), call)(
+            f"{url}/file", **options
+        )
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize("fault", [Fault("stall", at=1000), Fault("slow", bytes_per_second=5000), Fault("status", status=429, retry_after="100")])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("stall", at=1000),
+        Fault("slow", bytes_per_second=5000),
+        Fault("status", status=429, retry_after="100"),
+    ],
+)
 def test_a_stop_ends_every_wait_soon(tmp_path, proxy, fault):
     stop = threading.Event()
     proxy.script("/file", [fault] * 10)
@@ -556,13 +630,19 @@ def test_a_small_answer_is_read_whole(tmp_path, proxy):
 
 def test_an_answer_that_is_no_json_is_named():
     answer = Answer("http://archive/list", 200, {}, b"<html>Scheduled maintenance</html>")
-    with pytest.raises(TransferError, match=r"^http://archive/list: an answer that begins with b'<html>Sched.*', expected JSON$"):
+    with pytest.raises(
+        TransferError,
+        match=r"^http://archive/list: an answer that begins with b'<html>Sched.*', expected JSON$",
+    ):
         answer.json()
     assert Answer("http://archive/list", 200, {}, b'[{"a": 1}]').json() == [{"a": 1}]
 
 
 def test_a_form_is_posted(tmp_path, server):
-    assert transfer(server, tmp_path).read(f"{server}/form", form={"list": "1.2,1.3", "format": "csv"}).body == b"list=1.2%2C1.3&format=csv"
+    assert (
+        transfer(server, tmp_path).read(f"{server}/form", form={"list": "1.2,1.3", "format": "csv"}).body
+        == b"list=1.2%2C1.3&format=csv"
+    )
 
 
 def test_an_empty_answer_is_an_answer(tmp_path, server):
@@ -588,11 +668,16 @@ def test_redirects_in_a_circle_end(tmp_path, server):
 
 def test_credentials_go_to_their_origin_only(tmp_path, server):
     with serving() as other:
-        fetching = transfer(server, tmp_path, origins=(server, other), logins=(Login(server, "Bearer secret"),))
+        fetching = transfer(
+            server, tmp_path, origins=(server, other), logins=(Login(server, "Bearer secret"),)
+        )
         assert fetching.read(f"{server}/login").body == b"Bearer secret"
         assert fetching.read(f"{other}/login").body == b"None"
         assert fetching.read(f"{server}/to/{other}/login").body == b"None"
-        assert fetching.read(f"{server}/to/{other}/login", headers={"Authorization": "Basic mine"}).body == b"None"
+        assert (
+            fetching.read(f"{server}/to/{other}/login", headers={"Authorization": "Basic mine"}).body
+            == b"None"
+        )
         assert fetching.read(f"{other}/to/{server}/login").body == b"Bearer secret"
     assert "secret" not in repr(Login(server, "Bearer secret"))
 
@@ -623,7 +708,11 @@ def test_a_redirect_to_a_stranger_is_refused(tmp_path, server, target, words):
 )
 def test_only_what_the_user_named_may_be_a_private_address(tmp_path, server, origin, allowed, reached):
     address = server.replace("127.0.0.1", "localhost")
-    expected = contextlib.nullcontext() if reached else pytest.raises(Unreachable, match=r"localhost: leads to 127\.0\.0\.1, not connected")
+    expected = (
+        contextlib.nullcontext()
+        if reached
+        else pytest.raises(Unreachable, match=r"localhost: leads to 127\.0\.0\.1, not connected")
+    )
     with expected:
         transfer(origin, tmp_path, allowed_hosts=allowed).download(f"{address}/file")
 
@@ -654,9 +743,14 @@ def test_the_address_behind_a_name_is_what_counts(peer, named, allowed, connecte
 
 def test_a_full_disk_is_named_before_a_byte_is_written(tmp_path, server, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1000))
-    with pytest.raises(MedimgError, match=rf"parts: 1000 bytes free, expected {len(CONTENT) + (64 << 20)} for {server}/file"):
+    with pytest.raises(
+        MedimgError, match=rf"parts: 1000 bytes free, expected {len(CONTENT) + (64 << 20)} for {server}/file"
+    ):
         transfer(server, tmp_path).download(f"{server}/file")
-    assert list((tmp_path / "parts").glob("*.part")) in ([], [path for path in (tmp_path / "parts").iterdir() if path.stat().st_size == 0])
+    assert list((tmp_path / "parts").glob("*.part")) in (
+        [],
+        [path for path in (tmp_path / "parts").iterdir() if path.stat().st_size == 0],
+    )
 
 
 def test_what_arrives_is_counted(tmp_path, proxy):
@@ -683,10 +777,20 @@ def test_connections_are_used_again(tmp_path):
 
 
 def test_workers_share_a_transfer(tmp_path, proxy):
-    faults = itertools.islice(itertools.cycle([Fault("reset", at=1000), Fault("status"), Fault("bit_flip", at=5)]), 20)
+    faults = itertools.islice(
+        itertools.cycle([Fault("reset", at=1000), Fault("status"), Fault("bit_flip", at=5)]), 20
+    )
     proxy.script("/", faults)
-    fetching, downloaded = transfer(proxy.url, tmp_path, patience=Patience(**vars(SHORT) | {"attempts": 20})), []
-    threads = [threading.Thread(target=lambda number=n: downloaded.append(fetching.download(f"{proxy.url}/{number}"))) for n in range(16)]
+    fetching, downloaded = (
+        transfer(proxy.url, tmp_path, patience=Patience(**vars(SHORT) | {"attempts": 20})),
+        [],
+    )
+    threads = [
+        threading.Thread(
+            target=lambda number=n: downloaded.append(fetching.download(f"{proxy.url}/{number}"))
+        )
+        for n in range(16)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -699,8 +803,14 @@ def test_a_proxy_of_the_environment_is_used(tmp_path, server, monkeypatch):
     with FaultProxy(server) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url.replace("http://", "http://user:pa%20ss@"))
         monkeypatch.setenv("no_proxy", "direct.invalid")
-        fetching = transfer("http://archive.example.org", tmp_path, origins=("http://archive.example.org", "http://direct.invalid", server))
-        with contextlib.suppress(TransferError):  # The proxy is told the whole address, with which the server behind it can do nothing.
+        fetching = transfer(
+            "http://archive.example.org",
+            tmp_path,
+            origins=("http://archive.example.org", "http://direct.invalid", server),
+        )
+        with contextlib.suppress(
+            TransferError
+        ):  # The proxy is told the whole address, with which the server behind it can do nothing.
             fetching.read("http://archive.example.org/file")
         assert proxy.requests[0].path == "http://archive.example.org/file"
         assert proxy.requests[0].headers["proxy-authorization"] == "Basic dXNlcjpwYSBzcw=="
@@ -719,13 +829,22 @@ def certificate(tmp_path_factory):
     now = datetime.now(timezone.utc)
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.DNSName("archive.example.org")])
     signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - timedelta(days=1), now + timedelta(days=1))
+        x509.CertificateBuilder(
+            name,
+            name,
+            key.public_key(),
+            x509.random_serial_number(),
+            now - timedelta(days=1),
+            now + timedelta(days=1),
+        )
         .add_extension(names, critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
     path = tmp_path_factory.mktemp("tls") / "certificate.pem"
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     path.write_bytes(signed.public_bytes(serialization.Encoding.PEM) + private)
     return path
 
@@ -767,8 +886,12 @@ def test_a_certificate_of_nobody_is_refused_at_once(tmp_path, tls_server):
 
 def test_encryption_is_not_given_up(tmp_path, server, tls_server, certificate, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with pytest.raises(TransferError, match=r"redirect to http://127.0.0.1:\d+/file, expected an https address"):
-        transfer(tls_server, tmp_path, origins=(tls_server, server)).download(f"{tls_server}/to/{server}/file")
+    with pytest.raises(
+        TransferError, match=r"redirect to http://127.0.0.1:\d+/file, expected an https address"
+    ):
+        transfer(tls_server, tmp_path, origins=(tls_server, server)).download(
+            f"{tls_server}/to/{server}/file"
+        )
 
 
 def test_a_tunnel_through_a_proxy_of_the_environment_works(tmp_path, tls_server, certificate, monkeypatch):
@@ -799,7 +922,9 @@ def test_a_tunnel_through_a_proxy_of_the_environment_works(tmp_path, tls_server,
 @pytest.mark.parametrize("address", ["socks5://127.0.0.1:1", "nonsense://x"])
 def test_a_proxy_that_we_cannot_speak_to_is_named(tmp_path, monkeypatch, address):
     monkeypatch.setenv("https_proxy", address)
-    with pytest.raises(UsageError, match=f"proxy {address} from the environment: not supported, expected http://host:port"):
+    with pytest.raises(
+        UsageError, match=f"proxy {address} from the environment: not supported, expected http://host:port"
+    ):
         transfer("https://archive.example.org", tmp_path)
 
 
@@ -812,7 +937,10 @@ def test_a_proxy_that_we_cannot_speak_to_is_named(tmp_path, monkeypatch, address
             "https://host/a?X-Amz-Signature=1&X-Amz-Credential=2&x-amz-date=3",
             "https://host/a?X-Amz-Signature=...&X-Amz-Credential=...&x-amz-date=...",
         ),
-        ("https://host/a?SeriesInstanceUID=1.2&format=json", "https://host/a?SeriesInstanceUID=1.2&format=json"),
+        (
+            "https://host/a?SeriesInstanceUID=1.2&format=json",
+            "https://host/a?SeriesInstanceUID=1.2&format=json",
+        ),
         ("https://host/a?access%5Ftoken=1", "https://host/a?access%5Ftoken=..."),
         ("https://user:word@[host/a?token=1", "https://[host/a"),
         ("https://host/a\x1b[31m", "https://host/a\\x1b[31m"),

@@ -52,7 +52,9 @@ def test_members_come_out_as_they_went_in_under_names_of_our_own(tmp_path, metho
         assert (member.md5, member.sha256) == (md5_of(content), hashlib.sha256(content).hexdigest())
         assert member.path.parent == tmp_path / "to"
         assert "dcm" not in member.path.name
-        assert [member.path] == list((tmp_path / "to").iterdir())  # The next one is not unpacked before it is asked for.
+        assert [member.path] == list(
+            (tmp_path / "to").iterdir()
+        )  # The next one is not unpacked before it is asked for.
         member.path.unlink()
 
 
@@ -78,7 +80,18 @@ def test_a_zip_that_was_streamed_states_its_sizes_behind_the_members(tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["/etc/passwd", "../up.dcm", "a/../../up.dcm", "a/..", "..\\up.dcm", "C:\\up.dcm", "c:up.dcm", "\\\\host\\share", "//host/share", "a\0.dcm"],
+    [
+        "/etc/passwd",
+        "../up.dcm",
+        "a/../../up.dcm",
+        "a/..",
+        "..\\up.dcm",
+        "C:\\up.dcm",
+        "c:up.dcm",
+        "\\\\host\\share",
+        "//host/share",
+        "a\0.dcm",
+    ],
 )
 def test_a_name_that_could_lead_elsewhere_is_refused(tmp_path, name):
     path = write(tmp_path / "a.zip", named(name))
@@ -88,7 +101,9 @@ def test_a_name_that_could_lead_elsewhere_is_refused(tmp_path, name):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK, stat.S_IFDIR])
+@pytest.mark.parametrize(
+    "kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK, stat.S_IFDIR]
+)
 def test_links_and_special_files_are_refused(tmp_path, kind):
     path = write(tmp_path / "a.zip", named("link", create_system=3, external_attr=(kind | 0o777) << 16))
     with pytest.raises(BadZip, match=r"member 'link' is a link or another special file"):
@@ -136,9 +151,15 @@ def test_what_is_unpacked_never_depends_on_the_stated_size(tmp_path, stated):
     [
         (Limits(members=2), "3 entries .* expected 2"),
         (Limits(directory_bytes=100), "a list of 163 bytes, expected 200,000 and 100 at most"),
-        (Limits(member_bytes=2_000_000), "'b/2-1.dcm' unpacks to 2,304,000 bytes, expected 2,000,000 at most"),
+        (
+            Limits(member_bytes=2_000_000),
+            "'b/2-1.dcm' unpacks to 2,304,000 bytes, expected 2,000,000 at most",
+        ),
         (Limits(total_bytes=2_305_000), "unpacks to 2,309,000 bytes, expected 2,305,000 at most"),
-        (Limits(ratio=10, ratio_from_bytes=1_000_000), "'b/2-1.dcm' unpacks from .* at most 10 times as many"),
+        (
+            Limits(ratio=10, ratio_from_bytes=1_000_000),
+            "'b/2-1.dcm' unpacks from .* at most 10 times as many",
+        ),
         (Limits(ratio=10, ratio_from_bytes=2_305_000), r"a.zip: unpacks from .* at most 10 times as many"),
     ],
 )
@@ -162,7 +183,9 @@ def test_a_million_entries_are_refused_before_they_are_read(tmp_path):
     directory = entry * 1_000_000
     path = tmp_path / "a.zip"
     for count in (0xFFFF, 1):  # As stated, and a lie; in both cases zipfile would go by the length.
-        path.write_bytes(directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(directory), 0, 0))
+        path.write_bytes(
+            directory + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(directory), 0, 0)
+        )
         tracemalloc.start()
         with pytest.raises(BadZip, match="expected 200,000 at most"):
             next(extract(path, to=tmp_path, limits=Limits(directory_bytes=100_000_000)))
@@ -186,7 +209,9 @@ def test_entries_that_share_bytes_are_refused(tmp_path):
     twice = (
         first[:-22]
         + directory.replace(b"a", b"b")
-        + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 2, 2, 2 * len(directory), len(first) - 22 - len(directory), 0)
+        + struct.pack(
+            "<4s4H2LH", b"PK\5\6", 0, 0, 2, 2, 2 * len(directory), len(first) - 22 - len(directory), 0
+        )
     )
     path = write(tmp_path / "a.zip", twice)
     assert zipfile.ZipFile(path).namelist() == ["a", "b"]
@@ -204,16 +229,23 @@ def test_a_zip_cut_anywhere_is_refused(tmp_path):
     whole = pack({"a.dcm": b"x" * 300, "b.dcm": b"y" * 300})
     for size in range(len(whole)):
         path = write(tmp_path / "a.zip", whole[:size])
-        with pytest.raises(BadZip, match=r"a\.zip: (no zip archive, or not the whole of one|a list of entries)"):
+        with pytest.raises(
+            BadZip, match=r"a\.zip: (no zip archive, or not the whole of one|a list of entries)"
+        ):
             next(extract(path, to=tmp_path))
 
 
-@pytest.mark.parametrize("content", [b"<!DOCTYPE html>\n<html>", b"", b"PK", b"Image with given SeriesInstanceUID"])
+@pytest.mark.parametrize(
+    "content", [b"<!DOCTYPE html>\n<html>", b"", b"PK", b"Image with given SeriesInstanceUID"]
+)
 def test_what_is_no_zip_says_how_it_begins(tmp_path, content):
     path = write(tmp_path / "a.zip", content)
     with pytest.raises(BadZip) as caught:
         next(extract(path, to=tmp_path, name="https://archive/getImage"))
-    assert str(caught.value) == f"https://archive/getImage: no zip archive, or not the whole of one ({len(content)} bytes, begins with {content!r})"
+    assert (
+        str(caught.value)
+        == f"https://archive/getImage: no zip archive, or not the whole of one ({len(content)} bytes, begins with {content!r})"
+    )
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
@@ -223,7 +255,9 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     path = write(tmp_path / "a.zip", pack(FILES))
-    with pytest.raises(MedimgError, match=r"nowhere/[0-9a-f]{32}: cannot be written \(No such file or directory\)") as caught:
+    with pytest.raises(
+        MedimgError, match=r"nowhere/[0-9a-f]{32}: cannot be written \(No such file or directory\)"
+    ) as caught:
         next(extract(path, to=tmp_path / "nowhere"))
     assert not isinstance(caught.value, BadZip)
 

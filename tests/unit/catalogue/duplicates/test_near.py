@@ -15,7 +15,9 @@ from medimg.datasets.tissue.phantom import CLASSES, LOOKS, draw_tile
 from tests.unit.catalogue.phantom import Picture, write_picture
 
 SAME: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
-    "recompressed": lambda tile: cv2.imdecode(cv2.imencode(".jpg", tile, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR),
+    "recompressed": lambda tile: cv2.imdecode(
+        cv2.imencode(".jpg", tile, [cv2.IMWRITE_JPEG_QUALITY, 40])[1], cv2.IMREAD_COLOR
+    ),
     "halved": lambda tile: cv2.resize(tile, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA),
     "mirrored": np.fliplr,
     "upside down": np.flipud,
@@ -51,12 +53,18 @@ def search_images(root: Path, search: Search, images: Mapping[str, np.ndarray]) 
 def test_an_image_is_known_again_however_it_was_stored_flipped_or_turned_by_quarters(tmp_path):
     copies = {f"{name}.png": change(draw(0)) for name, change in SAME.items()}
     found = search_images(tmp_path, "hash", {"an original.png": draw(0), "another.png": draw(1), **copies})
-    assert {pair.cases for pair in found.pairs if "an original.png" in pair.cases} == {("an original.png", name) for name in copies}
+    assert {pair.cases for pair in found.pairs if "an original.png" in pair.cases} == {
+        ("an original.png", name) for name in copies
+    }
     assert not [pair for pair in found.pairs if "another.png" in pair.cases]
 
 
 def test_an_image_that_is_turned_cropped_and_mirrored_is_found_by_its_keypoints_alone(tmp_path):
-    images = {"a.png": draw(0), "b.png": np.fliplr(turn_and_zoom(draw(0), degrees=20, zoom=1.4)), "c.png": draw(1)}
+    images = {
+        "a.png": draw(0),
+        "b.png": np.fliplr(turn_and_zoom(draw(0), degrees=20, zoom=1.4)),
+        "c.png": draw(1),
+    }
     assert not search_images(tmp_path, "hash", images).pairs
     (pair,) = search_images(tmp_path, "keypoints", images).pairs
     assert pair.cases == ("a.png", "b.png")
@@ -65,22 +73,36 @@ def test_an_image_that_is_turned_cropped_and_mirrored_is_found_by_its_keypoints_
 
 
 def test_different_images_of_one_class_are_no_near_duplicates(tmp_path):
-    found = search_images(tmp_path, "keypoints", {f"{name}-{seed}.png": draw(seed, name) for name in CLASSES for seed in range(6)})
+    found = search_images(
+        tmp_path,
+        "keypoints",
+        {f"{name}-{seed}.png": draw(seed, name) for name in CLASSES for seed in range(6)},
+    )
     assert (found.compared, found.pairs) == (6 * len(CLASSES), [])
 
 
 def test_a_label_that_stands_on_two_films_makes_them_no_near_duplicates(tmp_path):
-    label = cv2.resize(np.random.default_rng(9).integers(0, 255, (6, 6), np.uint8), (30, 30), interpolation=cv2.INTER_NEAREST)
+    label = cv2.resize(
+        np.random.default_rng(9).integers(0, 255, (6, 6), np.uint8), (30, 30), interpolation=cv2.INTER_NEAREST
+    )
     films = {}
     for name, corner in (("a.png", 10), ("b.png", 240)):
-        film = cv2.resize(np.random.default_rng(corner).integers(60, 200, (5, 5), np.uint8), (300, 300), interpolation=cv2.INTER_CUBIC)
+        film = cv2.resize(
+            np.random.default_rng(corner).integers(60, 200, (5, 5), np.uint8),
+            (300, 300),
+            interpolation=cv2.INTER_CUBIC,
+        )
         film[corner : corner + 30, corner : corner + 30] = label
         films[name] = film
     assert not search_images(tmp_path, "keypoints", films).pairs
 
 
 def test_images_without_contrast_are_told_and_are_near_to_nothing(tmp_path):
-    found = search_images(tmp_path, "keypoints", {"a.png": np.full((50, 50), 3, np.uint8), "b.png": np.full((50, 50), 3, np.uint8)})
+    found = search_images(
+        tmp_path,
+        "keypoints",
+        {"a.png": np.full((50, 50), 3, np.uint8), "b.png": np.full((50, 50), 3, np.uint8)},
+    )
     assert (found.pairs, found.compared, found.without_contrast) == ([], 2, 2)
 
 
@@ -93,9 +115,17 @@ def test_a_dicom_file_and_a_picture_of_it_are_near_duplicates(tmp_path):
 
 
 def test_images_of_one_case_are_no_pair_and_two_cases_are_one_pair_with_their_closest_images(tmp_path):
-    for name, image in {"a1.png": draw(0), "a2.png": np.rot90(draw(0)), "b1.png": draw(0), "b2.png": SAME["recompressed"](draw(0))}.items():
+    for name, image in {
+        "a1.png": draw(0),
+        "a2.png": np.rot90(draw(0)),
+        "b1.png": draw(0),
+        "b2.png": SAME["recompressed"](draw(0)),
+    }.items():
         assert cv2.imwrite(str(tmp_path / name), image)
-    cases = [Case(name, name, tuple(ImageRef(f"{name}{number}.png", "image") for number in (1, 2))) for name in "ab"]
+    cases = [
+        Case(name, name, tuple(ImageRef(f"{name}{number}.png", "image") for number in (1, 2)))
+        for name in "ab"
+    ]
     (pair,) = find_near_duplicates(cases, search="hash", data_root=tmp_path, workers=1).pairs
     assert (pair.cases, pair.hash_distance) == (("a", "b"), 0)
 

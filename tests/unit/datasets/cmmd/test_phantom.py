@@ -20,7 +20,11 @@ def tree(tmp_path_factory):
 
 
 def hash_files(root):
-    return {path.relative_to(root): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(root): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
 
 
 def read_files(root):
@@ -28,7 +32,9 @@ def read_files(root):
 
 
 def read_rows(root):
-    header, *rows = openpyxl.load_workbook(next(root.glob("*.xlsx"))).worksheets[0].iter_rows(values_only=True)
+    header, *rows = (
+        openpyxl.load_workbook(next(root.glob("*.xlsx"))).worksheets[0].iter_rows(values_only=True)
+    )
     return [dict(zip(header, row, strict=True)) for row in rows]
 
 
@@ -42,7 +48,11 @@ def test_the_same_arguments_give_the_same_bytes_and_another_seed_others(tree, tm
 def test_the_headers_are_those_of_cmmd(tree):
     dataset = read_files(tree)[0]
     assert dataset.SOPClassUID == "1.2.840.10008.5.1.4.1.1.1.2"
-    assert (dataset.Modality, dataset.PhotometricInterpretation, dataset.VOILUTFunction) == ("MG", "MONOCHROME2", "SIGMOID")
+    assert (dataset.Modality, dataset.PhotometricInterpretation, dataset.VOILUTFunction) == (
+        "MG",
+        "MONOCHROME2",
+        "SIGMOID",
+    )
     assert (dataset.WindowCenter, dataset.WindowWidth, dataset.BitsStored) == (128, 256, 8)
     assert dataset.PresentationIntentType == "FOR PRESENTATION"
     assert dataset.PatientAge.endswith("Y")
@@ -59,7 +69,10 @@ def test_the_chest_wall_is_where_side_and_orientation_say(tree):
 
 
 def test_every_breast_has_one_image_of_each_view(tree):
-    views = [(dataset.PatientID, dataset.ImageLaterality, dataset.ViewCodeSequence[0].CodeValue) for dataset in read_files(tree)]
+    views = [
+        (dataset.PatientID, dataset.ImageLaterality, dataset.ViewCodeSequence[0].CodeValue)
+        for dataset in read_files(tree)
+    ]
     assert len(views) == len(set(views)) == 2 * len({view[:2] for view in views})
 
 
@@ -75,10 +88,18 @@ def test_the_quirks_of_the_collection_are_there(tree):
     for row in rows:
         labels.setdefault(row["ID1"], set()).add(row["classification"])
     assert {"Benign", "Malignant"} in labels.values()
-    assert {dataset.PatientID for dataset in files if dataset.BitsStored == 16 and dataset.WindowCenter == 32768} == {"D1-0003"}
-    odd = {dataset.InstanceNumber: dataset.ViewCodeSequence[0].CodeMeaning for dataset in files if dataset.PatientID == "D1-0004"}
+    assert {
+        dataset.PatientID for dataset in files if dataset.BitsStored == 16 and dataset.WindowCenter == 32768
+    } == {"D1-0003"}
+    odd = {
+        dataset.InstanceNumber: dataset.ViewCodeSequence[0].CodeMeaning
+        for dataset in files
+        if dataset.PatientID == "D1-0004"
+    }
     assert odd == {2: "medio-lateral oblique", 3: "cranio-caudal"}
-    assert {(dataset.PatientID, dataset.ImageLaterality) for dataset in files} > {(row["ID1"], row["LeftRight"]) for row in rows}
+    assert {(dataset.PatientID, dataset.ImageLaterality) for dataset in files} > {
+        (row["ID1"], row["LeftRight"]) for row in rows
+    }
     assert any(row["subtype"] is None for row in rows if row["ID1"].startswith("D2"))
     assert all(row["subtype"] is None for row in rows if row["ID1"].startswith("D1"))
     assert {row["number"] for row in rows} == {2}
@@ -95,14 +116,21 @@ def test_one_pair_of_patients_shares_its_pixels_with_opposite_labels(tree):
 def test_the_source_gives_the_label_away_as_in_the_collection():
     labelled = [breast for breast in plan_breasts(cases=160, seed=0) if breast.malignancy]
     share = {
-        source: np.mean([breast.malignancy == "Malignant" for breast in labelled if breast.patient.startswith(source)]) for source in ("D1", "D2")
+        source: np.mean(
+            [breast.malignancy == "Malignant" for breast in labelled if breast.patient.startswith(source)]
+        )
+        for source in ("D1", "D2")
     }
     assert 0.4 < share["D1"] < 0.6
     assert 0.9 < share["D2"] < 1
 
 
 def test_the_truth_can_be_drawn_again_and_is_brighter_than_the_tissue_around(tree):
-    written = {(d.PatientID, d.ImageLaterality, d.InstanceNumber): d.pixel_array for d in read_files(tree) if d.BitsStored == 8}
+    written = {
+        (d.PatientID, d.ImageLaterality, d.InstanceNumber): d.pixel_array
+        for d in read_files(tree)
+        if d.BitsStored == 8
+    }
     for breast in plan_breasts(cases=20, seed=3):
         for number, view in breast.views:
             image_HW, mask_HW = draw_breast(breast, view=view, rows=ROWS, columns=COLUMNS)
@@ -112,14 +140,18 @@ def test_the_truth_can_be_drawn_again_and_is_brighter_than_the_tissue_around(tre
             assert (box is None) == (breast.malignancy is None)
             if box:
                 (top, left), (bottom, right) = box
-                around_HW = image_HW[top : bottom + 1, left : right + 1][~mask_HW[top : bottom + 1, left : right + 1]]
+                around_HW = image_HW[top : bottom + 1, left : right + 1][
+                    ~mask_HW[top : bottom + 1, left : right + 1]
+                ]
                 assert image_HW[mask_HW].mean() > around_HW.mean() + 5
 
 
 def test_a_lesion_is_at_the_same_depth_in_both_views():
     for breast in plan_breasts(cases=20, seed=3):
         if breast.abnormality == "mass":
-            boxes = [lesion_box(draw_breast(breast, view=view, rows=574, columns=480)[1]) for view in ("CC", "MLO")]
+            boxes = [
+                lesion_box(draw_breast(breast, view=view, rows=574, columns=480)[1]) for view in ("CC", "MLO")
+            ]
             left, right = ([box[0][1] for box in boxes], [box[1][1] for box in boxes])
             assert abs(left[0] - left[1]) <= 2
             assert abs(right[0] - right[1]) <= 2

@@ -16,7 +16,11 @@ def write(root, name, lesions):
 
 
 def test_a_file_outlines_the_view_that_its_name_says_in_rows_and_columns(tmp_path):
-    write(tmp_path, "D1-0001_MLO_R_AnnotationFile.json", [{"label": "calc ", "cgPoints": TRIANGLE}, {"label": "mass", "cgPoints": TRIANGLE}])
+    write(
+        tmp_path,
+        "D1-0001_MLO_R_AnnotationFile.json",
+        [{"label": "calc ", "cgPoints": TRIANGLE}, {"label": "mass", "cgPoints": TRIANGLE}],
+    )
     ((view, outlines),) = read_outlines(tmp_path).items()
     assert view == ("D1-0001", "R", "MLO")
     assert [(item.role, item.label) for item in outlines] == [("MLO", "calc"), ("MLO", "mass")]
@@ -31,11 +35,18 @@ def test_the_copies_that_macos_leaves_behind_are_no_outlines(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "found"), [({"shapes": []}, ""), ([{"label": "mass"}], "cgPoints"), ([{"label": "mass", "cgPoints": []}], "0 points")]
+    ("content", "found"),
+    [
+        ({"shapes": []}, ""),
+        ([{"label": "mass"}], "cgPoints"),
+        ([{"label": "mass", "cgPoints": []}], "0 points"),
+    ],
 )
 def test_a_file_that_is_no_list_of_lesions_is_named(tmp_path, content, found):
     write(tmp_path, "D2-0001_MLO_L_AnnotationFile.json", content)
-    with pytest.raises(UsageError, match=rf"D2-0001_MLO_L_AnnotationFile.json: found .*{found}.*, expected a list of lesions"):
+    with pytest.raises(
+        UsageError, match=rf"D2-0001_MLO_L_AnnotationFile.json: found .*{found}.*, expected a list of lesions"
+    ):
         read_outlines(tmp_path)
 
 

@@ -21,8 +21,15 @@ TWO_HEADERS = (header("a.png"), header("b.png"))
 
 
 def test_an_image_is_a_case_with_its_label_patient_and_metadata(tmp_path):
-    root = labels(tmp_path, "sub/a b.png,P1,dense,44,north,", "b.png,P2,fatty,51.5,,", columns="file,patient_id,label,age,scanner type,empty")
-    cases = {case.images[0].path: case for case in list_cases(root, [header("sub/a b.png"), header("b.png")]).cases}
+    root = labels(
+        tmp_path,
+        "sub/a b.png,P1,dense,44,north,",
+        "b.png,P2,fatty,51.5,,",
+        columns="file,patient_id,label,age,scanner type,empty",
+    )
+    cases = {
+        case.images[0].path: case for case in list_cases(root, [header("sub/a b.png"), header("b.png")]).cases
+    }
     first = cases["sub/a b.png"]
     assert (first.case_id, first.group_id, first.status) == ("sub/a%20b.png", "P1", "used")
     assert first.levels == {"image": "sub/a%20b.png", "patient": "P1"}
@@ -44,14 +51,23 @@ def test_names_that_differ_in_one_odd_character_are_different_cases(tmp_path):
 
 @pytest.mark.parametrize(
     ("names", "classes"),
-    [(["fatty", "dense"], ("dense", "fatty")), (["10", "9", "0"], ("0", "9", "10")), (["none", "mass"], ("mass", "none"))],
+    [
+        (["fatty", "dense"], ("dense", "fatty")),
+        (["10", "9", "0"], ("0", "9", "10")),
+        (["none", "mass"], ("mass", "none")),
+    ],
 )
 def test_classes_are_sorted_with_the_positive_one_last(tmp_path, names, classes):
-    root = labels(tmp_path, *(f"{index}.png,P{index},{name}" for index, name in enumerate(names)), "x.png,P9,")
+    root = labels(
+        tmp_path, *(f"{index}.png,P{index},{name}" for index, name in enumerate(names)), "x.png,P9,"
+    )
     assert list_classes(root) == {"label": classes}
 
 
-@pytest.mark.parametrize(("rows", "found"), [(["a.png,P1,dense"], r"1 classes \(dense\)"), (["a.png,P1,"], r"0 classes \(nothing\)")])
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [(["a.png,P1,dense"], r"1 classes \(dense\)"), (["a.png,P1,"], r"0 classes \(nothing\)")],
+)
 def test_fewer_than_two_classes_are_wrong_use(tmp_path, rows, found):
     with pytest.raises(UsageError, match=found):
         list_cases(labels(tmp_path, *rows), [header("a.png")])
@@ -64,9 +80,16 @@ def test_an_empty_label_is_an_unlabelled_case(tmp_path):
 
 
 def test_a_file_without_a_row_is_unlabelled_if_its_patient_is_known_and_excluded_if_not(tmp_path):
-    listing = list_cases(labels(tmp_path, *TWO), [*TWO_HEADERS, header("c.dcm", PatientID="P7"), header("c.png")])
+    listing = list_cases(
+        labels(tmp_path, *TWO), [*TWO_HEADERS, header("c.dcm", PatientID="P7"), header("c.png")]
+    )
     case = listing.cases[-1]
-    assert (case.case_id, case.group_id, case.status, case.reason) == ("c.dcm", "P7", "unlabelled", "no row in labels.csv")
+    assert (case.case_id, case.group_id, case.status, case.reason) == (
+        "c.dcm",
+        "P7",
+        "unlabelled",
+        "no row in labels.csv",
+    )
     assert [(reject.path, reject.status) for reject in listing.rejects] == [("c.png", "excluded")]
     assert "no row in labels.csv" in listing.rejects[0].reason
 
@@ -81,10 +104,16 @@ def test_a_row_whose_file_is_absent_is_reported_apart_from_one_that_is_no_image(
 
 
 def test_contradictory_rows_exclude_the_file_and_repeated_ones_count_once(tmp_path):
-    listing = list_cases(labels(tmp_path, *TWO, "c.png,P3,fatty", "./c.png,P3,dense", "b.png,P2,fatty"), [*TWO_HEADERS, header("c.png")])
+    listing = list_cases(
+        labels(tmp_path, *TWO, "c.png,P3,fatty", "./c.png,P3,dense", "b.png,P2,fatty"),
+        [*TWO_HEADERS, header("c.png")],
+    )
     assert [case.case_id for case in listing.cases] == ["a.png", "b.png"]
     assert listing.rejects[0].reason == "labels.csv rows 4 and 5: contradict each other about c.png"
-    assert listing.anomalies == [listing.rejects[0].reason, "labels.csv rows 3 and 6: repeat each other about b.png, counted once"]
+    assert listing.anomalies == [
+        listing.rejects[0].reason,
+        "labels.csv rows 3 and 6: repeat each other about b.png, counted once",
+    ]
 
 
 def test_a_row_without_a_patient_excludes_its_file(tmp_path):
@@ -92,32 +121,46 @@ def test_a_row_without_a_patient_excludes_its_file(tmp_path):
     assert listing.rejects[0].reason == "labels.csv row 4: no patient_id"
 
 
-@pytest.mark.parametrize("path", ["../a.png", "/etc/a.png", "x/../../a.png", "C:\\images\\a.png", "\\\\server\\a.png", ""])
+@pytest.mark.parametrize(
+    "path", ["../a.png", "/etc/a.png", "x/../../a.png", "C:\\images\\a.png", "\\\\server\\a.png", ""]
+)
 def test_a_path_outside_the_folder_is_refused(tmp_path, path):
     with pytest.raises(UsageError, match=r"labels\.csv row 4: .*expected a path relative"):
         list_cases(labels(tmp_path, *TWO, f"{path},P3,fatty"), TWO_HEADERS)
 
 
 def test_backslashes_and_dots_in_a_path_mean_the_same_file(tmp_path):
-    listing = list_cases(labels(tmp_path, "sub\\a.png,P1,dense", "./sub/../b.png,P2,fatty"), [header("sub/a.png"), header("b.png")])
+    listing = list_cases(
+        labels(tmp_path, "sub\\a.png,P1,dense", "./sub/../b.png,P2,fatty"),
+        [header("sub/a.png"), header("b.png")],
+    )
     assert [case.status for case in listing.cases] == ["used", "used"]
 
 
 def test_another_patient_in_the_file_is_reported_and_the_row_counts(tmp_path):
-    listing = list_cases(labels(tmp_path, *TWO, "c.dcm,P3,fatty"), [*TWO_HEADERS, header("c.dcm", PatientID="P4")])
+    listing = list_cases(
+        labels(tmp_path, *TWO, "c.dcm,P3,fatty"), [*TWO_HEADERS, header("c.dcm", PatientID="P4")]
+    )
     assert listing.cases[-1].group_id == "P3"
-    assert listing.anomalies == ["c.dcm: patient P4 in (0010,0020) PatientID, labels.csv row 4 says P3; the row counts"]
+    assert listing.anomalies == [
+        "c.dcm: patient P4 in (0010,0020) PatientID, labels.csv row 4 says P3; the row counts"
+    ]
 
 
 def test_a_multi_frame_file_says_that_frame_0_is_used(tmp_path):
-    listing = list_cases(labels(tmp_path, *TWO, "c.dcm,P3,fatty"), [*TWO_HEADERS, header("c.dcm", PatientID="P3", NumberOfFrames=7)])
+    listing = list_cases(
+        labels(tmp_path, *TWO, "c.dcm,P3,fatty"),
+        [*TWO_HEADERS, header("c.dcm", PatientID="P3", NumberOfFrames=7)],
+    )
     assert listing.cases[-1].images[0].frame == 0
     assert listing.anomalies == ["c.dcm: 7 frames in (0028,0008) NumberOfFrames, frame 0 is used"]
 
 
 def test_classes_that_differ_in_case_only_are_reported(tmp_path):
     listing = list_cases(labels(tmp_path, *TWO, "c.png,P3,Dense"), [*TWO_HEADERS, header("c.png")])
-    assert listing.anomalies == ["labels.csv: classes 'Dense' and 'dense' differ in case only and count as two"]
+    assert listing.anomalies == [
+        "labels.csv: classes 'Dense' and 'dense' differ in case only and count as two"
+    ]
 
 
 def test_a_table_that_names_none_of_the_images_is_wrong_use(tmp_path):
@@ -127,7 +170,10 @@ def test_a_table_that_names_none_of_the_images_is_wrong_use(tmp_path):
 
 def test_columns_with_the_same_feature_name_are_refused(tmp_path):
     with pytest.raises(UsageError, match="columns a b, a-b cannot be told apart"):
-        list_cases(labels(tmp_path, "a.png,P1,x,1,2", "b.png,P2,y,1,2", columns="file,patient_id,label,a b,a-b"), TWO_HEADERS)
+        list_cases(
+            labels(tmp_path, "a.png,P1,x,1,2", "b.png,P2,y,1,2", columns="file,patient_id,label,a b,a-b"),
+            TWO_HEADERS,
+        )
 
 
 def test_a_folder_without_labels_is_wrong_use(tmp_path):
@@ -142,5 +188,8 @@ def test_real_density_labels_become_sixty_cases(shared_data):
     listing = list_cases(root, headers)
     assert len(listing.cases) == 60
     assert list_classes(root) == {"label": ("dense", "fatty")}
-    assert all(isinstance(case.clinical["percent_density"], float) and case.clinical["laterality"] in ("L", "R") for case in listing.cases)
+    assert all(
+        isinstance(case.clinical["percent_density"], float) and case.clinical["laterality"] in ("L", "R")
+        for case in listing.cases
+    )
     assert not listing.anomalies

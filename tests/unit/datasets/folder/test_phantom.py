@@ -20,10 +20,16 @@ def test_every_row_names_an_image_of_one_of_three_formats(tmp_path):
     write_phantom(tmp_path, cases=40, seed=0)
     rows = read_labels(tmp_path)
     assert {PurePosixPath(row["file"]).suffix for row in rows} == {".dcm", ".png", ".jpg"}
-    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")} == {row["file"] for row in rows} | {"labels.csv"}
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")} == {
+        row["file"] for row in rows
+    } | {"labels.csv"}
     for row in rows:
         path = tmp_path / row["file"]
-        image_HW = pydicom.dcmread(path).pixel_array if path.suffix == ".dcm" else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        image_HW = (
+            pydicom.dcmread(path).pixel_array
+            if path.suffix == ".dcm"
+            else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        )
         assert (image_HW.ndim, image_HW.dtype) == (2, np.uint8)
 
 
@@ -38,7 +44,10 @@ def test_both_classes_an_empty_label_and_metadata_are_there(tmp_path):
 def test_the_same_arguments_give_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         write_phantom(tmp_path / name, cases=6, seed=1)
-    one, two = ({p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in (tmp_path / name).rglob("*.*")} for name in ("one", "two"))
+    one, two = (
+        {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in (tmp_path / name).rglob("*.*")}
+        for name in ("one", "two")
+    )
     assert one == two
 
 

@@ -10,11 +10,21 @@ from medimg.cases import Header
 from medimg.catalogue.build import build_catalogue
 from medimg.catalogue.split import SplitSettings
 from medimg.datasets.ham10000.cases import ABSENT, CLASSES, DATA_SET, REJECTED, list_cases, list_tables
-from medimg.datasets.ham10000.phantom import LOOKS, draw_lesion, encode_jpeg, photograph, share_lesions, write_phantom
+from medimg.datasets.ham10000.phantom import (
+    LOOKS,
+    draw_lesion,
+    encode_jpeg,
+    photograph,
+    share_lesions,
+    write_phantom,
+)
 from medimg.errors import UsageError
 
 COLUMNS = "lesion_id,image_id,dx,dx_type,age,sex,localization"
-TWO_ROWS = ("HAM_0000001,ISIC_0000001,nv,histo,45.0,male,back", "HAM_0000002,ISIC_0000002,mel,histo,,unknown,unknown")
+TWO_ROWS = (
+    "HAM_0000001,ISIC_0000001,nv,histo,45.0,male,back",
+    "HAM_0000002,ISIC_0000002,mel,histo,,unknown,unknown",
+)
 
 
 def metadata(root, *rows, columns=COLUMNS, name="HAM10000_metadata.csv", newline="\n"):
@@ -45,7 +55,12 @@ def phantom(tmp_path_factory):
 
 def test_an_image_is_a_case_with_its_diagnosis_lesion_and_facts(tmp_path):
     first, second = list_cases(metadata(tmp_path, *TWO_ROWS), TWO_HEADERS).cases
-    assert (first.case_id, first.group_id, first.status, first.labels) == ("ISIC_0000001", "HAM_0000001", "used", {"diagnosis": "nv"})
+    assert (first.case_id, first.group_id, first.status, first.labels) == (
+        "ISIC_0000001",
+        "HAM_0000001",
+        "used",
+        {"diagnosis": "nv"},
+    )
     assert first.levels == {"image": "ISIC_0000001", "lesion": "HAM_0000001"}
     assert first.images[0].path == "part_1/ISIC_0000001.jpg"
     assert first.clinical == {
@@ -63,7 +78,9 @@ def test_an_image_is_a_case_with_its_diagnosis_lesion_and_facts(tmp_path):
 @pytest.mark.parametrize("name", ["HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab"])
 @pytest.mark.parametrize("separator", [",", "\t"])
 @pytest.mark.parametrize("with_more", [False, True])
-def test_the_metadata_are_read_under_each_name_and_in_each_form_of_dataverse(tmp_path, name, separator, with_more):
+def test_the_metadata_are_read_under_each_name_and_in_each_form_of_dataverse(
+    tmp_path, name, separator, with_more
+):
     rows = [f"{index},{row},rosendahl" if with_more else row for index, row in enumerate(TWO_ROWS)]
     columns = f",{COLUMNS},dataset" if with_more else COLUMNS
     rows = [row.replace(",", separator) for row in rows]
@@ -77,8 +94,14 @@ def test_the_metadata_are_read_under_each_name_and_in_each_form_of_dataverse(tmp
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (TWO_ROWS[0], "row 4: image_id ISIC_0000001 stands in HAM10000_metadata.csv row 2 too: an oversampled copy"),
-        ("HAM_3,ISIC_0000001_flip,nv,histo,45,male,back", "row 4: image_id 'ISIC_0000001_flip', expected ISIC_ and seven digits: an augmented copy"),
+        (
+            TWO_ROWS[0],
+            "row 4: image_id ISIC_0000001 stands in HAM10000_metadata.csv row 2 too: an oversampled copy",
+        ),
+        (
+            "HAM_3,ISIC_0000001_flip,nv,histo,45,male,back",
+            "row 4: image_id 'ISIC_0000001_flip', expected ISIC_ and seven digits: an augmented copy",
+        ),
         ("HAM_3,ISIC_0000003,SCC,histo,45,male,back", "row 4: dx 'SCC', expected one of nv, bkl"),
     ],
 )
@@ -89,7 +112,10 @@ def test_a_table_that_is_not_the_published_one_is_refused_with_the_reason(tmp_pa
 
 def test_more_rows_than_were_published_are_refused(tmp_path):
     rows = [f"HAM_{number},ISIC_{number:07d},nv,histo,45,male,back" for number in range(10_016)]
-    with pytest.raises(UsageError, match="10016 rows, expected at most the 10015 published ones: an oversampled or augmented copy"):
+    with pytest.raises(
+        UsageError,
+        match="10016 rows, expected at most the 10015 published ones: an oversampled or augmented copy",
+    ):
         list_cases(metadata(tmp_path, *rows), TWO_HEADERS)
 
 
@@ -126,7 +152,9 @@ def test_two_files_of_one_id_are_one_image_if_their_pixels_are_equal_and_none_ot
 def test_a_value_that_the_schema_does_not_know_is_reported_and_taken_as_unknown(tmp_path):
     root = metadata(tmp_path, "HAM_1,ISIC_0000001,nv,guess,450,male,tail", TWO_ROWS[1])
     listing = list_cases(root, TWO_HEADERS)
-    assert [listing.cases[0].clinical[name] for name in ("dx_type", "age_years", "localization")] == [None] * 3
+    assert [listing.cases[0].clinical[name] for name in ("dx_type", "age_years", "localization")] == [
+        None
+    ] * 3
     assert [line.partition(",")[0] for line in listing.anomalies] == [
         "HAM10000_metadata.csv row 2: age '450'",
         "HAM10000_metadata.csv row 2: dx_type 'guess'",
@@ -144,7 +172,9 @@ def test_copies_of_a_table_under_other_endings_are_named_and_not_read(tmp_path):
     metadata(tmp_path, TWO_ROWS[0], name="HAM10000_metadata.tab")
     listing = list_cases(root, TWO_HEADERS)
     assert len(listing.cases) == 2
-    assert listing.anomalies == ["HAM10000_metadata.tab: not read, for HAM10000_metadata is there with another ending too"]
+    assert listing.anomalies == [
+        "HAM10000_metadata.tab: not read, for HAM10000_metadata is there with another ending too"
+    ]
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tab", ""])
@@ -159,7 +189,12 @@ def test_the_challenges_images_are_test_cases_of_their_own_collection(tmp_path, 
     root = metadata(tmp_path, *TWO_ROWS)
     (root / f"ISIC2018_Task3_Test_GroundTruth{ending}").write_text(truth)
     case = list_cases(root, [*TWO_HEADERS, header("test/ISIC_0000003.jpg")]).cases[-1]
-    assert (case.status, case.labels, case.official_split, case.group_id) == ("used", {"diagnosis": "df"}, "test", "ISIC_0000003")
+    assert (case.status, case.labels, case.official_split, case.group_id) == (
+        "used",
+        {"diagnosis": "df"},
+        "test",
+        "ISIC_0000003",
+    )
     assert case.clinical["collection"] == "ISIC2018_Task3_Test"
     assert list_tables(root)[1].name == f"ISIC2018_Task3_Test_GroundTruth{ending}"
 
@@ -167,7 +202,9 @@ def test_the_challenges_images_are_test_cases_of_their_own_collection(tmp_path, 
 @pytest.mark.parametrize("marks", ["0,0,0,0,0,0,0", "1,0,0,0,0,1,0", "0,0,0,0,0.5,0,0"])
 def test_a_challenge_row_that_does_not_mark_one_class_is_refused(tmp_path, marks):
     root = metadata(tmp_path, *TWO_ROWS)
-    (root / "ISIC2018_Task3_Test_GroundTruth.csv").write_text(f"image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0000003,{marks}\n")
+    (root / "ISIC2018_Task3_Test_GroundTruth.csv").write_text(
+        f"image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_0000003,{marks}\n"
+    )
     with pytest.raises(UsageError, match=r"row 2: classes marked: .*expected a single 1 among 0s"):
         list_cases(root, TWO_HEADERS)
 
@@ -178,12 +215,17 @@ def test_images_that_are_still_packed_are_refused_until_they_are_unpacked(tmp_pa
     with zipfile.ZipFile(root / "HAM10000_images_part_1.zip", "w") as archive:
         archive.write(tmp_path / "ISIC_0000001.jpg", "ISIC_0000001.jpg")
         archive.write(tmp_path / "ISIC_0000001.jpg", "ISIC_0000002.jpg")
-    with pytest.raises(UsageError, match=r"HAM10000_images_part_1.zip: packed, 2 of its 2 images are nowhere in the folder"):
+    with pytest.raises(
+        UsageError, match=r"HAM10000_images_part_1.zip: packed, 2 of its 2 images are nowhere in the folder"
+    ):
         list_tables(root)
     shutil.unpack_archive(root / "HAM10000_images_part_1.zip", root / "images")
     assert list_tables(root)
     (root / "images" / "ISIC_0000002.jpg").unlink()
-    with pytest.raises(UsageError, match=r"1 of its 2 images are nowhere in the folder \(first: ISIC_0000002.jpg\); expected unpacked images: unzip"):
+    with pytest.raises(
+        UsageError,
+        match=r"1 of its 2 images are nowhere in the folder \(first: ISIC_0000002.jpg\); expected unpacked images: unzip",
+    ):
         list_tables(root)
 
 
@@ -191,8 +233,16 @@ def test_the_challenges_images_make_up_the_test_split_where_the_ratios_leave_it_
     root = tmp_path / "data"
     shutil.copytree(phantom, root)
     write_image(root / "test" / "ISIC_0000003.jpg")
-    (root / "ISIC2018_Task3_Test_GroundTruth.csv").write_text(f"{COLUMNS}\nHAM_9,ISIC_0000003,nv,histo,45.0,male,back\n")
-    catalogue = build_catalogue(DATA_SET, data_root=root, to=tmp_path / "catalogue", split=SplitSettings(ratios=(0.85, 0.15, 0.0)), workers=1)
+    (root / "ISIC2018_Task3_Test_GroundTruth.csv").write_text(
+        f"{COLUMNS}\nHAM_9,ISIC_0000003,nv,histo,45.0,male,back\n"
+    )
+    catalogue = build_catalogue(
+        DATA_SET,
+        data_root=root,
+        to=tmp_path / "catalogue",
+        split=SplitSettings(ratios=(0.85, 0.15, 0.0)),
+        workers=1,
+    )
     assert list(catalogue.cases.query("split == 'test'")["case_id"]) == ["ISIC_0000003"]
 
 
@@ -219,10 +269,16 @@ def cut_lesion(image_HWC):
 
 def test_the_phantoms_images_of_one_lesion_are_more_alike_than_those_of_two_and_never_the_same():
     rng = np.random.default_rng(0)
-    images = [photograph(lesion, rng=rng) for lesion in (draw_lesion(LOOKS["mel"], rng=rng) for _ in range(10)) for _ in range(2)]
+    images = [
+        photograph(lesion, rng=rng)
+        for lesion in (draw_lesion(LOOKS["mel"], rng=rng) for _ in range(10))
+        for _ in range(2)
+    ]
     correlation = np.corrcoef([cut_lesion(image_HWC) for image_HWC in images])
     of_one = np.array([correlation[2 * index, 2 * index + 1] for index in range(10)])
-    of_two = np.array([correlation[2 * index, 2 * other] for index in range(10) for other in range(10) if other != index])
+    of_two = np.array(
+        [correlation[2 * index, 2 * other] for index in range(10) for other in range(10) if other != index]
+    )
     assert np.median(of_one) > np.quantile(of_two, 0.9)
     assert of_one.max() < 0.999
 
@@ -244,13 +300,18 @@ def test_odd_images_are_quarantined_or_read_as_they_are_meant_and_the_counts_add
     cmyk, turned, palette, deep, cut = sorted(root.rglob("ISIC_*.jpg"))[3:8]
     rgb = Image.open(cmyk).convert("RGB")
     rgb.convert("CMYK").save(cmyk)
-    rgb.save(turned, exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00")
+    rgb.save(
+        turned,
+        exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00",
+    )
     palette.unlink()
     rgb.quantize(64).save(palette.with_suffix(".png"))
     deep.unlink()
     cv2.imwrite(str(deep.with_suffix(".png")), 257 * np.asarray(rgb)[..., ::-1].astype(np.uint16))
     cut.write_bytes(cut.read_bytes()[:600])
-    catalogue = build_catalogue(DATA_SET, data_root=root, to=tmp_path / "catalogue", split=SplitSettings(), workers=1)
+    catalogue = build_catalogue(
+        DATA_SET, data_root=root, to=tmp_path / "catalogue", split=SplitSettings(), workers=1
+    )
     cases = catalogue.cases.set_index("case_id")
     for path in (cmyk, cut):
         assert cases.loc[path.stem, "reason"] == REJECTED
@@ -265,15 +326,24 @@ def test_odd_images_are_quarantined_or_read_as_they_are_meant_and_the_counts_add
 
 
 def test_the_real_table_yields_10015_images_of_7470_lesions_none_of_them_in_two_splits(shared_data, tmp_path):
-    catalogue = build_catalogue(DATA_SET, data_root=shared_data / "ham10000", to=tmp_path, split=SplitSettings(), workers=1)
+    catalogue = build_catalogue(
+        DATA_SET, data_root=shared_data / "ham10000", to=tmp_path, split=SplitSettings(), workers=1
+    )
     images = len(list((shared_data / "ham10000").rglob("ISIC_*.jpg")))
     assert len(catalogue.cases) == catalogue.summary["input"]["cases"] == 10_015
     assert catalogue.cases["group_id"].nunique() == 7470
-    assert catalogue.summary["cases"] == {"used": images, "unlabelled": 0, "excluded": 10_015 - images, "quarantined": 0}
+    assert catalogue.summary["cases"] == {
+        "used": images,
+        "unlabelled": 0,
+        "excluded": 10_015 - images,
+        "quarantined": 0,
+    }
     assert catalogue.summary["before_exclusions"]["classes"] == {
         "akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142
     }  # fmt: skip
-    assert not catalogue.summary["anomalies"] or all("no used case" in line for line in catalogue.summary["anomalies"])
+    assert not catalogue.summary["anomalies"] or all(
+        "no used case" in line for line in catalogue.summary["anomalies"]
+    )
 
 
 def test_with_all_its_images_no_real_lesion_would_be_in_two_splits(shared_data, tmp_path):
@@ -282,8 +352,12 @@ def test_with_all_its_images_no_real_lesion_would_be_in_two_splits(shared_data, 
     assert {case.reason for case in rows} == {ABSENT}
     for number, case in enumerate(rows):
         # Distinct grey pictures of 4 pixels: what is tested is the division of the real lesions.
-        cv2.imwrite(str(tmp_path / f"{case.case_id}.png"), np.array([[0, 255, number % 256, number // 256]], np.uint8))
-    catalogue = build_catalogue(DATA_SET, data_root=tmp_path, to=tmp_path / "catalogue", split=SplitSettings(), workers=1)
+        cv2.imwrite(
+            str(tmp_path / f"{case.case_id}.png"), np.array([[0, 255, number % 256, number // 256]], np.uint8)
+        )
+    catalogue = build_catalogue(
+        DATA_SET, data_root=tmp_path, to=tmp_path / "catalogue", split=SplitSettings(), workers=1
+    )
     used = catalogue.cases.query("status == 'used'")
     assert used["group_id"].nunique() == 7470
     assert used.groupby("group_id")["split"].nunique().max() == 1

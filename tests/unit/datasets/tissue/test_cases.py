@@ -23,7 +23,13 @@ def write_tiles(root, *paths):
 
 
 def build(root, to, **settings):
-    return build_catalogue(find_data_set("tissue"), data_root=root, to=to, split=SplitSettings(ratios=RATIOS, **settings), workers=1)
+    return build_catalogue(
+        find_data_set("tissue"),
+        data_root=root,
+        to=to,
+        split=SplitSettings(ratios=RATIOS, **settings),
+        workers=1,
+    )
 
 
 def splits_of_groups(catalogue):
@@ -31,7 +37,9 @@ def splits_of_groups(catalogue):
 
 
 def test_a_tile_has_its_folders_class_and_split_and_its_tables_source(tmp_path):
-    headers = write_tiles(tmp_path, "train/lung/a b.jpg", "train/liver/c.jpg", "test/lung/d.jpg", "test/liver/deep/e.jpg")
+    headers = write_tiles(
+        tmp_path, "train/lung/a b.jpg", "train/liver/c.jpg", "test/lung/d.jpg", "test/liver/deep/e.jpg"
+    )
     (tmp_path / "test" / "liver_source_group.csv").write_text("file,source_group\ndeep/e.jpg,donor-1\n")
     cases = {case.images[0].path: case for case in list_cases(tmp_path, headers).cases}
     first, last = cases["train/lung/a b.jpg"], cases["test/liver/deep/e.jpg"]
@@ -41,7 +49,12 @@ def test_a_tile_has_its_folders_class_and_split_and_its_tables_source(tmp_path):
         {"tissue": "lung"},
         "train",
     )
-    assert (last.group_id, last.levels["source"], last.labels, last.official_split) == ("donor-1", "donor-1", {"tissue": "liver"}, "test")
+    assert (last.group_id, last.levels["source"], last.labels, last.official_split) == (
+        "donor-1",
+        "donor-1",
+        {"tissue": "liver"},
+        "test",
+    )
     assert [path.name for path in list_tables(tmp_path)] == ["liver_source_group.csv"]
 
 
@@ -49,7 +62,9 @@ def test_class_folders_alone_have_no_official_split_and_may_be_of_any_classes(tm
     listing = list_cases(tmp_path, write_tiles(tmp_path, "aca/a.jpg", "scc/b.jpg", "stray.jpg"))
     assert list_classes(tmp_path) == {"tissue": ("aca", "scc")}
     assert {case.official_split for case in listing.cases} == {None}
-    assert [(reject.path, reject.reason) for reject in listing.rejects] == [("stray.jpg", "in no class folder")]
+    assert [(reject.path, reject.reason) for reject in listing.rejects] == [
+        ("stray.jpg", "in no class folder")
+    ]
     assert listing.anomalies[0].startswith("classes aca, scc: none of the Human Protein Atlas' twelve")
     assert not listing.is_published
 
@@ -76,15 +91,27 @@ def test_tiles_without_a_source_and_rows_without_a_tile_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("paths", "empty", "words"),
     [
-        (["lung/a.jpg", "skin1/b.jpg"], None, r"skin1: no class of the Human Protein Atlas' twelve; did you mean 'skin_1'\?"),
-        (["lung/a.jpg", "skin_1/b.jpg"], "skin_2", r"skin_2: an empty class folder, expected images of skin_2; did you mean 'skin_1'\?"),
+        (
+            ["lung/a.jpg", "skin1/b.jpg"],
+            None,
+            r"skin1: no class of the Human Protein Atlas' twelve; did you mean 'skin_1'\?",
+        ),
+        (
+            ["lung/a.jpg", "skin_1/b.jpg"],
+            "skin_2",
+            r"skin_2: an empty class folder, expected images of skin_2; did you mean 'skin_1'\?",
+        ),
         (
             ["train/one/a.jpg", "train/two/b.jpg", "test/one/c.jpg", "test/tow/d.jpg"],
             None,
             r"train: no class folder 'tow', which test has; did you mean 'two'",
         ),
         (["train/one/a.jpg", "train/two/b.jpg"], None, "test: no class folder 'one', which train has"),
-        (["train/one/a.jpg", "train/two/b.jpg", "validation/one/c.jpg"], None, "validation: beside train, expected train and test alone"),
+        (
+            ["train/one/a.jpg", "train/two/b.jpg", "validation/one/c.jpg"],
+            None,
+            "validation: beside train, expected train and test alone",
+        ),
         (["one/a.jpg"], None, r"1 class folders \(one\), expected two or more"),
     ],
 )
@@ -97,7 +124,11 @@ def test_a_class_folder_that_cannot_be_meant_is_named_with_the_nearest(tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("rows", "words"), [("a.jpg,\n", "row 2: found file 'a.jpg' and source_group ''"), ("a.jpg,x\na.jpg,y\n", "row 3: a.jpg is of y")]
+    ("rows", "words"),
+    [
+        ("a.jpg,\n", "row 2: found file 'a.jpg' and source_group ''"),
+        ("a.jpg,x\na.jpg,y\n", "row 3: a.jpg is of y"),
+    ],
 )
 def test_a_table_that_contradicts_itself_is_refused_by_row(tmp_path, rows, words):
     headers = write_tiles(tmp_path, "lung/a.jpg", "liver/b.jpg")
@@ -116,9 +147,15 @@ def phantom(tmp_path_factory):
 def test_the_official_split_is_kept_eval_comes_from_train_and_the_leak_is_told(phantom, tmp_path):
     catalogue = build(phantom, tmp_path)
     used = catalogue.cases[catalogue.cases["status"] == "used"]
-    assert set(zip(used["official_split"], used["split"], strict=True)) == {("train", "train"), ("train", "eval"), ("test", "test")}
+    assert set(zip(used["official_split"], used["split"], strict=True)) == {
+        ("train", "train"),
+        ("train", "eval"),
+        ("test", "test"),
+    }
     assert list(splits_of_groups(catalogue)[lambda counts: counts > 1].index) == ["donor-001", "donor-006"]
-    assert catalogue.summary["leaks"] == [line for line in catalogue.summary["anomalies"] if line.startswith("leak: 2 of 8 groups")]
+    assert catalogue.summary["leaks"] == [
+        line for line in catalogue.summary["anomalies"] if line.startswith("leak: 2 of 8 groups")
+    ]
 
 
 def test_an_earlier_catalogue_keeps_its_groups_but_not_where_cases_were_dealt(phantom, tmp_path):
@@ -126,14 +163,19 @@ def test_an_earlier_catalogue_keeps_its_groups_but_not_where_cases_were_dealt(ph
     options = {"data_root": phantom, "to": tmp_path / "second", "workers": 1, "previous": tmp_path / "first"}
     again = build_catalogue(find_data_set("tissue"), split=SplitSettings(ratios=RATIOS, seed=9), **options)
     assert again.cases["split"].tolist() == read_catalogue(tmp_path / "first").cases["split"].tolist()
-    with pytest.raises(UsageError, match="a catalogue that is split by group, expected one that is split by case"):
+    with pytest.raises(
+        UsageError, match="a catalogue that is split by group, expected one that is split by case"
+    ):
         build_catalogue(find_data_set("tissue"), split=SplitSettings(ratios=RATIOS, by="case"), **options)
 
 
 def test_of_a_tile_in_train_and_test_the_one_in_test_stays(phantom, tmp_path):
     cases = build(phantom, tmp_path).cases.set_index("case_id")
     assert cases.loc["test/colon/donor-001-01.jpg", "status"] == "used"
-    assert cases.loc["train/colon/donor-001-01.jpg", "reason"] == "identical pixels as test/colon/donor-001-01.jpg, which stays"
+    assert (
+        cases.loc["train/colon/donor-001-01.jpg", "reason"]
+        == "identical pixels as test/colon/donor-001-01.jpg, which stays"
+    )
 
 
 def test_the_phantoms_largest_class_is_twelve_times_its_smallest(phantom):
@@ -144,7 +186,10 @@ def test_the_phantoms_largest_class_is_twelve_times_its_smallest(phantom):
 
 def test_the_same_arguments_draw_the_same_bytes(phantom, tmp_path):
     write_phantom(tmp_path, cases=8, seed=0)
-    files = [{path.relative_to(root): path.read_bytes() for path in root.rglob("*.*")} for root in (phantom, tmp_path)]
+    files = [
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*.*")}
+        for root in (phantom, tmp_path)
+    ]
     assert files[0] == files[1]
 
 
@@ -153,7 +198,9 @@ def test_too_few_donors_for_a_phantom_are_refused(tmp_path):
         write_phantom(tmp_path, cases=7, seed=0)
 
 
-def test_of_the_real_tiles_no_source_is_in_two_splits_unless_each_tile_is_dealt_for_itself(shared_data, tmp_path):
+def test_of_the_real_tiles_no_source_is_in_two_splits_unless_each_tile_is_dealt_for_itself(
+    shared_data, tmp_path
+):
     real = shared_data / "tissue"
     grouped, random = build(real, tmp_path / "group"), build(real, tmp_path / "case", by="case")
     assert grouped.summary["input"]["cases"] == 884

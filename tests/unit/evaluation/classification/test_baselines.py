@@ -16,7 +16,13 @@ from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import Catalogue, make_cases_table, make_images_table, make_pairs_table, to_frame
 from medimg.datasets.cmmd.cases import DATA_SET
 from medimg.errors import MedimgError, UsageError
-from medimg.evaluation.classification.baselines import ALL_LABELLED, measure_above_shortcut, measure_baselines, measure_in_sample, tabulate_reach
+from medimg.evaluation.classification.baselines import (
+    ALL_LABELLED,
+    measure_above_shortcut,
+    measure_baselines,
+    measure_in_sample,
+    tabulate_reach,
+)
 from medimg.evaluation.classification.shortcuts import score_cases, tabulate_shortcuts
 from medimg.evaluation.figures import measure
 
@@ -31,8 +37,14 @@ def draw_table(patients=240, seed=4):
     patient = np.repeat(np.arange(patients), 2)
     d2 = patient % 3 == 0
     malignant = d2 | (generator.random(patients * 2) < 0.4)
-    age = np.where(generator.random(patients * 2) < 0.1, np.nan, 45 + 8 * malignant + generator.normal(0, 8, patients * 2))
-    abnormality = np.array(HEADS["abnormality"])[np.where(age > 50, 1, generator.integers(0, 3, patients * 2))]
+    age = np.where(
+        generator.random(patients * 2) < 0.1,
+        np.nan,
+        45 + 8 * malignant + generator.normal(0, 8, patients * 2),
+    )
+    abnormality = np.array(HEADS["abnormality"])[
+        np.where(age > 50, 1, generator.integers(0, 3, patients * 2))
+    ]
     return pd.DataFrame(
         {
             "case_id": [f"{one:03d}-{'LR'[i % 2]}" for i, one in enumerate(patient)],
@@ -54,7 +66,9 @@ def predict(table, *, strength, seed=9):
     """Predictions of the used cases of eval and test: a score of both heads that goes with malignancy as strongly as asked for."""
     rows = table[(table.status == "used") & (table.split != "train")].copy()
     malignant = rows.label_malignancy == "Malignant"
-    score = 1 / (1 + np.exp(-strength * (malignant - 0.5) - np.random.default_rng(seed).normal(0, 1, len(rows))))
+    score = 1 / (
+        1 + np.exp(-strength * (malignant - 0.5) - np.random.default_rng(seed).normal(0, 1, len(rows)))
+    )
     rows["p_malignancy_Malignant"], rows["p_malignancy_Benign"] = score, 1 - score
     for name in HEADS["abnormality"]:
         rows[f"p_abnormality_{name}"] = 1 / 3
@@ -64,7 +78,11 @@ def predict(table, *, strength, seed=9):
 
 def value_of(figures, baseline, **key):
     """The only figure of a baseline with these fields."""
-    (found,) = [one.figure for one in figures if one.baseline == baseline and all(getattr(one.figure, name) == part for name, part in key.items())]
+    (found,) = [
+        one.figure
+        for one in figures
+        if one.baseline == baseline and all(getattr(one.figure, name) == part for name, part in key.items())
+    ]
     return found
 
 
@@ -77,24 +95,41 @@ def table():
 def held_out(table):
     predictions = predict(table, strength=3)
     return measure_baselines(
-        predictions, table, shortcuts=["source", "age_years", "scanner"], heads=HEADS, protocols=["cases", "P4"], slices=["source"], resamples=100
+        predictions,
+        table,
+        shortcuts=["source", "age_years", "scanner"],
+        heads=HEADS,
+        protocols=["cases", "P4"],
+        slices=["source"],
+        resamples=100,
     )
 
 
 def test_a_feature_alone_has_the_auc_of_the_feature_itself(table, held_out):
     rows = table[(table.status == "used") & (table.split == "test")]
     malignant = rows.label_malignancy == "Malignant"
-    assert value_of(held_out, "source", name="auc", protocol="cases", slice="overall", head="malignancy").value == pytest.approx(
-        roc_auc_score(malignant, rows.clinical_source == "D2")
-    )
+    assert value_of(
+        held_out, "source", name="auc", protocol="cases", slice="overall", head="malignancy"
+    ).value == pytest.approx(roc_auc_score(malignant, rows.clinical_source == "D2"))
     known = draw_table().assign(clinical_age_years=lambda frame: frame.clinical_age_years.fillna(50))
-    figures = measure_baselines(predict(known, strength=1), known, shortcuts=["age_years"], heads=MALIGNANCY, protocols=["cases"], resamples=0)
+    figures = measure_baselines(
+        predict(known, strength=1),
+        known,
+        shortcuts=["age_years"],
+        heads=MALIGNANCY,
+        protocols=["cases"],
+        resamples=0,
+    )
     rows = known[(known.status == "used") & (known.split == "test")]
-    assert value_of(figures, "age_years", name="auc").value == pytest.approx(roc_auc_score(malignant, rows.clinical_age_years))
+    assert value_of(figures, "age_years", name="auc").value == pytest.approx(
+        roc_auc_score(malignant, rows.clinical_age_years)
+    )
 
 
 def test_baselines_are_measured_on_the_models_cases_by_its_protocols(table, held_out):
-    model = measure(predict(table, strength=3), heads=HEADS, protocols=["cases", "P4"], slices=["source"], resamples=100)
+    model = measure(
+        predict(table, strength=3), heads=HEADS, protocols=["cases", "P4"], slices=["source"], resamples=100
+    )
     of_model = {figure.key: figure for figure in model}
     compared = [one.figure for one in held_out if one.figure.n]
     assert {figure.protocol for figure in compared} == {"cases", "P4"}
@@ -111,43 +146,79 @@ def test_within_one_source_the_source_says_nothing(held_out):
 
 def test_shortcuts_add_up_in_the_order_of_their_names(held_out):
     names = list(dict.fromkeys(one.baseline for one in held_out))
-    assert names == ["prevalence", "source", "age_years", "scanner", "source + age_years", "source + age_years + scanner"]
-    overall = {name: value_of(held_out, name, name="auc", protocol="cases", slice="overall", head="malignancy").value for name in names}
+    assert names == [
+        "prevalence",
+        "source",
+        "age_years",
+        "scanner",
+        "source + age_years",
+        "source + age_years + scanner",
+    ]
+    overall = {
+        name: value_of(held_out, name, name="auc", protocol="cases", slice="overall", head="malignancy").value
+        for name in names
+    }
     assert overall["prevalence"] == 0.5
     assert overall["source + age_years"] > max(overall["source"], overall["age_years"]) > overall["scanner"]
 
 
 def test_the_prevalence_is_that_of_the_train_split(table, held_out):
-    train = (table[(table.status == "used") & (table.split == "train")].label_malignancy == "Malignant").mean()
+    train = (
+        table[(table.status == "used") & (table.split == "train")].label_malignancy == "Malignant"
+    ).mean()
     test = table[(table.status == "used") & (table.split == "test")].label_malignancy == "Malignant"
-    brier = value_of(held_out, "prevalence", name="brier", protocol="cases", slice="overall", head="malignancy").value
+    brier = value_of(
+        held_out, "prevalence", name="brier", protocol="cases", slice="overall", head="malignancy"
+    ).value
     assert brier == pytest.approx(((test - train) ** 2).mean())
 
 
 def test_a_head_of_several_classes_has_baselines_too(held_out):
-    age, nothing = (value_of(held_out, name, name="macro_auc", protocol="cases", slice="overall").value for name in ("age_years", "prevalence"))
+    age, nothing = (
+        value_of(held_out, name, name="macro_auc", protocol="cases", slice="overall").value
+        for name in ("age_years", "prevalence")
+    )
     assert age > 0.6
     assert nothing == 0.5
 
 
 def test_a_head_with_one_class_in_the_train_split_has_the_prevalence_for_every_baseline(table):
     alone = table.assign(label_malignancy=table.label_malignancy.where(table.split != "train", "Benign"))
-    figures = measure_baselines(predict(table, strength=1), alone, shortcuts=["source"], heads=MALIGNANCY, protocols=["cases"], resamples=0)
+    figures = measure_baselines(
+        predict(table, strength=1),
+        alone,
+        shortcuts=["source"],
+        heads=MALIGNANCY,
+        protocols=["cases"],
+        resamples=0,
+    )
     assert value_of(figures, "source", name="auc").value == 0.5
 
 
 def test_all_labelled_cases_count_in_sample_excluded_ones_too_and_there_is_no_interval(table):
-    figure = value_of(measure_in_sample(table, shortcuts=["source"], heads=MALIGNANCY, protocols=["cases"]), "source", name="auc")
+    figure = value_of(
+        measure_in_sample(table, shortcuts=["source"], heads=MALIGNANCY, protocols=["cases"]),
+        "source",
+        name="auc",
+    )
     assert (figure.n, figure.split) == (len(table), ALL_LABELLED)
     assert np.isnan(figure.low)
-    assert figure.value == pytest.approx(roc_auc_score(table.label_malignancy == "Malignant", table.clinical_source == "D2"))
+    assert figure.value == pytest.approx(
+        roc_auc_score(table.label_malignancy == "Malignant", table.clinical_source == "D2")
+    )
 
 
 def test_a_case_that_the_table_lacks_is_named(table):
     predictions = predict(table, strength=1)
     case_id = predictions[predictions.split == "test"].case_id.iloc[0]
     with pytest.raises(UsageError, match=case_id):
-        measure_baselines(predictions, table[table.case_id != case_id], shortcuts=["source"], heads=MALIGNANCY, protocols=["cases"])
+        measure_baselines(
+            predictions,
+            table[table.case_id != case_id],
+            shortcuts=["source"],
+            heads=MALIGNANCY,
+            protocols=["cases"],
+        )
 
 
 def test_the_table_survives_parquet(table, tmp_path):
@@ -160,7 +231,11 @@ def test_the_table_survives_parquet(table, tmp_path):
 def test_cases_of_other_splits_change_no_score(table):
     names = ["source", "age_years"]
     swapped = table.label_malignancy.map({"Benign": "Malignant", "Malignant": "Benign"})
-    changed = table.assign(label_malignancy=table.label_malignancy.where((table.split == "train") & (table.status == "used"), swapped))
+    changed = table.assign(
+        label_malignancy=table.label_malignancy.where(
+            (table.split == "train") & (table.status == "used"), swapped
+        )
+    )
     assert score_cases(changed, names, heads=MALIGNANCY) == score_cases(table, names, heads=MALIGNANCY)
 
 
@@ -175,7 +250,14 @@ def test_above_shortcut_is_the_difference_of_the_two_aucs(table, protocol):
     (figure,) = measure_above_shortcut(predictions, heads=HEADS, protocols=[protocol], resamples=200)
     assert (figure.name, figure.head) == ("auc_above_shortcut", "malignancy")
     (model,) = measure(predictions, heads=MALIGNANCY, protocols=[protocol], metrics=["auc"], resamples=0)
-    baselines = measure_baselines(predictions, table, shortcuts=["source", "age_years"], heads=MALIGNANCY, protocols=[protocol], resamples=0)
+    baselines = measure_baselines(
+        predictions,
+        table,
+        shortcuts=["source", "age_years"],
+        heads=MALIGNANCY,
+        protocols=[protocol],
+        resamples=0,
+    )
     shortcut = value_of(baselines, "source + age_years", name="auc")
     assert figure.value == pytest.approx(model.value - shortcut.value)
     assert (figure.n, figure.groups) == (model.n, model.groups)
@@ -183,7 +265,10 @@ def test_above_shortcut_is_the_difference_of_the_two_aucs(table, protocol):
 
 def test_a_model_that_is_the_shortcut_is_exactly_nothing_above_it(table):
     predictions = predict(table, strength=1)
-    copied = predictions.assign(p_malignancy_Malignant=predictions.shortcut_malignancy, p_malignancy_Benign=1 - predictions.shortcut_malignancy)
+    copied = predictions.assign(
+        p_malignancy_Malignant=predictions.shortcut_malignancy,
+        p_malignancy_Benign=1 - predictions.shortcut_malignancy,
+    )
     (figure,) = measure_above_shortcut(copied, heads=MALIGNANCY, protocols=["cases"], resamples=50)
     assert (figure.value, figure.low, figure.high) == (0, 0, 0)
 
@@ -198,17 +283,27 @@ def test_the_paired_interval_is_narrower_than_that_of_unpaired_scores(table):
 
 
 def test_a_slice_of_one_class_has_no_difference(table):
-    figures = measure_above_shortcut(predict(table, strength=3), heads=MALIGNANCY, protocols=["cases"], slices=["source"], resamples=50)
-    assert {figure.slice: np.isnan(figure.value) for figure in figures} == {"overall": False, "source=D1": False, "source=D2": True}
+    figures = measure_above_shortcut(
+        predict(table, strength=3), heads=MALIGNANCY, protocols=["cases"], slices=["source"], resamples=50
+    )
+    assert {figure.slice: np.isnan(figure.value) for figure in figures} == {
+        "overall": False,
+        "source=D1": False,
+        "source=D2": True,
+    }
 
 
 def list_headers(path):
     """The real headers of CMMD without pixels, each with a pixel hash of its own."""
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
-            tags = {name: row[name] for name in ("PatientID", "ImageLaterality", "SOPInstanceUID", "PatientAge")}
+            tags = {
+                name: row[name] for name in ("PatientID", "ImageLaterality", "SOPInstanceUID", "PatientAge")
+            }
             tags["ViewCodeSequence"] = [{"CodeValue": row["CodeValue"]}]
-            yield Header(f"{row['SOPInstanceUID']}.dcm", "dicom", 1, row["SOPInstanceUID"], row["SOPInstanceUID"], tags)
+            yield Header(
+                f"{row['SOPInstanceUID']}.dcm", "dicom", 1, row["SOPInstanceUID"], row["SOPInstanceUID"], tags
+            )
 
 
 @pytest.fixture(scope="module")
@@ -217,23 +312,42 @@ def cmmd(shared_data, tmp_path_factory):
     root = tmp_path_factory.mktemp("cmmd")
     shutil.copy(shared_data / "cmmd" / "CMMD_clinicaldata_revision.xlsx", root)
     headers = {header.path: header for header in list_headers(shared_data / "cmmd" / "headers.csv")}
-    twins = settle_twins(DATA_SET.list_cases(root, list(headers.values())).cases, headers=headers, head="malignancy")
-    division = divide(twins, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=root, near=NearDuplicates())
+    twins = settle_twins(
+        DATA_SET.list_cases(root, list(headers.values())).cases, headers=headers, head="malignancy"
+    )
+    division = divide(
+        twins, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=root, near=NearDuplicates()
+    )
     cases = make_cases_table(twins.cases, assignments=division.assignments, strata=division.strata)
     images = make_images_table(twins.cases, rejects=[], headers=headers, flags={})
-    return tabulate_shortcuts(Catalogue(to_frame(cases), to_frame(images), to_frame(make_pairs_table(())), {}), SHORTCUTS, heads=MALIGNANCY)
+    return tabulate_shortcuts(
+        Catalogue(to_frame(cases), to_frame(images), to_frame(make_pairs_table(())), {}),
+        SHORTCUTS,
+        heads=MALIGNANCY,
+    )
 
 
 def test_the_labels_of_cmmd_are_given_away_as_published(cmmd):
-    figures = measure_in_sample(cmmd, shortcuts=SHORTCUTS, heads=MALIGNANCY, protocols=["P1", "P2", "P3", "P4", "image"])
-    found = {(one.baseline, one.figure.protocol): round(one.figure.value, 3) for one in figures if one.figure.name == "auc"}
+    figures = measure_in_sample(
+        cmmd, shortcuts=SHORTCUTS, heads=MALIGNANCY, protocols=["P1", "P2", "P3", "P4", "image"]
+    )
+    found = {
+        (one.baseline, one.figure.protocol): round(one.figure.value, 3)
+        for one in figures
+        if one.figure.name == "auc"
+    }
     assert found["source", "P1"] == 0.775
     assert found["age_years", "P1"] == 0.681
     assert found["group_image_count", "P1"] == 0.656
     assert found["source + age_years", "P1"] == 0.847
     assert found["age_years", "P2"] == 0.668
     counts = {one.figure.protocol: (one.figure.n, one.figure.positives, one.figure.groups) for one in figures}
-    assert counts == {"P1": (1872, 1316, 1775), "P2": (1107, 563, 1026), "P3": (1652, 771, 826), "P4": (1775, 1310, 1775)}
+    assert counts == {
+        "P1": (1872, 1316, 1775),
+        "P2": (1107, 563, 1026),
+        "P3": (1652, 771, 826),
+        "P4": (1775, 1310, 1775),
+    }
 
 
 def test_on_held_out_breasts_of_cmmd_the_shortcuts_reach_what_they_reach_on_all(cmmd):

@@ -16,13 +16,21 @@ def draw(cases, *, seed, prevalence=(0.7, 0.2, 0.1)):
 
 
 def test_sets_are_those_worked_by_hand():
-    # The true classes have 0.9, 0.8, 0.7, 0.3: the ceil(5 * 0.6) = 3rd largest is 0.7, so a class needs 0.7 to be in a set.
+    # The true classes have 0.9, 0.8, 0.7, 0.3: the ceil(5 * 0.6) = 3rd largest is 0.7, so a class needs 0.7
+    # to be in a set.
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.7, 0.3]])
     sets = fit_conformal(np.array([0, 1, 0, 1]), probabilities, coverage=0.6)
     np.testing.assert_allclose(sets.thresholds, [0.7, 0.7])
-    assert sets.contains(np.array([[0.75, 0.25], [0.5, 0.5], [0.1, 0.9]])).tolist() == [[True, False], [False, False], [False, True]]
+    assert sets.contains(np.array([[0.75, 0.25], [0.5, 0.5], [0.1, 0.9]])).tolist() == [
+        [True, False],
+        [False, False],
+        [False, True],
+    ]
     # By class: 0.9 and 0.7 of the first, 0.8 and 0.3 of the second; the ceil(3 * 0.6) = 2nd largest of each.
-    np.testing.assert_allclose(fit_conformal(np.array([0, 1, 0, 1]), probabilities, coverage=0.6, by_class=True).thresholds, [0.7, 0.3])
+    np.testing.assert_allclose(
+        fit_conformal(np.array([0, 1, 0, 1]), probabilities, coverage=0.6, by_class=True).thresholds,
+        [0.7, 0.3],
+    )
 
 
 def test_with_too_few_cases_every_class_is_in_every_set():
@@ -33,9 +41,13 @@ def test_with_too_few_cases_every_class_is_in_every_set():
 
 
 def test_figures_are_those_worked_by_hand_and_follow_the_weights():
-    sets = fit_conformal(np.array([0, 1, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.7, 0.3]]), coverage=0.6)
+    sets = fit_conformal(
+        np.array([0, 1, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.7, 0.3]]), coverage=0.6
+    )
     sample = make_sample(
-        np.array([0, 1, 1]), np.array([[0.8, 0.2], [0.4, 0.6], [0.1, 0.9]]), weights_RN=np.array([[1.0, 1, 1], [2, 0, 2], [1, 0, 0]])
+        np.array([0, 1, 1]),
+        np.array([[0.8, 0.2], [0.4, 0.6], [0.1, 0.9]]),
+        weights_RN=np.array([[1.0, 1, 1], [2, 0, 2], [1, 0, 0]]),
     )
     values = {name: metric(sample) for name, metric in sets.metrics(("no", "yes")).items()}
     np.testing.assert_allclose(values["conformal_60_coverage"], [2 / 3, 1, 1])
@@ -59,7 +71,11 @@ def test_by_class_the_rare_class_is_covered_too():
     labels, probabilities = draw(4000, seed=1)
     later_labels, later = draw(4000, seed=2)
     rare = later_labels == 2
-    shared, by_class = (fit_conformal(labels, probabilities, coverage=0.9, by_class=by_class) for by_class in (False, True))
+    shared, by_class = (
+        fit_conformal(labels, probabilities, coverage=0.9, by_class=by_class) for by_class in (False, True)
+    )
     assert shared.contains(later)[rare, 2].mean() < 0.8
     # Calibrated on as many cases of that class as are counted: twice the variance.
-    assert by_class.contains(later)[rare, 2].mean() == pytest.approx(0.9, abs=3 * np.sqrt(2 * 0.09 / rare.sum()))
+    assert by_class.contains(later)[rare, 2].mean() == pytest.approx(
+        0.9, abs=3 * np.sqrt(2 * 0.09 / rare.sum())
+    )

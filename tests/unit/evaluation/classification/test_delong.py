@@ -6,15 +6,25 @@ from tests.unit.evaluation.readers import FIRST, LABELS, SECOND, TOMOGRAPHY_LABE
 
 
 def draw_patients(patients=200, *, seed=0):
-    """Two breasts per patient, of which either may be malignant; what is seen and what is there are correlated within the patient."""
+    """Two breasts per patient, of which either may be malignant.
+
+    What is seen and what is there are correlated within the patient.
+    """
     generator = np.random.default_rng(seed)
     patient = np.repeat(np.arange(patients), 2)
-    labels = (generator.normal(0, 1, patients)[patient] + generator.normal(0, 1, 2 * patients) > 0).astype(int)
-    return labels, labels + generator.normal(0, 1.0, patients)[patient] + generator.normal(0, 0.7, 2 * patients), patient
+    labels = (generator.normal(0, 1, patients)[patient] + generator.normal(0, 1, 2 * patients) > 0).astype(
+        int
+    )
+    return (
+        labels,
+        labels + generator.normal(0, 1.0, patients)[patient] + generator.normal(0, 0.7, 2 * patients),
+        patient,
+    )
 
 
 def test_the_tomography_ratings_of_hanley_and_mcneil_have_their_published_auc_and_interval():
-    # AUC 0.893 in Radiology 143:29 (1982); DeLong's standard error 0.0307 and interval 0.83295 to 0.95339 in Stata's manual (roctab), and in pROC.
+    # AUC 0.893 in Radiology 143:29 (1982); DeLong's standard error 0.0307 and interval 0.83295 to 0.95339 in
+    # Stata's manual (roctab), and in pROC.
     aucs = estimate_aucs(TOMOGRAPHY_LABELS, TOMOGRAPHY_RATINGS[:, None])
     assert aucs.values[0] == pytest.approx(0.89317106, abs=5e-9)
     assert np.sqrt(aucs.covariance[0, 0]) == pytest.approx(0.03072441, abs=5e-9)
@@ -23,7 +33,8 @@ def test_the_tomography_ratings_of_hanley_and_mcneil_have_their_published_auc_an
 
 
 def test_the_wfns_grades_of_robin_have_their_published_auc_and_interval():
-    # Robin et al., BMC Bioinformatics 12:77 (2011): outcome after subarachnoid haemorrhage by WFNS grade, AUC 0.824 (0.749-0.899).
+    # Robin et al., BMC Bioinformatics 12:77 (2011): outcome after subarachnoid haemorrhage by WFNS grade, AUC
+    # 0.824 (0.749-0.899).
     labels = np.repeat([0, 1], [72, 41])
     grades = np.r_[np.repeat(range(1, 6), [37, 20, 3, 8, 4]), np.repeat(range(1, 6), [2, 12, 1, 8, 18])]
     interval = auc_interval(labels, grades)
@@ -34,20 +45,28 @@ def test_two_readers_have_the_covariance_of_proc():
     # var(roc) and cov(roc, roc) of pROC 1.18.0.
     aucs = estimate_aucs(LABELS, np.stack([FIRST, SECOND], axis=1))
     assert aucs.values == pytest.approx([0.953125, 0.813802083333])
-    assert aucs.covariance == pytest.approx(np.array([[0.000934810914855, 0.000601309317130], [0.000601309317130, 0.004558559546724]]), abs=1e-14)
+    assert aucs.covariance == pytest.approx(
+        np.array([[0.000934810914855, 0.000601309317130], [0.000601309317130, 0.004558559546724]]), abs=1e-14
+    )
 
 
 def test_cases_of_one_patient_each_have_the_variance_of_independent_cases():
     labels, scores, _ = draw_patients()
     alone = estimate_aucs(labels, scores[:, None]).covariance
-    assert estimate_aucs(labels, scores[:, None], groups=np.arange(len(labels))).covariance == pytest.approx(alone)
+    assert estimate_aucs(labels, scores[:, None], groups=np.arange(len(labels))).covariance == pytest.approx(
+        alone
+    )
 
 
 def test_the_clustered_variance_is_that_of_leaving_out_each_patient_in_turn():
     labels, scores, patient = draw_patients()
-    left_out = [estimate_aucs(labels[patient != one], scores[patient != one, None]).values[0] for one in range(200)]
+    left_out = [
+        estimate_aucs(labels[patient != one], scores[patient != one, None]).values[0] for one in range(200)
+    ]
     jackknife = 199 / 200 * ((left_out - np.mean(left_out)) ** 2).sum()
-    assert estimate_aucs(labels, scores[:, None], groups=patient).covariance[0, 0] == pytest.approx(jackknife, rel=0.03)
+    assert estimate_aucs(labels, scores[:, None], groups=patient).covariance[0, 0] == pytest.approx(
+        jackknife, rel=0.03
+    )
     assert estimate_aucs(labels, scores[:, None]).covariance[0, 0] != pytest.approx(jackknife, rel=0.03)
 
 
@@ -55,7 +74,12 @@ def test_counting_each_case_twice_changes_the_clustered_interval_little_and_the_
     labels, scores, _ = draw_patients()
     twice, double = np.tile(np.arange(400), 2), (np.tile(labels, 2), np.tile(scores, 2))
     once, clustered, naive = (
-        interval.high - interval.low for interval in (auc_interval(labels, scores), auc_interval(*double, groups=twice), auc_interval(*double))
+        interval.high - interval.low
+        for interval in (
+            auc_interval(labels, scores),
+            auc_interval(*double, groups=twice),
+            auc_interval(*double),
+        )
     )
     assert clustered == pytest.approx(once, rel=0.01)
     assert naive == pytest.approx(once / np.sqrt(2), rel=0.01)

@@ -11,7 +11,9 @@ ORGAN = Merge("organ", "tissue", {"skin": ("skin_1", "skin_2")})
 
 
 def draw(probabilities_NC, labels):
-    table = pd.DataFrame({"case_id": [str(index) for index in range(len(labels))], "label_tissue": labels, "split": "test"})
+    table = pd.DataFrame(
+        {"case_id": [str(index) for index in range(len(labels))], "label_tissue": labels, "split": "test"}
+    )
     table["group_id"] = table["case_id"]
     for index, name in enumerate(HEADS["tissue"]):
         column = np.array(probabilities_NC, dtype=float)[:, index]
@@ -26,7 +28,9 @@ def test_the_classes_that_no_union_names_stay_in_their_place():
 def test_a_confusion_within_a_union_is_a_mistake_of_the_head_and_none_of_the_merged_one():
     table = draw([(0.9, 0.1, 0.0), (0.1, 0.4, 0.5), (0.1, 0.5, 0.4)], ["lung", "skin_1", "skin_2"])
     merged = merge_predictions(table, [ORGAN], heads=HEADS)
-    figures = measure(merged, heads=merge_heads(HEADS, [ORGAN]), protocols=["cases"], metrics=["accuracy"], resamples=0)
+    figures = measure(
+        merged, heads=merge_heads(HEADS, [ORGAN]), protocols=["cases"], metrics=["accuracy"], resamples=0
+    )
     assert {figure.head: figure.value for figure in figures} == {"tissue": pytest.approx(1 / 3), "organ": 1.0}
 
 
@@ -48,9 +52,15 @@ def test_a_case_without_a_label_or_a_view_stays_without():
     [
         (Merge("tissue", "tissue", {}), "'tissue': there is a head of that name already"),
         (Merge("organ", "tisue", {}), "no head 'tisue'; did you mean 'tissue'"),
-        (Merge("organ", "tissue", {"skin": ("skin_1", "skin_3")}), "head tissue has no class 'skin_3'; did you mean 'skin_"),
+        (
+            Merge("organ", "tissue", {"skin": ("skin_1", "skin_3")}),
+            "head tissue has no class 'skin_3'; did you mean 'skin_",
+        ),
         (Merge("organ", "tissue", {"a": ("skin_1",), "b": ("skin_1",)}), "class 'skin_1' is merged 2 times"),
-        (Merge("organ", "tissue", {"lung": ("skin_1", "skin_2")}), "union 'lung' is called as a class that it does not hold"),
+        (
+            Merge("organ", "tissue", {"lung": ("skin_1", "skin_2")}),
+            "union 'lung' is called as a class that it does not hold",
+        ),
         (Merge("organ", "tissue", {"all": HEADS["tissue"]}), r"one class is left \(all\)"),
     ],
 )

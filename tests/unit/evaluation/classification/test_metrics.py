@@ -16,7 +16,9 @@ TWO = ("Benign", "Malignant")
 def draw(cases=200, *, seed=0, decimals=2):
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 2, cases)
-    return labels, np.clip(0.5 + 0.15 * (labels - 0.5) + generator.normal(0, 0.2, cases), 0, 1).round(decimals)
+    return labels, np.clip(0.5 + 0.15 * (labels - 0.5) + generator.normal(0, 0.2, cases), 0, 1).round(
+        decimals
+    )
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 12])
@@ -25,12 +27,18 @@ def test_two_class_figures_are_those_of_scikit_learn_ties_included(decimals):
     figures = evaluate(labels, scores, classes=TWO)
     predicted = scores >= 0.5
     assert figures["auc"] == pytest.approx(sklearn_metrics.roc_auc_score(labels, scores), abs=1e-12)
-    assert figures["average_precision"] == pytest.approx(sklearn_metrics.average_precision_score(labels, scores), abs=1e-12)
+    assert figures["average_precision"] == pytest.approx(
+        sklearn_metrics.average_precision_score(labels, scores), abs=1e-12
+    )
     assert figures["brier"] == pytest.approx(sklearn_metrics.brier_score_loss(labels, scores), abs=1e-12)
     assert figures["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(labels, predicted))
-    assert figures["balanced_accuracy"] == pytest.approx(sklearn_metrics.balanced_accuracy_score(labels, predicted))
+    assert figures["balanced_accuracy"] == pytest.approx(
+        sklearn_metrics.balanced_accuracy_score(labels, predicted)
+    )
     assert figures["sensitivity"] == pytest.approx(sklearn_metrics.recall_score(labels, predicted))
-    assert figures["specificity"] == pytest.approx(sklearn_metrics.recall_score(labels, predicted, pos_label=0))
+    assert figures["specificity"] == pytest.approx(
+        sklearn_metrics.recall_score(labels, predicted, pos_label=0)
+    )
     assert figures["f1"] == pytest.approx(sklearn_metrics.f1_score(labels, predicted))
 
 
@@ -38,18 +46,31 @@ def test_operating_points_are_the_best_of_all_thresholds():
     labels, scores = draw()
     false_positive_rate, sensitivity, _ = sklearn_metrics.roc_curve(labels, scores, drop_intermediate=False)
     figures = evaluate(labels, scores, classes=TWO)
-    assert figures["sensitivity_at_specificity_90"] == pytest.approx(sensitivity[false_positive_rate <= 0.1 + 1e-9].max())
-    assert figures["specificity_at_sensitivity_90"] == pytest.approx(1 - false_positive_rate[sensitivity >= 0.9 - 1e-9].min())
-    assert figures["specificity_at_sensitivity_85_9"] == pytest.approx(1 - false_positive_rate[sensitivity >= 0.859 - 1e-9].min())
+    assert figures["sensitivity_at_specificity_90"] == pytest.approx(
+        sensitivity[false_positive_rate <= 0.1 + 1e-9].max()
+    )
+    assert figures["specificity_at_sensitivity_90"] == pytest.approx(
+        1 - false_positive_rate[sensitivity >= 0.9 - 1e-9].min()
+    )
+    assert figures["specificity_at_sensitivity_85_9"] == pytest.approx(
+        1 - false_positive_rate[sensitivity >= 0.859 - 1e-9].min()
+    )
 
 
 @pytest.mark.parametrize(
     ("labels", "scores", "expected"),
-    [(TOMOGRAPHY_LABELS, TOMOGRAPHY_RATINGS, 0.7774585), (LABELS, FIRST, 0.8952064), (LABELS, SECOND, 0.703776)],
+    [
+        (TOMOGRAPHY_LABELS, TOMOGRAPHY_RATINGS, 0.7774585),
+        (LABELS, FIRST, 0.8952064),
+        (LABELS, SECOND, 0.703776),
+    ],
 )
 def test_partial_auc_is_the_corrected_one_of_proc(labels, scores, expected):
-    # auc(roc(..., direction="<"), partial.auc=c(1, .8), partial.auc.focus="sensitivity", partial.auc.correct=TRUE)
-    assert evaluate(labels, scores, classes=TWO)["partial_auc_sensitivity_80"] == pytest.approx(expected, abs=5e-7)
+    # auc(roc(..., direction="<"), partial.auc=c(1, .8), partial.auc.focus="sensitivity",
+    # partial.auc.correct=TRUE)
+    assert evaluate(labels, scores, classes=TWO)["partial_auc_sensitivity_80"] == pytest.approx(
+        expected, abs=5e-7
+    )
 
 
 def test_partial_auc_is_one_half_by_chance_and_one_for_a_perfect_ranking():
@@ -62,7 +83,9 @@ def test_partial_auc_is_one_half_by_chance_and_one_for_a_perfect_ranking():
 def test_brier_score_is_reliability_less_resolution_plus_uncertainty(decimals):
     labels, scores = draw(cases=213, decimals=decimals)
     figures = evaluate(labels, scores, classes=TWO)
-    assert figures["brier"] == pytest.approx(figures["brier_reliability"] - figures["brier_resolution"] + figures["brier_uncertainty"], abs=1e-12)
+    assert figures["brier"] == pytest.approx(
+        figures["brier_reliability"] - figures["brier_resolution"] + figures["brier_uncertainty"], abs=1e-12
+    )
 
 
 def test_the_parts_of_the_brier_score_are_murphys_where_each_bin_holds_one_probability():
@@ -77,14 +100,23 @@ def test_the_parts_of_the_brier_score_are_murphys_where_each_bin_holds_one_proba
 def test_probabilistic_f1_is_the_harmonic_mean_of_probabilistic_precision_and_recall():
     labels, scores = draw()
     precision, recall = scores[labels == 1].sum() / scores.sum(), scores[labels == 1].mean()
-    assert evaluate(labels, scores, classes=TWO)["probabilistic_f1"] == pytest.approx(2 * precision * recall / (precision + recall))
+    assert evaluate(labels, scores, classes=TWO)["probabilistic_f1"] == pytest.approx(
+        2 * precision * recall / (precision + recall)
+    )
 
 
-@pytest.mark.parametrize(("name", "threshold"), [("net_benefit_2", 0.02), ("net_benefit_10", 0.1), ("net_benefit_50", 0.5)])
+@pytest.mark.parametrize(
+    ("name", "threshold"), [("net_benefit_2", 0.02), ("net_benefit_10", 0.1), ("net_benefit_50", 0.5)]
+)
 def test_net_benefit_weighs_false_alarms_by_the_odds_of_the_threshold(name, threshold):
     labels, scores = draw()
-    true, false = ((scores >= threshold) & (labels == 1)).mean(), ((scores >= threshold) & (labels == 0)).mean()
-    assert evaluate(labels, scores, classes=TWO)[name] == pytest.approx(true - false * threshold / (1 - threshold))
+    true, false = (
+        ((scores >= threshold) & (labels == 1)).mean(),
+        ((scores >= threshold) & (labels == 0)).mean(),
+    )
+    assert evaluate(labels, scores, classes=TWO)[name] == pytest.approx(
+        true - false * threshold / (1 - threshold)
+    )
 
 
 def test_a_decision_curve_begins_with_acting_on_everybody_and_a_perfect_model_keeps_the_prevalence():
@@ -94,7 +126,9 @@ def test_a_decision_curve_begins_with_acting_on_everybody_and_a_perfect_model_ke
     curve = make_decision_curve(labels, np.maximum(scores, 0.01), thresholds=thresholds)
     assert curve.model[0] == pytest.approx(curve.everybody[0])
     assert curve.everybody == pytest.approx(prevalence - (1 - prevalence) * thresholds / (1 - thresholds))
-    assert make_decision_curve(labels, labels, thresholds=thresholds).model == pytest.approx(np.full(40, prevalence))
+    assert make_decision_curve(labels, labels, thresholds=thresholds).model == pytest.approx(
+        np.full(40, prevalence)
+    )
 
 
 def test_nine_of_ten_negatives_below_count_as_specificity_90():
@@ -106,19 +140,37 @@ def test_more_classes_give_macro_and_one_against_rest_figures_of_scikit_learn():
     generator = np.random.default_rng(3)
     labels, probabilities = generator.integers(0, 3, 90), generator.dirichlet((1, 1, 1), 90)
     figures = evaluate(labels, probabilities, classes=("a", "b", "c"))
-    assert figures["macro_auc"] == pytest.approx(sklearn_metrics.roc_auc_score(labels, probabilities, multi_class="ovr"), abs=1e-12)
-    assert figures["auc_b"] == pytest.approx(sklearn_metrics.roc_auc_score(labels == 1, probabilities[:, 1]), abs=1e-12)
-    assert figures["average_precision_b"] == pytest.approx(sklearn_metrics.average_precision_score(labels == 1, probabilities[:, 1]), abs=1e-12)
-    assert figures["sensitivity_b"] == pytest.approx(sklearn_metrics.recall_score(labels, probabilities.argmax(1), labels=[1], average=None)[0])
-    assert figures["balanced_accuracy"] == pytest.approx(sklearn_metrics.balanced_accuracy_score(labels, probabilities.argmax(1)))
-    assert figures["macro_f1"] == pytest.approx(sklearn_metrics.f1_score(labels, probabilities.argmax(1), average="macro"))
-    false_positive, true_positive, _ = sklearn_metrics.roc_curve(labels == 1, probabilities[:, 1], drop_intermediate=False)
-    assert figures["sensitivity_b_at_specificity_95"] == pytest.approx(true_positive[false_positive <= 0.05].max())
+    assert figures["macro_auc"] == pytest.approx(
+        sklearn_metrics.roc_auc_score(labels, probabilities, multi_class="ovr"), abs=1e-12
+    )
+    assert figures["auc_b"] == pytest.approx(
+        sklearn_metrics.roc_auc_score(labels == 1, probabilities[:, 1]), abs=1e-12
+    )
+    assert figures["average_precision_b"] == pytest.approx(
+        sklearn_metrics.average_precision_score(labels == 1, probabilities[:, 1]), abs=1e-12
+    )
+    assert figures["sensitivity_b"] == pytest.approx(
+        sklearn_metrics.recall_score(labels, probabilities.argmax(1), labels=[1], average=None)[0]
+    )
+    assert figures["balanced_accuracy"] == pytest.approx(
+        sklearn_metrics.balanced_accuracy_score(labels, probabilities.argmax(1))
+    )
+    assert figures["macro_f1"] == pytest.approx(
+        sklearn_metrics.f1_score(labels, probabilities.argmax(1), average="macro")
+    )
+    false_positive, true_positive, _ = sklearn_metrics.roc_curve(
+        labels == 1, probabilities[:, 1], drop_intermediate=False
+    )
+    assert figures["sensitivity_b_at_specificity_95"] == pytest.approx(
+        true_positive[false_positive <= 0.05].max()
+    )
 
 
 def test_a_class_that_is_never_found_has_an_f1_of_zero_and_one_that_does_not_occur_has_none():
     labels, probabilities = np.array([0, 0, 1, 1]), np.eye(3)[[0, 0, 0, 2]]
-    assert evaluate(labels, probabilities, classes=("a", "b", "c"))["macro_f1"] == pytest.approx((2 * 2 / (2 * 2 + 1) + 0) / 2)
+    assert evaluate(labels, probabilities, classes=("a", "b", "c"))["macro_f1"] == pytest.approx(
+        (2 * 2 / (2 * 2 + 1) + 0) / 2
+    )
 
 
 def test_expected_calibration_error_is_the_mean_gap_over_ten_bins_of_equal_mass():
@@ -139,13 +191,22 @@ def test_one_class_gives_nan_where_the_metric_needs_two(label):
     figures = evaluate(np.full(8, label), np.linspace(0, 1, 8), classes=TWO)
     undefined = {name for name, value in figures.items() if math.isnan(value)}
     ranking = {"auc", "average_precision", "partial_auc_sensitivity_80", "balanced_accuracy"}
-    points = {"sensitivity_at_specificity_90", "specificity_at_sensitivity_90", "specificity_at_sensitivity_85_9"}
-    assert undefined == ranking | points | ({"specificity"} if label else {"sensitivity", "f1", "probabilistic_f1"})
+    points = {
+        "sensitivity_at_specificity_90",
+        "specificity_at_sensitivity_90",
+        "specificity_at_sensitivity_85_9",
+    }
+    assert undefined == ranking | points | (
+        {"specificity"} if label else {"sensitivity", "f1", "probabilistic_f1"}
+    )
 
 
 def test_no_cases_give_nan_everywhere():
     assert all(math.isnan(value) for value in evaluate(np.zeros(0), np.zeros((0, 2)), classes=TWO).values())
-    assert all(math.isnan(value) for value in evaluate(np.zeros(0), np.zeros((0, 3)), classes=("a", "b", "c")).values())
+    assert all(
+        math.isnan(value)
+        for value in evaluate(np.zeros(0), np.zeros((0, 3)), classes=("a", "b", "c")).values()
+    )
 
 
 def test_a_weight_of_two_is_the_same_as_the_case_twice():
@@ -160,7 +221,9 @@ def test_a_weight_of_two_is_the_same_as_the_case_twice():
 def test_every_metric_is_unchanged_by_the_order_of_cases():
     labels, scores = draw()
     order = np.random.default_rng(2).permutation(len(labels))
-    assert evaluate(labels[order], scores[order], classes=TWO) == pytest.approx(evaluate(labels, scores, classes=TWO))
+    assert evaluate(labels[order], scores[order], classes=TWO) == pytest.approx(
+        evaluate(labels, scores, classes=TWO)
+    )
 
 
 def test_auc_takes_scores_of_any_range():
@@ -169,7 +232,11 @@ def test_auc_takes_scores_of_any_range():
 
 @pytest.mark.parametrize(
     ("labels", "scores", "words"),
-    [([0, 1], [0.5], "2 labels for 1"), ([0, 2], [0.1, 0.2], "0 to 1"), ([0, 1], [0.1, np.nan], "1 of 2 predictions are NaN")],
+    [
+        ([0, 1], [0.5], "2 labels for 1"),
+        ([0, 2], [0.1, 0.2], "0 to 1"),
+        ([0, 1], [0.1, np.nan], "1 of 2 predictions are NaN"),
+    ],
 )
 def test_bad_arrays_are_refused(labels, scores, words):
     with pytest.raises(ValueError, match=words):

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from medimg.evaluation.classification.metrics import accuracy, auc
-from medimg.evaluation.classification.selective import aurc, excess_aurc, make_risk_coverage, on_confident, selective_metrics
+from medimg.evaluation.classification.selective import (
+    aurc,
+    excess_aurc,
+    make_risk_coverage,
+    on_confident,
+    selective_metrics,
+)
 from medimg.evaluation.classification.weighted_sample import make_sample
 
 # Four cases from the surest to the least sure: right, wrong, right, wrong.
@@ -33,7 +39,10 @@ def test_leaving_out_the_least_sure_half_keeps_the_other_half():
 
 def test_a_resample_that_draws_a_case_twice_counts_it_twice():
     weights = np.array([[2.0, 0.0, 1.0, 1.0]])
-    weighted, repeated = make_sample(LABELS, SCORES, weights_RN=weights), make_sample(LABELS[[0, 0, 2, 3]], SCORES[[0, 0, 2, 3]])
+    weighted, repeated = (
+        make_sample(LABELS, SCORES, weights_RN=weights),
+        make_sample(LABELS[[0, 0, 2, 3]], SCORES[[0, 0, 2, 3]]),
+    )
     for name, metric in selective_metrics(("no", "yes")).items():
         np.testing.assert_allclose(metric(weighted), metric(repeated), err_msg=name)
 
@@ -42,7 +51,11 @@ def test_equally_sure_cases_count_alike_whatever_their_order():
     labels, scores = draw(200)
     scores, order = scores.round(1), np.random.default_rng(1).permutation(200)
     for name, metric in selective_metrics(("no", "yes")).items():
-        np.testing.assert_allclose(metric(make_sample(labels, scores)), metric(make_sample(labels[order], scores[order])), err_msg=name)
+        np.testing.assert_allclose(
+            metric(make_sample(labels, scores)),
+            metric(make_sample(labels[order], scores[order])),
+            err_msg=name,
+        )
 
 
 def test_a_model_that_knows_when_it_is_wrong_comes_close_to_the_best_order():

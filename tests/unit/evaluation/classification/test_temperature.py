@@ -66,9 +66,13 @@ def test_probabilities_of_balanced_classes_are_calibrated_as_such_whatever_the_c
     labels = np.repeat([0, 1], [60_000, 1000])
     evidence = generator.normal(np.where(labels == 1, 1.0, -1.0), np.where(labels == 1, 2.0, 1.0))
     common, rare = norm.pdf(evidence, -1.0, 1.0), norm.pdf(evidence, 1.0, 2.0)
-    probabilities = np.stack([common, rare], axis=1) / (common + rare)[:, None]  # Bayes' rule for classes that are equally frequent.
+    probabilities = (
+        np.stack([common, rare], axis=1) / (common + rare)[:, None]
+    )  # Bayes' rule for classes that are equally frequent.
     assert fit_temperature(labels, probabilities, balanced=True) == pytest.approx(1.0, rel=0.1)
-    assert abs(fit_temperature(labels, probabilities) - 1.0) > 0.3, "held against the real frequencies they seem wrong"
+    assert abs(fit_temperature(labels, probabilities) - 1.0) > 0.3, (
+        "held against the real frequencies they seem wrong"
+    )
 
 
 def test_a_class_of_one_case_does_not_make_balanced_probabilities_unsure_of_all() -> None:

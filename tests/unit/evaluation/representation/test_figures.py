@@ -8,7 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.evaluation.representation.figures import NOTHING_TO_LEAK, Measuring, measure_embedded, read_embedded, tabulate_classes
+from medimg.evaluation.representation.figures import (
+    NOTHING_TO_LEAK,
+    Measuring,
+    measure_embedded,
+    read_embedded,
+    tabulate_classes,
+)
 from tests.unit.evaluation.representation.vectors import CLASSES, deal_groups, draw_vectors, tabulate_vectors
 
 MEASURING = Measuring("finding", CLASSES, resamples=200)
@@ -34,9 +40,11 @@ def test_every_figure_of_two_splits_of_one_distribution_holds_what_chance_gives(
         assert figure.low - 0.1 <= chance <= figure.high + 0.1, name
     assert figures["split_auc_pixels"].low <= 0.5 <= figures["split_auc_pixels"].high
     assert figures["mmd_p_value_pixels"].value > 0.05
-    assert {(figure.n, figure.groups, figure.split) for name, figure in figures.items() if name.startswith(("nearest", "close", "other"))} == {
-        (72, 18, "test")
-    }
+    assert {
+        (figure.n, figure.groups, figure.split)
+        for name, figure in figures.items()
+        if name.startswith(("nearest", "close", "other"))
+    } == {(72, 18, "test")}
 
 
 def test_a_shift_of_the_test_split_is_in_the_figures():
@@ -49,7 +57,9 @@ def test_a_shift_of_the_test_split_is_in_the_figures():
 def test_what_folds_by_case_gain_over_folds_by_group_is_the_leak_with_its_interval():
     figures = measure_by_name(draw_table())
     for name in ("nearest", "logistic"):
-        by_case, by_group, leak = (figures[f"{what}_{name}"] for what in ("folds_by_case", "folds_by_group", "leak"))
+        by_case, by_group, leak = (
+            figures[f"{what}_{name}"] for what in ("folds_by_case", "folds_by_group", "leak")
+        )
         assert leak.value == pytest.approx(by_case.value - by_group.value)
         assert leak.split == by_case.split == "all embedded"
         assert (leak.n, leak.groups) == (240, 60)
@@ -82,7 +92,10 @@ def test_a_leak_is_measured_on_pixels_alone_and_every_embedding_has_its_own_name
 
 def test_the_order_of_the_rows_changes_no_figure():
     table = draw_table()
-    first, second = (pd.DataFrame(map(vars, measure_embedded(rows, MEASURING))) for rows in (table, table.sample(frac=1.0, random_state=3)))
+    first, second = (
+        pd.DataFrame(map(vars, measure_embedded(rows, MEASURING)))
+        for rows in (table, table.sample(frac=1.0, random_state=3))
+    )
     pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 

@@ -11,11 +11,17 @@ from tests.unit.evaluation.representation.vectors import draw_vectors
 
 
 def score(*, per_group, own, groups=60):
-    """Accuracy by case and by group of each classifier; the label has nothing to do with the vectors but for the group that they show."""
+    """Accuracy by case and by group of each classifier.
+
+    The label has nothing to do with the vectors but for the group that they show.
+    """
     vectors, group_N = draw_vectors(groups, per_group=per_group, own=own)
     labels = np.random.default_rng(1).integers(2, size=groups)[group_N]
     leaks = estimate_leak(reduce_vectors(vectors), labels, groups=group_N, classes=2)
-    return {name: [np.mean(scores.argmax(axis=1) == labels) for scores in (leak.by_case, leak.by_group)] for name, leak in leaks.items()}
+    return {
+        name: [np.mean(scores.argmax(axis=1) == labels) for scores in (leak.by_case, leak.by_group)]
+        for name, leak in leaks.items()
+    }
 
 
 def test_nearly_equal_images_of_a_group_leak_its_label_to_a_split_by_case_and_to_no_split_by_group():
@@ -34,7 +40,9 @@ def test_images_that_share_nothing_but_the_name_of_their_group_leak_nothing():
     group_N = np.repeat(np.arange(60), 5)
     labels = group_N % 2
     for leak in estimate_leak(reduce_vectors(vectors), labels, groups=group_N, classes=2).values():
-        by_case, by_group = (np.mean(scores.argmax(axis=1) == labels) for scores in (leak.by_case, leak.by_group))
+        by_case, by_group = (
+            np.mean(scores.argmax(axis=1) == labels) for scores in (leak.by_case, leak.by_group)
+        )
         assert by_case - by_group == pytest.approx(0, abs=0.12)
 
 

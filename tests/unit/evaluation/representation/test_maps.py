@@ -16,7 +16,9 @@ def test_reduced_vectors_keep_neighbours_and_have_unit_length():
     assert reduced.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(reduced, axis=1), 1.0, rtol=1e-5)
     centred = vectors - vectors.mean(axis=0)
-    np.testing.assert_array_equal(find_neighbours(reduced, reduced, 3)[0], find_neighbours(centred, centred, 3)[0])
+    np.testing.assert_array_equal(
+        find_neighbours(reduced, reduced, 3)[0], find_neighbours(centred, centred, 3)[0]
+    )
 
 
 def test_more_than_fifty_dimensions_become_the_fifty_that_vary_most():

@@ -7,7 +7,12 @@ import pytest
 
 from medimg.evaluation.classification.metrics import auc
 from medimg.evaluation.representation.maps import reduce_vectors
-from medimg.evaluation.representation.split_overlap import find_class_neighbours, measure_discrepancy, measure_nearness, tell_splits_apart
+from medimg.evaluation.representation.split_overlap import (
+    find_class_neighbours,
+    measure_discrepancy,
+    measure_nearness,
+    tell_splits_apart,
+)
 from tests.unit.evaluation.representation.vectors import deal_groups, draw_vectors
 
 
@@ -19,11 +24,16 @@ def draw_splits(*, shift=0.0, seed=0, per_group=2):
 
 
 def compare_nearness(vectors, is_test, groups):
-    return measure_nearness(vectors[~is_test], vectors[is_test], train_groups=groups[~is_test], test_groups=groups[is_test])
+    return measure_nearness(
+        vectors[~is_test], vectors[is_test], train_groups=groups[~is_test], test_groups=groups[is_test]
+    )
 
 
 def test_the_p_value_of_two_samples_of_one_distribution_is_small_as_rarely_as_it_should_be():
-    p_values = [measure_discrepancy(*draw_splits(seed=seed)[:2], groups=draw_splits(seed=seed)[2], seed=seed).p_value for seed in range(20)]
+    p_values = [
+        measure_discrepancy(*draw_splits(seed=seed)[:2], groups=draw_splits(seed=seed)[2], seed=seed).p_value
+        for seed in range(20)
+    ]
     assert sum(p <= 0.05 for p in p_values) <= 4  # Of 20 at 5 %: 5 or more would come up in 1 of 400 draws.
     assert np.mean(p_values) == pytest.approx(0.5, abs=0.25)
 
@@ -34,7 +44,9 @@ def test_single_cases_of_a_group_are_not_taken_for_independent_draws():
     for seed in range(10):
         vectors, groups = draw_vectors(40, per_group=5, own=0.1, seed=seed)
         is_test = deal_groups(groups, seed=seed) == "test"
-        found += measure_discrepancy(reduce_vectors(vectors), is_test, groups=groups, seed=seed).p_value <= 0.05
+        found += (
+            measure_discrepancy(reduce_vectors(vectors), is_test, groups=groups, seed=seed).p_value <= 0.05
+        )
     assert found <= 3
 
 
@@ -96,5 +108,7 @@ def test_classes_that_lie_apart_are_their_own_neighbours():
     vectors, groups = draw_vectors(40, seed=4)
     labels = groups % 2
     vectors[labels == 1] += 10
-    shares = find_class_neighbours(vectors - vectors.mean(axis=0), labels, groups=groups, queries=np.array([0, 1]), classes=2, k=5)
+    shares = find_class_neighbours(
+        vectors - vectors.mean(axis=0), labels, groups=groups, queries=np.array([0, 1]), classes=2, k=5
+    )
     assert shares.tolist() == [[1.0, 0.0], [0.0, 1.0]]

@@ -1,4 +1,7 @@
-"""`--beam` as Beam's flags, what is refused, and what a person reads of an engine's failure. No engine runs here."""
+"""`--beam` as Beam's flags, what is refused, and what a person reads of an engine's failure.
+
+No engine runs here.
+"""
 
 import socket
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -36,7 +39,10 @@ def test_a_job_server_is_addressed_with_workers_of_its_own_and_no_deadline_of_a_
 
 
 def test_a_raw_flag_wins():
-    assert read_flag(parse_beam("flink://h:1", ["--environment_config=pool:2"]), "environment_config") == "pool:2"
+    assert (
+        read_flag(parse_beam("flink://h:1", ["--environment_config=pool:2"]), "environment_config")
+        == "pool:2"
+    )
     assert read_flag(parse_beam("local", ["--direct_num_workers=7"]), "direct_num_workers") == "7"
 
 
@@ -56,7 +62,11 @@ def test_dataflow_takes_the_flags_that_it_needs():
         ("flink://host:8099/path", (), "no HOST:PORT"),
         ("dataflow", DATAFLOW[:2], "--temp_location, --sdk_container_image"),
         ("dask", (), "DaskRunner gives wrong results"),
-        ("local", ("--runner=apache_beam.runners.dask.dask_runner.DaskRunner",), "DaskRunner gives wrong results"),
+        (
+            "local",
+            ("--runner=apache_beam.runners.dask.dask_runner.DaskRunner",),
+            "DaskRunner gives wrong results",
+        ),
         ("local", ("runner=x",), "expected a flag of Beam"),
         ("flink://host:8099", ("--parallelism=many",), "--parallelism=many"),
     ],
@@ -70,12 +80,18 @@ def test_what_cannot_be_meant_is_refused(engine, arguments, words):
     ("text", "words"),
     [
         (WORKER_TRACEBACK, "a.dcm: 12 bytes, expected 240"),
-        ("failed in state FAILED: java.net.ConnectException: finishConnect(..) failed: Connection refused", "looks for a pool at localhost:50000"),
+        (
+            "failed in state FAILED: java.net.ConnectException: finishConnect(..) failed: Connection refused",
+            "looks for a pool at localhost:50000",
+        ),
         (
             "ModuleNotFoundError: No module named 'pipeline.beam.probe'\n",
             "lacks our package or has another version of it (No module named 'pipeline.beam.probe')",
         ),
-        ("org.apache.flink...NoResourceAvailableException: Could not acquire the minimum required resources.", "too few free slots"),
+        (
+            "org.apache.flink...NoResourceAvailableException: Could not acquire the minimum required resources.",
+            "too few free slots",
+        ),
         (
             '<_InactiveRpcError of RPC that terminated with:\n\tstatus = UNAVAILABLE\n\tdetails = "connect failed"',
             "did not take the job: connect failed",

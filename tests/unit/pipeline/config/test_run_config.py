@@ -24,13 +24,22 @@ def test_a_config_is_named_like_its_file_in_kebab_case(name):
 
 def test_an_override_replaces_one_value_and_leaves_the_rest():
     plain = load_config("cmmd_classification")
-    changed = load_config("cmmd_classification", overrides=["model.image_size=64,52", "training.epochs=2", "model.clinical_inputs=age_years"])
+    changed = load_config(
+        "cmmd_classification",
+        overrides=["model.image_size=64,52", "training.epochs=2", "model.clinical_inputs=age_years"],
+    )
     assert changed.model.image_size == (64, 52)
     assert changed.training.epochs == 2
     assert changed.model.clinical_inputs == ("age_years",)
     assert changed.evaluation == plain.evaluation
-    gates = load_config("cmmd_classification", overrides=["evaluation.gates.1.lower_bound=0.65"]).evaluation.gates
-    assert [gate.lower_bound for gate in gates] == [plain.evaluation.gates[0].lower_bound, 0.65, plain.evaluation.gates[2].lower_bound]
+    gates = load_config(
+        "cmmd_classification", overrides=["evaluation.gates.1.lower_bound=0.65"]
+    ).evaluation.gates
+    assert [gate.lower_bound for gate in gates] == [
+        plain.evaluation.gates[0].lower_bound,
+        0.65,
+        plain.evaluation.gates[2].lower_bound,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +60,10 @@ def test_an_override_replaces_one_value_and_leaves_the_rest():
             'evaluation.gates=[{"metric": "auc", "head": "malignancy", "lower_bound": 0.5, "slise": "source=D1"}]',
             "did you mean 'evaluation.gates.0.slice'?",
         ),
-        ('model.heads=[{"name": "malignancy", "clases": ["Benign", "Malignant"]}]', "did you mean 'model.heads.0.classes'?"),
+        (
+            'model.heads=[{"name": "malignancy", "clases": ["Benign", "Malignant"]}]',
+            "did you mean 'model.heads.0.classes'?",
+        ),
         ('training.augmentation={"rotate": 5}', "training.augmentation.rotate_degrees"),
     ],
 )
@@ -62,7 +74,14 @@ def test_a_wrong_override_is_refused_in_one_line_that_names_the_key(override, wo
     assert "\n" not in str(caught.value)
 
 
-TUNING = {"objective": "malignancy/auc", "score": 0.9, "trials": 3, "failed": 0, "oracle": "random", "seed": 0}
+TUNING = {
+    "objective": "malignancy/auc",
+    "score": 0.9,
+    "trials": 3,
+    "failed": 0,
+    "oracle": "random",
+    "seed": 0,
+}
 
 
 def write_settings(path, content):
@@ -88,7 +107,11 @@ def test_settings_may_come_from_a_file_and_later_ones_win(tmp_path):
     ],
 )
 def test_a_wrong_file_of_settings_is_refused_in_one_line_that_names_it(tmp_path, content, words):
-    file = write_settings(tmp_path / "best.json", content) if content is not None else f"@{tmp_path / 'absent.json'}"
+    file = (
+        write_settings(tmp_path / "best.json", content)
+        if content is not None
+        else f"@{tmp_path / 'absent.json'}"
+    )
     with pytest.raises(UsageError) as caught:
         load_config("cmmd_classification", overrides=[file])
     assert words in str(caught.value)
@@ -101,9 +124,16 @@ def test_a_config_that_names_a_search_has_what_the_search_has_chosen(tmp_path):
     config = load_config("cmmd_classification", overrides=[file])
     assert config.tuning.trials == 3
     assert from_plain(json.loads(json.dumps(to_plain(config)))) == config
-    with pytest.raises(UsageError, match=r"training.learning_rate: found 0.1, expected 0.003, which a search has chosen"):
+    with pytest.raises(
+        UsageError, match=r"training.learning_rate: found 0.1, expected 0.003, which a search has chosen"
+    ):
         load_config("cmmd_classification", overrides=[file, "training.learning_rate=0.1"])
-    assert load_config("cmmd_classification", overrides=[file, "training.learning_rate=0.1", "tuning=null"]).tuning is None
+    assert (
+        load_config(
+            "cmmd_classification", overrides=[file, "training.learning_rate=0.1", "tuning=null"]
+        ).tuning
+        is None
+    )
 
 
 def test_an_unknown_config_names_the_nearest():
@@ -114,7 +144,9 @@ def test_an_unknown_config_names_the_nearest():
 def test_only_the_columns_that_the_config_names_are_written():
     config = load_config("folder_classification")
     assert config.columns == ()
-    assert load_config("folder_classification", overrides=["model.clinical_inputs=age", "evaluation.slices=scanner,age"]).columns == (
+    assert load_config(
+        "folder_classification", overrides=["model.clinical_inputs=age", "evaluation.slices=scanner,age"]
+    ).columns == (
         "age",
         "scanner",
     )
@@ -122,14 +154,22 @@ def test_only_the_columns_that_the_config_names_are_written():
 
 def test_the_command_line_starts_without_tensorflow():
     code = "import cli.app, sys; print([m for m in ('tensorflow', 'tfx', 'apache_beam', 'pandas', 'numpy') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
         (["training.sampling=balanced"], "found class_weights=true and sampling=balanced"),
-        (['evaluation.costs=[{"head": "diagnosis", "matrix": {"mel": {"nv": 20}}}]'], r"expected training\.class_weights=false"),
+        (
+            ['evaluation.costs=[{"head": "diagnosis", "matrix": {"mel": {"nv": 20}}}]'],
+            r"expected training\.class_weights=false",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused_before_a_run_begins(overrides, words):
@@ -138,7 +178,10 @@ def test_settings_that_contradict_each_other_are_refused_before_a_run_begins(ove
 
 
 def test_costs_and_the_absence_of_an_adjustment_can_be_given_on_the_command_line():
-    overrides = ["training.logit_adjustment=none", 'evaluation.costs=[{"head": "diagnosis", "matrix": {"mel": {"nv": 20}}}]']
+    overrides = [
+        "training.logit_adjustment=none",
+        'evaluation.costs=[{"head": "diagnosis", "matrix": {"mel": {"nv": 20}}}]',
+    ]
     config = resolve_config(load_config("ham10000_adjusted", overrides=overrides), None)
     assert config.training.prevalence == "train"
     assert config.evaluation.costs[0].matrix == {"mel": {"nv": 20}}

@@ -14,7 +14,11 @@ CONFIG = load_config("cmmd_demo")
 def test_a_folds_config_tests_that_fold_and_gates_nothing():
     config = fold_config(CONFIG, 2, folds=5)
     assert (config.split.folds, config.split.test_fold, config.evaluation.gates) == (5, 2, ())
-    assert (config.training, config.model, config.split.seed) == (CONFIG.training, CONFIG.model, CONFIG.split.seed)
+    assert (config.training, config.model, config.split.seed) == (
+        CONFIG.training,
+        CONFIG.model,
+        CONFIG.split.seed,
+    )
 
 
 def test_fewer_than_three_folds_are_refused(tmp_path):
@@ -24,7 +28,10 @@ def test_fewer_than_three_folds_are_refused(tmp_path):
 
 
 def test_a_gate_that_no_run_could_meet_is_refused_before_any_work(tmp_path):
-    config = load_config("cmmd_demo", overrides=['evaluation.gates=[{"metric": "auk", "head": "malignancy", "lower_bound": 0.5}]'])
+    config = load_config(
+        "cmmd_demo",
+        overrides=['evaluation.gates=[{"metric": "auk", "head": "malignancy", "lower_bound": 0.5}]'],
+    )
     assert config.evaluation.gates == (Gate("auk", "malignancy", 0.5),)
     with pytest.raises(UsageError, match="did you mean 'auc'"):
         run_folds(config, folds=3, data_root=tmp_path, to=tmp_path / "run")
@@ -36,7 +43,9 @@ def test_an_error_names_the_fold(tmp_path):
         run_fold(CONFIG, 1, folds=3, data_root=tmp_path / "absent", to=tmp_path / "run")
 
 
-@pytest.mark.parametrize(("first", "second", "words"), [(3, 0, "--folds 3"), (0, 3, "no --folds"), (3, 5, "--folds 3")])
+@pytest.mark.parametrize(
+    ("first", "second", "words"), [(3, 0, "--folds 3"), (0, 3, "no --folds"), (3, 5, "--folds 3")]
+)
 def test_a_directory_keeps_its_number_of_folds(tmp_path, first, second, words):
     run = make_directory(tmp_path / "run")
     claim_directory(run, CONFIG, folds=["fold"] * first)
@@ -52,7 +61,10 @@ def test_the_store_of_a_fold_is_found_where_the_directory_is_moved_to(tmp_path):
 
 @pytest.mark.parametrize(
     ("predicted", "words"),
-    [({"a"}, "usable but tested in no fold: 1 (such as b)"), ({"a", "b", "c"}, "tested but not usable: 1 (such as c)")],
+    [
+        ({"a"}, "usable but tested in no fold: 1 (such as b)"),
+        ({"a", "b", "c"}, "tested but not usable: 1 (such as c)"),
+    ],
 )
 def test_cases_that_no_fold_has_tested_or_that_none_should_have_end_the_run(predicted, words):
     expect_cases({"a", "b"}, expected={"a", "b"})

@@ -5,7 +5,13 @@ import pytest
 from medimg.errors import UsageError
 from medimg.tasks.search_space import Choice, Range
 from pipeline.config.overrides import list_configs, load_config
-from pipeline.experiments.search_space import apply_values, check_space, load_space, to_hyperparameters, to_values
+from pipeline.experiments.search_space import (
+    apply_values,
+    check_space,
+    load_space,
+    to_hyperparameters,
+    to_values,
+)
 
 CONFIG = load_config("cmmd_demo")
 

@@ -54,7 +54,9 @@ def test_the_process_ends_with_the_one_that_asked_for_it(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(WAITING)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[4])}
-    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
+    parent = subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment
+    )
     child = Path("/proc", parent.stdout.readline().strip())
     assert child.exists()
     parent.kill()

@@ -4,7 +4,15 @@ import pytest
 from rich.console import Console
 
 from medimg.errors import UsageError
-from pipeline.experiments.trials import Objective, Trial, find_objective, print_trials, rank, read_trials, write_trials
+from pipeline.experiments.trials import (
+    Objective,
+    Trial,
+    find_objective,
+    print_trials,
+    rank,
+    read_trials,
+    write_trials,
+)
 
 HEADS = {"malignancy": ("Benign", "Malignant"), "kind": ("a", "b", "c")}
 TRIALS = [
@@ -70,5 +78,14 @@ def test_a_broken_record_is_named(tmp_path):
 def test_the_table_has_the_best_first_and_says_which_trial_failed():
     console = Console(record=True, width=150)
     print_trials(TRIALS, Objective("m", "auc"), console=console)
-    rows = [line.split() for line in console.export_text().splitlines() if line.strip() and line.split()[0].isdigit()]
-    assert rows == [["1", "3", "24", "0.9000", "3", "5"], ["2", "1", "8", "0.7000", "3", "4"], ["2", "16", "failed"], ["4", "32", "failed"]]
+    rows = [
+        line.split()
+        for line in console.export_text().splitlines()
+        if line.strip() and line.split()[0].isdigit()
+    ]
+    assert rows == [
+        ["1", "3", "24", "0.9000", "3", "5"],
+        ["2", "1", "8", "0.7000", "3", "4"],
+        ["2", "16", "failed"],
+        ["4", "32", "failed"],
+    ]

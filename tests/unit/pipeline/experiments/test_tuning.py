@@ -25,7 +25,14 @@ def play(search, folder, *, failing=()):
         proposed.append(values)
         failed = len(proposed) in failing
         score = 1 / values["model.width"] - values["training.learning_rate"]
-        tell(oracle, asked, Trial("key", values, failed="no memory") if failed else Trial("key", values, {str(OBJECTIVE): score}), OBJECTIVE)
+        tell(
+            oracle,
+            asked,
+            Trial("key", values, failed="no memory")
+            if failed
+            else Trial("key", values, {str(OBJECTIVE): score}),
+            OBJECTIVE,
+        )
     return proposed
 
 
@@ -49,11 +56,16 @@ def test_a_search_goes_on_when_trials_fail_one_after_the_other(tmp_path):
 def test_the_bayesian_oracle_learns_what_is_good(tmp_path):
     proposed = play(make_search(trials=10), tmp_path)
     drawn, learnt = proposed[:6], proposed[6:]
-    assert sum(values["model.width"] == 8 for values in learnt) / 4 > sum(values["model.width"] == 8 for values in drawn) / 6
+    assert (
+        sum(values["model.width"] == 8 for values in learnt) / 4
+        > sum(values["model.width"] == 8 for values in drawn) / 6
+    )
 
 
 def test_a_small_space_ends_the_search(tmp_path):
-    search = make_search(space={"model.width": Choice((8, 16)), "training.learning_rate": Choice((0.1, 0.2))}, oracle="random")
+    search = make_search(
+        space={"model.width": Choice((8, 16)), "training.learning_rate": Choice((0.1, 0.2))}, oracle="random"
+    )
     proposed = play(search, tmp_path)
     assert sorted(tuple(values.values()) for values in proposed) == [(8, 0.1), (8, 0.2), (16, 0.1), (16, 0.2)]
 
@@ -77,8 +89,14 @@ def test_settings_that_a_search_has_chosen_are_not_searched_again():
 
 
 def test_the_conclusion_counts_what_failed_and_an_undefined_figure_is_a_failure():
-    scored = [Trial("a", {"model.width": 8}, {"malignancy/auc": 0.6}), Trial("b", {"model.width": 16}, {"malignancy/auc": 0.8})]
-    failed = [Trial("c", {"model.width": 24}, failed="no memory"), Trial("d", {"model.width": 32}, {"malignancy/auc": None})]
+    scored = [
+        Trial("a", {"model.width": 8}, {"malignancy/auc": 0.6}),
+        Trial("b", {"model.width": 16}, {"malignancy/auc": 0.8}),
+    ]
+    failed = [
+        Trial("c", {"model.width": 24}, failed="no memory"),
+        Trial("d", {"model.width": 32}, {"malignancy/auc": None}),
+    ]
     tuning = conclude([*scored, *failed], make_search(), objective=OBJECTIVE)
     assert (tuning.chosen, tuning.score, tuning.trials, tuning.failed) == ({"model.width": 16}, 0.8, 4, 2)
     with pytest.raises(MedimgError, match="no trial of 2 has a score; the first: no memory"):
@@ -88,7 +106,10 @@ def test_the_conclusion_counts_what_failed_and_an_undefined_figure_is_a_failure(
 def test_a_trial_is_known_by_what_decides_its_result():
     config, fingerprints = load_config("cmmd_demo"), FINGERPRINTS
     key = trial_key(config, fingerprints)
-    assert key == trial_key(load_config("cmmd_demo", overrides=["evaluation.resamples=7"]), dataclasses.replace(fingerprints, baseline="pushed"))
+    assert key == trial_key(
+        load_config("cmmd_demo", overrides=["evaluation.resamples=7"]),
+        dataclasses.replace(fingerprints, baseline="pushed"),
+    )
     assert key != trial_key(apply_values(config, {"model.width": 24}), fingerprints)
     assert key != trial_key(config, dataclasses.replace(fingerprints, data="other"))
     assert key != trial_key(config, dataclasses.replace(fingerprints, weights="other"))

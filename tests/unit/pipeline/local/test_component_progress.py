@@ -63,6 +63,8 @@ def test_a_failure_takes_the_status_line_away(tmp_path):
 
 
 def test_the_log_leaves_out_the_password_of_the_store(tmp_path):
-    with following(Console(file=io.StringIO()), count=0, log=tmp_path / "run.log", secret="word-of-the-store"):
+    with following(
+        Console(file=io.StringIO()), count=0, log=tmp_path / "run.log", secret="word-of-the-store"
+    ):
         logging.getLogger("absl").info("Using connection config: password: %r", "word-of-the-store")
     assert "password: '***'" in (tmp_path / "run.log").read_text()

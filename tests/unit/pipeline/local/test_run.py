@@ -11,13 +11,21 @@ from pipeline.local.run import explain
 from pipeline.local.run_directory import claim_directory, locate_store
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("query: database or disk is full query: INSERT")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError("query: database or disk is full query: INSERT"),
+    ],
+)
 def test_a_full_disk_is_named_as_such_whoever_noticed_it(error, tmp_path):
     assert f"Trainer: the disk of {tmp_path} is full" in explain(error, component="Trainer", run=tmp_path)
 
 
 def test_a_failed_job_of_an_engine_is_one_line_that_names_the_component(tmp_path):
-    error = RuntimeError("Pipeline x failed in state FAILED: java.net.ConnectException: finishConnect(..) failed\n\tat java.base/x\n")
+    error = RuntimeError(
+        "Pipeline x failed in state FAILED: java.net.ConnectException: finishConnect(..) failed\n\tat java.base/x\n"
+    )
     line = explain(error, component="CaseExampleGen", run=tmp_path, flags=parse_beam("flink://h:1"))
     assert line.startswith("CaseExampleGen: a worker or its pool does not answer")
     assert line.endswith("run again, it continues where it stopped")

@@ -36,7 +36,9 @@ def test_nodes_of_a_layer_and_edges_that_pass_it_keep_apart():
     nodes = set(layout.nodes.values())
     assert len(nodes) == len(layout.nodes)
     for layer in {layer for _, layer in nodes}:
-        row = sorted([(x, 1.0) for x, y in nodes if y == layer] + [(x, 0.3) for x, y in passing if y == layer])
+        row = sorted(
+            [(x, 1.0) for x, y in nodes if y == layer] + [(x, 0.3) for x, y in passing if y == layer]
+        )
         for (left, left_width), (right, right_width) in itertools.pairwise(row):
             assert right - left >= (left_width + right_width) / 2 - 1e-9
 
@@ -47,9 +49,15 @@ def test_a_source_stands_right_above_what_it_feeds():
 
 
 def test_a_tree_is_drawn_without_a_crossing():
-    layout = arrange([("root", "right"), ("root", "left"), ("left", "b"), ("right", "c"), ("left", "a"), ("right", "d")])
-    lines = [(layout.nodes[start][0], layout.nodes[end][0]) for start, end in layout.routes if start != "root"]
-    assert all((one[0] - other[0]) * (one[1] - other[1]) >= 0 for one, other in itertools.combinations(lines, 2))
+    layout = arrange(
+        [("root", "right"), ("root", "left"), ("left", "b"), ("right", "c"), ("left", "a"), ("right", "d")]
+    )
+    lines = [
+        (layout.nodes[start][0], layout.nodes[end][0]) for start, end in layout.routes if start != "root"
+    ]
+    assert all(
+        (one[0] - other[0]) * (one[1] - other[1]) >= 0 for one, other in itertools.combinations(lines, 2)
+    )
 
 
 def test_the_layout_does_not_depend_on_the_order_of_the_edges():

@@ -4,7 +4,12 @@ import pytest
 import yaml
 
 from medimg.evaluation.figures import format_figure
-from medimg.reporting.documents.render import read_checklists, render_checklist, render_data_sheet, render_model_card
+from medimg.reporting.documents.render import (
+    read_checklists,
+    render_checklist,
+    render_data_sheet,
+    render_model_card,
+)
 from medimg.reporting.documents.topics import ANSWERS, UNKNOWN, answer_topics
 from medimg.reporting.page import list_sections, render_page
 from tests.unit.reporting.report_data import SUMMARY, make_evidence
@@ -18,7 +23,11 @@ def test_the_front_matter_has_each_figure_with_protocol_and_interval():
     evidence = make_evidence(licence="CC BY 4.0")
     front = read_front_matter(render_model_card(evidence))
     (results,) = front["model-index"][0]["results"]
-    entries = {(one["type"], one["args"]["protocol"]): one for one in results["metrics"] if ", malignancy," in one["name"]}
+    entries = {
+        (one["type"], one["args"]["protocol"]): one
+        for one in results["metrics"]
+        if ", malignancy," in one["name"]
+    }
     for figure in evidence.overall("malignancy"):
         entry = entries[figure.name, figure.protocol]
         assert entry["value"] == pytest.approx(figure.value)
@@ -40,12 +49,17 @@ def test_the_card_shows_the_protocols_in_columns_and_what_the_data_warn_of():
     evidence = make_evidence()
     card = render_model_card(evidence)
     row = re.search(r"^\| AUC \|(.*)$", card, re.MULTILINE)[1]
-    assert row.split(" | ")[:2] == [f" {format_figure(evidence.overall('malignancy')[0])}", f"{format_figure(auc_of(evidence, 'P4'))} |"]
+    assert row.split(" | ")[:2] == [
+        f" {format_figure(evidence.overall('malignancy')[0])}",
+        f"{format_figure(auc_of(evidence, 'P4'))} |",
+    ]
     assert "confounded with the part of the collection" in card
 
 
 def auc_of(evidence, protocol):
-    return next(one for one in evidence.overall("malignancy") if (one.name, one.protocol) == ("auc", protocol))
+    return next(
+        one for one in evidence.overall("malignancy") if (one.name, one.protocol) == ("auc", protocol)
+    )
 
 
 @pytest.mark.parametrize("render", [render_model_card, render_data_sheet, render_checklist])
@@ -96,7 +110,10 @@ def test_a_checklist_counts_only_what_is_filled():
 
 def test_text_with_a_bar_stays_in_its_cell():
     paper = render_checklist(make_evidence(title="a | b"))
-    assert all(len(re.findall(r"(?<!\\)\|", row)) == 4 for row in re.findall(r"^\| \d+\w? \|.*$", paper, re.MULTILINE))
+    assert all(
+        len(re.findall(r"(?<!\\)\|", row)) == 4
+        for row in re.findall(r"^\| \d+\w? \|.*$", paper, re.MULTILINE)
+    )
 
 
 def test_what_the_config_says_of_the_training_is_told_and_what_it_does_not_is_absent():
@@ -106,9 +123,20 @@ def test_what_the_config_says_of_the_training_is_told_and_what_it_does_not_is_ab
 
 
 def test_page_and_papers_say_which_settings_a_search_has_chosen_and_on_which_split():
-    search = {"tuning.chosen.model.width": "8", "tuning.objective": "malignancy/auc", "tuning.score": "0.94444", "tuning.trials": "20"}
+    search = {
+        "tuning.chosen.model.width": "8",
+        "tuning.objective": "malignancy/auc",
+        "tuning.score": "0.94444",
+        "tuning.trials": "20",
+    }
     evidence = make_evidence(config={"training.epochs": "3", **search, "tuning.failed": "2"})
     words = "Chosen in a search: model.width. The best of 20 trials, 2 of which failed, by malignancy/auc on the eval split, 0.944 there"
-    for text in (render_page(evidence, list_sections(evidence)), render_model_card(evidence), render_checklist(evidence)):
+    for text in (
+        render_page(evidence, list_sections(evidence)),
+        render_model_card(evidence),
+        render_checklist(evidence),
+    ):
         assert words in text
-    assert "in a search" not in render_model_card(make_evidence(config={"training.epochs": "3", "tuning": "None"}))
+    assert "in a search" not in render_model_card(
+        make_evidence(config={"training.epochs": "3", "tuning": "None"})
+    )

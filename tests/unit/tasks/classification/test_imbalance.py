@@ -18,12 +18,35 @@ from medimg.tasks.classification.fit import fit, make_batches
 from medimg.tasks.classification.losses import MaskedCrossEntropy, class_log_priors
 from medimg.tasks.classification.predictor import Answer
 from medimg.tasks.classification.sampling import draw_copies, repeat_cases
-from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings, check_training
+from medimg.tasks.classification.settings import (
+    Augmentation,
+    Head,
+    ModelSettings,
+    TrainingSettings,
+    check_training,
+)
 from medimg.tasks.fitting import Data, Epoch, Fitted
 
-MODEL = ModelSettings(heads=(Head("kind", ("common", "rare")),), roles=("image",), image_size=(32, 32), width=4, dropout=0.0)
-STILL = Augmentation(flip_vertical=False, flip_horizontal=False, rotate_degrees=0, shift_fraction=0, zoom_fraction=0, contrast_fraction=0)
-PLAIN = TrainingSettings(epochs=8, batch_size=32, learning_rate=3e-3, mixed_precision="off", class_weights=False, calibrate=False, augmentation=STILL)
+MODEL = ModelSettings(
+    heads=(Head("kind", ("common", "rare")),), roles=("image",), image_size=(32, 32), width=4, dropout=0.0
+)
+STILL = Augmentation(
+    flip_vertical=False,
+    flip_horizontal=False,
+    rotate_degrees=0,
+    shift_fraction=0,
+    zoom_fraction=0,
+    contrast_fraction=0,
+)
+PLAIN = TrainingSettings(
+    epochs=8,
+    batch_size=32,
+    learning_rate=3e-3,
+    mixed_precision="off",
+    class_weights=False,
+    calibrate=False,
+    augmentation=STILL,
+)
 STRATEGIES: dict[str, dict[str, Any]] = {
     "class weights": {"class_weights": True},
     "focal loss with class weights": {"focal_gamma": 2.0, "class_weights": True},
@@ -34,17 +57,28 @@ STRATEGIES: dict[str, dict[str, Any]] = {
 
 
 def draw_cases(*, common: int, rare: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Inputs and labels. Only brightness tells the classes apart, and not always; pixels differ so little that no case can be learnt by heart."""
+    """Inputs and labels.
+
+    Only brightness tells the classes apart, and not always; pixels differ so little that no case can be
+    learnt by heart.
+    """
     generator = np.random.default_rng(seed)
     labels_N = generator.permutation(np.repeat([0, 1], [common, rare]))
     brightness_N = generator.normal(100 + 35 * labels_N, 15)
-    images_NVHWC = brightness_N[:, None, None, None, None] + generator.normal(0, 2, (len(labels_N), 1, 32, 32, 1))
-    return {"images": images_NVHWC.clip(0, 255).astype(np.uint8), "view_present": np.ones((len(labels_N), 1), np.float32)}, labels_N
+    images_NVHWC = brightness_N[:, None, None, None, None] + generator.normal(
+        0, 2, (len(labels_N), 1, 32, 32, 1)
+    )
+    return {
+        "images": images_NVHWC.clip(0, 255).astype(np.uint8),
+        "view_present": np.ones((len(labels_N), 1), np.float32),
+    }, labels_N
 
 
 def make_data() -> Data:
     splits = [draw_cases(common=600, rare=10, seed=seed) for seed in (0, 1)]
-    train, evaluation = (tf.data.Dataset.from_tensor_slices((inputs, {"kind": labels})) for inputs, labels in splits)
+    train, evaluation = (
+        tf.data.Dataset.from_tensor_slices((inputs, {"kind": labels})) for inputs, labels in splits
+    )
     return Data(train, evaluation, {"kind": splits[0][1]}, {"kind": splits[1][1]})
 
 
@@ -58,7 +92,9 @@ def train(folder: Path, **changes: Any) -> tuple[Fitted, Answer]:
 def sensitivity(answer: Answer) -> float:
     """Share of 200 new rare cases that the exported model's answer calls rare."""
     inputs, labels_N = draw_cases(common=1, rare=200, seed=2)
-    probabilities_NC = answer.predict({name: tf.constant(values) for name, values in inputs.items()})["kind"].numpy()
+    probabilities_NC = answer.predict({name: tf.constant(values) for name, values in inputs.items()})[
+        "kind"
+    ].numpy()
     return float((probabilities_NC.argmax(axis=1)[labels_N == 1] == 1).mean())
 
 
@@ -92,7 +128,9 @@ def test_the_focal_loss_is_that_of_keras() -> None:
     labels_N, weights = np.arange(20) % 3, (1.0, 2.0, 0.5)
     keras_loss = keras.losses.CategoricalFocalCrossentropy(alpha=weights, gamma=2.0)
     ours = MaskedCrossEntropy(weights, focal_gamma=2.0)(labels_N, tf.constant(probabilities_NC))
-    np.testing.assert_allclose(ours, keras_loss(np.eye(3, dtype=np.float32)[labels_N], probabilities_NC), rtol=1e-5)
+    np.testing.assert_allclose(
+        ours, keras_loss(np.eye(3, dtype=np.float32)[labels_N], probabilities_NC), rtol=1e-5
+    )
 
 
 def test_a_case_without_doubt_has_a_focal_gradient_of_zero_and_not_of_nan() -> None:
@@ -108,7 +146,9 @@ def test_the_logit_adjusted_loss_is_least_where_the_answer_times_the_frequencies
     loss = MaskedCrossEntropy((1.0, 1.0), log_priors=priors[:2])
     labels = np.repeat([0, 1], [60, 1])
     values = [float(loss(labels, tf.constant([[1 - p, p]] * 61))) for p in (0.3, 0.5, 0.7)]
-    assert values[1] == min(values), "cases that look alike are of no class more than of another, however frequent the classes are"
+    assert values[1] == min(values), (
+        "cases that look alike are of no class more than of another, however frequent the classes are"
+    )
 
 
 def test_a_balanced_epoch_shows_each_class_and_each_case_of_a_class_equally_often() -> None:
@@ -133,7 +173,9 @@ def test_a_resumed_epoch_is_balanced_with_the_same_cases_and_another_epoch_with_
 
 
 @pytest.mark.slow
-def test_a_balanced_training_that_was_interrupted_gives_the_same_network_as_one_that_was_not(tmp_path: Path) -> None:
+def test_a_balanced_training_that_was_interrupted_gives_the_same_network_as_one_that_was_not(
+    tmp_path: Path,
+) -> None:
     data, training = make_data(), dataclasses.replace(PLAIN, sampling="balanced", epochs=2)
 
     def interrupt(epoch: Epoch) -> None:
@@ -141,18 +183,35 @@ def test_a_balanced_training_that_was_interrupted_gives_the_same_network_as_one_
 
     with pytest.raises(KeyboardInterrupt):
         fit(data, model=MODEL, training=training, folder=tmp_path / "interrupted", report=interrupt)
-    resumed, whole = (fit(data, model=MODEL, training=training, folder=tmp_path / name, report=lambda _: None) for name in ("interrupted", "whole"))
-    for one, other in zip(resumed.members[0].network.get_weights(), whole.members[0].network.get_weights(), strict=True):
+    resumed, whole = (
+        fit(data, model=MODEL, training=training, folder=tmp_path / name, report=lambda _: None)
+        for name in ("interrupted", "whole")
+    )
+    for one, other in zip(
+        resumed.members[0].network.get_weights(), whole.members[0].network.get_weights(), strict=True
+    ):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"class_weights": True, "sampling": "balanced"}, "found class_weights=true and sampling=balanced, expected one of them at most"),
-        ({"sampling": "balanced", "logit_adjustment": "loss"}, "found sampling=balanced and logit_adjustment=loss, expected one of them"),
-        ({"class_weights": True, "logit_adjustment": "post_hoc"}, "found class_weights=true and logit_adjustment=post_hoc"),
-        ({"focal_gamma": 2.0, "logit_adjustment": "post_hoc"}, r"training\.focal_gamma: found 2 with logit_adjustment=post_hoc, expected 0"),
+        (
+            {"class_weights": True, "sampling": "balanced"},
+            "found class_weights=true and sampling=balanced, expected one of them at most",
+        ),
+        (
+            {"sampling": "balanced", "logit_adjustment": "loss"},
+            "found sampling=balanced and logit_adjustment=loss, expected one of them",
+        ),
+        (
+            {"class_weights": True, "logit_adjustment": "post_hoc"},
+            "found class_weights=true and logit_adjustment=post_hoc",
+        ),
+        (
+            {"focal_gamma": 2.0, "logit_adjustment": "post_hoc"},
+            r"training\.focal_gamma: found 2 with logit_adjustment=post_hoc, expected 0",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:

@@ -17,8 +17,17 @@ from medimg.tasks.classification.settings import Augmentation, Head, ModelSettin
 from medimg.tasks.fitting import Epoch
 from medimg.tasks.shared.checkpoints import State, load_weights, read_state, write_state
 
-STILL = Augmentation(flip_vertical=False, flip_horizontal=False, rotate_degrees=0, shift_fraction=0, zoom_fraction=0, contrast_fraction=0)
-SETTINGS = ModelSettings(heads=(Head("malignancy", ("Benign", "Malignant")), Head("kind", ("a", "b", "c"))), roles=("image",))
+STILL = Augmentation(
+    flip_vertical=False,
+    flip_horizontal=False,
+    rotate_degrees=0,
+    shift_fraction=0,
+    zoom_fraction=0,
+    contrast_fraction=0,
+)
+SETTINGS = ModelSettings(
+    heads=(Head("malignancy", ("Benign", "Malignant")), Head("kind", ("a", "b", "c"))), roles=("image",)
+)
 
 
 def test_a_missing_label_changes_neither_loss_nor_gradient() -> None:
@@ -42,12 +51,17 @@ def test_class_weights_make_each_class_count_alike_and_a_case_one_on_average() -
 def test_the_weight_of_a_class_scales_its_loss() -> None:
     probabilities = tf.constant([[0.5, 0.5]])
     plain, heavy = MaskedCrossEntropy((1.0, 1.0)), MaskedCrossEntropy((1.0, 3.0))
-    assert float(heavy(tf.constant([1]), probabilities)) == pytest.approx(3 * float(plain(tf.constant([1]), probabilities)))
+    assert float(heavy(tf.constant([1]), probabilities)) == pytest.approx(
+        3 * float(plain(tf.constant([1]), probabilities))
+    )
 
 
 def test_figures_leave_out_missing_labels_and_are_undefined_on_one_class() -> None:
     labels = {"malignancy": np.array([0, 1, -1, 1]), "kind": np.array([-1, 1, 1, -1])}
-    probabilities = {"malignancy": np.array([[0.9, 0.1], [0.2, 0.8], [0.0, 1.0], [0.95, 0.05]]), "kind": np.full((4, 3), 1 / 3)}
+    probabilities = {
+        "malignancy": np.array([[0.9, 0.1], [0.2, 0.8], [0.0, 1.0], [0.95, 0.05]]),
+        "kind": np.full((4, 3), 1 / 3),
+    }
     figures = measure(labels, probabilities, SETTINGS)
     assert figures["malignancy/auc"] == 0.5
     assert figures["malignancy/loss"] == pytest.approx(-np.log([0.9, 0.8, 0.05]).mean())
@@ -56,18 +70,28 @@ def test_figures_leave_out_missing_labels_and_are_undefined_on_one_class() -> No
 
 def test_what_has_diverged_ranks_nothing() -> None:
     labels = {"malignancy": np.array([0, 1]), "kind": np.array([0, 1])}
-    figures = measure(labels, {"malignancy": np.full((2, 2), np.nan), "kind": np.full((2, 3), np.nan)}, SETTINGS)
+    figures = measure(
+        labels, {"malignancy": np.full((2, 2), np.nan), "kind": np.full((2, 3), np.nan)}, SETTINGS
+    )
     assert all(np.isnan(value) for value in figures.values())
 
 
 def test_the_answer_has_the_figures_of_the_report_and_none_where_nothing_is_labelled() -> None:
     labels = {"malignancy": np.array([0, 1, -1, 1]), "kind": np.full(4, -1)}
-    probabilities = {"malignancy": np.array([[0.9, 0.1], [0.2, 0.8], [0.0, 1.0], [0.95, 0.05]]), "kind": np.full((4, 3), 1 / 3)}
+    probabilities = {
+        "malignancy": np.array([[0.9, 0.1], [0.2, 0.8], [0.0, 1.0], [0.95, 0.05]]),
+        "kind": np.full((4, 3), 1 / 3),
+    }
     figures = measure_answer(labels, probabilities, SETTINGS)
     assert figures["malignancy/accuracy"] == pytest.approx(2 / 3)
     assert figures["malignancy/brier"] == pytest.approx((0.1**2 + 0.2**2 + 0.95**2) / 3)
     assert np.isnan(figures["kind/balanced_accuracy"])
-    assert figures.items() >= measure({"malignancy": labels["malignancy"]}, probabilities, ModelSettings(SETTINGS.heads[:1], ("image",))).items()
+    assert (
+        figures.items()
+        >= measure(
+            {"malignancy": labels["malignancy"]}, probabilities, ModelSettings(SETTINGS.heads[:1], ("image",))
+        ).items()
+    )
 
 
 def test_auc_ranks_epochs_loss_decides_between_equals_and_alone_where_auc_is_undefined() -> None:
@@ -83,17 +107,25 @@ def test_auc_ranks_epochs_loss_decides_between_equals_and_alone_where_auc_is_und
 
 def make_images() -> dict[str, tf.Tensor]:
     random = np.random.default_rng(0)
-    return {"images": tf.constant(random.integers(0, 200, (3, 2, 20, 16, 1), dtype=np.uint8)), "view_present": tf.ones((3, 2))}
+    return {
+        "images": tf.constant(random.integers(0, 200, (3, 2, 20, 16, 1), dtype=np.uint8)),
+        "view_present": tf.ones((3, 2)),
+    }
 
 
 def test_no_augmentation_leaves_images_as_they_are() -> None:
     inputs = make_images()
-    np.testing.assert_array_equal(augment(inputs, STILL, tf.constant([1, 2], tf.int64))["images"], inputs["images"])
+    np.testing.assert_array_equal(
+        augment(inputs, STILL, tf.constant([1, 2], tf.int64))["images"], inputs["images"]
+    )
 
 
 def test_the_same_seed_augments_alike_and_another_does_not() -> None:
     inputs = make_images()
-    first, again, other = (augment(inputs, Augmentation(), tf.constant([1, step], tf.int64))["images"].numpy() for step in (2, 2, 3))
+    first, again, other = (
+        augment(inputs, Augmentation(), tf.constant([1, step], tf.int64))["images"].numpy()
+        for step in (2, 2, 3)
+    )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
@@ -101,11 +133,21 @@ def test_the_same_seed_augments_alike_and_another_does_not() -> None:
 @pytest.mark.parametrize(("vertical", "axis"), [(True, 0), (False, 1)])
 def test_a_flip_mirrors_some_images_exactly_and_leaves_the_others(vertical: bool, axis: int) -> None:
     settings = Augmentation(
-        flip_vertical=vertical, flip_horizontal=not vertical, rotate_degrees=0, shift_fraction=0, zoom_fraction=0, contrast_fraction=0
+        flip_vertical=vertical,
+        flip_horizontal=not vertical,
+        rotate_degrees=0,
+        shift_fraction=0,
+        zoom_fraction=0,
+        contrast_fraction=0,
     )
     before = make_images()["images"].numpy().reshape(6, 20, 16)
-    after = augment(make_images(), settings, tf.constant([1, 2], tf.int64))["images"].numpy().reshape(6, 20, 16)
-    outcomes = {"same" if (b == a).all() else "mirrored" if (np.flip(b, axis) == a).all() else "other" for b, a in zip(before, after, strict=True)}
+    after = (
+        augment(make_images(), settings, tf.constant([1, 2], tf.int64))["images"].numpy().reshape(6, 20, 16)
+    )
+    outcomes = {
+        "same" if (b == a).all() else "mirrored" if (np.flip(b, axis) == a).all() else "other"
+        for b, a in zip(before, after, strict=True)
+    }
     assert outcomes == {"same", "mirrored"}
 
 
@@ -129,13 +171,19 @@ def test_training_ends_after_patience_epochs_without_a_better_one() -> None:
     assert state.is_finished(head="m", epochs=4, patience=3)
 
 
-def test_a_state_comes_back_with_its_weights_and_optimizer_and_only_best_and_last_are_kept(tmp_path: Path) -> None:
+def test_a_state_comes_back_with_its_weights_and_optimizer_and_only_best_and_last_are_kept(
+    tmp_path: Path,
+) -> None:
     network = make_network()
     epochs = make_epochs(0.5, 0.9, 0.6, 0.7)
     for count in range(1, 5):
         network.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
         write_state(tmp_path, State(epochs[:count]), model=network, head="m")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch0001.weights.h5", "epoch0003.weights.h5", "state.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "epoch0001.weights.h5",
+        "epoch0003.weights.h5",
+        "state.json",
+    ]
     assert read_state(tmp_path) == State(epochs)
     other = make_network()
     load_weights(tmp_path, 3, model=other)

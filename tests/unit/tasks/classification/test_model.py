@@ -15,7 +15,10 @@ from medimg.tasks.classification.model import build_model
 from medimg.tasks.classification.settings import Head, ModelSettings, check_settings
 
 SETTINGS = ModelSettings(
-    heads=(Head("malignancy", ("Benign", "Malignant")), Head("abnormality", ("calcification", "mass", "both"))),
+    heads=(
+        Head("malignancy", ("Benign", "Malignant")),
+        Head("abnormality", ("calcification", "mass", "both")),
+    ),
     roles=("CC", "MLO"),
     image_size=(64, 52),
     width=4,
@@ -41,7 +44,9 @@ def test_the_pixels_of_an_absent_view_have_no_influence(fusion: Any) -> None:
     other["images"][:, 1] = 255 - other["images"][:, 1]
     np.testing.assert_array_equal(predict(model, inputs)["malignancy"], predict(model, other)["malignancy"])
     present = {**other, "view_present": np.ones((4, 2), np.float32)}
-    assert not np.allclose(predict(model, inputs)["malignancy"], predict(model, present)["malignancy"], atol=1e-7)
+    assert not np.allclose(
+        predict(model, inputs)["malignancy"], predict(model, present)["malignancy"], atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("fusion", ["mean", "max", "attention"])
@@ -70,7 +75,9 @@ def test_a_saved_model_answers_as_before(tmp_path: Path, backbone: str, fusion: 
     model = build_model(dataclasses.replace(SETTINGS, backbone=backbone, fusion=fusion), clinical_width=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(predict(loaded, make_inputs(2))["malignancy"], predict(model, make_inputs(2))["malignancy"], atol=1e-6)
+    np.testing.assert_allclose(
+        predict(loaded, make_inputs(2))["malignancy"], predict(model, make_inputs(2))["malignancy"], atol=1e-6
+    )
 
 
 def test_feature_map_and_embedding_are_found_by_name() -> None:
@@ -82,17 +89,32 @@ def test_feature_map_and_embedding_are_found_by_name() -> None:
 def test_weights_from_a_file_are_loaded(tmp_path: Path) -> None:
     network = keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(64, 52, 3))
     network.save_weights(tmp_path / "own.weights.h5")
-    settings = dataclasses.replace(SETTINGS, backbone="MobileNetV3Small", weights=str(tmp_path / "own.weights.h5"))
-    loaded = next(layer for layer in build_model(settings, clinical_width=0).get_layer("backbone").layers if isinstance(layer, keras.Model))
+    settings = dataclasses.replace(
+        SETTINGS, backbone="MobileNetV3Small", weights=str(tmp_path / "own.weights.h5")
+    )
+    loaded = next(
+        layer
+        for layer in build_model(settings, clinical_width=0).get_layer("backbone").layers
+        if isinstance(layer, keras.Model)
+    )
     for ours, theirs in zip(loaded.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_imagenet_weights_that_cannot_be_downloaded_end_in_one_line_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_imagenet_weights_that_cannot_be_downloaded_end_in_one_line_that_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", refuse_download)
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
-    with pytest.raises(MedimgError, match=r"weights of MobileNetV3Small could not be had .*name its path in model.weights") as caught:
-        build_model(dataclasses.replace(SETTINGS, backbone="MobileNetV3Small", weights="imagenet", image_size=(64, 64)), clinical_width=0)
+    with pytest.raises(
+        MedimgError, match=r"weights of MobileNetV3Small could not be had .*name its path in model.weights"
+    ) as caught:
+        build_model(
+            dataclasses.replace(
+                SETTINGS, backbone="MobileNetV3Small", weights="imagenet", image_size=(64, 64)
+            ),
+            clinical_width=0,
+        )
     assert "\n" not in str(caught.value)
 
 

@@ -15,7 +15,10 @@ from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSe
 from medimg.tasks.fitting import Epoch, Fitted, Member
 
 MODEL = ModelSettings(
-    heads=(Head("malignancy", ("Benign", "Malignant")), Head("abnormality", ("calcification", "mass", "both"))),
+    heads=(
+        Head("malignancy", ("Benign", "Malignant")),
+        Head("abnormality", ("calcification", "mass", "both")),
+    ),
     roles=("CC", "MLO"),
     image_size=(32, 32),
     width=4,
@@ -62,7 +65,11 @@ def test_a_network_that_is_exported_can_still_be_saved(tmp_path: Path) -> None:
 def test_dropout_gives_a_case_the_same_samples_in_any_batch_and_each_time() -> None:
     inputs = make_inputs(4)
     samples = make_answer(samples=50).details(inputs)["m/malignancy"].numpy()
-    alone = make_answer(samples=50).details({name: value[2:3] for name, value in inputs.items()})["m/malignancy"].numpy()
+    alone = (
+        make_answer(samples=50)
+        .details({name: value[2:3] for name, value in inputs.items()})["m/malignancy"]
+        .numpy()
+    )
     assert samples.shape == (4, 50, 2)
     np.testing.assert_allclose(alone[0], samples[2], atol=1e-6)
     assert samples[:, :, 1].std(axis=1).min() > 0.001
@@ -70,7 +77,10 @@ def test_dropout_gives_a_case_the_same_samples_in_any_batch_and_each_time() -> N
 
 def test_samples_scatter_about_the_answer_and_leave_it_as_it_is() -> None:
     inputs = make_inputs(4)
-    plain, details = make_answer().predict(inputs)["abnormality"].numpy(), make_answer(samples=400).details(inputs)
+    plain, details = (
+        make_answer().predict(inputs)["abnormality"].numpy(),
+        make_answer(samples=400).details(inputs),
+    )
     np.testing.assert_allclose(details["abnormality"].numpy(), plain, atol=1e-6)
     np.testing.assert_allclose(details["m/abnormality"].numpy().mean(axis=1), plain, atol=0.02)
 
@@ -83,8 +93,15 @@ def test_an_ensemble_with_dropout_has_all_samples_of_all_members() -> None:
 
 def test_members_are_told_as_they_are_and_their_mean_is_made_less_sure_by_the_temperature() -> None:
     inputs = make_inputs(4)
-    cold, warm = make_answer(members=2).details(inputs), make_answer(members=2, temperature=2.0).details(inputs)
+    cold, warm = (
+        make_answer(members=2).details(inputs),
+        make_answer(members=2, temperature=2.0).details(inputs),
+    )
     np.testing.assert_allclose(warm["m/malignancy"].numpy(), cold["m/malignancy"].numpy(), atol=1e-6)
-    np.testing.assert_allclose(cold["malignancy"].numpy(), cold["m/malignancy"].numpy().mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(
+        cold["malignancy"].numpy(), cold["m/malignancy"].numpy().mean(axis=1), atol=1e-6
+    )
     odds = cold["malignancy"].numpy()[:, 1] / cold["malignancy"].numpy()[:, 0]
-    np.testing.assert_allclose(warm["malignancy"].numpy()[:, 1], np.sqrt(odds) / (1 + np.sqrt(odds)), atol=1e-6)
+    np.testing.assert_allclose(
+        warm["malignancy"].numpy()[:, 1], np.sqrt(odds) / (1 + np.sqrt(odds)), atol=1e-6
+    )

@@ -1,4 +1,7 @@
-"""Labels, clinical columns and views on their way into the network; analysed by TensorFlow Transform on Beam's local runner."""
+"""Labels, clinical columns and views on their way into the network.
+
+Analysed by TensorFlow Transform on Beam's local runner.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ from medimg.tasks.classification.settings import Head, ModelSettings
 from medimg.tasks.shared.clinical_columns import clinical_inputs, clinical_sizes
 
 SETTINGS = ModelSettings(
-    heads=(Head("malignancy", ("Benign", "Malignant")),), roles=("CC", "MLO"), image_size=(32, 40), clinical_inputs=("age_years", "source")
+    heads=(Head("malignancy", ("Benign", "Malignant")),),
+    roles=("CC", "MLO"),
+    image_size=(32, 40),
+    clinical_inputs=("age_years", "source"),
 )
 SPEC = {
     "label_malignancy": tf.io.VarLenFeature(tf.string),
@@ -26,8 +32,18 @@ SPEC = {
     "clinical_side": tf.io.FixedLenFeature([], tf.string),
 }
 TRAIN: list[dict[str, Any]] = [
-    {"label_malignancy": [b"Benign"], "clinical_age_years": [40.0], "clinical_source": [b"D1"], "clinical_side": b"L"},
-    {"label_malignancy": [b"Malignant"], "clinical_age_years": [60.0], "clinical_source": [b"D1"], "clinical_side": b"R"},
+    {
+        "label_malignancy": [b"Benign"],
+        "clinical_age_years": [40.0],
+        "clinical_source": [b"D1"],
+        "clinical_side": b"L",
+    },
+    {
+        "label_malignancy": [b"Malignant"],
+        "clinical_age_years": [60.0],
+        "clinical_source": [b"D1"],
+        "clinical_side": b"R",
+    },
     {"label_malignancy": None, "clinical_age_years": None, "clinical_source": [b"D2"], "clinical_side": b"R"},
 ]
 
@@ -54,15 +70,25 @@ def transform(transform_output: Any, *cases: dict[str, Any]) -> dict[str, tf.Ten
     def sparse(name: str, dtype: tf.DType) -> tf.SparseTensor:
         places = [(row, 0) for row, case in enumerate(cases) if name in case]
         values = tf.constant([case[name] for case in cases if name in case], dtype)
-        return tf.SparseTensor(np.array(places, np.int64).reshape(-1, 2), values, [len(cases), 1 if places else 0])
+        return tf.SparseTensor(
+            np.array(places, np.int64).reshape(-1, 2), values, [len(cases), 1 if places else 0]
+        )
 
-    raw = {name: sparse(name, spec.dtype) for name, spec in SPEC.items() if isinstance(spec, tf.io.VarLenFeature)}
+    raw = {
+        name: sparse(name, spec.dtype) for name, spec in SPEC.items() if isinstance(spec, tf.io.VarLenFeature)
+    }
     return dict(transform_output.transform_features_layer()(raw))
 
 
-def test_a_label_becomes_its_place_among_the_classes_and_minus_one_where_missing_or_unknown(transform_output: Any) -> None:
+def test_a_label_becomes_its_place_among_the_classes_and_minus_one_where_missing_or_unknown(
+    transform_output: Any,
+) -> None:
     transformed = transform(
-        transform_output, {"label_malignancy": b"Malignant"}, {}, {"label_malignancy": b"Benign"}, {"label_malignancy": b"malignant"}
+        transform_output,
+        {"label_malignancy": b"Malignant"},
+        {},
+        {"label_malignancy": b"Benign"},
+        {"label_malignancy": b"malignant"},
     )
     assert transformed["label_malignancy"].numpy().tolist() == [[1], [-1], [0], [-1]]
     assert targets(transformed, SETTINGS)["malignancy"].numpy().tolist() == [1, -1, 0, -1]
@@ -83,7 +109,9 @@ def test_unknown_and_missing_strings_share_the_last_place(transform_output: Any)
 
 def test_a_column_or_label_that_is_not_there_is_named() -> None:
     features = {"label_malignancy": tf.constant(["Benign"]), "clinical_side": tf.constant(["L"])}
-    with pytest.raises(UsageError, match="feature clinical_age_years is not in the schema; found clinical_side"):
+    with pytest.raises(
+        UsageError, match="feature clinical_age_years is not in the schema; found clinical_side"
+    ):
         preprocess(features, SETTINGS)
     with pytest.raises(UsageError, match="feature label_malignancy is not in the schema; found none"):
         preprocess({}, SETTINGS)

@@ -13,7 +13,11 @@ def make_answers(*rows, **columns):
     """One answer per row of (label, predicted, count), each of a group of its own."""
     pairs = [(label, predicted) for label, predicted, count in rows for _ in range(count)]
     table = pd.DataFrame(pairs, columns=["label", "predicted"])
-    return table.assign(case_id=[f"c{number}" for number in range(len(table))], group_id=[f"g{number}" for number in range(len(table))], **columns)
+    return table.assign(
+        case_id=[f"c{number}" for number in range(len(table))],
+        group_id=[f"g{number}" for number in range(len(table))],
+        **columns,
+    )
 
 
 def make_train(**counts):
@@ -32,15 +36,21 @@ def test_errors_within_a_declared_merge_are_counted_and_their_classes_named():
     unions = {"skin": {"nv": "pigmented", "mel": "pigmented"}}
     answers = make_answers(("nv", "mel", 3), ("nv", "bcc", 2), ("mel", "mel", 4))
     tables = Tables(answers, NO_TRAIN, CLASSES, unions=unions)
-    assert observe_pair(tables, "nv", "mel") == ["3 of 3 are within a merged class of skin, where nv and mel are pigmented."]
+    assert observe_pair(tables, "nv", "mel") == [
+        "3 of 3 are within a merged class of skin, where nv and mel are pigmented."
+    ]
     assert observe_pair(tables, "nv", "bcc") == []
-    assert observe_all(tables) == ["3 of 5 are within a merged class of skin, where nv and mel are pigmented."]
+    assert observe_all(tables) == [
+        "3 of 5 are within a merged class of skin, where nv and mel are pigmented."
+    ]
 
 
 def test_a_class_with_less_than_half_the_training_cases_of_the_median_is_told_with_its_count():
     answers = make_answers(("mel", "nv", 2), ("mel", "mel", 1), ("nv", "mel", 2), ("nv", "nv", 15))
     few = Tables(answers, make_train(nv=100, mel=9, bcc=20), CLASSES)
-    assert observe_pair(few, "mel", "nv") == ["2 of 2 are of a class with less than half the 20 training cases of the median class: mel has 9."]
+    assert observe_pair(few, "mel", "nv") == [
+        "2 of 2 are of a class with less than half the 20 training cases of the median class: mel has 9."
+    ]
     assert observe_pair(few, "nv", "mel") == []
     assert observe_all(few)[0].endswith("mel has 9; so are 3 of 20 cases.")
     assert observe_all(Tables(answers, make_train(nv=100, mel=10, bcc=20), CLASSES)) == []
@@ -65,7 +75,9 @@ def test_the_class_that_most_errors_lie_nearest_to_is_told_beside_the_right_answ
     assert observe_pair(Tables(own, NO_TRAIN, CLASSES), "nv", "mel") == [
         "For 2 of 3 the nearest training case is of their own class all the same; for 2 of 4 right answers it is of another class."
     ]
-    neither = with_neighbours(answers, ["nv", "mel", "bcc", "nv", "mel", "nv", "bcc"], np.linspace(0.5, 0.1, 7))
+    neither = with_neighbours(
+        answers, ["nv", "mel", "bcc", "nv", "mel", "nv", "bcc"], np.linspace(0.5, 0.1, 7)
+    )
     assert observe_pair(Tables(neither, NO_TRAIN, CLASSES), "nv", "mel") == []
 
 
@@ -73,7 +85,9 @@ def test_an_error_that_lies_as_close_to_the_called_class_as_hardly_a_case_lies_t
     answers = make_answers(("nv", "mel", 2), ("nv", "nv", 38))
     nearest = ["nv", "mel", *["nv"] * 38]
     distances = np.concatenate([[0.2, 0.001], np.linspace(0.1, 0.4, 38)])
-    (sentence,) = observe_pair(Tables(with_neighbours(answers, nearest, distances), NO_TRAIN, CLASSES), "nv", "mel")
+    (sentence,) = observe_pair(
+        Tables(with_neighbours(answers, nearest, distances), NO_TRAIN, CLASSES), "nv", "mel"
+    )
     assert sentence.startswith("For 1 of 2 a training case of the class that they were called lies within ")
     assert sentence.endswith(", as close as the closest 5 % of all cases lie to any.")
     other = with_neighbours(answers, ["nv", "bcc", *["nv"] * 38], distances)
@@ -85,7 +99,11 @@ def colour(lightness):
 
 
 @pytest.mark.parametrize(
-    ("of_errors", "told"), [([78.0, 74.0, 40.0], "The mean colour of 2 of 3 is nearer to the training mean of the class"), ([78.0, 44.0, 40.0], "")]
+    ("of_errors", "told"),
+    [
+        ([78.0, 74.0, 40.0], "The mean colour of 2 of 3 is nearer to the training mean of the class"),
+        ([78.0, 44.0, 40.0], ""),
+    ],
 )
 def test_the_colour_of_most_errors_is_told_if_it_is_nearer_to_that_of_the_called_class(of_errors, told):
     train = make_train(nv=2, mel=2).assign(**colour([40.0, 44.0, 76.0, 80.0]))
@@ -105,7 +123,9 @@ def test_errors_that_are_mostly_of_one_group_name_it_by_what_the_data_set_calls_
     answers = make_answers(("nv", "mel", 6), ("nv", "nv", 34))
     answers.loc[[*range(5), 9], "group_id"] = "HAM_7"
     # 5 of 6 errors in 6 of 40 cases: (6 * 34 + 1) / 3838380 by chance, and 35 lesions are looked at.
-    told = ["5 of 6 are of one lesion, HAM_7, which has 6 of 40 cases (Fisher's exact test, p = 0.0019 for 35 lesions)."]
+    told = [
+        "5 of 6 are of one lesion, HAM_7, which has 6 of 40 cases (Fisher's exact test, p = 0.0019 for 35 lesions)."
+    ]
     assert observe_pair(Tables(answers, NO_TRAIN, CLASSES, group_noun="lesion"), "nv", "mel") == told
     large = answers.assign(group_id=answers["group_id"].where(answers.index > 19, "HAM_7"))
     assert observe_pair(Tables(large, NO_TRAIN, CLASSES, group_noun="lesion"), "nv", "mel") == []
@@ -118,7 +138,9 @@ def test_a_slice_with_more_errors_than_chance_would_give_is_told_with_the_rest_b
     source = np.where(answers.index < 8, "consensus", np.where(answers.index < 20, None, "histo"))
     tables = Tables(answers.assign(clinical_dx_type=source), NO_TRAIN, CLASSES, slices=["dx_type"])
     (sentence,) = observe_pair(tables, "nv", "mel")
-    assert sentence.startswith("Of the 8 cases with dx_type consensus, 8 are called mel, of the other 92, 2 (Fisher's exact test, p = ")
+    assert sentence.startswith(
+        "Of the 8 cases with dx_type consensus, 8 are called mel, of the other 92, 2 (Fisher's exact test, p = "
+    )
     assert sentence.endswith("for 2 values looked at).")
     (wrong,) = observe_all(tables)
     assert "8 are called wrongly" in wrong
@@ -131,4 +153,9 @@ def test_a_slice_is_held_to_a_stricter_bound_the_more_values_are_looked_at():
     alone = Tables(answers.assign(**columns), NO_TRAIN, CLASSES, slices=["sex"])
     assert len(observe_pair(alone, "nv", "mel")) == 1
     columns["clinical_site"] = [f"site {number % 10}" for number in range(100)]
-    assert observe_pair(Tables(answers.assign(**columns), NO_TRAIN, CLASSES, slices=["sex", "site"]), "nv", "mel") == []
+    assert (
+        observe_pair(
+            Tables(answers.assign(**columns), NO_TRAIN, CLASSES, slices=["sex", "site"]), "nv", "mel"
+        )
+        == []
+    )

@@ -38,12 +38,18 @@ def embed_called(predictions):
     """A table of embedded cases in which each lies in the direction of the class that it is called, a little apart."""
     called = predictions[[f"p_diagnosis_{name}" for name in CLASSES]].to_numpy().argmax(axis=1)
     vectors = np.eye(4)[called] + 0.01 * np.random.default_rng(0).random((len(called), 4))
-    columns = predictions[["case_id", "group_id", "split", "label_diagnosis"]].assign(cluster_id=predictions["group_id"], vector=list(vectors))
+    columns = predictions[["case_id", "group_id", "split", "label_diagnosis"]].assign(
+        cluster_id=predictions["group_id"], vector=list(vectors)
+    )
     places = {f"{name}_{axis}": 0.0 for name in MAPS for axis in "xy"}
-    return pd.concat([columns.assign(embedding=name, **places) for name in ("pixels", "model")], ignore_index=True)
+    return pd.concat(
+        [columns.assign(embedding=name, **places) for name in ("pixels", "model")], ignore_index=True
+    )
 
 
-FACTS = RunFacts("Skin", "ham", "ham10000", heads={"diagnosis": CLASSES}, resamples=20, summary={"group_noun": "lesion"})
+FACTS = RunFacts(
+    "Skin", "ham", "ham10000", heads={"diagnosis": CLASSES}, resamples=20, summary={"group_noun": "lesion"}
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +65,22 @@ def folder(tmp_path_factory):
     rows = []
     for method in ("original", "grad_cam"):
         (folder / "explanations" / f"{method}.png").write_bytes(make_png())
-        about = {"case_id": mistakes[0].case_id, "role": "image", "method": method, "file": f"explanations/{method}.png", "kind": "mistake"}
-        rows.append({**about, "head": "diagnosis", "label": mistakes[0].label, "class": mistakes[0].predicted, "probability": 0.9})
+        about = {
+            "case_id": mistakes[0].case_id,
+            "role": "image",
+            "method": method,
+            "file": f"explanations/{method}.png",
+            "kind": "mistake",
+        }
+        rows.append(
+            {
+                **about,
+                "head": "diagnosis",
+                "label": mistakes[0].label,
+                "class": mistakes[0].predicted,
+                "probability": 0.9,
+            }
+        )
     (folder / "explanations" / "index.json").write_text(json.dumps(rows))
     derive(folder)
     return folder
@@ -72,7 +92,10 @@ def evidence(folder):
 
 
 def test_pairs_are_ordered_by_their_share_of_all_mistakes_and_each_shows_its_most_confident_cases(evidence):
-    pairs = [(pair.label, pair.predicted, pair.count, pair.cases, pair.errors) for pair, _, _ in describe_mistakes(evidence).values["pairs"]]
+    pairs = [
+        (pair.label, pair.predicted, pair.count, pair.cases, pair.errors)
+        for pair, _, _ in describe_mistakes(evidence).values["pairs"]
+    ]
     assert pairs == [("mel", "nv", 9, 29, 17), ("nv", "mel", 6, 46, 17), ("bcc", "akiec", 2, 2, 17)]
     for _, _, cards in describe_mistakes(evidence).values["pairs"]:
         confidence = [card.mistake.probability for card in cards]
@@ -100,9 +123,14 @@ def test_a_mistake_stands_beside_its_nearest_training_cases_with_class_and_dista
     for pair, sentences, cards in describe_mistakes(evidence).values["pairs"]:
         for card in cards:
             assert [one.label for one in card.neighbours] == [pair.predicted] * 3
-            assert [one.distance for one in card.neighbours] == sorted(one.distance for one in card.neighbours)
+            assert [one.distance for one in card.neighbours] == sorted(
+                one.distance for one in card.neighbours
+            )
             assert all(one.case_id.startswith("train-") and one.images for one in card.neighbours)
-        assert any(sentence.startswith(f"For {pair.count} of {pair.count} the nearest training case") for sentence in sentences)
+        assert any(
+            sentence.startswith(f"For {pair.count} of {pair.count} the nearest training case")
+            for sentence in sentences
+        )
 
 
 def test_the_neighbours_of_the_shown_mistakes_can_be_looked_up_by_id(folder):
@@ -137,7 +165,12 @@ def test_of_many_pairs_the_most_frequent_are_shown_and_the_rest_is_counted(tmp_p
         table[f"p_organ_{name}"] = np.where(table["called"] == name, 0.7, 0.1)
     ids = [f"case-{number}" for number in range(len(table))]
     facts = RunFacts("Organs", "o", "o", heads={"organ": classes}, resamples=20)
-    write_bundle(tmp_path, predictions=table.drop(columns="called").assign(case_id=ids, group_id=ids, split="test"), facts=facts, gallery={})
+    write_bundle(
+        tmp_path,
+        predictions=table.drop(columns="called").assign(case_id=ids, group_id=ids, split="test"),
+        facts=facts,
+        gallery={},
+    )
     derive(tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert len(re.findall(r"<h3>c\d called c\d:", page)) == PAIRS

@@ -27,18 +27,32 @@ def draw_tiles(split: str, *, right: float, seed: int) -> pd.DataFrame:
     probabilities_NC = np.full((240, 4), 0.1)
     probabilities_NC[np.arange(240), called_N] = 0.7
     table = pd.DataFrame(probabilities_NC, columns=[f"p_tissue_{name}" for name in CLASSES])
-    ids = {"case_id": [f"{split}-{number}" for number in range(240)], "group_id": [f"{split}-{number // 4}" for number in range(240)]}
+    ids = {
+        "case_id": [f"{split}-{number}" for number in range(240)],
+        "group_id": [f"{split}-{number // 4}" for number in range(240)],
+    }
     return table.assign(**ids, split=split, label_tissue=np.array(CLASSES)[label_N])
 
 
 def write_report(folder, splits, *, merges=(ORGAN,), seed=None):
     """A report of so many right answers by split; with a seed, splits of one share are drawn alike."""
     heads = {"tissue": CLASSES}
-    drawn = [draw_tiles(split, right=right, seed=number if seed is None else seed) for number, (split, right) in enumerate(splits.items())]
+    drawn = [
+        draw_tiles(split, right=right, seed=number if seed is None else seed)
+        for number, (split, right) in enumerate(splits.items())
+    ]
     predictions = pd.concat(drawn, ignore_index=True)
-    facts = RunFacts("Tissue", "tissue", "tissue", heads=merge_heads(heads, merges), merges=[dataclasses.asdict(merge) for merge in merges])
+    facts = RunFacts(
+        "Tissue",
+        "tissue",
+        "tissue",
+        heads=merge_heads(heads, merges),
+        merges=[dataclasses.asdict(merge) for merge in merges],
+    )
     facts = dataclasses.replace(facts, resamples=50, summary={"group_noun": "donor"})
-    write_bundle(folder, predictions=merge_predictions(predictions, merges, heads=heads), facts=facts, gallery={})
+    write_bundle(
+        folder, predictions=merge_predictions(predictions, merges, heads=heads), facts=facts, gallery={}
+    )
     derive(folder)
     return folder
 
@@ -53,7 +67,9 @@ def figures_of(folder, **wanted):
     return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
 
 
-def test_train_and_test_accuracy_stand_in_one_row_with_the_gap_for_the_classes_and_for_the_merged_ones(folder):
+def test_train_and_test_accuracy_stand_in_one_row_with_the_gap_for_the_classes_and_for_the_merged_ones(
+    folder,
+):
     table = pd.read_csv(folder / "tables" / "seen-tissue.csv").set_index(["metric", "head"])
     for head in ("tissue", "organ"):
         row = table.loc["accuracy", head]
@@ -73,17 +89,25 @@ def test_the_page_says_what_was_seen_and_how_much_less_the_rest_reaches(folder):
     page = (folder / "report.html").read_text()
     assert "train split, seen in training: 240 cases" in page
     told = re.search(
-        r"AUC, mean over classes: (0\.\d+) on the 240 cases that it was trained on, (0\.\d+) on the 240 of the test split, which is", page
+        r"AUC, mean over classes: (0\.\d+) on the 240 cases that it was trained on, (0\.\d+) on the 240 of the test split, which is",
+        page,
     )
     assert float(told[1]) > float(told[2])
 
 
 @pytest.mark.parametrize(
-    ("train", "words"), [(0.9, r"0\.\d*[1-9]\d* less\."), (0.2, r"0\.\d*[1-9]\d* more\."), (0.6, r"the same to three decimals\.")]
+    ("train", "words"),
+    [
+        (0.9, r"0\.\d*[1-9]\d* less\."),
+        (0.2, r"0\.\d*[1-9]\d* more\."),
+        (0.6, r"the same to three decimals\."),
+    ],
 )
 def test_the_gap_is_told_in_its_direction(tmp_path, train, words):
     write_report(tmp_path, {"train": train, "test": 0.6}, seed=3)
-    assert re.search(f"on the 240 of the test split, which is {words}", (tmp_path / "report.html").read_text())
+    assert re.search(
+        f"on the 240 of the test split, which is {words}", (tmp_path / "report.html").read_text()
+    )
 
 
 def test_figures_of_what_was_seen_are_told_apart_and_have_no_interval(folder):
@@ -122,7 +146,9 @@ def test_runs_side_by_side_show_what_each_reached_on_its_train_split(folder, tmp
     sheets = {sheet.title: sheet for sheet in make_sheets(comparison)}
     sheet = sheets["tissue, cases: cases, train split, seen in training"]
     row = next(row for row in sheet.rows if row[0] == "accuracy")
-    values = [figures_of(one, name="accuracy", head="tissue", split="train")[0]["value"] for one in (folder, other)]
+    values = [
+        figures_of(one, name="accuracy", head="tissue", split="train")[0]["value"] for one in (folder, other)
+    ]
     assert [cell.split()[0] for cell in row[2:4]] == [f"{value:.3f}" for value in values]
     assert not any(any(row.tests) for row in comparison.rows if row.key[-1] in SEEN_SPLITS)
 
@@ -144,13 +170,23 @@ def test_the_overview_of_runs_has_train_eval_and_test_accuracy_in_one_row(folder
 def test_merged_classes_have_no_shortcuts_of_their_own_and_disturb_none(tmp_path):
     two = Merge("skin", "tissue", {"skin": ("skin_1", "skin_2"), "other": ("colon", "liver")})
     splits = {"train": 0.9, "test": 0.6}
-    predictions = pd.concat([draw_tiles(split, right=right, seed=0) for split, right in splits.items()], ignore_index=True)
+    predictions = pd.concat(
+        [draw_tiles(split, right=right, seed=0) for split, right in splits.items()], ignore_index=True
+    )
     predictions["clinical_source"] = np.where(predictions["label_tissue"] == "colon", "a", "b")
     heads = {"tissue": CLASSES}
     facts = RunFacts(
-        "Tissue", "tissue", "tissue", heads=merge_heads(heads, [two]), merges=[dataclasses.asdict(two)], shortcuts=["source"], resamples=20
+        "Tissue",
+        "tissue",
+        "tissue",
+        heads=merge_heads(heads, [two]),
+        merges=[dataclasses.asdict(two)],
+        shortcuts=["source"],
+        resamples=20,
     )
-    write_bundle(tmp_path, predictions=merge_predictions(predictions, [two], heads=heads), facts=facts, gallery={})
+    write_bundle(
+        tmp_path, predictions=merge_predictions(predictions, [two], heads=heads), facts=facts, gallery={}
+    )
     columns = ["case_id", "group_id", "split", "label_tissue", "clinical_source"]
     predictions[columns].assign(status="used", reason="").to_parquet(tmp_path / "shortcuts.parquet")
     derive(tmp_path)

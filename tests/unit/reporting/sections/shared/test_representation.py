@@ -29,8 +29,14 @@ def write_embedded(to, *, per_group):
     for seed, embedding in enumerate(("pixels", "model")):
         vectors, groups = draw_vectors(60, per_group=per_group, own=0.2, seed=seed)
         labels = np.random.default_rng(1).integers(2, size=60)[groups]
-        tables.append(tabulate_vectors(vectors, groups, splits=deal_groups(groups), labels=labels, embedding=embedding))
-    table = pd.concat(tables, ignore_index=True).rename(columns={"label_finding": "label_malignancy"}).replace({"label_malignancy": NAMES})
+        tables.append(
+            tabulate_vectors(vectors, groups, splits=deal_groups(groups), labels=labels, embedding=embedding)
+        )
+    table = (
+        pd.concat(tables, ignore_index=True)
+        .rename(columns={"label_finding": "label_malignancy"})
+        .replace({"label_malignancy": NAMES})
+    )
     table.loc[table["case_id"] == "case-0006", "label_malignancy"] = None
     write_sources(to, resamples=20, slices=[], protocols=["P1"])
     table.to_parquet(to / "embeddings.parquet", index=False)
@@ -58,14 +64,21 @@ def test_every_embedding_has_each_map_by_split_and_by_class_with_the_counts_in_w
     titles = [chart.title.text for chart in section.find_all("svg")]
     assert len(titles) == len(set(titles)) == 2 * len(MAPS) * 2
     assert "t-SNE of plain pixels by split: 168 train, 72 test" in titles
-    assert any(re.fullmatch(r"UMAP-like map of the model's embedding by class: \d+ Benign, \d+ Malignant, 1 no label", title) for title in titles)
+    assert any(
+        re.fullmatch(
+            r"UMAP-like map of the model's embedding by class: \d+ Benign, \d+ Malignant, 1 no label", title
+        )
+        for title in titles
+    )
 
 
 def test_the_leak_stands_with_both_numbers_and_their_difference(folder, section):
     figures = read_figures(folder)
     row = next(row for row in section.find_all("tr") if row.th.text == "nearest neighbour")
     shown = [float(cell.text.split(" ")[0]) for cell in row.find_all("td")]
-    assert shown == [round(figures[f"{name}_nearest"]["value"], 3) for name in ("folds_by_case", "folds_by_group", "leak")]
+    assert shown == [
+        round(figures[f"{name}_nearest"]["value"], 3) for name in ("folds_by_case", "folds_by_group", "leak")
+    ]
     assert shown[0] > shown[1] + 0.3
 
 
