@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from medimg.cases import Case, Header, ImageRef
 from medimg.catalogue.build import build_catalogue, divide
-from medimg.catalogue.duplicates.exact import settle_twins
+from medimg.catalogue.duplicates.exact import settle_duplicates
 from medimg.catalogue.duplicates.near import NearDuplicates
 from medimg.catalogue.quality import flag_headers
 from medimg.catalogue.split import SplitSettings
@@ -87,15 +87,15 @@ def make_study(patients: int) -> tuple[list[Case], dict[str, Header]]:
 
 
 def plan(patients: int, to: Path) -> None:
-    """Everything but reading files: twins, flags, split, tables."""
+    """Everything but reading files: duplicates, flags, split, tables."""
     cases, headers = make_study(patients)
-    twins = settle_twins(cases, headers=headers, head="malignancy")
+    duplicates = settle_duplicates(cases, headers=headers, head="malignancy")
     division = divide(
-        twins, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=to, near=NearDuplicates()
+        duplicates, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=to, near=NearDuplicates()
     )
     flags = flag_headers(list(headers.values()))
-    table = make_cases_table(twins.cases, assignments=division.assignments, strata=division.strata)
-    images = make_images_table(twins.cases, rejects=(), headers=headers, flags=flags)
+    table = make_cases_table(duplicates.cases, assignments=division.assignments, strata=division.strata)
+    images = make_images_table(duplicates.cases, rejects=(), headers=headers, flags=flags)
     write_catalogue(to, cases=table, images=images, pairs=make_pairs_table(()), summary={})
 
 

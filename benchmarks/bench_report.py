@@ -24,7 +24,7 @@ from PIL import Image
 
 from medimg.reporting.bundle import SHORTCUTS_FILE, derive, write_bundle
 from medimg.reporting.run_facts import RunFacts
-from medimg.reporting.sections.classification.misclassifications import mistakes_of
+from medimg.reporting.sections.classification.misclassifications import list_misclassifications
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
 from tests.unit.reporting.report_data import SUMMARY, add_eval_cases, tabulate_drawn
 
@@ -57,7 +57,7 @@ def write_sources(to: Path, *, cases: int) -> None:
     )
     gallery = {
         one.case_id: {role: draw_image(number) for role in ("CC", "MLO")}
-        for number, one in enumerate(mistakes_of(predictions, facts))
+        for number, one in enumerate(list_misclassifications(predictions, facts))
     }
     write_bundle(to, predictions=predictions, facts=facts, gallery=gallery)
     tabulate_drawn(predictions).to_parquet(to / SHORTCUTS_FILE)
@@ -80,7 +80,7 @@ def main() -> None:
         page = (folder / "report.html").stat().st_size / 1e6
         whole = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     lines = [
-        f"from sources to page and papers: {seconds:.1f} s, {spent:.1f} s of them on one core (goal < {GOAL_SECONDS} s)",
+        f"from sources to page and documents: {seconds:.1f} s, {spent:.1f} s of them on one core (goal < {GOAL_SECONDS} s)",
         f"report.html: {page:.1f} MB (goal < {GOAL_MEGABYTES} MB), the folder {whole:.1f} MB",
         f"figures with intervals of 2,000 resamples: {len(figures)}",
         f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB",

@@ -30,7 +30,7 @@ from medimg.archive.fetch import (
 from medimg.archive.licences import write_terms
 from medimg.archive.plan import Selection, select, summarise
 from medimg.archive.receipts import RECEIPTS_FILE, Receipts
-from medimg.archive.source import Addresses, NotHere, Series, Source
+from medimg.archive.source import Addresses, NotAvailable, Series, Source
 from medimg.archive.sources.dicomweb import login_from
 from medimg.archive.sources.registry import (
     PRIVATE,
@@ -153,7 +153,7 @@ def list_held(collection: Collection, sources: Sequence[Source]) -> list[Series]
             return held
         known = {one.uid: one for one in listed}
         return [known[one.uid] for one in held if one.uid in known]
-    raise NotHere(f"no list of {collection.name}'s series; {'; '.join(reasons)}")
+    raise NotAvailable(f"no list of {collection.name}'s series; {'; '.join(reasons)}")
 
 
 def bring(request: Request, chosen: Sequence[Series], *, session: Session, receipts: Receipts) -> Outcome:

@@ -57,7 +57,7 @@ def share(
         bool, typer.Option("--with-images", help="Take the images of patients along.")
     ] = False,
 ) -> None:
-    """Shares a run's results: predictions, figures, tables, page and papers, with a manifest of hashes.
+    """Shares a run's results: predictions, figures, tables, page and documents, with a manifest of hashes.
 
     Example: medimg share runs/first --to zip:first.zip
 

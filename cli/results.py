@@ -159,7 +159,7 @@ def make_slices_table(figures: Sequence[Figure], *, noun: str) -> Table:
 
 
 def rewrite_report(run: Path) -> None:
-    """Measures the run's own predictions again and writes report and papers anew."""
+    """Measures the run's own predictions again and writes report and documents anew."""
     from medimg.reporting.bundle import derive
 
     read_run_file(run)

@@ -17,7 +17,7 @@ def find_neighbours(
     references_ND: np.ndarray,
     k: int,
     *,
-    kin: tuple[np.ndarray, np.ndarray] | None = None,
+    exclusion_keys: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest references of each query by cosine distance, nearest first, of equally near ones the first.
 
@@ -25,7 +25,7 @@ def find_neighbours(
     everything.
 
     Args:
-        kin: a key of each query, [Q], and of each reference, [N]; references with the query's key are passed
+        exclusion_keys: a key of each query, [Q], and of each reference, [N]; references with the query's key are passed
             over.
 
     Returns:
@@ -41,8 +41,10 @@ def find_neighbours(
         raise ValueError(f"k is {k}, expected 1 to {len(references_ND)}, the number of references")
 
     def choose(distances_BN: np.ndarray, start: int) -> tuple[np.ndarray, np.ndarray]:
-        if kin is not None:
-            distances_BN[kin[0][start : start + len(distances_BN), None] == kin[1]] = np.inf
+        if exclusion_keys is not None:
+            distances_BN[exclusion_keys[0][start : start + len(distances_BN), None] == exclusion_keys[1]] = (
+                np.inf
+            )
         nearest_Bk = np.sort(np.argpartition(distances_BN, k - 1, axis=1)[:, :k], axis=1)
         chosen_Bk = np.take_along_axis(distances_BN, nearest_Bk, axis=1)
         order_Bk = np.argsort(chosen_Bk, axis=1, kind="stable")

@@ -114,7 +114,7 @@ def code_fingerprints(config: RunConfig) -> CodeFingerprints:
             without=[explain, *submodules("medimg.explain")],
         ),
         evaluator=hash_code(["components.evaluator.tfma_metrics"]),
-        # What page and papers are made of is no module, but as much of the report as its code.
+        # What page and documents are made of is no module, but as much of the report as its code.
         report=hash_code(
             ["components.report_gen.executor", *(name for name in submodules(task) if name == explain)],
             folders=TEXTS,

@@ -28,7 +28,7 @@ BATCH = 32
 def embed_splits(
     report: Path, *, config: Mapping[str, Any], model: Path, examples: str, catalogue: Catalogue
 ) -> pd.DataFrame | None:
-    """Writes embeddings.parquet into the report's folder: at most `evaluation.mapped` cases.
+    """Writes embeddings.parquet into the report's folder: at most `evaluation.embedded_cases` cases.
 
     Nothing if that is 0, or for a task that has none.
 
@@ -39,7 +39,7 @@ def embed_splits(
     Returns:
         the table as written, None without one.
     """
-    count, task = config["evaluation"]["mapped"], find_task(config["task"])
+    count, task = config["evaluation"]["embedded_cases"], find_task(config["task"])
     if not count or task.embed is None:
         return None
     began = time.monotonic()

@@ -26,8 +26,8 @@ from medimg.evaluation.classification.shortcuts import tabulate_shortcuts
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.protocols import find_protocols
 from medimg.reporting.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write_bundle
-from medimg.reporting.sections.classification.misclassifications import mistakes_of
-from medimg.reporting.sections.classification.predicted_cases import Answer
+from medimg.reporting.sections.classification.misclassifications import list_misclassifications
+from medimg.reporting.sections.classification.predicted_cases import PredictedCase
 from medimg.reporting.sections.classification.training_neighbours import find_training_neighbours
 
 
@@ -63,7 +63,7 @@ class Executor(BaseExecutor):
         folder, files, mistakes = (
             Path(artifact.uri),
             list_records(examples, TEST),
-            mistakes_of(predictions, facts),
+            list_misclassifications(predictions, facts),
         )
         embedded = embed_splits(folder, config=config, model=model, examples=examples, catalogue=catalogue)
         images = read_gallery(examples, mistakes, neighbours=find_training_neighbours(embedded, facts))
@@ -92,7 +92,7 @@ def score_splits(
 
 
 def read_gallery(
-    examples: str, mistakes: Sequence[Answer], *, neighbours: pd.DataFrame
+    examples: str, mistakes: Sequence[PredictedCase], *, neighbours: pd.DataFrame
 ) -> dict[str, dict[str, bytes]]:
     """Images by role of mistakes and of their nearest training cases, by case."""
     shown = {mistake.case_id for mistake in mistakes}

@@ -26,7 +26,7 @@ from medimg.explain.methods import METHODS
 from medimg.explain.network import Inputs, Network, randomise
 from medimg.explain.overlay import draw_legend
 from medimg.reporting.bundle import CHECKS_FILE, EXPLANATIONS_FILE, LEGEND_FILE
-from medimg.reporting.sections.classification.predicted_cases import MISTAKE, Answer, choose_examples
+from medimg.reporting.sections.classification.predicted_cases import MISTAKE, PredictedCase, choose_examples
 from medimg.tasks import find_task
 
 BATCH = 8
@@ -58,7 +58,7 @@ def explain_split(
     model: Path,
     files: Sequence[str],
     predictions: pd.DataFrame,
-    mistakes: Sequence[Answer],
+    mistakes: Sequence[PredictedCase],
     catalogue: Catalogue,
     split: str,
 ) -> None:
@@ -71,14 +71,17 @@ def explain_split(
     an ensemble it is the first network.
 
     Args:
-        config: the RunConfig as plain values; of each kind of answer `evaluation.explained` cases are drawn,
-            and at most `evaluation.checked` positives are checked.
+        config: the RunConfig as plain values; of each kind of answer `evaluation.explained_cases` cases are drawn,
+            and at most `evaluation.saliency_checked_cases` positives are checked.
         files: the split's Examples.
         predictions: the split's.
         mistakes: those that the report shows; where cases are explained each has a Grad-CAM too.
     """
     task = find_task(config["task"])
-    explained, checked = config["evaluation"]["explained"], config["evaluation"]["checked"]
+    explained, checked = (
+        config["evaluation"]["explained_cases"],
+        config["evaluation"]["saliency_checked_cases"],
+    )
     if task.explain is None or not (explained or checked):
         return
     began = time.monotonic()
@@ -128,7 +131,7 @@ def choose_outlined(
     )
 
 
-def draw_answers(report: Path, answers: Sequence[tuple[str, Answer]], subject: Subject) -> None:
+def draw_answers(report: Path, answers: Sequence[tuple[str, PredictedCase]], subject: Subject) -> None:
     """Writes the pictures, their legend and index.json, a row per picture."""
     network = subject.cut(subject.exported.network, subject.head)
     by_case = {answer.case_id: (kind, answer) for kind, answer in answers}

@@ -88,7 +88,7 @@ def run(fn_args: Any) -> None:
         name: value for name, value in fitted.figures.items() if name in fitted.members[0].best.figures
     }
     print(f"best epoch {chosen}; calibrated on eval: {format_figures(followed)}; exporting", flush=True)
-    answer = job.task.make_answer(fitted, model=job.model, training=job.training)
+    answer = job.task.make_predictor(fitted, model=job.model, training=job.training)
     export(
         Serving(answer, task=job.task, settings=job.model, transform_output=transform_output),
         fn_args.serving_model_dir,

@@ -35,7 +35,7 @@ def raw_spec(transform_output: Any) -> dict[str, Any]:
 class Serving(tf.Module):
     """Serialized raw Examples in, probabilities or transformed features out.
 
-    `answer` is what the task's `make_answer` returns.
+    `answer` is what the task's `make_predictor` returns.
     """
 
     def __init__(self, answer: Any, *, task: Task, settings: Any, transform_output: Any) -> None:

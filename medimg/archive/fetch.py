@@ -26,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from medimg.archive.collections import Collection, Table
 from medimg.archive.receipts import Finished, Receipt, Receipts, repair
-from medimg.archive.source import Arrived, NotHere, Series, Source, SourceFailed, Spoilt, is_uid
+from medimg.archive.source import Arrived, InvalidFile, NotAvailable, Series, Source, SourceFailed, is_uid
 from medimg.archive.transport.errors import Interrupted
 from medimg.errors import DiskFull, MedimgError
 from medimg.files import WORK_FOLDER, bring_to_disk, cannot_write, hash_file
@@ -208,7 +208,7 @@ class _Fetcher:
         """
         try:
             return self._fetch_from(series, source)
-        except Spoilt as error:
+        except InvalidFile as error:
             self.say(f"{error}; fetching it again")
             return self._fetch_from(series, source)
 
@@ -224,12 +224,12 @@ class _Fetcher:
                 receipt = self._judge(arrived, series, source)
                 if other := arrived_paths.get(receipt.path):
                     if other != receipt.sha256:
-                        raise Spoilt(
+                        raise InvalidFile(
                             f"{arrived.url}: SOPInstanceUID {receipt.sop_uid} came twice with different content, expected one file"
                         )
                     arrived.path.unlink()
                     continue
-            except Spoilt:
+            except InvalidFile:
                 arrived.path.replace(work_folder(self.root, "quarantine") / arrived.sha256)
                 raise
             arrived_paths[receipt.path] = receipt.sha256
@@ -243,14 +243,14 @@ class _Fetcher:
         if series.instances is not None and len(current) != series.instances:
             raise MedimgError(f"{source.name} handed over {len(current)} files, expected {series.instances}")
         if not current:
-            raise NotHere(f"{source.name} handed over no file, expected one or more")
+            raise NotAvailable(f"{source.name} handed over no file, expected one or more")
         if stale := [receipt for receipt in self.receipts.of_series(series.uid) if receipt.key != series.key]:
             self._put_aside(stale)
         self.receipts.add(Finished(series.uid, series.key, len(current)))
         return files, size
 
     def _judge(self, arrived: Arrived, series: Series, source: Source) -> Receipt:
-        """The receipt that a file would get. Raises Spoilt where the file is not what was promised."""
+        """The receipt that a file would get. Raises InvalidFile where the file is not what was promised."""
         from medimg.dicom.parse import (
             check_whole,
             open_dicom,
@@ -268,7 +268,7 @@ class _Fetcher:
                         for keyword in ("SeriesInstanceUID", "SOPInstanceUID", "PatientID")
                     }
             except MedimgError as error:
-                raise Spoilt(str(error)) from None
+                raise InvalidFile(str(error)) from None
             promised = {
                 "SeriesInstanceUID": series.uid,
                 "SOPInstanceUID": arrived.sop_uid,
@@ -276,11 +276,11 @@ class _Fetcher:
             }
             for keyword, value in promised.items():
                 if value and plain_text(found[keyword]) != plain_text(value):
-                    raise Spoilt(f"{arrived.url}: {keyword} is {found[keyword]!r}, expected {value!r}")
+                    raise InvalidFile(f"{arrived.url}: {keyword} is {found[keyword]!r}, expected {value!r}")
             sop_uid, patient = found["SOPInstanceUID"], found["PatientID"]
             for uid in (series.uid, sop_uid):
                 if not is_uid(uid):
-                    raise Spoilt(
+                    raise InvalidFile(
                         f"{arrived.url}: {uid!r} is no UID, expected digits and dots, 64 characters at most (DICOM PS3.5 section 9.1)"
                     )
             path = f"{series.uid}/{sop_uid}.dcm"
@@ -450,11 +450,11 @@ def safe_name(name: str) -> str:
     """The name, if it is a plain relative path of plain characters.
 
     Raises:
-        Spoilt: it is not; nothing an archive says may lead out of the data root or hide in it.
+        InvalidFile: it is not; nothing an archive says may lead out of the data root or hide in it.
     """
     parts = PurePosixPath(name).parts
     if not parts or len(parts) > 4 or not all(_NAME.fullmatch(part) for part in parts):
-        raise Spoilt(f"file name {name!r}, expected letters, digits, dot, dash and underscore")
+        raise InvalidFile(f"file name {name!r}, expected letters, digits, dot, dash and underscore")
     return "/".join(parts)
 
 

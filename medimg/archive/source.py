@@ -24,7 +24,7 @@ def is_uid(text: str) -> bool:
     return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
-class NotHere(MedimgError):
+class NotAvailable(MedimgError):
     """The source does not hold this series, or nothing of this collection."""
 
 
@@ -32,7 +32,7 @@ class SourceFailed(MedimgError):
     """The source cannot be used at all: unreachable, no permission, not configured."""
 
 
-class Spoilt(MedimgError):
+class InvalidFile(MedimgError):
     """A file came that is not what was promised."""
 
 
@@ -102,7 +102,7 @@ class Source(Protocol):
         """All series of a collection.
 
         Raises:
-            NotHere: the source does not know the collection, or cannot list it.
+            NotAvailable: the source does not know the collection, or cannot list it.
             SourceFailed: it cannot be used.
         """
 
@@ -116,7 +116,7 @@ class Source(Protocol):
                 has the series whole ignores it.
 
         Raises:
-            NotHere: the source does not hold the series, or holds less of it than the list says.
+            NotAvailable: the source does not hold the series, or holds less of it than the list says.
             SourceFailed: it cannot be used.
             MedimgError: a file could not be had whole; the message names it.
         """

@@ -16,10 +16,10 @@ from medimg.cases import PHANTOM_FILE, Case, DataSet, Header, Listing, Reject
 from medimg.catalogue.duplicates.blank_images import find_constant
 from medimg.catalogue.duplicates.exact import (
     ACTIVE,
-    TwinFindings,
+    DuplicateFindings,
     find_copies,
     find_uid_clashes,
-    settle_twins,
+    settle_duplicates,
 )
 from medimg.catalogue.duplicates.near import NearDuplicates, find_near_duplicates
 from medimg.catalogue.index import Scan, Unreadable, scan
@@ -32,10 +32,10 @@ from medimg.catalogue.summary import (
     count_splits,
     count_statuses,
     describe_data_set,
-    describe_search,
     hash_content,
+    list_duplicates,
     list_reasons,
-    list_twins,
+    summarize_search,
 )
 from medimg.catalogue.tables import (
     CASES,
@@ -108,11 +108,13 @@ def build_catalogue(
     headers = {header.path: header for header in found.headers}
     head = next(iter(data_set.heads))
     blank = find_constant(usable, root=data_root)
-    twins = settle_twins(listing.cases, headers=headers, head=head, blank=blank)
+    duplicates = settle_duplicates(listing.cases, headers=headers, head=head, blank=blank)
     near = find_near_duplicates(
-        twins.cases, search=split.near_duplicates, data_root=data_root, workers=workers
+        duplicates.cases, search=split.near_duplicates, data_root=data_root, workers=workers
     )
-    division = divide(twins, data_set=data_set, settings=split, previous=earlier, root=data_root, near=near)
+    division = divide(
+        duplicates, data_set=data_set, settings=split, previous=earlier, root=data_root, near=near
+    )
     rejected = [*found.quarantined, *rejects]
     flags = flag_headers(found.headers, blank=blank)
     files = len(found.headers) + len(found.quarantined)
@@ -122,23 +124,23 @@ def build_catalogue(
         "content_hash": hash_content(found.content, tables=tables, root=data_root, receipts=receipts),
         **describe_receipts(found.content, receipts),
         "split_settings": asdict(split),
-        **count_statuses(twins.cases, rejects=rejected, files=files),
+        **count_statuses(duplicates.cases, rejects=rejected, files=files),
         "before_exclusions": count_before_exclusions(listing.cases, head=head, files=files),
-        "groups": count_groups(twins.cases, assignments=division.assignments),
+        "groups": count_groups(duplicates.cases, assignments=division.assignments),
         "leaks": division.leaks,
         "splits": count_splits(
-            twins.cases, head=head, assignments=division.assignments, strata=division.strata
+            duplicates.cases, head=head, assignments=division.assignments, strata=division.strata
         ),
         **{
-            status: list_reasons(twins.cases, rejects=rejected, status=status)
+            status: list_reasons(duplicates.cases, rejects=rejected, status=status)
             for status in ("excluded", "quarantined", "unlabelled")
         },
-        "duplicates": list_twins(twins.twins),
-        "near_duplicates": describe_search(
-            near, groups={case.case_id: case.group_id for case in twins.cases if case.status in ACTIVE}
+        "duplicates": list_duplicates(duplicates.duplicates),
+        "near_duplicates": summarize_search(
+            near, groups={case.case_id: case.group_id for case in duplicates.cases if case.status in ACTIVE}
         ),
         "leakage": tabulate_leakage(
-            twins.cases, twins=twins.twins, near=near, assignments=division.assignments
+            duplicates.cases, duplicates=duplicates.duplicates, near=near, assignments=division.assignments
         ),
         "quality_flags": dict(
             sorted(Counter(flag.partition(":")[0] for path in flags for flag in flags[path]).items())
@@ -146,7 +148,7 @@ def build_catalogue(
         "anomalies": [
             *list_changed_tables(tables, receipts=receipts, root=data_root),
             *listing.anomalies,
-            *twins.anomalies,
+            *duplicates.anomalies,
             *near.anomalies,
             *division.leaks,
             *division.anomalies,
@@ -155,8 +157,8 @@ def build_catalogue(
     }
     return write_catalogue(
         to,
-        cases=make_cases_table(twins.cases, assignments=division.assignments, strata=division.strata),
-        images=make_images_table(twins.cases, rejects=rejected, headers=headers, flags=flags),
+        cases=make_cases_table(duplicates.cases, assignments=division.assignments, strata=division.strata),
+        images=make_images_table(duplicates.cases, rejects=rejected, headers=headers, flags=flags),
         pairs=make_pairs_table(near.pairs),
         summary=summary,
     )
@@ -303,7 +305,7 @@ def name_unit(case_id: str, *, group: str, official: str | None, by: str) -> str
 
 
 def divide(
-    twins: TwinFindings,
+    duplicates: DuplicateFindings,
     *,
     data_set: DataSet,
     settings: SplitSettings,
@@ -320,22 +322,24 @@ def divide(
         case.case_id: name_unit(
             case.case_id, group=case.group_id, official=case.official_split, by=settings.by
         )
-        for case in twins.cases
+        for case in duplicates.cases
     }
     active: dict[str, list[Case]] = defaultdict(list)
-    for case in sorted(twins.cases, key=lambda case: case.case_id):
+    for case in sorted(duplicates.cases, key=lambda case: case.case_id):
         if case.status in ACTIVE:
             active[units[case.case_id]].append(case)
     if not active:
-        example = f", e.g. {twins.cases[0].case_id}: {twins.cases[0].reason}" if twins.cases else ""
-        raise UsageError(f"{root}: none of {len(twins.cases)} cases can be used{example}")
+        example = (
+            f", e.g. {duplicates.cases[0].case_id}: {duplicates.cases[0].reason}" if duplicates.cases else ""
+        )
+        raise UsageError(f"{root}: none of {len(duplicates.cases)} cases can be used{example}")
     strata = {
         unit: name_stratum(cases, head=head, columns=data_set.stratify_by) for unit, cases in active.items()
     }
     official = {unit: cases[0].official_split for unit, cases in active.items() if cases[0].official_split}
-    links = list_links(twins, near=near, units=units) if settings.by == "group" else []
+    links = list_links(duplicates, near=near, units=units) if settings.by == "group" else []
     dealt = assign_splits(strata, settings=settings, previous=previous, official=official, links=links)
-    by_case = {case.case_id: units[case.case_id] for case in twins.cases if units[case.case_id] in dealt}
+    by_case = {case.case_id: units[case.case_id] for case in duplicates.cases if units[case.case_id] in dealt}
     assignments = {case_id: dealt[unit] for case_id, unit in by_case.items()}
     classes = data_set.heads[head] or (data_set.list_classes(root)[head] if data_set.list_classes else ())
     used = [case for cases in active.values() for case in cases]
@@ -344,7 +348,7 @@ def divide(
         assignments=assignments,
         anomalies=[
             *describe_unkept(used, settings=settings),
-            *describe_parted_twins(twins, assignments=assignments, by=settings.by),
+            *describe_parted_duplicates(duplicates, assignments=assignments, by=settings.by),
             *find_missing_classes(used, head=head, classes=classes, assignments=assignments),
         ],
         leaks=[
@@ -355,14 +359,15 @@ def divide(
 
 
 def list_links(
-    twins: TwinFindings, *, near: NearDuplicates, units: Mapping[str, str]
+    duplicates: DuplicateFindings, *, near: NearDuplicates, units: Mapping[str, str]
 ) -> list[tuple[str, str]]:
     """Pairs of units that must stay together as far as the publisher's split lets them: they share pixels or the group, or are near duplicates."""
-    alike = [*(pair.cases for pair in twins.twins), *(pair.cases for pair in near.pairs)]
+    alike = [*(pair.cases for pair in duplicates.duplicates), *(pair.cases for pair in near.pairs)]
     pairs = {(units[first], units[second]) for first, second in alike}
     first_of: dict[str, str] = {}
     pairs |= {
-        (first_of.setdefault(case.group_id, units[case.case_id]), units[case.case_id]) for case in twins.cases
+        (first_of.setdefault(case.group_id, units[case.case_id]), units[case.case_id])
+        for case in duplicates.cases
     }
     return sorted((first, second) for first, second in pairs if first != second)
 
@@ -375,12 +380,12 @@ def describe_unkept(cases: Iterable[Case], *, settings: SplitSettings) -> list[s
     return [f"{len(groups)} groups have an official split, which a cross-validation does not keep"]
 
 
-def describe_parted_twins(
-    twins: TwinFindings, *, assignments: Mapping[str, Assignment], by: str
+def describe_parted_duplicates(
+    duplicates: DuplicateFindings, *, assignments: Mapping[str, Assignment], by: str
 ) -> list[str]:
     """One line for each two groups that share pixels and that an earlier catalogue or the publisher had put into different splits."""
     lines: dict[str, None] = {}
-    for pair in twins.twins:
+    for pair in duplicates.duplicates:
         splits = [assignments[case_id].split for case_id in pair.cases if case_id in assignments]
         if by == "group" and pair.groups[0] != pair.groups[1] and len(set(splits)) > 1:
             first, second = pair.groups

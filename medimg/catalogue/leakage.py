@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from medimg.cases import Case
-from medimg.catalogue.duplicates.exact import ACTIVE, Twins
+from medimg.catalogue.duplicates.exact import ACTIVE, ExactDuplicates
 from medimg.catalogue.duplicates.near import NearDuplicates
 from medimg.catalogue.split import SPLITS, Assignment
 
@@ -42,7 +42,7 @@ def count_parted(groups: Mapping[str, str], *, splits: Mapping[str, str]) -> dic
 def tabulate_leakage(
     cases: Sequence[Case],
     *,
-    twins: Iterable[Twins],
+    duplicates: Iterable[ExactDuplicates],
     near: NearDuplicates,
     assignments: Mapping[str, Assignment],
 ) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def tabulate_leakage(
         },
         {
             "common": "identical pixels",
-            "pairs": count_crossings((pair.cases for pair in twins), splits=splits),
+            "pairs": count_crossings((pair.cases for pair in duplicates), splits=splits),
         },
         {
             "common": "nearly the same image, by perceptual hash",

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from medimg.archive.receipts import Receipt
 from medimg.cases import Case, DataSet, Reject, Status
-from medimg.catalogue.duplicates.exact import Twins
+from medimg.catalogue.duplicates.exact import ExactDuplicates
 from medimg.catalogue.duplicates.near import NearDuplicates
 from medimg.catalogue.leakage import SIDES
 from medimg.catalogue.provenance import PROVENANCE, name_provenance
@@ -138,7 +138,7 @@ def list_reasons(cases: Sequence[Case], *, rejects: Sequence[Reject], status: st
     return {"total": len(rows), "reasons": rows[:REASONS_SHOWN]}
 
 
-def list_twins(twins: Sequence[Twins]) -> list[dict[str, Any]]:
+def list_duplicates(duplicates: Sequence[ExactDuplicates]) -> list[dict[str, Any]]:
     """The pairs of cases with identical pixels."""
     return [
         {
@@ -147,11 +147,11 @@ def list_twins(twins: Sequence[Twins]) -> list[dict[str, Any]]:
             "images": pair.images,
             "label_conflict": pair.label_conflict,
         }
-        for pair in twins
+        for pair in duplicates
     ]
 
 
-def describe_search(near: NearDuplicates, *, groups: Mapping[str, str]) -> dict[str, Any]:
+def summarize_search(near: NearDuplicates, *, groups: Mapping[str, str]) -> dict[str, Any]:
     """How near duplicates were searched, the number of pairs, which are listed in a table of their own, and the groups that they join.
 
     Args:
@@ -226,7 +226,7 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    console.print(tell_search(summary["near_duplicates"]), highlight=False, soft_wrap=True)
+    console.print(describe_search(summary["near_duplicates"]), highlight=False, soft_wrap=True)
     console.print(make_leakage_table(summary))
     for anomaly in summary["anomalies"][:NAMES_SHOWN]:
         console.print(f"anomaly: {escape(one_line(anomaly))}", highlight=False, soft_wrap=True)
@@ -251,7 +251,7 @@ def make_split_table(summary: Mapping[str, Any]) -> Table:
     return table
 
 
-def tell_search(found: Mapping[str, Any]) -> str:
+def describe_search(found: Mapping[str, Any]) -> str:
     """One sentence on the search for near duplicates."""
     if found["search"] == "off":
         return "near duplicates were not searched (near_duplicates is off)"

@@ -34,8 +34,8 @@ from medimg.reporting.page import list_sections, render_page
 from medimg.reporting.report_data import (
     CALIBRATION_SPLIT,
     COVERAGE,
-    SEEN_SPLITS,
-    Evidence,
+    DEVELOPMENT_SPLITS,
+    ReportData,
     Section,
     find_protocol,
 )
@@ -58,7 +58,7 @@ def write_bundle(
     """Writes the sources.
 
     Args:
-        gallery: PNGs by role of the cases that `mistakes_of` names, by case_id.
+        gallery: PNGs by role of the cases that `list_misclassifications` names, by case_id.
     """
     (to / "gallery").mkdir(parents=True, exist_ok=True)
     add_uncertainty(predictions, heads=facts.heads).to_parquet(to / PREDICTIONS_FILE, index=False)
@@ -82,17 +82,17 @@ def derive(folder: Path) -> list[Figure]:
     Raises:
         UsageError: a source is missing or cannot be read.
     """
-    evidence = read_evidence(folder)
-    sections = list_sections(evidence)
-    write_metrics(folder / METRICS_FILE, evidence.all_figures)
-    write_drawings(folder, evidence, sections)
-    (folder / REPORT_FILE).write_text(render_page(evidence, sections), encoding="utf-8")
+    data = read_report_data(folder)
+    sections = list_sections(data)
+    write_metrics(folder / METRICS_FILE, data.all_figures)
+    write_drawings(folder, data, sections)
+    (folder / REPORT_FILE).write_text(render_page(data, sections), encoding="utf-8")
     for name, render in DOCUMENTS.items():
-        (folder / name).write_text(render(evidence), encoding="utf-8")
-    return evidence.all_figures
+        (folder / name).write_text(render(data), encoding="utf-8")
+    return data.all_figures
 
 
-def read_evidence(folder: Path) -> Evidence:
+def read_report_data(folder: Path) -> ReportData:
     """The sources of a report's folder, measured.
 
     Raises:
@@ -109,7 +109,7 @@ def read_evidence(folder: Path) -> Evidence:
         raise UsageError(f"{folder}: {error}, expected the sources of a report") from None
     figures = measure_model(predictions, facts)
     differences = find_differences(figures, facts.evaluated, protocols=find_protocols(facts.protocols))
-    return Evidence(
+    return ReportData(
         dataclasses.replace(facts, warnings=[*facts.warnings, *differences]),
         predictions,
         figures,
@@ -122,7 +122,7 @@ def read_evidence(folder: Path) -> Evidence:
         ],
         legend=find_image(folder, LEGEND_FILE),
         certainty=measure_certainty(predictions, facts),
-        seen=measure_seen(predictions, facts),
+        development_figures=measure_development_splits(predictions, facts),
         checks=[] if checks is None else measure_checks(checks, resamples=facts.resamples, seed=facts.seed),
         embedded=embedded,
         overlap=[] if embedded is None else measure_embedded(embedded, facts.measuring),
@@ -145,11 +145,11 @@ def measure_model(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
     ]
 
 
-def measure_seen(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
+def measure_development_splits(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
     """Figures of the splits that the model knows, each with a note that says so."""
     figures: list[Figure] = []
     protocols = {head: find_protocol(predictions, facts, head) for head in facts.heads}
-    for split, note in SEEN_SPLITS.items():
+    for split, note in DEVELOPMENT_SPLITS.items():
         for head, classes in facts.heads.items():
             if (protocol := protocols[head]) and (predictions["split"] == split).any():
                 found = measure(
@@ -217,13 +217,13 @@ def find_image(folder: Path, name: str) -> Path | None:
     return path if path.exists() else None
 
 
-def write_drawings(folder: Path, evidence: Evidence, sections: Sequence[Section]) -> None:
+def write_drawings(folder: Path, data: ReportData, sections: Sequence[Section]) -> None:
     """Every chart as SVG and PNG and every table as CSV, beside all figures in one; older ones go."""
     for name in (TABLES, CHARTS):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir()
     tables: dict[str, Any] = {
-        "figures": pd.DataFrame([dataclasses.asdict(figure) for figure in evidence.all_figures])
+        "figures": pd.DataFrame([dataclasses.asdict(figure) for figure in data.all_figures])
     }
     for section in sections:
         tables |= section.tables

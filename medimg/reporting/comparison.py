@@ -21,7 +21,7 @@ from medimg.evaluation.protocols import find_protocols
 from medimg.reporting.bundle import METRICS_FILE, PREDICTIONS_FILE
 from medimg.reporting.metric_names import count, describe_split, format_number, name_metric
 from medimg.reporting.rendering import make_environment
-from medimg.reporting.report_data import SEEN_SPLITS
+from medimg.reporting.report_data import DEVELOPMENT_SPLITS
 from medimg.reporting.run_facts import RunFacts, read_facts
 
 SUMMARY = ("auc", "macro_auc", "balanced_accuracy", "accuracy", "f1", "macro_f1", "mean_cost")
@@ -224,7 +224,7 @@ def make_overview(comparison: Comparison) -> Sheet:
     ]
     known = [
         row
-        for seen in SEEN_SPLITS
+        for seen in DEVELOPMENT_SPLITS
         for row in comparison.rows
         if row.key == (head, "accuracy", OVERALL, protocol, level, seen)
     ]
@@ -236,7 +236,7 @@ def make_overview(comparison: Comparison) -> Sheet:
         cells.append([f"{letter}: {side.facts.config_name}", *values])
     columns = [
         *(name_metric(row.key[1]) for row in rows),
-        *(f"{name_metric(row.key[1])}, {row.key[-1]} ({SEEN_SPLITS[row.key[-1]]})" for row in known),
+        *(f"{name_metric(row.key[1])}, {row.key[-1]} ({DEVELOPMENT_SPLITS[row.key[-1]]})" for row in known),
     ]
     return Sheet(f"In short: {head}, {protocol}: {level}s, {split} split", ("run", *columns), cells)
 
@@ -273,7 +273,7 @@ def make_sheets(comparison: Comparison, *, wanted: Callable[[Row], bool] = lambd
             *(f"{letter}: {words}" for letter, words in zip(comparison.letters, units, strict=True)),
             *heads,
         )
-        known = f", {SEEN_SPLITS[split]}" if split in SEEN_SPLITS else ""
+        known = f", {DEVELOPMENT_SPLITS[split]}" if split in DEVELOPMENT_SPLITS else ""
         yield Sheet(
             f"{head}, {protocol}: {level}s, {describe_split(split)}{known}",
             columns,

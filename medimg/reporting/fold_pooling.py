@@ -31,7 +31,7 @@ from medimg.reporting.bundle import (
     write_bundle,
 )
 from medimg.reporting.run_facts import RunFacts, read_facts
-from medimg.reporting.sections.classification.misclassifications import mistakes_of
+from medimg.reporting.sections.classification.misclassifications import list_misclassifications
 from medimg.reporting.sections.classification.predicted_cases import MISTAKE, choose_examples
 
 MODEL = "model"
@@ -67,7 +67,7 @@ def pool_reports(folders: Sequence[Path], to: Path, *, gates: Sequence[Gate]) ->
     predictions = pool_predictions(folds)
     facts = pool_facts(folds, judged=judge_gates(predictions, folds[0].facts, gates), gates=gates)
     shutil.rmtree(to, ignore_errors=True)
-    shown = {mistake.case_id for mistake in mistakes_of(predictions, facts)}
+    shown = {mistake.case_id for mistake in list_misclassifications(predictions, facts)}
     # A pair's most confident mistakes of all are among those of each fold. Where a fold did not show the
     # pair, their images are not there.
     gallery = {
@@ -234,12 +234,12 @@ def pool_explanations(folds: Sequence[Fold], to: Path, *, predictions: pd.DataFr
 
     A case that its fold did not draw has none.
     """
-    head, count = facts.headline, int(facts.config.get("evaluation.explained", 0))
+    head, count = facts.headline, int(facts.config.get("evaluation.explained_cases", 0))
     costs_CC = facts.cost_matrices.get(head)
     answers = choose_examples(
         predictions, head=head, classes=facts.heads[head], costs_CC=costs_CC, split=OUT_OF_FOLD, count=count
     )
-    kinds = {mistake.case_id: MISTAKE for mistake in mistakes_of(predictions, facts)} | {
+    kinds = {mistake.case_id: MISTAKE for mistake in list_misclassifications(predictions, facts)} | {
         answer.case_id: kind for kind, answer in answers
     }
     rows: list[dict[str, Any]] = []

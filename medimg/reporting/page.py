@@ -1,6 +1,6 @@
 """The report: one HTML file that says first how good, on what, compared with what, how sure and where it is weak; then all behind it.
 
-To add a section: a function `describe_<topic>(evidence)` in medimg/reporting/sections/, a template of that
+To add a section: a function `describe_<topic>(data)` in medimg/reporting/sections/, a template of that
 name in templates/sections/, and a line in `list_sections`.
 """
 
@@ -12,7 +12,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from medimg.reporting.rendering import make_environment
-from medimg.reporting.report_data import Evidence, Section, make_id
+from medimg.reporting.report_data import ReportData, Section, make_id
 from medimg.reporting.sections.classification.misclassifications import describe_mistakes
 from medimg.reporting.sections.classification.performance import describe_performance
 from medimg.reporting.sections.classification.shortcuts import describe_shortcuts
@@ -27,33 +27,33 @@ from medimg.reporting.sections.shared.run import describe_run
 from medimg.reporting.sections.shared.slices import describe_slices
 
 
-def list_sections(evidence: Evidence) -> list[Section]:
+def list_sections(data: ReportData) -> list[Section]:
     """All sections in the order of the page."""
-    heads = evidence.facts.heads
+    heads = data.facts.heads
     return [
-        describe_headline(evidence),
-        *(describe_performance(evidence, head) for head in heads),
-        *(describe_folds(evidence, head) for head in heads if evidence.facts.folds),
-        describe_shortcuts(evidence),
-        describe_literature(evidence),
-        *(describe_slices(evidence, head) for head in heads),
-        *(describe_uncertainty(evidence, head) for head in heads),
-        describe_explanations(evidence),
-        describe_mistakes(evidence),
-        describe_looks(evidence),
-        describe_data(evidence),
-        describe_run(evidence),
+        describe_headline(data),
+        *(describe_performance(data, head) for head in heads),
+        *(describe_folds(data, head) for head in heads if data.facts.folds),
+        describe_shortcuts(data),
+        describe_literature(data),
+        *(describe_slices(data, head) for head in heads),
+        *(describe_uncertainty(data, head) for head in heads),
+        describe_explanations(data),
+        describe_mistakes(data),
+        describe_looks(data),
+        describe_data(data),
+        describe_run(data),
     ]
 
 
-def render_page(evidence: Evidence, sections: Sequence[Section]) -> str:
+def render_page(data: ReportData, sections: Sequence[Section]) -> str:
     """The HTML page: needs no network, no server and no script."""
-    environment = make_environment(autoescape=True, group_noun=evidence.facts.group_noun)
+    environment = make_environment(autoescape=True, group_noun=data.facts.group_noun)
     first, *others = [
         (make_id(section.title), section, render_section(environment, section)) for section in sections
     ]
     return environment.get_template("report.html.j2").render(
-        facts=evidence.facts, first=first[2], sections=others
+        facts=data.facts, first=first[2], sections=others
     )
 
 

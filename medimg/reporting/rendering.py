@@ -1,4 +1,4 @@
-"""One Jinja environment for page and papers, with the words that both use."""
+"""One Jinja environment for page and documents, with the words that both use."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Evidence: what a report's folder holds, read once.
+"""What a report's folder holds, read once.
 
-The pages and papers are drawn from it and from nothing else.
+The pages and documents are drawn from it and from nothing else.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from medimg.reporting.charts.base import Chart
 from medimg.reporting.run_facts import RunFacts
 
 CALIBRATION_SPLIT = EVAL
-SEEN_SPLITS = {TRAIN: "seen in training", EVAL: "the epoch was chosen on it"}
+DEVELOPMENT_SPLITS = {TRAIN: "seen in training", EVAL: "the epoch was chosen on it"}
 """Splits that a model knows in some way, and in which."""
 COVERAGE = 0.9
 """The chance with which a conformal set is to hold the true class."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ReportData:
     """All that a report is made of.
 
     Attributes:
@@ -45,7 +45,7 @@ class Evidence:
             of the eval split was scored.
         explanations: rows of explanations/index.json, the files as paths; `legend` is the image that explains
             their colours.
-        seen: figures of SEEN_SPLITS without an interval, which is for unseen cases, each under the first
+        development_figures: figures of DEVELOPMENT_SPLITS without an interval, which is for unseen cases, each under the first
             protocol that its head has; no gate and no headline looks at them.
         embedded: the table of medimg.evaluation.representation.figures; None where no case was embedded.
             `overlap` are its figures.
@@ -61,7 +61,7 @@ class Evidence:
     certainty: Sequence[Figure] = ()
     explanations: Sequence[Mapping[str, Any]] = ()
     legend: Path | None = None
-    seen: Sequence[Figure] = ()
+    development_figures: Sequence[Figure] = ()
     checks: Sequence[Figure] = ()
     embedded: pd.DataFrame | None = None
     overlap: Sequence[Figure] = ()
@@ -70,7 +70,8 @@ class Evidence:
     def all_figures(self) -> list[Figure]:
         """Everything that metrics.json holds; of several models' predictions each figure says so."""
         return note_folds(
-            [*self.figures, *self.seen, *self.certainty, *self.checks, *self.overlap], self.facts.folds
+            [*self.figures, *self.development_figures, *self.certainty, *self.checks, *self.overlap],
+            self.facts.folds,
         )
 
     @property

@@ -36,7 +36,7 @@ class Task:
         targets: (transformed features of a batch, model) to what the losses compare with.
         fit: (Data, model=, training=, folder=, report=) to Fitted; continues where an earlier call in
             `folder` was killed.
-        make_answer: (Fitted, model=, training=) to a tf.Module for the export. Its `predict` takes a batch of
+        make_predictor: (Fitted, model=, training=) to a tf.Module for the export. Its `predict` takes a batch of
             the network's inputs to the outputs; `details` to the same outputs and what is behind them;
             `has_details` says whether there is anything.
         case_bytes: (model) to the bytes of one decoded case.
@@ -59,7 +59,7 @@ class Task:
     clinical_inputs: Callable[..., dict[str, Any]]
     targets: Callable[..., dict[str, Any]]
     fit: Callable[..., Any]
-    make_answer: Callable[..., Any]
+    make_predictor: Callable[..., Any]
     case_bytes: Callable[[Any], int]
     describe: Callable[[Any], dict[str, Any]]
     explain: Callable[..., Any] | None = None

@@ -65,7 +65,7 @@ class EvaluationSettings:
         shortcuts: what a model must not owe its score to: clinical columns and counts of images
             (medimg.evaluation.classification.shortcuts), in the order in which the report adds them up. No
             label is one.
-        explained: cases of each kind of answer, right, wrong and uncertain, whose explanations are drawn; 0
+        explained_cases: cases of each kind of answer, right, wrong and uncertain, whose explanations are drawn; 0
             for none.
         costs: what wrong answers cost, at most one for each head: the predicted class is then that of least
             expected cost. The model is the same.
@@ -73,9 +73,9 @@ class EvaluationSettings:
             derived from.
         score_train: also score the train split, so that the report sets what was seen in training beside what
             was not; no gate looks at it.
-        checked: at most so many positives with an outlined lesion, on which explanations are checked; 0 for
+        saliency_checked_cases: at most so many positives with an outlined lesion, on which explanations are checked; 0 for
             no check.
-        mapped: at most so many cases of all splits that are embedded, drawn on maps and compared between
+        embedded_cases: at most so many cases of all splits that are embedded, drawn on maps and compared between
             splits; 0 for none.
     """
 
@@ -84,9 +84,9 @@ class EvaluationSettings:
     protocols: tuple[str, ...] = ("cases",)
     resamples: Positive = 2000
     shortcuts: tuple[str, ...] = ()
-    explained: Annotated[int, Ge(0)] = 4
-    checked: Annotated[int, Ge(0)] = 32
-    mapped: Annotated[int, Ge(0)] = 0
+    explained_cases: Annotated[int, Ge(0)] = 4
+    saliency_checked_cases: Annotated[int, Ge(0)] = 32
+    embedded_cases: Annotated[int, Ge(0)] = 0
     merge: tuple[Merge, ...] = ()
     score_train: bool = True
     costs: tuple[Costs, ...] = ()

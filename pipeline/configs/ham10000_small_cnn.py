@@ -48,7 +48,7 @@ def get_config() -> RunConfig:
                 Gate(metric="sensitivity_mel_at_specificity_95", head="diagnosis", lower_bound=0.1),
             ),
             protocols=("cases", "lesion", "isic2018"),
-            mapped=12_000,
+            embedded_cases=12_000,
         ),
     )
 

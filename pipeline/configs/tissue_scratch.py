@@ -33,6 +33,8 @@ def get_config() -> RunConfig:
             epochs=30, batch_size=16, augmentation=Augmentation(flip_horizontal=True, rotate_degrees=180.0)
         ),
         evaluation=EvaluationSettings(
-            gates=(Gate(metric="macro_auc", head="tissue", lower_bound=0.6),), merge=(ORGAN,), mapped=10_000
+            gates=(Gate(metric="macro_auc", head="tissue", lower_bound=0.6),),
+            merge=(ORGAN,),
+            embedded_cases=10_000,
         ),
     )

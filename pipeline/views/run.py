@@ -14,7 +14,7 @@ from medimg.console.terminal import make_console
 from medimg.errors import UsageError
 from medimg.evaluation.figures import read_metrics
 from medimg.reporting.bundle import METRICS_FILE, PREDICTIONS_FILE
-from medimg.reporting.report_data import Evidence
+from medimg.reporting.report_data import ReportData
 from medimg.reporting.run_facts import read_facts
 from pipeline.local.run_directory import (
     RUN_FILE,
@@ -36,12 +36,12 @@ class FinishedRun:
     Attributes:
         folder: its directory.
         nodes: the latest successful execution of each component.
-        evidence: the report's predictions and figures; nothing is measured again.
+        data: the report's predictions and figures; nothing is measured again.
     """
 
     folder: Path
     nodes: Mapping[str, Node]
-    evidence: Evidence
+    data: ReportData
 
     def output(self, component: str, channel: str) -> Path:
         """Where a component has written, below the run as it lies now."""
@@ -63,7 +63,7 @@ def read_run(folder: Path | str) -> FinishedRun:
     return FinishedRun(folder, nodes, read_figures(folder / "report"))
 
 
-def read_figures(report: Path) -> Evidence:
+def read_figures(report: Path) -> ReportData:
     """A report's predictions and figures of the model as they were written.
 
     The checks of explanations have cases of their own and stay aside.
@@ -74,7 +74,7 @@ def read_figures(report: Path) -> Evidence:
         for figure in read_metrics(report / METRICS_FILE)
         if figure.protocol in facts.protocols and figure.split == facts.split
     ]
-    return Evidence(facts, pd.read_parquet(report / PREDICTIONS_FILE), figures)
+    return ReportData(facts, pd.read_parquet(report / PREDICTIONS_FILE), figures)
 
 
 def find_runs(within: Path) -> list[Path]:

@@ -15,7 +15,7 @@ import pydicom
 import pytest
 
 from medimg.archive.collections import Collection
-from medimg.archive.source import Arrived, NotHere, Series, SourceFailed
+from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed
 from medimg.archive.sources.dicomweb import PASSWORD, TOKEN, USER, DicomwebSource, login_from
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
@@ -209,7 +209,7 @@ def test_a_wrong_login_names_the_variables_and_no_secret(pacs, tmp_path, login):
     ],
 )
 def test_a_series_that_is_not_there_is_not_here(pacs, tmp_path, series, says):
-    with pytest.raises(NotHere, match=says):
+    with pytest.raises(NotAvailable, match=says):
         fetch(connect(pacs, tmp_path), series)
 
 
@@ -228,7 +228,7 @@ def test_an_address_without_dicomweb_says_404(pacs, tmp_path):
 
 
 def test_an_empty_pacs_says_that_it_is_empty(empty_pacs, tmp_path):
-    with pytest.raises(NotHere, match="answers but lists no series"):
+    with pytest.raises(NotAvailable, match="answers but lists no series"):
         connect(empty_pacs, tmp_path).list_series(OWN)
 
 

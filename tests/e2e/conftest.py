@@ -21,8 +21,8 @@ TINY = (
     "training.epochs=3",
     "examples.cases_per_shard=16",
     "evaluation.resamples=200",
-    "evaluation.explained=1",
-    "evaluation.checked=4",
+    "evaluation.explained_cases=1",
+    "evaluation.saliency_checked_cases=4",
     'evaluation.gates=[{"metric": "auc", "head": "malignancy", "lower_bound": -1.0}]',
 )
 
@@ -38,8 +38,8 @@ SMALL_FLAGSHIP = (
     "training.epochs=8",
     "training.batch_size=4",
     "evaluation.resamples=200",
-    "evaluation.explained=1",
-    "evaluation.checked=4",
+    "evaluation.explained_cases=1",
+    "evaluation.saliency_checked_cases=4",
 )
 
 

@@ -18,7 +18,7 @@ from tests.e2e.conftest import TINY
 pytestmark = pytest.mark.e2e
 
 FOLDS = 3
-SMALLER = ("training.epochs=1", "evaluation.explained=1", "evaluation.checked=2")
+SMALLER = ("training.epochs=1", "evaluation.explained_cases=1", "evaluation.saliency_checked_cases=2")
 
 
 def run_small(run, data):

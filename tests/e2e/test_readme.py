@@ -32,7 +32,7 @@ ALONE = ("Tissue tiles", "Skin lesions")
 SHORT = (
     "training.epochs=1",
     "evaluation.resamples=50",
-    "evaluation.explained=1",
+    "evaluation.explained_cases=1",
     "examples.cases_per_shard=128",
     "model.width=4",
 )

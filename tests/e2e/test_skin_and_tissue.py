@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 TINY = (
     "training.epochs=1",
     "evaluation.resamples=50",
-    "evaluation.explained=1",
+    "evaluation.explained_cases=1",
     "examples.cases_per_shard=128",
     "model.width=4",
 )

@@ -22,7 +22,7 @@ def test_more_neighbours_than_there_are_references_or_none_at_all_are_refused(k)
 def test_kin_are_passed_over_and_missing_neighbours_are_infinitely_far():
     vectors = np.array([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]])
     groups = np.array([0, 0, 1])
-    indices, distances = find_neighbours(vectors, vectors, 2, kin=(groups, groups))
+    indices, distances = find_neighbours(vectors, vectors, 2, exclusion_keys=(groups, groups))
     assert indices[:, 0].tolist() == [2, 2, 1]
     assert np.isinf(distances[:2, 1]).all()
     assert np.isfinite(distances[2]).all()

@@ -20,8 +20,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from medimg.archive.collections import Collection
-from medimg.archive.source import Arrived, NotHere, Series, SourceFailed
-from medimg.archive.transport.errors import Missing, TransferError, Unreachable
+from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed
+from medimg.archive.transport.errors import NotFound, TransferError, Unreachable
 from medimg.archive.transport.partial_files import Downloaded
 from medimg.archive.transport.transfer import Transfer
 from medimg.archive.transport.unzip import LIMITS, BadZip, Limits, open_zip
@@ -54,14 +54,14 @@ class DataverseSource:
     def list_series(self, collection: Collection) -> list[Series]:
         """The files of the data set's latest published version."""
         if not collection.dataverse:
-            raise NotHere(f"{collection.name} is in no Dataverse repository")
+            raise NotAvailable(f"{collection.name} is in no Dataverse repository")
         url = (
             f"{self.address}/api/datasets/:persistentId/?{urlencode({'persistentId': collection.dataverse})}"
         )
         try:
             body = self._transfer.read(url).body
-        except Missing as error:
-            raise NotHere(f"{error} (no data set {collection.dataverse})") from None
+        except NotFound as error:
+            raise NotAvailable(f"{error} (no data set {collection.dataverse})") from None
         except TransferError as error:
             raise SourceFailed(str(error)) from None
         return parse_version(body, url=url, doi=collection.dataverse.removeprefix("doi:"))
@@ -73,7 +73,9 @@ class DataverseSource:
         """
         number, _, checksum = series.key.partition(":")
         if not number.isdecimal():
-            raise NotHere(f"{self.address}: no data file {series.uid!r}, expected one that the archive lists")
+            raise NotAvailable(
+                f"{self.address}: no data file {series.uid!r}, expected one that the archive lists"
+            )
         url = f"{self.address}/api/access/datafile/{number}" + (
             "?format=original" if checksum == ORIGINAL else ""
         )
@@ -93,8 +95,8 @@ class DataverseSource:
     def _download(self, url: str, series: Series, *, md5: str) -> Downloaded:
         try:
             return self._transfer.download(url, size=series.bytes, md5=md5 or None)
-        except Missing as error:
-            raise NotHere(f"{error} (data file {series.uid})") from None
+        except NotFound as error:
+            raise NotAvailable(f"{error} (data file {series.uid})") from None
         except Unreachable as error:
             raise SourceFailed(str(error)) from None
 
@@ -145,7 +147,7 @@ def parse_version(body: bytes, *, url: str, doi: str) -> list[Series]:
     """Reads the description of a data set's latest version.
 
     Raises:
-        NotHere: the version holds no file.
+        NotAvailable: the version holds no file.
         SourceFailed: it is not what Dataverse answers; the message says how it begins.
         MedimgError: two of its files have the same name.
     """
@@ -162,7 +164,7 @@ def parse_version(body: bytes, *, url: str, doi: str) -> list[Series]:
             f"{url}: an answer that begins with {body[:60]!r}, expected the JSON that describes a published data set"
         ) from None
     if not series:
-        raise NotHere(f"{url}: version {version} holds no file, expected one or more")
+        raise NotAvailable(f"{url}: version {version} holds no file, expected one or more")
     names = [one.uid for one in series]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise MedimgError(f"{url}: two files {repeated[0]!r}, expected different names")

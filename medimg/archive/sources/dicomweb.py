@@ -19,8 +19,8 @@ from typing import BinaryIO
 from urllib.parse import urlencode, urlsplit
 
 from medimg.archive.collections import Collection
-from medimg.archive.source import Arrived, NotHere, Series, SourceFailed, is_uid
-from medimg.archive.transport.errors import Denied, Missing, TransferError, Unreachable
+from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed, is_uid
+from medimg.archive.transport.errors import AccessDenied, NotFound, TransferError, Unreachable
 from medimg.archive.transport.transfer import Login, Transfer
 from medimg.errors import MedimgError, UsageError, one_line
 from medimg.files import cannot_write
@@ -91,7 +91,7 @@ class DicomwebSource:
         with _explained():
             rows = self._search_all_series()
         if not rows:
-            raise NotHere(
+            raise NotAvailable(
                 f"{self.address}: the PACS answers but lists no series, expected at least one (empty, or this login may see none)"
             )
         return [_row_to_series(row) for row in rows if self._is_usable(row)]
@@ -104,9 +104,9 @@ class DicomwebSource:
             path = f"/studies/{study}/series/{uid}/instances"
             rows = self._search(path, (SOP_UID,), expected=series.instances)
             if not rows:
-                raise NotHere(f"{self.address}: no instance of series {uid} in study {study}")
+                raise NotAvailable(f"{self.address}: no instance of series {uid} in study {study}")
             if series.instances not in (None, len(rows)):
-                raise NotHere(
+                raise NotAvailable(
                     f"{self.address}: {len(rows)} instances of series {uid}, expected {series.instances} as the list says"
                 )
             for row in rows:
@@ -132,7 +132,7 @@ class DicomwebSource:
                 raise
         try:
             studies = self._search("/studies", (STUDY_UID, PATIENT_ID))
-        except Missing as error:
+        except NotFound as error:
             raise SourceFailed(
                 f"{error}; neither /series nor /studies is there, expected the address of a DICOMweb service"
             ) from None
@@ -155,7 +155,7 @@ class DicomwebSource:
             row[STUDY_UID] for row in rows if row[SERIES_UID] == uid
         }  # A server may ignore what it does not know to match by.
         if len(studies) != 1:
-            raise NotHere(
+            raise NotAvailable(
                 f"{self.address}: series {uid} is in {len(studies)} studies, expected to find it in one"
             )
         return studies.pop()
@@ -415,10 +415,10 @@ def _explained() -> Iterator[None]:
     """Turns what transfer says of a single address into what it means for the source."""
     try:
         yield
-    except Denied as error:
+    except AccessDenied as error:
         raise SourceFailed(f"{error}; the login comes from {USER} and {PASSWORD}, or {TOKEN}") from None
-    except Missing as error:
-        raise NotHere(str(error)) from None
+    except NotFound as error:
+        raise NotAvailable(str(error)) from None
     except Unreachable as error:
         raise SourceFailed(str(error)) from None
 

@@ -26,7 +26,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from medimg.archive.collections import Collection
-from medimg.archive.source import Arrived, NotHere, Series, is_uid
+from medimg.archive.source import Arrived, NotAvailable, Series, is_uid
 from medimg.archive.transport.unzip import Zip, extract, open_zip
 from medimg.dicom.parse import looks_like_dicom, open_dicom
 from medimg.errors import DiskFull, MedimgError, UnreadableFile, UsageError, one_line
@@ -123,7 +123,7 @@ class FolderSource:
         """All series in the folder, whatever the collection, by UID."""
         contents = self._scan_once()
         if not contents.series:
-            raise NotHere(
+            raise NotAvailable(
                 f"{self._folder}: no DICOM file among {sum(map(len, contents.left_out.values()))} files, expected at least one"
             )
         return [
@@ -145,7 +145,7 @@ class FolderSource:
         """
         contents = self._scan_once()
         if series.uid not in contents.series:
-            raise NotHere(f"{self._folder}: no file of series {series.uid}")
+            raise NotAvailable(f"{self._folder}: no file of series {series.uid}")
         if series.uid in contents.conflicts:
             raise MedimgError(contents.conflicts[series.uid])
         held = contents.series[series.uid]
@@ -185,11 +185,11 @@ class FolderSource:
         return self._folder / first
 
     def _check_complete(self, series: Series, held: list[Held], contents: Contents) -> None:
-        """Raises NotHere if there is less of a series than a list says that there ought to be."""
+        """Raises NotAvailable if there is less of a series than a list says that there ought to be."""
         present = {one.sop_uid for one in held}
         missing = [path for uid, path in contents.listed.get(series.uid, {}).items() if uid not in present]
         if missing:
-            raise NotHere(
+            raise NotAvailable(
                 f"{self._folder}: series {series.uid} lacks {len(missing)} files that DICOMDIR lists, first {one_line(missing[0])}"
             )
         for expected, by in (
@@ -197,7 +197,7 @@ class FolderSource:
             (series.instances, "the list of series"),
         ):
             if expected is not None and len(held) < expected:
-                raise NotHere(
+                raise NotAvailable(
                     f"{self._folder}: {len(held)} files of series {series.uid}, expected {expected} as {by} says"
                 )
 

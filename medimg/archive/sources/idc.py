@@ -22,9 +22,9 @@ from defusedxml import ElementTree
 
 from medimg.archive import idc_index
 from medimg.archive.collections import Collection
-from medimg.archive.source import Addresses, Arrived, NotHere, Series, SourceFailed
-from medimg.archive.transport.errors import Denied, Missing, Unreachable
-from medimg.archive.transport.transfer import Answer, Transfer
+from medimg.archive.source import Addresses, Arrived, NotAvailable, Series, SourceFailed
+from medimg.archive.transport.errors import AccessDenied, NotFound, Unreachable
+from medimg.archive.transport.transfer import HttpResponse, Transfer
 from medimg.archive.transport.urls import shown_url
 from medimg.errors import MedimgError, one_line
 
@@ -69,7 +69,7 @@ class IdcSource:
         No network.
 
         Raises:
-            NotHere: the collection is not in the Imaging Data Commons.
+            NotAvailable: the collection is not in the Imaging Data Commons.
             UsageError: no bundled list, and the index is not installed.
         """
         return list_published(collection)
@@ -86,8 +86,8 @@ class IdcSource:
                 continue
             try:
                 came = self._transfer.download(found.url, size=found.bytes, md5=found.md5)
-            except Missing:
-                raise NotHere(f"{url}: listed, but not there") from None
+            except NotFound:
+                raise NotAvailable(f"{url}: listed, but not there") from None
             except Unreachable as error:
                 raise SourceFailed(str(error)) from None
             yield Arrived(path=came.path, url=url, bytes=came.bytes, md5=came.md5, sha256=came.sha256)
@@ -95,7 +95,7 @@ class IdcSource:
     def _list_objects(self, series: Series) -> list[_Object]:
         bucket = bucket_address(self._address, series.bucket or BUCKETS[0])
         if not _UUID.fullmatch(series.key):
-            raise NotHere(
+            raise NotAvailable(
                 f"series {series.uid} has no crdc_series_uuid ({series.key!r}), under which the Imaging Data Commons keeps it"
             )
         objects: list[_Object] = []
@@ -113,32 +113,34 @@ class IdcSource:
                 )
             token = following
         if not objects:
-            raise NotHere(f"{shown_url(bucket)}/{series.key}/ is empty, expected {_count(series.instances)}")
+            raise NotAvailable(
+                f"{shown_url(bucket)}/{series.key}/ is empty, expected {_count(series.instances)}"
+            )
         if series.instances not in (None, len(objects)):
-            raise NotHere(
+            raise NotAvailable(
                 f"{shown_url(bucket)}/{series.key}/ holds {len(objects)} objects, expected {_count(series.instances)}"
             )
         return objects
 
-    def _list_page(self, bucket: str, *, prefix: str, token: str) -> Answer:
+    def _list_page(self, bucket: str, *, prefix: str, token: str) -> HttpResponse:
         query = {"list-type": "2", "prefix": prefix} | ({"continuation-token": token} if token else {})
         try:
             return self._transfer.read(f"{bucket}/?{urllib.parse.urlencode(query)}", limit_bytes=16_000_000)
-        except Missing as error:
-            raise NotHere(str(error)) from None
-        except (Denied, Unreachable) as error:
+        except NotFound as error:
+            raise NotAvailable(str(error)) from None
+        except (AccessDenied, Unreachable) as error:
             raise SourceFailed(str(error)) from None
 
 
 def list_published(collection: Collection) -> list[Series]:
     """See `IdcSource.list_series`."""
     if not collection.idc:
-        raise NotHere(f"{collection.name} is not in the Imaging Data Commons")
+        raise NotAvailable(f"{collection.name} is not in the Imaging Data Commons")
     if collection.series_list:
         return read_series_list(collection.series_list)
     series = [Series(**row) for row in idc_index.read_rows(collection.idc)]
     if not series:
-        raise NotHere(f"the index of {idc_index.read_version()} has no series of {collection.idc}")
+        raise NotAvailable(f"the index of {idc_index.read_version()} has no series of {collection.idc}")
     return series
 
 
@@ -161,7 +163,7 @@ def _read_row(row: Mapping[str, str]) -> Series:
     return Series(**values)
 
 
-def _parse_listing(answer: Answer) -> Any:
+def _parse_listing(answer: HttpResponse) -> Any:
     """The root of a ListBucketResult, without name spaces."""
     try:
         root = ElementTree.fromstring(answer.body)

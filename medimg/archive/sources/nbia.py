@@ -19,8 +19,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from medimg.archive.collections import Collection
-from medimg.archive.source import Arrived, NotHere, Series, SourceFailed
-from medimg.archive.transport.errors import Denied, Missing, TransferError, Unreachable
+from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed
+from medimg.archive.transport.errors import AccessDenied, NotFound, TransferError, Unreachable
 from medimg.archive.transport.partial_files import Downloaded
 from medimg.archive.transport.transfer import Transfer
 from medimg.archive.transport.unzip import LIMITS, BadZip, Limits, Zip, open_zip
@@ -55,17 +55,17 @@ class NbiaSource:
     def list_series(self, collection: Collection) -> list[Series]:
         """All series of a collection, with size, licence and DOI."""
         if not collection.tcia:
-            raise NotHere(f"{collection.name} is not in NBIA")
+            raise NotAvailable(f"{collection.name} is not in NBIA")
         url = self._url("getSeries", Collection=collection.tcia, format="json")
         try:
             body = self._transfer.read(url).body
         except TransferError as error:
-            if isinstance(error, Missing) or error.status == UNKNOWN:
-                raise NotHere(f"{error} (NBIA does not know {collection.tcia})") from None
+            if isinstance(error, NotFound) or error.status == UNKNOWN:
+                raise NotAvailable(f"{error} (NBIA does not know {collection.tcia})") from None
             raise SourceFailed(str(error)) from None
         series = parse_series(body, url=url)
         if not series:
-            raise NotHere(f"{url}: an empty answer, expected the series of {collection.tcia}")
+            raise NotAvailable(f"{url}: an empty answer, expected the series of {collection.tcia}")
         return series
 
     def fetch_series(self, series: Series, *, have: Mapping[str, str]) -> Iterator[Arrived]:
@@ -93,11 +93,13 @@ class NbiaSource:
     def _download(self, url: str) -> Downloaded:
         try:
             return self._transfer.download(url)
-        except (Unreachable, Denied) as error:
+        except (Unreachable, AccessDenied) as error:
             raise SourceFailed(str(error)) from None
         except TransferError as error:
-            if isinstance(error, Missing) or error.status == UNKNOWN:
-                raise NotHere(f"{error} (NBIA does not hold the series, or not for the public)") from None
+            if isinstance(error, NotFound) or error.status == UNKNOWN:
+                raise NotAvailable(
+                    f"{error} (NBIA does not hold the series, or not for the public)"
+                ) from None
             raise
 
     def _extract(self, archive: Zip, member: str, *, md5: str) -> Arrived:

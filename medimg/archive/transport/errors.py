@@ -17,7 +17,7 @@ class TransferError(MedimgError):
         self.status = status
 
 
-class Missing(TransferError):
+class NotFound(TransferError):
     """404 or 410."""
 
 
@@ -28,7 +28,7 @@ class Unreachable(TransferError):
     """
 
 
-class Denied(TransferError):
+class AccessDenied(TransferError):
     """401 or 403: credentials are missing, wrong, or do not reach that far."""
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from urllib3.response import BaseHTTPResponse
 
 from medimg.archive.transport.errors import TransferError
-from medimg.archive.transport.retries import Again
+from medimg.archive.transport.retries import RetryNeeded
 from medimg.archive.transport.urls import shown_url
 from medimg.errors import DiskFull, MedimgError, one_line
 
@@ -57,7 +57,7 @@ class Downloaded:
     headers: Mapping[str, str]
 
 
-class Part:
+class PartialFile:
     """An incomplete file: its bytes, the hashes of them, and what is known of the whole.
 
     Attributes:
@@ -99,7 +99,7 @@ class Part:
 
         Raises:
             TransferError: it is no file.
-            Again: it is not the file that was expected.
+            RetryNeeded: it is not the file that was expected.
         """
         headers = lower_headers(response)
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -158,7 +158,7 @@ class Part:
     def check(self) -> None:
         """Compares with what the caller and the server say of the whole file.
 
-        Raises Again, and it will begin anew.
+        Raises RetryNeeded, and it will begin anew.
         """
         if self.size is not None and self.bytes != self.size:
             raise self._wrong(f"{self.bytes} bytes", f"{self.size}", anew=self.bytes > self.size)
@@ -245,14 +245,14 @@ class Part:
         )
         draft.replace(self._notes)
 
-    def _wrong(self, found: str, expected: str, status: int = 200, *, anew: bool = False) -> Again:
-        return Again(
+    def _wrong(self, found: str, expected: str, status: int = 200, *, anew: bool = False) -> RetryNeeded:
+        return RetryNeeded(
             TransferError(f"{shown_url(self.url)}: {found}, expected {expected}", status=status), anew=anew
         )
 
 
 @contextlib.contextmanager
-def naming_disk_errors(part: Part) -> Iterator[None]:
+def naming_disk_errors(part: PartialFile) -> Iterator[None]:
     """Turns OSError within the block into MedimgError, DiskFull where that is why."""
     try:
         yield

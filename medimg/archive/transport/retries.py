@@ -47,7 +47,7 @@ PATIENCE = Patience()
 """For the public archives."""
 
 
-class Again(Exception):
+class RetryNeeded(Exception):
     """An attempt failed with what may pass; `anew` where the bytes so far are of no use."""
 
     def __init__(
@@ -78,7 +78,7 @@ def repeat(
     """
     track = _Track(patience, reached)
     retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(Again),
+        retry=tenacity.retry_if_exception_type(RetryNeeded),
         after=track.note,
         stop=track.is_over,
         wait=track.wait_seconds,
@@ -88,7 +88,7 @@ def repeat(
     )
     try:
         return retrying(attempt)
-    except Again as again:
+    except RetryNeeded as again:
         raise again.failure_after(track.failures) from None
 
 
@@ -127,9 +127,9 @@ class _Track:
         return random.uniform(0, longest) if asked is None else asked
 
 
-def _raised(state: tenacity.RetryCallState) -> Again:
+def _raised(state: tenacity.RetryCallState) -> RetryNeeded:
     again = state.outcome.exception() if state.outcome else None
-    assert isinstance(again, Again)
+    assert isinstance(again, RetryNeeded)
     return again
 
 

@@ -25,16 +25,16 @@ from medimg.archive.transport.connections import (
     is_bad_certificate,
     read_into,
 )
-from medimg.archive.transport.errors import Denied, Missing, TransferError, Unreachable
+from medimg.archive.transport.errors import AccessDenied, NotFound, TransferError, Unreachable
 from medimg.archive.transport.partial_files import (
     BLOCK_BYTES,
     RESERVE_BYTES,
     Downloaded,
-    Part,
+    PartialFile,
     lower_headers,
     naming_disk_errors,
 )
-from medimg.archive.transport.retries import PATIENCE, Again, Patience, Result, read_retry_after, repeat
+from medimg.archive.transport.retries import PATIENCE, Patience, Result, RetryNeeded, read_retry_after, repeat
 from medimg.archive.transport.urls import origin_of, parse_address, shown_url
 from medimg.errors import one_line
 
@@ -55,7 +55,7 @@ class Login:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """A small answer, whole.
 
     Header names are in lower case; `url` is where the redirects led, without secrets.
@@ -130,16 +130,16 @@ class Transfer:
         headers: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
         limit_bytes: int = 256_000_000,
-    ) -> Answer:
+    ) -> HttpResponse:
         """GET (or POST of a form) of a small answer.
 
         An answer of more than `limit_bytes` is refused. 2xx only; everything else raises.
 
         Raises:
-            Missing, Denied, Unreachable, TransferError, Interrupted.
+            NotFound, AccessDenied, Unreachable, TransferError, Interrupted.
         """
 
-        def attempt() -> Answer:
+        def attempt() -> HttpResponse:
             with self._request(url, headers or {}, form=form) as (final, response):
                 body = bytearray()
                 for block in self._blocks(final, response):
@@ -149,7 +149,7 @@ class Transfer:
                             f"{shown_url(url)}: more than {limit_bytes} bytes, expected a small answer",
                             status=response.status,
                         )
-                return Answer(shown_url(final), response.status, lower_headers(response), bytes(body))
+                return HttpResponse(shown_url(final), response.status, lower_headers(response), bytes(body))
 
         return self._repeat(attempt)
 
@@ -171,11 +171,11 @@ class Transfer:
             headers: sent along.
 
         Raises:
-            Missing, Denied, Unreachable, TransferError, Interrupted; DiskFull; MedimgError where the file
+            NotFound, AccessDenied, Unreachable, TransferError, Interrupted; DiskFull; MedimgError where the file
             cannot be written.
         """
         self._parts.mkdir(parents=True, exist_ok=True)
-        part = Part(
+        part = PartialFile(
             self._parts / hashlib.sha256(url.encode()).hexdigest(),
             url,
             wanted_size=size,
@@ -183,7 +183,7 @@ class Transfer:
         )
         return self._repeat(lambda: self._continue(part, headers or {}), reached=lambda: part.most)
 
-    def _continue(self, part: Part, headers: Mapping[str, str]) -> Downloaded:
+    def _continue(self, part: PartialFile, headers: Mapping[str, str]) -> Downloaded:
         """One attempt at a file."""
         try:
             with naming_disk_errors(part):
@@ -192,13 +192,13 @@ class Transfer:
                 part.hash_so_far(lambda: check_stop(self._stop))
                 part.check()
                 part.forget()
-        except Again as again:
+        except RetryNeeded as again:
             if again.anew:
                 part.begin_anew()
             raise
         return part.downloaded()
 
-    def _fetch(self, part: Part, headers: Mapping[str, str]) -> None:
+    def _fetch(self, part: PartialFile, headers: Mapping[str, str]) -> None:
         with self._request(part.url, {**headers, **part.range_headers()}) as (final, response):
             part.take_head(response)
             part.hash_so_far(lambda: check_stop(self._stop))
@@ -227,7 +227,7 @@ class Transfer:
         except (HTTPError, HTTPException, OSError) as error:
             if filled:
                 yield buffer[:filled]
-            raise Again(
+            raise RetryNeeded(
                 TransferError(
                     f"{shown_url(url)}: {explain(error, self._patience)}, expected the whole answer",
                     status=response.status,
@@ -285,14 +285,14 @@ class Transfer:
             raise TransferError(f"{shown_url(url)}: no address, expected http(s)://host/path") from None
         except HTTPError as error:
             failure = Unreachable(f"{shown_url(url)}: {explain(error, self._patience)}, expected an answer")
-            raise (failure if is_bad_certificate(error) else Again(failure)) from None
+            raise (failure if is_bad_certificate(error) else RetryNeeded(failure)) from None
 
     def _check_status(self, url: str, response: BaseHTTPResponse) -> None:
         status, shown = response.status, shown_url(url)
         if 200 <= status < 300:
             packed = response.headers.get("Content-Encoding", "identity")
             if packed.strip().lower() not in ("", "identity"):
-                raise Again(
+                raise RetryNeeded(
                     TransferError(
                         f"{shown}: Content-Encoding {one_line(packed)}, expected the bytes as they are (identity)",
                         status=status,
@@ -301,9 +301,9 @@ class Transfer:
             return
         found = f"{shown}: status {status}"
         if status in (404, 410):
-            raise Missing(f"{found} (not there), expected 200", status=status)
+            raise NotFound(f"{found} (not there), expected 200", status=status)
         if status in (401, 403):
-            raise Denied(
+            raise AccessDenied(
                 f"{found} (no permission), expected 200; are the credentials for {origin_of(url)} right?",
                 status=status,
             )
@@ -316,9 +316,9 @@ class Transfer:
                     f"{found}, the server asks to come again in {asked:.0f} s, expected at most {longest:g} s",
                     status=status,
                 )
-            raise Again(failure, wait_seconds=asked)
+            raise RetryNeeded(failure, wait_seconds=asked)
         if status in (412, 416):
-            raise Again(
+            raise RetryNeeded(
                 TransferError(
                     f"{found} (the file changed at the server), expected the rest of it", status=status
                 ),

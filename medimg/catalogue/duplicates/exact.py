@@ -19,7 +19,7 @@ ACTIVE = ("used", "unlabelled")
 
 
 @dataclass(frozen=True)
-class Twins:
+class ExactDuplicates:
     """Two cases that hold identical pixels.
 
     Attributes:
@@ -40,11 +40,11 @@ class Twins:
 
 
 @dataclass(frozen=True)
-class TwinFindings:
-    """Cases in their given order with the twins' statuses settled, the pairs, and one line for each surprise."""
+class DuplicateFindings:
+    """Cases in their given order with the duplicates' statuses settled, the pairs, and one line for each surprise."""
 
     cases: list[Case]
-    twins: list[Twins]
+    duplicates: list[ExactDuplicates]
     anomalies: list[str]
 
 
@@ -75,7 +75,7 @@ def find_copies(headers: Iterable[Header], *, owners: Mapping[str, str]) -> list
     """Files with the same bytes as one before them in the order of paths.
 
     Args:
-        owners: path to case id. Copies that belong to different cases are left to `settle_twins`, which
+        owners: path to case id. Copies that belong to different cases are left to `settle_duplicates`, which
             compares the cases' labels.
     """
     by_bytes: dict[str, list[str]] = defaultdict(list)
@@ -90,9 +90,9 @@ def find_copies(headers: Iterable[Header], *, owners: Mapping[str, str]) -> list
     return sorted(rejects, key=lambda reject: reject.path)
 
 
-def settle_twins(
+def settle_duplicates(
     cases: Sequence[Case], *, headers: Mapping[str, Header], head: str, blank: Collection[str] = ()
-) -> TwinFindings:
+) -> DuplicateFindings:
     """Finds cases with identical pixels and decides which of them may be used.
 
     If two of them carry different labels, none is used: one of the labels is wrong and nothing tells which.
@@ -122,8 +122,8 @@ def settle_twins(
         for other in others:
             shared[min(centre, other), max(centre, other)] += 1
             sets.merge(centre, other)
-    twins = [
-        make_twins(by_id[first], by_id[second], images=images, head=head)
+    duplicates = [
+        compare_duplicates(by_id[first], by_id[second], images=images, head=head)
         for (first, second), images in sorted(shared.items())
     ]
     for subset in sets.subsets():
@@ -134,14 +134,16 @@ def settle_twins(
                     for case in settle([by_id[case_id] for case_id in sorted(subset)], head=head)
                 }
             )
-    return TwinFindings(
-        [by_id[case.case_id] for case in cases], twins, anomalies + find_whole_group_twins(cases, twins=twins)
+    return DuplicateFindings(
+        [by_id[case.case_id] for case in cases],
+        duplicates,
+        anomalies + find_duplicate_groups(cases, duplicates=duplicates),
     )
 
 
-def make_twins(first: Case, second: Case, *, images: int, head: str) -> Twins:
+def compare_duplicates(first: Case, second: Case, *, images: int, head: str) -> ExactDuplicates:
     """The pair as it is reported."""
-    return Twins(
+    return ExactDuplicates(
         (first.case_id, second.case_id),
         (first.group_id, second.group_id),
         (first.labels.get(head), second.labels.get(head)),
@@ -172,13 +174,13 @@ def exclude(case: Case, *, reason: str) -> Case:
     return dataclasses.replace(case, status="excluded", reason=reason) if case.status in ACTIVE else case
 
 
-def find_whole_group_twins(cases: Sequence[Case], *, twins: Sequence[Twins]) -> list[str]:
+def find_duplicate_groups(cases: Sequence[Case], *, duplicates: Sequence[ExactDuplicates]) -> list[str]:
     """One line for each pair of groups whose every case has a twin in the other: most likely one patient under two ids."""
     members: dict[str, set[str]] = defaultdict(set)
     for case in cases:
         members[case.group_id].add(case.case_id)
     paired: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for pair in twins:
+    for pair in duplicates:
         if pair.groups[0] != pair.groups[1]:
             paired[min(pair.groups), max(pair.groups)].update(pair.cases)
     return [

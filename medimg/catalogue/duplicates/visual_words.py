@@ -58,7 +58,9 @@ def list_candidates(embeddings_NW: np.ndarray, *, cases_N: np.ndarray) -> np.nda
     count = min(CANDIDATES, len(rows) - 1)
     if count < 1:
         return np.zeros((0, 2), np.int64)
-    neighbours, distances = find_neighbours(embeddings_NW, embeddings_NW, count, kin=(cases_N, cases_N))
+    neighbours, distances = find_neighbours(
+        embeddings_NW, embeddings_NW, count, exclusion_keys=(cases_N, cases_N)
+    )
     pairs = np.stack([np.repeat(rows, count), neighbours.ravel()], axis=1)[distances.ravel() < 1]
     return np.unique(np.sort(pairs, axis=1), axis=0)
 

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medimg.evaluation.classification.weighted_sample import ROUNDING, Tally, divide, make_tally
+from medimg.evaluation.classification.weighted_sample import (
+    ROUNDING,
+    ConfusionCurve,
+    divide,
+    make_confusion_curve,
+)
 
 
 @dataclass(frozen=True)
@@ -24,16 +29,16 @@ class DecisionCurve:
     everybody: np.ndarray
 
 
-def tally_net_benefit(tally: Tally, *, threshold: float) -> np.ndarray:
+def curve_net_benefit(curve: ConfusionCurve, *, threshold: float) -> np.ndarray:
     """True positives per case, less false positives per case weighted by the odds of the threshold.
 
     The threshold says how many false alarms one finding is worth: at 0.02, 49. The figure holds for the
     prevalence of these cases only.
     """
-    chosen = int(np.searchsorted(-tally.scores, -threshold + ROUNDING, side="right"))
-    true_R = tally.positives[:, :chosen].sum(axis=1)
-    false_R = tally.negatives[:, :chosen].sum(axis=1)
-    return divide(true_R - false_R * threshold / (1 - threshold), tally.positive_mass + tally.negative_mass)
+    chosen = int(np.searchsorted(-curve.scores, -threshold + ROUNDING, side="right"))
+    true_R = curve.positives[:, :chosen].sum(axis=1)
+    false_R = curve.negatives[:, :chosen].sum(axis=1)
+    return divide(true_R - false_R * threshold / (1 - threshold), curve.positive_mass + curve.negative_mass)
 
 
 def make_decision_curve(labels: np.ndarray, scores: np.ndarray, *, thresholds: np.ndarray) -> DecisionCurve:
@@ -46,12 +51,12 @@ def make_decision_curve(labels: np.ndarray, scores: np.ndarray, *, thresholds: n
     """
     is_positive_N, scores_N = np.asarray(labels) > 0, np.asarray(scores, dtype=np.float64)
     weights_RN = np.ones((1, len(scores_N)))
-    tallies = [
-        make_tally(is_positive_N, acted_on_N, weights_RN=weights_RN)
+    curves = [
+        make_confusion_curve(is_positive_N, acted_on_N, weights_RN=weights_RN)
         for acted_on_N in (scores_N, np.ones_like(scores_N))
     ]
     model, everybody = (
-        np.array([tally_net_benefit(tally, threshold=threshold)[0] for threshold in thresholds])
-        for tally in tallies
+        np.array([curve_net_benefit(curve, threshold=threshold)[0] for threshold in thresholds])
+        for curve in curves
     )
     return DecisionCurve(np.asarray(thresholds, dtype=np.float64), model, everybody)

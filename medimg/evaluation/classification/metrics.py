@@ -12,21 +12,21 @@ from functools import partial
 import numpy as np
 
 from medimg.evaluation.classification.calibration import (
-    tally_brier,
-    tally_ece,
-    tally_reliability,
-    tally_resolution,
-    tally_uncertainty,
+    curve_brier,
+    curve_ece,
+    curve_reliability,
+    curve_resolution,
+    curve_uncertainty,
 )
-from medimg.evaluation.classification.decision_curve import tally_net_benefit
+from medimg.evaluation.classification.decision_curve import curve_net_benefit
 from medimg.evaluation.classification.weighted_sample import (
     ROUNDING,
+    ConfusionCurve,
     Sample,
-    Tally,
     defined,
     divide,
+    make_confusion_curve,
     make_sample,
-    make_tally,
 )
 
 RADIOLOGISTS = 0.859
@@ -37,31 +37,31 @@ LEAST_SENSITIVITY = 0.8
 Metric = Callable[[Sample], np.ndarray]
 
 
-def tally_auc(tally: Tally) -> np.ndarray:
+def curve_auc(curve: ConfusionCurve) -> np.ndarray:
     """Area under the ROC curve: P(score of a positive > of a negative) + P(equal) / 2 (Hanley and McNeil 1982). NaN on one class."""
-    higher_RU = tally.true_positives - tally.positives / 2
-    return divide((tally.negatives * higher_RU).sum(axis=1), tally.positive_mass * tally.negative_mass)
+    higher_RU = curve.true_positives - curve.positives / 2
+    return divide((curve.negatives * higher_RU).sum(axis=1), curve.positive_mass * curve.negative_mass)
 
 
-def tally_average_precision(tally: Tally) -> np.ndarray:
+def curve_average_precision(curve: ConfusionCurve) -> np.ndarray:
     """Sum over thresholds of precision times gain in recall, without interpolation (as scikit-learn).
 
     NaN on one class.
     """
-    selected_RU = tally.true_positives + tally.false_positives
-    precision_RU = np.nan_to_num(divide(tally.true_positives, selected_RU))
-    average_R = divide((tally.positives * precision_RU).sum(axis=1), tally.positive_mass)
-    return np.where(tally.negative_mass > 0, average_R, np.nan)
+    selected_RU = curve.true_positives + curve.false_positives
+    precision_RU = np.nan_to_num(divide(curve.true_positives, selected_RU))
+    average_R = divide((curve.positives * precision_RU).sum(axis=1), curve.positive_mass)
+    return np.where(curve.negative_mass > 0, average_R, np.nan)
 
 
-def tally_partial_auc(tally: Tally) -> np.ndarray:
+def curve_partial_auc(curve: ConfusionCurve) -> np.ndarray:
     """Area under the part of the ROC curve with a sensitivity of 80 % or more, 0.5 for chance and 1 for a perfect ranking. NaN on one class.
 
     Specificity is integrated over sensitivity and scaled by McClish's correction (1989): (1 + (area - chance)
     / (perfect - chance)) / 2.
     """
-    origin_R1 = np.zeros((len(tally.positives), 1))
-    end_RU, false_RU = tally.sensitivity, tally.false_positive_rate
+    origin_R1 = np.zeros((len(curve.positives), 1))
+    end_RU, false_RU = curve.sensitivity, curve.false_positive_rate
     start_RU, false_start_RU = (
         np.hstack([origin_R1, end_RU])[:, :-1],
         np.hstack([origin_R1, false_RU])[:, :-1],
@@ -74,30 +74,30 @@ def tally_partial_auc(tally: Tally) -> np.ndarray:
     false_middle_RU = false_RU - (false_RU - false_start_RU) * share_RU / 2
     area_R = (rise_RU * (1 - false_middle_RU)).sum(axis=1)
     perfect, chance = 1 - LEAST_SENSITIVITY, (1 - LEAST_SENSITIVITY) ** 2 / 2
-    return defined(tally, (1 + (area_R - chance) / (perfect - chance)) / 2)
+    return defined(curve, (1 + (area_R - chance) / (perfect - chance)) / 2)
 
 
-def sensitivity_at_specificity(tally: Tally, *, specificity: float) -> np.ndarray:
+def sensitivity_at_specificity(curve: ConfusionCurve, *, specificity: float) -> np.ndarray:
     """Largest sensitivity of any threshold with at least this specificity. NaN on one class."""
-    reached_RU = np.where(tally.false_positive_rate <= 1 - specificity + ROUNDING, tally.sensitivity, 0.0)
-    return defined(tally, reached_RU.max(axis=1, initial=0.0))
+    reached_RU = np.where(curve.false_positive_rate <= 1 - specificity + ROUNDING, curve.sensitivity, 0.0)
+    return defined(curve, reached_RU.max(axis=1, initial=0.0))
 
 
-def specificity_at_sensitivity(tally: Tally, *, sensitivity: float) -> np.ndarray:
+def specificity_at_sensitivity(curve: ConfusionCurve, *, sensitivity: float) -> np.ndarray:
     """Largest specificity of any threshold with at least this sensitivity. NaN on one class."""
-    reached_RU = np.where(tally.sensitivity >= sensitivity - ROUNDING, 1 - tally.false_positive_rate, 0.0)
-    return defined(tally, reached_RU.max(axis=1, initial=0.0))
+    reached_RU = np.where(curve.sensitivity >= sensitivity - ROUNDING, 1 - curve.false_positive_rate, 0.0)
+    return defined(curve, reached_RU.max(axis=1, initial=0.0))
 
 
-def tally_probabilistic_f1(tally: Tally) -> np.ndarray:
+def curve_probabilistic_f1(curve: ConfusionCurve) -> np.ndarray:
     """F1 with probabilities in place of decisions (Yacouby and Axman 2020), the score of RSNA's 2022 mammography challenge. NaN without positives.
 
     Precision is sum(p of positives) / sum(p), recall sum(p of positives) / positives; their harmonic mean
     needs no threshold.
     """
-    found_R = tally.positives @ tally.scores
-    f1_R = divide(2 * found_R, tally.positive_mass + found_R + tally.negatives @ tally.scores)
-    return np.where(tally.positive_mass > 0, f1_R, np.nan)
+    found_R = curve.positives @ curve.scores
+    f1_R = divide(2 * found_R, curve.positive_mass + found_R + curve.negatives @ curve.scores)
+    return np.where(curve.positive_mass > 0, f1_R, np.nan)
 
 
 def f1(sample: Sample) -> np.ndarray:
@@ -148,7 +148,7 @@ def mean_cost(sample: Sample) -> np.ndarray:
 
 def macro_auc(sample: Sample) -> np.ndarray:
     """Mean of the one-against-rest AUCs of the classes that occur; NaN if fewer than two do."""
-    return mean_of_defined(np.stack([tally_auc(tally) for tally in sample.tallies], axis=1))
+    return mean_of_defined(np.stack([curve_auc(curve) for curve in sample.curves], axis=1))
 
 
 def mean_of_defined(values_RC: np.ndarray) -> np.ndarray:
@@ -161,9 +161,9 @@ def mean_of_defined(values_RC: np.ndarray) -> np.ndarray:
 
 
 BINARY_METRICS: Mapping[str, Metric] = {
-    "auc": lambda sample: tally_auc(sample.positive),
-    "average_precision": lambda sample: tally_average_precision(sample.positive),
-    "partial_auc_sensitivity_80": lambda sample: tally_partial_auc(sample.positive),
+    "auc": lambda sample: curve_auc(sample.positive),
+    "average_precision": lambda sample: curve_average_precision(sample.positive),
+    "partial_auc_sensitivity_80": lambda sample: curve_partial_auc(sample.positive),
     "sensitivity_at_specificity_90": lambda sample: sensitivity_at_specificity(
         sample.positive, specificity=0.9
     ),
@@ -178,17 +178,17 @@ BINARY_METRICS: Mapping[str, Metric] = {
     "balanced_accuracy": balanced_accuracy,
     "accuracy": accuracy,
     "f1": f1,
-    "probabilistic_f1": lambda sample: tally_probabilistic_f1(sample.positive),
+    "probabilistic_f1": lambda sample: curve_probabilistic_f1(sample.positive),
     # Where BI-RADS 4A (2 %), 4B (10 %) and 4C (50 %) begin: the probabilities of cancer at which a biopsy is
     # discussed.
-    "net_benefit_2": lambda sample: tally_net_benefit(sample.positive, threshold=0.02),
-    "net_benefit_10": lambda sample: tally_net_benefit(sample.positive, threshold=0.1),
-    "net_benefit_50": lambda sample: tally_net_benefit(sample.positive, threshold=0.5),
-    "brier": lambda sample: tally_brier(sample.positive),
-    "brier_reliability": lambda sample: tally_reliability(sample.positive),
-    "brier_resolution": lambda sample: tally_resolution(sample.positive),
-    "brier_uncertainty": lambda sample: tally_uncertainty(sample.positive),
-    "ece": lambda sample: tally_ece(sample.positive),
+    "net_benefit_2": lambda sample: curve_net_benefit(sample.positive, threshold=0.02),
+    "net_benefit_10": lambda sample: curve_net_benefit(sample.positive, threshold=0.1),
+    "net_benefit_50": lambda sample: curve_net_benefit(sample.positive, threshold=0.5),
+    "brier": lambda sample: curve_brier(sample.positive),
+    "brier_reliability": lambda sample: curve_reliability(sample.positive),
+    "brier_resolution": lambda sample: curve_resolution(sample.positive),
+    "brier_uncertainty": lambda sample: curve_uncertainty(sample.positive),
+    "ece": lambda sample: curve_ece(sample.positive),
 }
 MULTI_CLASS_METRICS: Mapping[str, Metric] = {
     "macro_auc": macro_auc,
@@ -221,12 +221,12 @@ def one_against_rest(classes: Sequence[str]) -> dict[str, Metric]:
 
 def class_auc(sample: Sample, *, index: int) -> np.ndarray:
     """AUC of one class against the rest; NaN if it does not occur or nothing else does."""
-    return tally_auc(sample.tallies[index])
+    return curve_auc(sample.curves[index])
 
 
 def class_average_precision(sample: Sample, *, index: int) -> np.ndarray:
     """Average precision of one class against the rest; NaN if it does not occur or nothing else does."""
-    return tally_average_precision(sample.tallies[index])
+    return curve_average_precision(sample.curves[index])
 
 
 def class_sensitivity(sample: Sample, *, index: int) -> np.ndarray:
@@ -236,7 +236,7 @@ def class_sensitivity(sample: Sample, *, index: int) -> np.ndarray:
 
 def class_sensitivity_at_specificity_95(sample: Sample, *, index: int) -> np.ndarray:
     """Largest sensitivity for one class against the rest of any threshold on its probability with a specificity of 95 % or more."""
-    return sensitivity_at_specificity(sample.tallies[index], specificity=0.95)
+    return sensitivity_at_specificity(sample.curves[index], specificity=0.95)
 
 
 ONE_AGAINST_REST: Mapping[str, Callable[..., np.ndarray]] = {
@@ -264,10 +264,12 @@ def evaluate(
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve of 0/1 labels and scores of any range; see `tally_auc`."""
+    """Area under the ROC curve of 0/1 labels and scores of any range; see `curve_auc`."""
     scores_N = np.asarray(scores, dtype=np.float64).reshape(-1)
     return float(
-        tally_auc(
-            make_tally(np.asarray(labels).reshape(-1) > 0, scores_N, weights_RN=np.ones((1, len(scores_N))))
+        curve_auc(
+            make_confusion_curve(
+                np.asarray(labels).reshape(-1) > 0, scores_N, weights_RN=np.ones((1, len(scores_N)))
+            )
         )[0]
     )

@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 from scipy.special import xlog1py
 
-from medimg.evaluation.classification.metrics import Metric, accuracy, macro_auc, tally_auc
-from medimg.evaluation.classification.weighted_sample import Sample, Tally, divide, make_sample
+from medimg.evaluation.classification.metrics import Metric, accuracy, curve_auc, macro_auc
+from medimg.evaluation.classification.weighted_sample import ConfusionCurve, Sample, divide, make_sample
 
 COVERAGES = (0.8, 0.9)
 """Shares of cases that are answered."""
@@ -38,16 +38,16 @@ def make_risk_coverage(
 ) -> RiskCoverage:
     """The curve of one set of cases; arguments as for `make_sample`."""
     sample = make_sample(labels, probabilities, costs_CC=costs_CC)
-    tally = sample.errors
-    answered_U = (tally.true_positives + tally.false_positives)[0]
+    curve = sample.errors
+    answered_U = (curve.true_positives + curve.false_positives)[0]
     return RiskCoverage(
-        answered_U / answered_U[-1:], risk(tally)[0], float(aurc(sample)[0]), float(excess_aurc(sample)[0])
+        answered_U / answered_U[-1:], risk(curve)[0], float(aurc(sample)[0]), float(excess_aurc(sample)[0])
     )
 
 
 def selective_metrics(classes: Sequence[str]) -> dict[str, Metric]:
     """By name: area under the risk-coverage curve, its excess, and accuracy and AUC (the mean one of more than two classes) at each coverage."""
-    area = macro_auc if len(classes) > 2 else lambda sample: tally_auc(sample.positive)
+    area = macro_auc if len(classes) > 2 else lambda sample: curve_auc(sample.positive)
     metrics: dict[str, Metric] = {"aurc": aurc, "excess_aurc": excess_aurc}
     for coverage in COVERAGES:
         metrics[f"accuracy_at_coverage_{coverage:.0%}".rstrip("%")] = partial(
@@ -61,9 +61,9 @@ def selective_metrics(classes: Sequence[str]) -> dict[str, Metric]:
 
 def aurc(sample: Sample) -> np.ndarray:
     """Area under the risk-coverage curve: mean over cases of the error rate among those at least as confident. 0 is best."""
-    tally = sample.errors
-    mass_RU = tally.positives + tally.negatives
-    return divide((mass_RU * np.nan_to_num(risk(tally))).sum(axis=1), mass_RU.sum(axis=1))
+    curve = sample.errors
+    mass_RU = curve.positives + curve.negatives
+    return divide((mass_RU * np.nan_to_num(risk(curve))).sum(axis=1), mass_RU.sum(axis=1))
 
 
 def excess_aurc(sample: Sample) -> np.ndarray:
@@ -77,14 +77,14 @@ def on_confident(sample: Sample, *, metric: Metric, coverage: float) -> np.ndarr
 
     Cases as confident as the last one that fits count in part, all alike.
     """
-    tally = sample.errors
-    mass_RU = tally.positives + tally.negatives
+    curve = sample.errors
+    mass_RU = curve.positives + curve.negatives
     room_RU = coverage * mass_RU.sum(axis=1, keepdims=True) - (mass_RU.cumsum(axis=1) - mass_RU)
     kept_RU = np.nan_to_num(divide(np.clip(room_RU, 0, mass_RU), mass_RU))
-    index_N = np.searchsorted(-tally.scores, -sample.confidence)
+    index_N = np.searchsorted(-curve.scores, -sample.confidence)
     return metric(dataclasses.replace(sample, weights=sample.weights * kept_RU[:, index_N]))
 
 
-def risk(tally: Tally) -> np.ndarray:
+def risk(curve: ConfusionCurve) -> np.ndarray:
     """Error rate among the cases at least as confident, [R, U]; NaN where a resample has none."""
-    return divide(tally.true_positives, tally.true_positives + tally.false_positives)
+    return divide(curve.true_positives, curve.true_positives + curve.false_positives)

@@ -27,7 +27,7 @@ class Bins:
 
 
 @dataclass(frozen=True)
-class Tally:
+class ConfusionCurve:
     """Weights of positives and negatives at each different score.
 
     Attributes:
@@ -103,18 +103,18 @@ class Sample:
     costs: np.ndarray | None = None
 
     @cached_property
-    def tallies(self) -> tuple[Tally, ...]:
-        """One tally per class, that class against the rest."""
+    def curves(self) -> tuple[ConfusionCurve, ...]:
+        """One curve per class, that class against the rest."""
         classes = range(self.probabilities.shape[1])
         return tuple(
-            make_tally(self.labels == index, self.probabilities[:, index], weights_RN=self.weights)
+            make_confusion_curve(self.labels == index, self.probabilities[:, index], weights_RN=self.weights)
             for index in classes
         )
 
     @cached_property
-    def positive(self) -> Tally:
-        """The tally of the last class."""
-        return make_tally(
+    def positive(self) -> ConfusionCurve:
+        """The curve of the last class."""
+        return make_confusion_curve(
             self.labels == self.probabilities.shape[1] - 1, self.probabilities[:, -1], weights_RN=self.weights
         )
 
@@ -139,9 +139,9 @@ class Sample:
         return np.asarray(self.probabilities[np.arange(len(self.labels)), self.predicted])
 
     @cached_property
-    def errors(self) -> Tally:
+    def errors(self) -> ConfusionCurve:
         """Wrong answers (as positives) and right ones at each confidence."""
-        return make_tally(self.predicted != self.labels, self.confidence, weights_RN=self.weights)
+        return make_confusion_curve(self.predicted != self.labels, self.confidence, weights_RN=self.weights)
 
 
 def predict_classes(probabilities_NC: np.ndarray, costs_CC: np.ndarray | None = None) -> np.ndarray:
@@ -195,11 +195,13 @@ def make_sample(
     return Sample(labels_N, probabilities_NC, weights_RN, costs_CC)
 
 
-def make_tally(is_positive_N: np.ndarray, scores_N: np.ndarray, *, weights_RN: np.ndarray) -> Tally:
+def make_confusion_curve(
+    is_positive_N: np.ndarray, scores_N: np.ndarray, *, weights_RN: np.ndarray
+) -> ConfusionCurve:
     """Sums weights over equal scores, so that ties are handled once for all metrics."""
     if not len(scores_N):
         empty_RU = np.zeros((len(weights_RN), 0))
-        return Tally(np.zeros(0), empty_RU, empty_RU)
+        return ConfusionCurve(np.zeros(0), empty_RU, empty_RU)
     order_N = np.argsort(-scores_N, kind="stable")
     sorted_N = scores_N[order_N]
     starts_U = np.flatnonzero(np.r_[True, np.diff(sorted_N) != 0])
@@ -210,7 +212,7 @@ def make_tally(is_positive_N: np.ndarray, scores_N: np.ndarray, *, weights_RN: n
         positives_RN, negatives_RN = (
             np.add.reduceat(summed_RN, starts_U, axis=1) for summed_RN in (positives_RN, negatives_RN)
         )
-    return Tally(sorted_N[starts_U], positives_RN, negatives_RN)
+    return ConfusionCurve(sorted_N[starts_U], positives_RN, negatives_RN)
 
 
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -221,9 +223,9 @@ def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     )
 
 
-def defined(tally: Tally, values_R: np.ndarray) -> np.ndarray:
+def defined(curve: ConfusionCurve, values_R: np.ndarray) -> np.ndarray:
     """The values where both classes occur, else NaN."""
-    return np.where((tally.positive_mass > 0) & (tally.negative_mass > 0), values_R, np.nan)
+    return np.where((curve.positive_mass > 0) & (curve.negative_mass > 0), values_R, np.nan)
 
 
 def bin_by_mass(mass_RU: np.ndarray) -> np.ndarray:

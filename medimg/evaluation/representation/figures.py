@@ -36,7 +36,7 @@ from medimg.evaluation.representation.split_overlap import (
     find_class_neighbours,
     measure_discrepancy,
     measure_nearness,
-    tell_splits_apart,
+    predict_split_membership,
 )
 
 PIXELS, MODEL = "pixels", "model"
@@ -156,7 +156,7 @@ def measure_splits(cases: Embedded, measuring: Measuring) -> Iterator[Figure]:
     discrepancy = measure_discrepancy(cases.vectors, is_test, groups=cases.groups, seed=measuring.seed)
     yield make_figure("mmd_squared", cases, measuring, discrepancy.value)
     yield make_figure("mmd_p_value", cases, measuring, discrepancy.p_value)
-    scores = tell_splits_apart(cases.vectors, is_test, groups=cases.groups, seed=measuring.seed)
+    scores = predict_split_membership(cases.vectors, is_test, groups=cases.groups, seed=measuring.seed)
     yield measure_scores("split_auc", scores, cases, measuring, metric="auc", labels=is_test.astype(int))
 
 

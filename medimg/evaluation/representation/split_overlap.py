@@ -65,10 +65,12 @@ def measure_nearness(
     train_N, test_T = (np.array([number_of[group] for group in part]) for part in (train_groups, test_groups))
     # No key of a train case equals that of a test case: a group in both splits is just what is looked for.
     keys = np.concatenate([np.full(len(train_N), -1), test_T])
-    nearest_T1, _ = find_neighbours(test_TD, np.concatenate([train_ND, test_TD]), 1, kin=(test_T, keys))
+    nearest_T1, _ = find_neighbours(
+        test_TD, np.concatenate([train_ND, test_TD]), 1, exclusion_keys=(test_T, keys)
+    )
     candidates_T = len(keys) - np.bincount(test_T)[test_T]
     _, to_train_T1 = find_neighbours(test_TD, train_ND, 1)
-    _, within_train_N1 = find_neighbours(train_ND, train_ND, 1, kin=(train_N, train_N))
+    _, within_train_N1 = find_neighbours(train_ND, train_ND, 1, exclusion_keys=(train_N, train_N))
     bound = np.quantile(within_train_N1, CLOSE, method="higher")
     return Nearness(
         is_in_train=nearest_T1[:, 0] < len(train_N),
@@ -138,7 +140,7 @@ def sum_kernels(
     )
 
 
-def tell_splits_apart(
+def predict_split_membership(
     vectors_ND: np.ndarray, is_test: np.ndarray, *, groups: np.ndarray, seed: int = 0
 ) -> np.ndarray:
     """Probability of being a test case, [N, 2], out of fold: the classifier two-sample test (Lopez-Paz and Oquab 2017).
@@ -168,7 +170,7 @@ def find_class_neighbours(
     """
     _, group_N = np.unique(groups, return_inverse=True)
     indices_Qk, distances_Qk = find_neighbours(
-        vectors_ND[queries], vectors_ND, min(k, len(vectors_ND)), kin=(group_N[queries], group_N)
+        vectors_ND[queries], vectors_ND, min(k, len(vectors_ND)), exclusion_keys=(group_N[queries], group_N)
     )
     is_there_Qk = np.isfinite(distances_Qk)
     counts_QC = np.stack(

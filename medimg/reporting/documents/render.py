@@ -1,4 +1,4 @@
-"""The papers beside the report: model card, data sheet and reporting checklists, as Markdown."""
+"""The documents beside the report: model card, data sheet and reporting checklists, as Markdown."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pydantic
 import yaml
 
 from medimg.evaluation.figures import Figure
-from medimg.reporting.documents.topics import UNKNOWN, answer_topics, list_values
+from medimg.reporting.documents.topics import UNKNOWN, fill_topics, list_values
 from medimg.reporting.metric_names import name_metric
 from medimg.reporting.rendering import make_environment
-from medimg.reporting.report_data import Evidence
+from medimg.reporting.report_data import ReportData
 from medimg.reporting.sections.shared.data import STATUSES
 
 CHECKLISTS = Path(__file__).parents[1] / "checklists"
@@ -62,42 +62,40 @@ def read_checklists() -> tuple[Checklist, ...]:
     )
 
 
-def render_model_card(evidence: Evidence) -> str:
+def render_model_card(data: ReportData) -> str:
     """model_card.md: the front matter of the Hugging Face Hub, and the sections of Mitchell et al. (2019)."""
-    front = yaml.safe_dump(make_front_matter(evidence), sort_keys=False, allow_unicode=True, width=150)
-    return render(
-        "model_card.md.j2", evidence, front_matter=front, citation=evidence.facts.literature.citation
-    )
+    front = yaml.safe_dump(make_front_matter(data), sort_keys=False, allow_unicode=True, width=150)
+    return render("model_card.md.j2", data, front_matter=front, citation=data.facts.literature.citation)
 
 
-def render_data_sheet(evidence: Evidence) -> str:
+def render_data_sheet(data: ReportData) -> str:
     """data_sheet.md: of the data of this run, under the headings of Gebru et al. (2021)."""
-    facts = evidence.facts
+    facts = data.facts
     title = facts.literature.title or facts.summary.get("title") or facts.data_set
-    return render("data_sheet.md.j2", evidence, statuses=STATUSES, title=title)
+    return render("data_sheet.md.j2", data, statuses=STATUSES, title=title)
 
 
-def render_checklist(evidence: Evidence) -> str:
+def render_checklist(data: ReportData) -> str:
     """checklist.md: TRIPOD+AI (2024) and CLAIM (2024), each item filled from what the run knows."""
-    return render("checklist.md.j2", evidence, checklists=read_checklists())
+    return render("checklist.md.j2", data, checklists=read_checklists())
 
 
-def render(template: str, evidence: Evidence, **values: Any) -> str:
+def render(template: str, data: ReportData, **values: Any) -> str:
     """A Markdown template with the answers as `known`."""
-    environment = make_environment(autoescape=False, group_noun=evidence.facts.group_noun)
-    shared = {**list_values(evidence), "known": answer_topics(evidence), "unknown": UNKNOWN}
+    environment = make_environment(autoescape=False, group_noun=data.facts.group_noun)
+    shared = {**list_values(data), "known": fill_topics(data), "unknown": UNKNOWN}
     return environment.get_template(template).render(**shared, **values)
 
 
-def make_front_matter(evidence: Evidence) -> dict[str, Any]:
+def make_front_matter(data: ReportData) -> dict[str, Any]:
     """Metadata as the Hub reads them.
 
     Its `license` is the model's, which is for the trainer to choose; that of the data stands beside.
     """
-    facts = evidence.facts
+    facts = data.facts
     task = TASKS.get(str(facts.config.get("task")), "image-classification")
     figures = [
-        figure for head in facts.heads for figure in evidence.overall(head) if not math.isnan(figure.value)
+        figure for head in facts.heads for figure in data.overall(head) if not math.isnan(figure.value)
     ]
     results = {
         "task": {"type": task, "name": facts.title},
@@ -140,7 +138,7 @@ def describe_metric(figure: Figure) -> dict[str, Any]:
     return {"type": figure.name, "name": name, "value": figure.value, "args": args}
 
 
-DOCUMENTS: Mapping[str, Callable[[Evidence], str]] = {
+DOCUMENTS: Mapping[str, Callable[[ReportData], str]] = {
     "model_card.md": render_model_card,
     "data_sheet.md": render_data_sheet,
     "checklist.md": render_checklist,

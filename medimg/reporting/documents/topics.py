@@ -11,12 +11,12 @@ import yaml
 from medimg.evaluation.protocols import find_protocols
 from medimg.reporting.metric_names import describe_tuning
 from medimg.reporting.rendering import make_environment
-from medimg.reporting.report_data import Evidence
+from medimg.reporting.report_data import ReportData
 from medimg.reporting.sections.shared.data import STATUSES, describe_flow
 from medimg.reporting.sections.shared.literature import list_comparable
 
-ANSWERS: Mapping[str, str] = yaml.safe_load(
-    (Path(__file__).parents[1] / "templates" / "answers.yaml").read_text(encoding="utf-8")
+TOPICS: Mapping[str, str] = yaml.safe_load(
+    (Path(__file__).parents[1] / "templates" / "topics.yaml").read_text(encoding="utf-8")
 )
 UNKNOWN = "not known to this program"
 DRAWN = (
@@ -24,20 +24,20 @@ DRAWN = (
 )
 
 
-def answer_topics(evidence: Evidence) -> dict[str, str]:
+def fill_topics(data: ReportData) -> dict[str, str]:
     """Topic to sentences, without the topics that nothing is known of."""
-    environment = make_environment(autoescape=False, group_noun=evidence.facts.group_noun)
-    values = list_values(evidence)
+    environment = make_environment(autoescape=False, group_noun=data.facts.group_noun)
+    values = list_values(data)
     answers = {
         topic: " ".join(environment.from_string(text).render(values).split())
-        for topic, text in ANSWERS.items()
+        for topic, text in TOPICS.items()
     }
     return {topic: text for topic, text in answers.items() if text}
 
 
-def list_values(evidence: Evidence) -> dict[str, Any]:
+def list_values(data: ReportData) -> dict[str, Any]:
     """What the templates of the answers may name."""
-    facts = evidence.facts
+    facts = data.facts
     literature = facts.literature
     flow = describe_flow(facts.summary)
 
@@ -47,13 +47,13 @@ def list_values(evidence: Evidence) -> dict[str, Any]:
 
     return {
         "facts": facts,
-        "figures": evidence.figures,
-        "headline": evidence.headline,
-        "explanations": evidence.explanations,
-        "checks": evidence.checks,
+        "figures": data.figures,
+        "headline": data.headline,
+        "explanations": data.explanations,
+        "checks": data.checks,
         "protocols": find_protocols(facts.protocols),
         "published": literature.figures,
-        "comparable": list_comparable(evidence),
+        "comparable": list_comparable(data),
         "limits": literature.limits,
         "sheet": literature.sheet,
         "flow": flow,

@@ -18,7 +18,7 @@ from medimg.evaluation.classification.temperature import apply_temperature, fit_
 from medimg.tasks.classification.augment import augment
 from medimg.tasks.classification.inputs import case_bytes
 from medimg.tasks.classification.losses import class_log_priors, make_losses
-from medimg.tasks.classification.metrics import measure, measure_answer
+from medimg.tasks.classification.metrics import measure, measure_predictions
 from medimg.tasks.classification.model import build_model
 from medimg.tasks.classification.sampling import draw_copies, repeat_cases
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
@@ -70,7 +70,7 @@ def fit(
     return Fitted(
         members,
         temperatures,
-        measure_answer(data.eval_targets, answered, model),
+        measure_predictions(data.eval_targets, answered, model),
         log_priors=log_priors,
         prevalence=training.prevalence,
     )

@@ -33,7 +33,7 @@ def measure(
     return figures
 
 
-def measure_answer(
+def measure_predictions(
     labels: Mapping[str, np.ndarray], probabilities: Mapping[str, np.ndarray], settings: ModelSettings
 ) -> Figures:
     """What `measure` gives, and `<head>/<metric>` of every metric that the report has for the head's classes.

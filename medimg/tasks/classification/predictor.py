@@ -17,7 +17,7 @@ from medimg.tasks.fitting import Fitted
 Tensors: TypeAlias = dict[str, tf.Tensor]
 
 
-class Answer(tf.Module):
+class Predictor(tf.Module):
     """The members as one model.
 
     Inputs are those of `build_model`, head to probabilities is float32 [batch, C].

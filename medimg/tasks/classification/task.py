@@ -5,7 +5,7 @@ from medimg.tasks.classification.explain import cut_network
 from medimg.tasks.classification.fit import fit
 from medimg.tasks.classification.inputs import case_bytes, decode_case, image_spec
 from medimg.tasks.classification.model import make_embedder
-from medimg.tasks.classification.predictor import Answer
+from medimg.tasks.classification.predictor import Predictor
 from medimg.tasks.classification.preprocess import preprocess, targets
 from medimg.tasks.classification.settings import (
     ModelSettings,
@@ -29,7 +29,7 @@ TASK = Task(
     clinical_inputs=clinical_inputs,
     targets=targets,
     fit=fit,
-    make_answer=Answer,
+    make_predictor=Predictor,
     case_bytes=case_bytes,
     describe=describe,
     explain=cut_network,

@@ -32,7 +32,7 @@ SHOWN = slice(10, 12)
 CONFIG: dict[str, Any] = {
     "task": "classification",
     "model": MODEL,
-    "evaluation": {"explained": 2, "checked": 20, "resamples": 500, "costs": []},
+    "evaluation": {"explained_cases": 2, "saliency_checked_cases": 20, "resamples": 500, "costs": []},
 }
 
 
@@ -165,14 +165,14 @@ def test_a_right_answer_is_explained_for_the_class_that_the_model_names(explaine
 
 
 def test_explanations_that_nobody_asks_for_are_not_made(root: Path, tmp_path: Path) -> None:
-    explain(root, tmp_path, explained=0, checked=0)
+    explain(root, tmp_path, explained_cases=0, saliency_checked_cases=0)
     assert not list(tmp_path.iterdir())
 
 
 def test_only_so_many_cases_are_checked_and_with_the_same_result_each_time(
     explained: Path, root: Path, tmp_path: Path
 ) -> None:
-    explain(root, tmp_path, explained=0, checked=4)
+    explain(root, tmp_path, explained_cases=0, saliency_checked_cases=4)
     few, all_of_them = (
         pd.read_parquet(folder / "checks.parquet") for folder in (tmp_path / "explanations", explained)
     )

@@ -9,7 +9,7 @@ import pytest
 
 from medimg.archive import idc_index
 from medimg.archive.collections import COLLECTIONS, find_collection
-from medimg.archive.source import NotHere, Series
+from medimg.archive.source import NotAvailable, Series
 from medimg.archive.sources.idc import IdcSource, read_series_list
 from medimg.archive.transport.transfer import Transfer
 from medimg.datasets.cmmd.clinical_table import read_clinical_table
@@ -168,7 +168,7 @@ def test_any_collection_of_the_index_is_known_by_its_id(idc):
 
 @pytest.mark.parametrize("name", ["ham10000", "folder"])
 def test_what_is_not_in_the_imaging_data_commons_is_not_listed_there(idc, name):
-    with pytest.raises(NotHere, match=f"{name} is not in the Imaging Data Commons"):
+    with pytest.raises(NotAvailable, match=f"{name} is not in the Imaging Data Commons"):
         idc.list_series(find_collection(name))
 
 

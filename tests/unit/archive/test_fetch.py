@@ -12,7 +12,7 @@ import pytest
 from medimg.archive.collections import Collection, Table
 from medimg.archive.fetch import fetch_all, fetch_tables, hold_root, is_there, safe_name, verify
 from medimg.archive.receipts import RECEIPTS_FILE, Receipts, read_provenance, repair
-from medimg.archive.source import Arrived, NotHere, Series, SourceFailed
+from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed
 from medimg.archive.sources.folder import FolderSource
 from medimg.archive.transport.errors import Interrupted
 from medimg.datasets import find_data_set, write_phantom
@@ -192,7 +192,7 @@ class Without:
     name = "nbia"
 
     def fetch_series(self, series, *, have):
-        raise NotHere(f"no series {series.uid}")
+        raise NotAvailable(f"no series {series.uid}")
         yield
 
 

@@ -1,4 +1,4 @@
-"""Drawn evidence for the report's tests: predictions, their figures and the facts of a run that never was."""
+"""Drawn data for the report's tests: predictions, their figures and the facts of a run that never was."""
 
 import functools
 
@@ -6,7 +6,7 @@ import pandas as pd
 
 from medimg.evaluation.figures import measure
 from medimg.reporting.page import list_sections, render_page
-from medimg.reporting.report_data import Evidence
+from medimg.reporting.report_data import ReportData
 from medimg.reporting.run_facts import RunFacts
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
 
@@ -74,22 +74,22 @@ def drawn_figures(protocols=("P1", "P4"), slices=("source",)):
     return measure_with(make_facts(protocols=protocols, slices=slices), drawn_predictions())
 
 
-def make_evidence(*, predictions=None, gallery=None, **changes):
-    """Evidence of the drawn predictions, or of others."""
+def make_report_data(*, predictions=None, gallery=None, **changes):
+    """The report data of the drawn predictions, or of others."""
     facts = make_facts(**changes)
     if predictions is None:
-        return Evidence(
+        return ReportData(
             facts,
             drawn_predictions(),
             drawn_figures(tuple(facts.protocols), tuple(facts.slices)),
             gallery=gallery or {},
         )
-    return Evidence(facts, predictions, measure_with(facts, predictions), gallery=gallery or {})
+    return ReportData(facts, predictions, measure_with(facts, predictions), gallery=gallery or {})
 
 
 def render(**changes):
-    evidence = make_evidence(**changes)
-    return render_page(evidence, list_sections(evidence))
+    data = make_report_data(**changes)
+    return render_page(data, list_sections(data))
 
 
 @functools.cache

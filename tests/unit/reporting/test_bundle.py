@@ -9,8 +9,8 @@ import pytest
 
 from medimg.errors import UsageError
 from medimg.evaluation import figures
-from medimg.reporting.bundle import derive, read_evidence, write_bundle
-from medimg.reporting.sections.classification.misclassifications import mistakes_of
+from medimg.reporting.bundle import derive, read_report_data, write_bundle
+from medimg.reporting.sections.classification.misclassifications import list_misclassifications
 from tests.unit.reporting.report_data import drawn_predictions, make_facts
 from tests.unit.reporting.test_page import make_png
 
@@ -28,7 +28,7 @@ DERIVED = (
 
 def write_sources(to, **changes):
     facts = make_facts(**changes)
-    mistake = mistakes_of(drawn_predictions(), facts)[0]
+    mistake = list_misclassifications(drawn_predictions(), facts)[0]
     write_bundle(
         to, predictions=drawn_predictions(), facts=facts, gallery={mistake.case_id: {"CC": make_png()}}
     )
@@ -119,7 +119,7 @@ def test_an_image_outside_of_the_folder_is_refused(tmp_path):
     (tmp_path / "secret.png").write_bytes(make_png())
     (folder / "gallery.json").write_text(json.dumps({"D1-0001-L": {"CC": "../secret.png"}}))
     with pytest.raises(UsageError, match=r"secret\.png.*leads out of the folder"):
-        read_evidence(folder)
+        read_report_data(folder)
 
 
 def test_a_folder_that_is_no_report_is_refused_in_one_line(tmp_path):

@@ -11,7 +11,7 @@ from medimg.evaluation.gates import Gate
 from medimg.reporting.bundle import derive, write_bundle
 from medimg.reporting.fold_pooling import pool_reports
 from medimg.reporting.run_facts import read_facts
-from medimg.reporting.sections.classification.misclassifications import mistakes_of
+from medimg.reporting.sections.classification.misclassifications import list_misclassifications
 from medimg.reporting.sections.classification.predicted_cases import MISTAKE
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
 from tests.unit.reporting.report_data import SUMMARY, make_facts, tabulate_drawn
@@ -39,7 +39,7 @@ def write_fold(folder, table, fold, **changes):
         "resamples": 20,
     }
     facts = make_facts(**{**known, **changes})
-    mistakes = mistakes_of(predictions, facts)
+    mistakes = list_misclassifications(predictions, facts)
     write_bundle(
         folder,
         predictions=predictions,
@@ -143,7 +143,9 @@ def test_the_page_shows_images_of_the_most_confident_mistakes_of_all_folds(poole
     shown = json.loads((pooled / "gallery.json").read_text())
     assert set(shown) == {
         one.case_id
-        for one in mistakes_of(pd.read_parquet(pooled / "predictions.parquet"), read_facts(pooled))
+        for one in list_misclassifications(
+            pd.read_parquet(pooled / "predictions.parquet"), read_facts(pooled)
+        )
     }
 
 

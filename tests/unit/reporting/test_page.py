@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from medimg.reporting.charts.base import GUIDE, NEGATIVE, POSITIVE
-from medimg.reporting.sections.classification.misclassifications import mistakes_of
+from medimg.reporting.sections.classification.misclassifications import list_misclassifications
 from medimg.reporting.sections.classification.predicted_cases import embed_images
 from medimg.reporting.sections.shared.slices import judge_slices
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
@@ -15,8 +15,8 @@ from tests.unit.reporting.report_data import (
     SUMMARY,
     drawn_figures,
     drawn_predictions,
-    make_evidence,
     make_facts,
+    make_report_data,
     plain_page,
     render,
 )
@@ -121,7 +121,7 @@ def test_the_way_of_the_data_is_told_with_counts_and_reasons():
 
 def test_of_each_confused_pair_the_most_confident_mistakes_are_shown_with_their_images(tmp_path):
     predictions = drawn_predictions()
-    mistakes = mistakes_of(predictions, make_facts())
+    mistakes = list_misclassifications(predictions, make_facts())
     for called, score in (
         ("Malignant", predictions.p_malignancy_Malignant),
         ("Benign", predictions.p_malignancy_Benign),
@@ -156,7 +156,7 @@ def test_a_slice_is_weak_only_if_its_whole_interval_is_below_the_overall_value()
         flipped, ["p_malignancy_Malignant", "p_malignancy_Benign"]
     ].to_numpy()
     judged = judge_slices(
-        make_evidence(
+        make_report_data(
             predictions=table, heads=HEADS, protocols=["P1"], slices=["laterality", "age_band"], resamples=100
         )
     )
@@ -170,7 +170,7 @@ def test_a_test_split_without_cases_still_gives_a_report():
 
 
 def test_figures_of_two_protocols_stand_in_two_columns():
-    evidence = make_evidence()
+    data = make_report_data()
     page = plain_page()
     table = page[page.index("<table") : page.index("</table>")]
     assert [re.sub("<.*", "", head) for head in re.findall(r'<th scope="col"[^>]*>(.*?)</th>', table)] == [
@@ -179,7 +179,7 @@ def test_figures_of_two_protocols_stand_in_two_columns():
         "P4",
     ]
     row = re.search(r'<th scope="row">AUC</th>(.*?)</tr>', table, re.DOTALL)[1]
-    wanted = [one.value for one in evidence.overall("malignancy") if one.name == "auc"]
+    wanted = [one.value for one in data.overall("malignancy") if one.name == "auc"]
     assert [float(value) for value in re.findall(r'<td class="number">([0-9.]+)', row)] == pytest.approx(
         wanted, abs=5e-4
     )

@@ -11,13 +11,13 @@ import pandas as pd
 from medimg.catalogue.split import TRAIN
 from medimg.evaluation.classification.merging import Merge, merge_classes
 from medimg.explain.measured_checks import GRAD_CAM
-from medimg.reporting.report_data import Evidence, Section
+from medimg.reporting.report_data import ReportData, Section
 from medimg.reporting.run_facts import RunFacts
 from medimg.reporting.sections.classification.error_analysis import Tables, observe_all, observe_pair
 from medimg.reporting.sections.classification.predicted_cases import (
     PAIRS,
-    Answer,
     Confusion,
+    PredictedCase,
     embed_images,
     list_confusions,
     tabulate_answers,
@@ -43,29 +43,31 @@ class Neighbour:
 class Shown:
     """A mistake on the page: its images and the maps over them as role and data URI, and its neighbours, nearest first."""
 
-    mistake: Answer
+    mistake: PredictedCase
     images: Sequence[tuple[str, str]]
     maps: Sequence[tuple[str, str]]
     neighbours: Sequence[Neighbour]
 
 
-def describe_mistakes(evidence: Evidence) -> Section:
+def describe_mistakes(data: ReportData) -> Section:
     """The first head's confused pairs, most frequent first."""
-    neighbours = find_training_neighbours(evidence.embedded, evidence.facts)
-    tables = gather_tables(evidence, neighbours)
+    neighbours = find_training_neighbours(data.embedded, data.facts)
+    tables = gather_tables(data, neighbours)
     confusions = list_confusions(tables.answers)
     if not confusions:
-        return Section(TITLE, "mistakes", absent="No labelled case of the split was called wrongly.")
+        return Section(
+            TITLE, "misclassifications", absent="No labelled case of the split was called wrongly."
+        )
     shown = confusions[:PAIRS]
     values = {
         "errors": confusions[0].errors,
         "cases": len(tables.answers),
-        "split": evidence.facts.split,
+        "split": data.facts.split,
         "pairs": [
             (
                 pair,
                 observe_pair(tables, pair.label, pair.predicted),
-                [show(one, evidence, neighbours) for one in pair.mistakes],
+                [show(one, data, neighbours) for one in pair.mistakes],
             )
             for pair in shown
         ],
@@ -83,7 +85,9 @@ def describe_mistakes(evidence: Evidence) -> Section:
     near = (
         {"neighbours": neighbours[neighbours["case_id"].isin(mistakes["case_id"])]} if len(neighbours) else {}
     )
-    return Section(TITLE, "mistakes", values, tables={"confusions": pairs, "mistakes": mistakes, **near})
+    return Section(
+        TITLE, "misclassifications", values, tables={"confusions": pairs, "mistakes": mistakes, **near}
+    )
 
 
 def confusions_of(predictions: pd.DataFrame, facts: RunFacts) -> list[Confusion]:
@@ -99,14 +103,14 @@ def answers_of(predictions: pd.DataFrame, facts: RunFacts, *, split: str) -> pd.
     )
 
 
-def mistakes_of(predictions: pd.DataFrame, facts: RunFacts) -> list[Answer]:
+def list_misclassifications(predictions: pd.DataFrame, facts: RunFacts) -> list[PredictedCase]:
     """The mistakes that the page shows."""
     return [mistake for pair in confusions_of(predictions, facts) for mistake in pair.mistakes]
 
 
-def gather_tables(evidence: Evidence, neighbours: pd.DataFrame) -> Tables:
+def gather_tables(data: ReportData, neighbours: pd.DataFrame) -> Tables:
     """What the observations are made from."""
-    facts, predictions = evidence.facts, evidence.predictions
+    facts, predictions = data.facts, data.predictions
     answers = answers_of(predictions, facts, split=facts.split)
     if len(neighbours):
         nearest = neighbours[neighbours["rank"] == 0].rename(columns={"label": "nearest"})
@@ -132,30 +136,30 @@ def find_unions(facts: RunFacts) -> dict[str, dict[str, str]]:
     }
 
 
-def show(mistake: Answer, evidence: Evidence, neighbours: pd.DataFrame) -> Shown:
+def show(mistake: PredictedCase, data: ReportData, neighbours: pd.DataFrame) -> Shown:
     """A mistake with all that there is to see of it; in a folder without images no image."""
     nearest = neighbours[neighbours["case_id"] == mistake.case_id].sort_values("rank")
     maps = {
         row["role"]: row["file"].read_bytes()
-        for row in evidence.explanations
+        for row in data.explanations
         if (row["case_id"], row["method"]) == (mistake.case_id, GRAD_CAM)
     }
     return Shown(
         mistake,
-        embed_images(read_images(evidence, mistake.case_id)),
+        embed_images(read_images(data, mistake.case_id)),
         embed_images(maps),
         [
             Neighbour(
                 row["neighbour"],
                 row["label"],
                 row["distance"],
-                embed_images(read_images(evidence, row["neighbour"]), side=SMALL_SIDE),
+                embed_images(read_images(data, row["neighbour"]), side=SMALL_SIDE),
             )
             for row in nearest.to_dict("records")
         ],
     )
 
 
-def read_images(evidence: Evidence, case_id: str) -> Mapping[str, bytes]:
+def read_images(data: ReportData, case_id: str) -> Mapping[str, bytes]:
     """The images of a case by role."""
-    return {role: path.read_bytes() for role, path in evidence.gallery.get(case_id, {}).items()}
+    return {role: path.read_bytes() for role, path in data.gallery.get(case_id, {}).items()}

@@ -22,18 +22,18 @@ from medimg.reporting.charts.classification import (
     draw_roc,
     draw_scores,
 )
-from medimg.reporting.report_data import SEEN_SPLITS, Evidence, Section, make_id
+from medimg.reporting.report_data import DEVELOPMENT_SPLITS, ReportData, Section, make_id
 from medimg.reporting.run_facts import RunFacts
-from medimg.reporting.sections.classification.train_test_gap import compare_seen, tabulate_seen, tell_gap
+from medimg.reporting.sections.classification.train_test_gap import compare_splits, describe_gap, tabulate_gap
 
 
-def describe_performance(evidence: Evidence, head: str) -> Section:
+def describe_performance(data: ReportData, head: str) -> Section:
     """All metrics of one head on the whole split, and its confusion matrix and curves under the first protocol that is defined for it."""
-    overall = evidence.overall(head)
+    overall = data.overall(head)
     protocols = [find_protocols([name])[0] for name in dict.fromkeys(figure.protocol for figure in overall)]
-    classes = list(evidence.facts.heads[head])
+    classes = list(data.facts.heads[head])
     shown, notes = share_notes(overall)
-    costs_CC = evidence.facts.cost_matrices.get(head)
+    costs_CC = data.facts.cost_matrices.get(head)
     rows, of_classes = pivot(shown), name_class_metrics(classes)
     against_the_rest = {name for by_class in of_classes.values() for name in by_class.values()}
     units = [
@@ -43,24 +43,22 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
     values: dict[str, Any] = {
         "head": head,
         "decision": describe_decision(classes, costs_CC=costs_CC),
-        "prevalence": describe_prevalence(evidence.facts),
+        "prevalence": describe_prevalence(data.facts),
         "costs": None if costs_CC is None else costs_CC.tolist(),
         "classes": classes,
         "protocols": units,
         "rows": {metric: figures for metric, figures in rows.items() if metric not in against_the_rest},
         "notes": notes,
-        "by_class": [
-            tabulate_classes(rule, evidence, head, of_classes, rows) for rule, whole in units if whole.n
-        ]
+        "by_class": [tabulate_classes(rule, data, head, of_classes, rows) for rule, whole in units if whole.n]
         if of_classes
         else [],
         "curves": None,
         "seen": None,
     }
-    protocol = evidence.protocol_of(head)
+    protocol = data.protocol_of(head)
     if protocol is None:
         return Section(f"{head}: {' · '.join(classes)}", "performance", values)
-    labels_N, probabilities_NC = evidence.units(head, protocol)
+    labels_N, probabilities_NC = data.units(head, protocol)
     confusion_CC = make_sample(labels_N, probabilities_NC, costs_CC=costs_CC).confusion[0].astype(int)
     values |= {"curves": protocol, "confusion": confusion_CC.tolist(), "units": len(labels_N)}
     tables = {
@@ -68,9 +66,9 @@ def describe_performance(evidence: Evidence, head: str) -> Section:
             confusion_CC, index=pd.Index(classes, name="true"), columns=classes
         ).reset_index()
     }
-    if seen := compare_seen(evidence, head):
-        values |= {"seen": seen, "gap": tell_gap(seen), "seen_splits": SEEN_SPLITS}
-        tables[make_id("seen", head)] = tabulate_seen(seen)
+    if seen := compare_splits(data, head):
+        values |= {"seen": seen, "gap": describe_gap(seen), "seen_splits": DEVELOPMENT_SPLITS}
+        tables[make_id("seen", head)] = tabulate_gap(seen)
     return Section(
         f"{head}: {' · '.join(classes)}",
         "performance",
@@ -102,7 +100,7 @@ def name_class_metrics(classes: Sequence[str]) -> dict[str, dict[str, str]]:
 
 def tabulate_classes(
     protocol: Protocol,
-    evidence: Evidence,
+    data: ReportData,
     head: str,
     names: Mapping[str, Mapping[str, str]],
     figures: Mapping[str, Mapping[str, Figure]],
@@ -113,8 +111,8 @@ def tabulate_classes(
         names: of `name_class_metrics`.
         figures: of `pivot`.
     """
-    classes = evidence.facts.heads[head]
-    counts = np.bincount(evidence.units(head, protocol)[0], minlength=len(classes)).tolist()
+    classes = data.facts.heads[head]
+    counts = np.bincount(data.units(head, protocol)[0], minlength=len(classes)).tolist()
     rows = {
         one: [figures.get(by_class[one], {}).get(protocol.name) for by_class in names.values()]
         for one in classes

@@ -26,7 +26,7 @@ MISTAKE = "mistake"
 
 
 @dataclass(frozen=True)
-class Answer:
+class PredictedCase:
     """What the model says of a labelled case.
 
     Attributes:
@@ -58,7 +58,7 @@ class Confusion:
     count: int
     cases: int
     errors: int
-    mistakes: Sequence[Answer]
+    mistakes: Sequence[PredictedCase]
 
 
 def list_confusions(answers: pd.DataFrame, *, shown: int = SHOWN) -> list[Confusion]:
@@ -85,7 +85,7 @@ def choose_examples(
     costs_CC: np.ndarray | None = None,
     split: str = "test",
     count: int,
-) -> list[tuple[str, Answer]]:
+) -> list[tuple[str, PredictedCase]]:
     """For each kind of answer up to `count` cases: the most confident "wrong" and "right" ones, then the least confident of the rest, "uncertain".
 
     Of two classes, without costs, the least confident are the nearest to the threshold. The same predictions
@@ -109,7 +109,7 @@ def tabulate_answers(
     costs_CC: np.ndarray | None = None,
     split: str,
 ) -> pd.DataFrame:
-    """The labelled cases of a split, most confident answer first, with the columns of an Answer beside their own.
+    """The labelled cases of a split, most confident answer first, with the columns of a PredictedCase beside their own.
 
     Args:
         costs_CC: what answers cost, where that decides the predicted class; see
@@ -128,10 +128,10 @@ def tabulate_answers(
     return answers.sort_values(["probability", "case_id"], ascending=[False, True], ignore_index=True)
 
 
-def list_rows(answers: pd.DataFrame) -> list[Answer]:
+def list_rows(answers: pd.DataFrame) -> list[PredictedCase]:
     """The rows of such a table."""
-    columns = [each.name for each in dataclasses.fields(Answer)]
-    return [Answer(*row) for row in answers[columns].itertuples(index=False)]
+    columns = [each.name for each in dataclasses.fields(PredictedCase)]
+    return [PredictedCase(*row) for row in answers[columns].itertuples(index=False)]
 
 
 def embed_images(images: Mapping[str, bytes], *, side: int = LARGEST_SIDE) -> list[tuple[str, str]]:

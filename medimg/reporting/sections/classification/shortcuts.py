@@ -13,39 +13,39 @@ from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
 from medimg.reporting.charts.base import Chart, draw_intervals
 from medimg.reporting.metric_names import name_metric
-from medimg.reporting.report_data import Evidence, Section, make_id
+from medimg.reporting.report_data import ReportData, Section, make_id
 
 TITLE = "Compared with shortcuts"
 
 
-def describe_shortcuts(evidence: Evidence) -> Section:
+def describe_shortcuts(data: ReportData) -> Section:
     """Model and shortcuts by head and protocol, each measured by the first metric that they share."""
-    if not evidence.baselines:
+    if not data.baselines:
         return Section(TITLE, "shortcuts", absent="No shortcut was asked for (evaluation.shortcuts).")
-    parts = [(figure, reach_of(evidence, figure)) for figure in list_models(evidence)]
+    parts = [(figure, reach_of(data, figure)) for figure in list_models(data)]
     return Section(
         TITLE,
         "shortcuts",
-        {"parts": [(figure, rows, evidence.find(figure, name=ABOVE_SHORTCUT)) for figure, rows in parts]},
+        {"parts": [(figure, rows, data.find(figure, name=ABOVE_SHORTCUT)) for figure, rows in parts]},
         {name_chart(figure): draw_reach(figure, rows) for figure, rows in parts},
-        {"shortcuts": list_figures([*evidence.in_sample, *evidence.baselines])},
+        {"shortcuts": list_figures([*data.in_sample, *data.baselines])},
     )
 
 
-def list_models(evidence: Evidence) -> list[Figure]:
+def list_models(data: ReportData) -> list[Figure]:
     """The model's figure of each head and protocol that baselines stand beside: of their first metric."""
     names = {
         (one.figure.head, one.figure.protocol): one.figure
-        for one in reversed(evidence.baselines)
+        for one in reversed(data.baselines)
         if not math.isnan(one.figure.value)
     }
-    figures = [evidence.find(figure, slice=OVERALL) for figure in names.values()]
+    figures = [data.find(figure, slice=OVERALL) for figure in names.values()]
     return [figure for figure in reversed(figures) if figure]
 
 
-def reach_of(evidence: Evidence, model: Figure) -> list[Reach]:
+def reach_of(data: ReportData, model: Figure) -> list[Reach]:
     """The rows of the small table for one of the model's figures."""
-    reach = tabulate_reach(evidence.in_sample, evidence.baselines, metric=model.name)
+    reach = tabulate_reach(data.in_sample, data.baselines, metric=model.name)
     return [row for row in reach if row.held_out.key == model.key]
 
 

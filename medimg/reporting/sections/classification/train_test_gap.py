@@ -12,11 +12,11 @@ from medimg.catalogue.split import TRAIN
 from medimg.evaluation.classification.metrics import METRICS
 from medimg.evaluation.figures import Figure
 from medimg.reporting.metric_names import name_metric
-from medimg.reporting.report_data import Evidence
+from medimg.reporting.report_data import ReportData
 
 
 @dataclass(frozen=True)
-class Seen:
+class TrainTestGap:
     """One table.
 
     Attributes:
@@ -45,22 +45,20 @@ class Seen:
         return figures[TRAIN].value - figures[self.splits[-1]].value if TRAIN in figures else math.nan
 
 
-def compare_seen(evidence: Evidence, head: str) -> Seen | None:
+def compare_splits(data: ReportData, head: str) -> TrainTestGap | None:
     """The metrics of a head and of the heads derived from it that are of no single class.
 
     None where there is nothing to set beside it.
 
     A derived head is shown beside its own alone.
     """
-    facts = evidence.facts
+    facts = data.facts
     heads = [head, *facts.derived_from(head)]
-    protocol = evidence.protocol_of(head)
+    protocol = data.protocol_of(head)
     if protocol is None or any(head in facts.derived_from(other) for other in facts.heads):
         return None
-    measured = [
-        figure for name in heads for figure in evidence.overall(name) if figure.protocol == protocol.name
-    ]
-    known = [figure for figure in evidence.seen if figure.head in heads]
+    measured = [figure for name in heads for figure in data.overall(name) if figure.protocol == protocol.name]
+    known = [figure for figure in data.development_figures if figure.head in heads]
     splits = [*dict.fromkeys(figure.split for figure in known), facts.split]
     table: dict[str, dict[str, dict[str, Figure]]] = {}
     for figure in [*measured, *known]:
@@ -68,10 +66,10 @@ def compare_seen(evidence: Evidence, head: str) -> Seen | None:
             table.setdefault(figure.name, {}).setdefault(figure.head, {})[figure.split] = figure
     if len(splits) == len(heads) == 1 or not table:
         return None
-    return Seen(table, {name: len(facts.heads[name]) for name in heads}, splits)
+    return TrainTestGap(table, {name: len(facts.heads[name]) for name in heads}, splits)
 
 
-def tell_gap(seen: Seen) -> str:
+def describe_gap(seen: TrainTestGap) -> str:
     """The first metric with a value on both sides, in words; empty without a scored train split."""
     head = next(iter(seen.heads))
     metric = next((name for name in seen.figures if not math.isnan(seen.gap(name, head))), None)
@@ -86,7 +84,7 @@ def tell_gap(seen: Seen) -> str:
     )
 
 
-def tabulate_seen(seen: Seen) -> pd.DataFrame:
+def tabulate_gap(seen: TrainTestGap) -> pd.DataFrame:
     """A row per metric and head, a column per split, and the gap where there is one."""
     return pd.DataFrame(
         {

@@ -9,18 +9,18 @@ from medimg.evaluation.classification.conformal import fit_conformal
 from medimg.evaluation.protocols import find_protocols
 from medimg.reporting.charts.base import Chart
 from medimg.reporting.charts.classification import draw_risk_coverage, draw_set_sizes
-from medimg.reporting.report_data import CALIBRATION_SPLIT, COVERAGE, Evidence, Section, make_id
+from medimg.reporting.report_data import CALIBRATION_SPLIT, COVERAGE, ReportData, Section, make_id
 from medimg.reporting.sections.classification.performance import pivot, share_notes
 
 CALIBRATED = re.compile("(sets calibrated on [^;]*)(; )?")
 """What the note of every figure of a set begins with; told once per protocol."""
 
 
-def describe_uncertainty(evidence: Evidence, head: str) -> Section:
+def describe_uncertainty(data: ReportData, head: str) -> Section:
     """Figures of one head by protocol, and its curves under the first protocol that is defined for it."""
     title = f"How sure: {head}"
-    figures = [figure for figure in evidence.certainty if figure.head == head]
-    if evidence.facts.folds:
+    figures = [figure for figure in data.certainty if figure.head == head]
+    if data.facts.folds:
         return Section(
             title,
             "uncertainty",
@@ -53,22 +53,22 @@ def describe_uncertainty(evidence: Evidence, head: str) -> Section:
             )
         ),
     }
-    return Section(title, "uncertainty", values, draw_uncertainty(evidence, head))
+    return Section(title, "uncertainty", values, draw_uncertainty(data, head))
 
 
-def draw_uncertainty(evidence: Evidence, head: str) -> dict[str, Chart]:
+def draw_uncertainty(data: ReportData, head: str) -> dict[str, Chart]:
     """The risk-coverage curve and the sizes of the sets; none where the measured split has no unit."""
-    protocol = evidence.protocol_of(head)
+    protocol = data.protocol_of(head)
     if protocol is None:
         return {}
-    labels_N, probabilities_NC = evidence.units(head, protocol)
+    labels_N, probabilities_NC = data.units(head, protocol)
     if not len(labels_N):
         return {}
-    sets = fit_conformal(*evidence.units(head, protocol, split=CALIBRATION_SPLIT), coverage=COVERAGE)
+    sets = fit_conformal(*data.units(head, protocol, split=CALIBRATION_SPLIT), coverage=COVERAGE)
     risk, sizes = make_id("risk", head), make_id("sets", head)
     return {
         risk: draw_risk_coverage(
-            risk, labels_N, probabilities_NC, costs_CC=evidence.facts.cost_matrices.get(head)
+            risk, labels_N, probabilities_NC, costs_CC=data.facts.cost_matrices.get(head)
         ),
         sizes: draw_set_sizes(sizes, labels_N, probabilities_NC, sets=sets),
     }

@@ -11,17 +11,17 @@ import pandas as pd
 from medimg.catalogue.leakage import SIDES
 from medimg.catalogue.provenance import name_provenance
 from medimg.catalogue.split import SPLITS
-from medimg.catalogue.summary import tell_search
+from medimg.catalogue.summary import describe_search
 from medimg.reporting.metric_names import describe_split
-from medimg.reporting.report_data import Evidence, Section
+from medimg.reporting.report_data import ReportData, Section
 
 STATUSES = ("used", "unlabelled", "excluded", "quarantined")
 
 
-def describe_data(evidence: Evidence) -> Section:
+def describe_data(data: ReportData) -> Section:
     """Counts, splits, exclusions and anomalies of the catalogue's summary."""
-    title = f"Data, from the catalogue to the {describe_split(evidence.facts.split)}"
-    summary = evidence.facts.summary
+    title = f"Data, from the catalogue to the {describe_split(data.facts.split)}"
+    summary = data.facts.summary
     if not summary.get("input"):
         return Section(title, "data", absent="No catalogue summary was given.")
     flow = describe_flow(summary)
@@ -78,7 +78,9 @@ def describe_flow(summary: Mapping[str, Any]) -> dict[str, Any]:
             (name, summary.get("groups", {}).get(name, ""), counts) for name, counts in splits.items()
         ],
         "reasons": reasons,
-        "near_duplicates": tell_search(summary["near_duplicates"]) if "near_duplicates" in summary else "",
+        "near_duplicates": describe_search(summary["near_duplicates"])
+        if "near_duplicates" in summary
+        else "",
         "leakage": list(summary.get("leakage", ())),
         "sides": ["-".join(sides) for sides in SIDES],
         "anomalies": list(summary.get("anomalies", ())),

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from medimg.reporting.charts.base import Chart, draw_intervals
-from medimg.reporting.report_data import Evidence, Section
+from medimg.reporting.report_data import ReportData, Section
 from medimg.reporting.sections.classification.predicted_cases import MISTAKE, make_data_uri
 
 TITLE = "Explanations"
@@ -14,28 +14,28 @@ MEASURES = {"pointing": "pointing game", "energy": "energy in lesions"}
 CHART = "explanations"
 
 
-def describe_explanations(evidence: Evidence) -> Section:
+def describe_explanations(data: ReportData) -> Section:
     """Explained cases as a gallery, and the checks of the maps."""
-    if not evidence.explanations and not evidence.checks:
+    if not data.explanations and not data.checks:
         return Section(
             TITLE, "explanations", absent="No case was explained, or the folder was shared without images."
         )
     values = {
-        "cases": list_cases(evidence),
-        "legend": make_data_uri(evidence.legend.read_bytes()) if evidence.legend else "",
-        "checks": tabulate_checks(evidence),
+        "cases": list_cases(data),
+        "legend": make_data_uri(data.legend.read_bytes()) if data.legend else "",
+        "checks": tabulate_checks(data),
         "likeness": [
-            figure for figure in evidence.checks if figure.name.startswith(("rank_correlation_", "ssim_"))
+            figure for figure in data.checks if figure.name.startswith(("rank_correlation_", "ssim_"))
         ],
-        "whole": next(iter(evidence.checks), None),
+        "whole": next(iter(data.checks), None),
     }
-    return Section(TITLE, "explanations", values, draw_checks(evidence))
+    return Section(TITLE, "explanations", values, draw_checks(data))
 
 
-def list_cases(evidence: Evidence) -> list[dict[str, Any]]:
+def list_cases(data: ReportData) -> list[dict[str, Any]]:
     """Each case that was chosen for this section once, with its images by role, then by method."""
     cases: dict[str, dict[str, Any]] = {}
-    for row in evidence.explanations:
+    for row in data.explanations:
         if row["kind"] == MISTAKE:
             continue
         case = cases.setdefault(row["case_id"], {**row, "views": {}})
@@ -50,9 +50,9 @@ def name_method(method: str) -> str:
     return method.replace("_", " ")
 
 
-def tabulate_checks(evidence: Evidence) -> list[dict[str, Any]]:
+def tabulate_checks(data: ReportData) -> list[dict[str, Any]]:
     """For each measure and method the figures of the trained network, of randomised ones, and the paired differences."""
-    figures = {figure.name: figure for figure in evidence.checks}
+    figures = {figure.name: figure for figure in data.checks}
     found = [re.fullmatch(rf"({'|'.join(MEASURES)})_(.+)_minus_randomised", name) for name in figures]
     return [
         {
@@ -68,9 +68,9 @@ def tabulate_checks(evidence: Evidence) -> list[dict[str, Any]]:
     ]
 
 
-def draw_checks(evidence: Evidence) -> dict[str, Chart]:
+def draw_checks(data: ReportData) -> dict[str, Chart]:
     """The pointing game of every method, trained and randomised, and of chance."""
-    rows = [row for row in tabulate_checks(evidence) if row["measure"] == MEASURES["pointing"]]
+    rows = [row for row in tabulate_checks(data) if row["measure"] == MEASURES["pointing"]]
     if not rows:
         return {}
     bars = [(f"{row['method']}, {kind}", row[kind]) for row in rows for kind in ("trained", "randomised")] + [

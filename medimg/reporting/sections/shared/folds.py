@@ -10,31 +10,31 @@ import pandas as pd
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.folds import measure_folds
 from medimg.reporting.metric_names import name_metric
-from medimg.reporting.report_data import Evidence, Section, make_id
+from medimg.reporting.report_data import ReportData, Section, make_id
 
 METRICS = ("auc", "macro_auc", "average_precision", "balanced_accuracy", "brier", "ece")
 
 
-def describe_folds(evidence: Evidence, head: str) -> Section:
+def describe_folds(data: ReportData, head: str) -> Section:
     """A few metrics of each fold under the head's first protocol, with their mean and range beside the pooled figure.
 
     No standard error: the models share most of their training cases, and no unbiased estimate of the variance
     over folds exists (Bengio and Grandvalet 2004).
     """
-    title, protocol = f"Folds: {head}", evidence.protocol_of(head)
+    title, protocol = f"Folds: {head}", data.protocol_of(head)
     if protocol is None:
         return Section(title, "folds", absent="No protocol has a unit of this head.")
-    heads = {head: evidence.facts.heads[head]}
+    heads = {head: data.facts.heads[head]}
     by_fold = measure_folds(
-        evidence.predictions,
+        data.predictions,
         heads=heads,
         protocol=protocol,
         metrics=METRICS,
-        costs=evidence.facts.cost_matrices,
+        costs=data.facts.cost_matrices,
     )
     pooled = {
         figure.name: figure
-        for figure in evidence.overall(head)
+        for figure in data.overall(head)
         if figure.protocol == protocol.name and figure.name in METRICS
     }
     table = tabulate_folds(by_fold, list(pooled))

@@ -7,7 +7,7 @@ import math
 from medimg.evaluation.figures import Figure, format_figure
 from medimg.evaluation.gates import ABOVE_SHORTCUT
 from medimg.reporting.metric_names import describe_tuning
-from medimg.reporting.report_data import Evidence, Section
+from medimg.reporting.report_data import ReportData, Section
 from medimg.reporting.sections.shared.literature import list_comparable
 from medimg.reporting.sections.shared.slices import judge_slices
 
@@ -15,54 +15,52 @@ CERTAINTY = ("ece", "brier")
 """What says, beside the interval, how far a single probability can be trusted."""
 
 
-def describe_headline(evidence: Evidence) -> Section:
+def describe_headline(data: ReportData) -> Section:
     """Values of the first screen."""
     return Section(
         "In short",
         "headline",
         {
-            "facts": evidence.facts,
-            "figure": evidence.headline,
-            "others": other_protocols(evidence),
-            "comparisons": compare_headline(evidence),
-            "above": find_beside(evidence, ABOVE_SHORTCUT),
-            "certainty": [figure for name in CERTAINTY if (figure := find_beside(evidence, name))],
-            "slices": judge_slices(evidence),
-            "tuning": describe_tuning(evidence.facts.config),
+            "facts": data.facts,
+            "figure": data.headline,
+            "others": other_protocols(data),
+            "comparisons": compare_headline(data),
+            "above": find_beside(data, ABOVE_SHORTCUT),
+            "certainty": [figure for name in CERTAINTY if (figure := find_beside(data, name))],
+            "slices": judge_slices(data),
+            "tuning": describe_tuning(data.facts.config),
         },
     )
 
 
-def other_protocols(evidence: Evidence) -> list[Figure]:
+def other_protocols(data: ReportData) -> list[Figure]:
     """The headline's metric under the run's other protocols; each names its own."""
-    headline = evidence.headline
+    headline = data.headline
     if headline is None:
         return []
     return [
         one
-        for one in evidence.overall(headline.head)
+        for one in data.overall(headline.head)
         if one.name == headline.name and one.protocol != headline.protocol and one.n
     ]
 
 
-def find_beside(evidence: Evidence, name: str) -> Figure | None:
+def find_beside(data: ReportData, name: str) -> Figure | None:
     """Another metric of the headline's units."""
-    return evidence.find(evidence.headline, name=name) if evidence.headline else None
+    return data.find(data.headline, name=name) if data.headline else None
 
 
-def compare_headline(evidence: Evidence) -> list[dict[str, str]]:
+def compare_headline(data: ReportData) -> list[dict[str, str]]:
     """What the headline stands against under its own protocol, best first: shortcuts on the same cases, and published figures."""
-    headline = evidence.headline
+    headline = data.headline
     if headline is None:
         return []
     baselines = [
-        one
-        for one in evidence.baselines
-        if one.figure.key == headline.key and not math.isnan(one.figure.value)
+        one for one in data.baselines if one.figure.key == headline.key and not math.isnan(one.figure.value)
     ]
     published = [
         row
-        for row in list_comparable(evidence)
+        for row in list_comparable(data)
         if (row.head, row.metric, row.protocol) == (headline.head, headline.name, headline.protocol)
     ]
     rows = [

@@ -10,22 +10,22 @@ from medimg.evaluation.figures import Figure
 from medimg.reporting.charts.base import Chart, draw_intervals
 from medimg.reporting.metric_names import name_metric
 from medimg.reporting.published_results import Published, find_obstacle
-from medimg.reporting.report_data import Evidence, Section, make_id
+from medimg.reporting.report_data import ReportData, Section, make_id
 
 TITLE = "Compared with what is published"
 
 
-def describe_literature(evidence: Evidence) -> Section:
+def describe_literature(data: ReportData) -> Section:
     """Published figures of the run's data set."""
-    rows = evidence.facts.literature.figures
+    rows = data.facts.literature.figures
     if not rows:
         return Section(
             TITLE,
             "literature",
-            absent=f"No published figure of {evidence.facts.data_set} is known to this program.",
+            absent=f"No published figure of {data.facts.data_set} is known to this program.",
         )
-    judged = [(row, obstacle_of(row, evidence)) for row in rows]
-    pairs = pair_rows(evidence, [row for row, obstacle in judged if not obstacle])
+    judged = [(row, obstacle_of(row, data)) for row in rows]
+    pairs = pair_rows(data, [row for row, obstacle in judged if not obstacle])
     apart = [(row, obstacle) for row, obstacle in judged if obstacle]
     table = pd.DataFrame(
         [
@@ -38,27 +38,27 @@ def describe_literature(evidence: Evidence) -> Section:
     )
 
 
-def obstacle_of(row: Published, evidence: Evidence) -> str:
+def obstacle_of(row: Published, data: ReportData) -> str:
     """Why a published figure does not stand beside the run's; drawn images compare with nobody's."""
     measured = {
         (figure.head, figure.name, figure.protocol, figure.level)
-        for head in evidence.facts.heads
-        for figure in evidence.overall(head)
+        for head in data.facts.heads
+        for figure in data.overall(head)
         if figure.n
     }
-    return find_obstacle(row, measured) or ("this run's images are drawn" if evidence.facts.synthetic else "")
+    return find_obstacle(row, measured) or ("this run's images are drawn" if data.facts.synthetic else "")
 
 
-def list_comparable(evidence: Evidence) -> list[Published]:
+def list_comparable(data: ReportData) -> list[Published]:
     """The published figures that stand beside the run's."""
-    return [row for row in evidence.facts.literature.figures if not obstacle_of(row, evidence)]
+    return [row for row in data.facts.literature.figures if not obstacle_of(row, data)]
 
 
-def pair_rows(evidence: Evidence, rows: list[Published]) -> list[tuple[Figure, list[Published]]]:
+def pair_rows(data: ReportData, rows: list[Published]) -> list[tuple[Figure, list[Published]]]:
     """Each figure of the run with the published ones of its head, metric and protocol."""
     pairs: dict[tuple[str, str, str], tuple[Figure, list[Published]]] = {}
-    for head in evidence.facts.heads:
-        for figure in evidence.overall(head):
+    for head in data.facts.heads:
+        for figure in data.overall(head):
             mine = [
                 row
                 for row in rows

@@ -14,7 +14,7 @@ from medimg.evaluation.representation.figures import MODEL, PIXELS, read_embedde
 from medimg.evaluation.representation.leakage_estimate import CLASSIFIERS
 from medimg.evaluation.representation.maps import MAPS
 from medimg.reporting.charts.base import Chart, draw_map
-from medimg.reporting.report_data import Evidence, Section
+from medimg.reporting.report_data import ReportData, Section
 
 TITLE = "Looking at the data"
 EMBEDDING_NAMES = {PIXELS: "plain pixels", MODEL: "the model's embedding"}
@@ -44,7 +44,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Looks:
+class Representation:
     """What is said of one embedding.
 
     Attributes:
@@ -60,21 +60,21 @@ class Looks:
     classes: pd.DataFrame
 
 
-def describe_looks(evidence: Evidence) -> Section:
+def describe_looks(data: ReportData) -> Section:
     """Maps and figures of every embedding of the table."""
-    if evidence.embedded is None:
-        return Section(TITLE, "looks", absent="No case was embedded (evaluation.mapped).")
-    figures = {figure.name: figure for figure in evidence.overlap}
+    if data.embedded is None:
+        return Section(TITLE, "representation", absent="No case was embedded (evaluation.embedded_cases).")
+    figures = {figure.name: figure for figure in data.overlap}
     looks = [
-        describe_embedding(evidence, evidence.embedded, figures, key)
-        for key in dict.fromkeys(evidence.embedded["embedding"])
+        describe_embedding(data, data.embedded, figures, key)
+        for key in dict.fromkeys(data.embedded["embedding"])
     ]
     values = {
-        "split": evidence.facts.split,
-        "head": evidence.facts.headline,
-        "cases": evidence.embedded["case_id"].nunique(),
-        "used": evidence.facts.summary.get("cases", {}).get("used"),
-        "by_case": evidence.facts.config.get("split.by") == "case",
+        "split": data.facts.split,
+        "head": data.facts.headline,
+        "cases": data.embedded["case_id"].nunique(),
+        "used": data.facts.summary.get("cases", {}).get("used"),
+        "by_case": data.facts.config.get("split.by") == "case",
         "looks": looks,
         "maps": MAP_NAMES,
         "leaks": [
@@ -86,12 +86,12 @@ def describe_looks(evidence: Evidence) -> Section:
         ],
     }
     tables = {f"class_neighbours_{one.key}": one.classes.reset_index(names="class") for one in looks}
-    return Section(TITLE, "looks", values, draw_maps(evidence, evidence.embedded), tables)
+    return Section(TITLE, "representation", values, draw_maps(data, data.embedded), tables)
 
 
 def describe_embedding(
-    evidence: Evidence, table: pd.DataFrame, figures: Mapping[str, Figure], key: str
-) -> Looks:
+    data: ReportData, table: pd.DataFrame, figures: Mapping[str, Figure], key: str
+) -> Representation:
     """The rows on one embedding, those that have a figure."""
     found = {
         name.removesuffix(f"_{key}"): figure for name, figure in figures.items() if name.endswith(f"_{key}")
@@ -112,11 +112,9 @@ def describe_embedding(
         if "other_class_neighbours" in found
         else None
     )
-    classes = list(evidence.facts.heads[evidence.facts.headline])
-    shares_CC = tabulate_classes(
-        read_embedded(table, key, evidence.facts.measuring), evidence.facts.measuring
-    )
-    return Looks(
+    classes = list(data.facts.heads[data.facts.headline])
+    shares_CC = tabulate_classes(read_embedded(table, key, data.facts.measuring), data.facts.measuring)
+    return Representation(
         key,
         EMBEDDING_NAMES[key],
         splits,
@@ -125,10 +123,10 @@ def describe_embedding(
     )
 
 
-def draw_maps(evidence: Evidence, table: pd.DataFrame) -> dict[str, Chart]:
+def draw_maps(data: ReportData, table: pd.DataFrame) -> dict[str, Chart]:
     """Each map of each embedding, by split and by class."""
-    head = evidence.facts.headline
-    orders = {"split": SPLITS, "class": (*evidence.facts.heads[head], NO_LABEL)}
+    head = data.facts.headline
+    orders = {"split": SPLITS, "class": (*data.facts.heads[head], NO_LABEL)}
     charts = {}
     for embedding, part in table.groupby("embedding", sort=False):
         coloured = {"split": part["split"], "class": part[f"label_{head}"].fillna(NO_LABEL)}

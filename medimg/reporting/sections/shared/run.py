@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from medimg.reporting.report_data import Evidence, Section
+from medimg.reporting.report_data import ReportData, Section
 
 
-def describe_run(evidence: Evidence) -> Section:
+def describe_run(data: ReportData) -> Section:
     """What it takes to repeat the run."""
-    facts = evidence.facts
+    facts = data.facts
     measured = {
         "split": facts.split,
         "protocols": ", ".join(facts.protocols),

@@ -7,12 +7,12 @@ import math
 from medimg.evaluation.figures import Figure, describe_multiplicity
 from medimg.evaluation.gates import LOWER_IS_BETTER, OVERALL
 from medimg.reporting.charts.base import draw_forest
-from medimg.reporting.report_data import Evidence, Section, make_id
+from medimg.reporting.report_data import ReportData, Section, make_id
 
 
-def describe_slices(evidence: Evidence, head: str) -> Section:
+def describe_slices(data: ReportData, head: str) -> Section:
     """The first metric per slice and protocol, and all metrics of each slice folded away."""
-    mine = [figure for figure in evidence.figures if figure.head == head and figure.n]
+    mine = [figure for figure in data.figures if figure.head == head and figure.n]
     sliced = [figure for figure in mine if figure.slice != OVERALL]
     if not sliced:
         return Section(
@@ -41,17 +41,17 @@ def describe_slices(evidence: Evidence, head: str) -> Section:
     )
 
 
-def judge_slices(evidence: Evidence) -> dict[str, list[Figure]]:
+def judge_slices(data: ReportData) -> dict[str, list[Figure]]:
     """The headline's slices: `weak`, the whole interval is worse than the overall value.
 
     `lower`, worse without that proof; `unknown`.
     """
-    headline = evidence.headline
+    headline = data.headline
     judged: dict[str, list[Figure]] = {"weak": [], "lower": [], "unknown": []}
     if headline is None:
         return judged
     sign = -1 if headline.name in LOWER_IS_BETTER else 1
-    for figure in evidence.figures:
+    for figure in data.figures:
         if (figure.head, figure.name, figure.protocol) != (
             headline.head,
             headline.name,

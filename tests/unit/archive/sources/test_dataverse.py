@@ -6,9 +6,9 @@ import zipfile
 import pytest
 
 from medimg.archive.collections import Collection
-from medimg.archive.source import NotHere, Series, SourceFailed
+from medimg.archive.source import NotAvailable, Series, SourceFailed
 from medimg.archive.sources.dataverse import DataverseSource, parse_version
-from medimg.archive.transport.errors import Denied
+from medimg.archive.transport.errors import AccessDenied
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
 from medimg.archive.transport.unzip import BadZip
@@ -150,7 +150,7 @@ def test_a_call_that_was_stopped_while_it_unpacked_does_not_fetch_the_zip_again(
 def test_a_restricted_file_says_that_credentials_are_missing(tmp_path):
     with (
         DataverseServer(DataFile("a.csv", b"a,b", restricted=True)) as server,
-        pytest.raises(Denied, match="status 403"),
+        pytest.raises(AccessDenied, match="status 403"),
     ):
         fetch_all(tmp_path, server)
 
@@ -173,13 +173,13 @@ def test_a_redirect_to_a_host_that_nobody_allowed_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("collection", "error", "reason"),
     [
-        (Collection(name="cmmd", title=""), NotHere, "cmmd is in no Dataverse"),
+        (Collection(name="cmmd", title=""), NotAvailable, "cmmd is in no Dataverse"),
         (
             Collection(name="a", title="", dataverse="doi:10.1/none"),
-            NotHere,
+            NotAvailable,
             "status 404 .*no data set doi:10.1/none",
         ),
-        (HAM10000, NotHere, "version 1.2 holds no file"),
+        (HAM10000, NotAvailable, "version 1.2 holds no file"),
     ],
 )
 def test_a_data_set_that_is_not_there_is_not_here(tmp_path, collection, error, reason):
@@ -197,7 +197,7 @@ def test_a_repository_that_is_gone_has_failed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("key", "error"), [("", NotHere), ("7", NotHere), ("x:", NotHere), ("../1:", NotHere)]
+    ("key", "error"), [("", NotAvailable), ("7", NotAvailable), ("x:", NotAvailable), ("../1:", NotAvailable)]
 )
 def test_a_file_that_the_archive_does_not_list_is_not_here(tmp_path, key, error):
     with DataverseServer(PART) as server, pytest.raises(error):
@@ -231,5 +231,5 @@ def test_a_file_that_its_storage_has_lost_is_not_here(tmp_path):
         source = make_source(tmp_path, server)
         [series] = source.list_series(HAM10000)
         server.storage.contents.clear()
-        with pytest.raises(NotHere, match=r"HAM10000_images_part_1\.zip"):
+        with pytest.raises(NotAvailable, match=r"HAM10000_images_part_1\.zip"):
             list(source.fetch_series(series, have={}))

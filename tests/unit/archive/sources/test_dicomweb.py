@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from medimg.archive.collections import Collection
-from medimg.archive.source import NotHere, Series, SourceFailed
+from medimg.archive.source import NotAvailable, Series, SourceFailed
 from medimg.archive.sources import dicomweb
 from medimg.archive.sources.dicomweb import PASSWORD, TOKEN, USER, DicomwebSource, login_from, unwrap
 from medimg.archive.transport.retries import Patience
@@ -160,7 +160,7 @@ def test_no_further_page_is_asked_for_only_where_the_list_agrees_with_a_page_tha
             series, have={f"{pacs.url}{path}": md5 for path, md5 in have.items()}
         )
         if expected == 24:
-            with pytest.raises(NotHere, match=r"25 instances of series .*, expected 24"):
+            with pytest.raises(NotAvailable, match=r"25 instances of series .*, expected 24"):
                 list(arriving)
         else:
             assert list(arriving) == []
@@ -222,7 +222,7 @@ def test_a_server_that_does_not_search_all_series_is_asked_by_study(tmp_path, st
 
     with Pacs().serve(respond) as pacs:
         found = connect(pacs, tmp_path).list_series(OWN)
-        with pytest.raises(NotHere, match=r"series 1\.9\.1 is in 0 studies"):
+        with pytest.raises(NotAvailable, match=r"series 1\.9\.1 is in 0 studies"):
             list(connect(pacs, tmp_path).fetch_series(Series("1.9.1"), have={}))
     assert [(one.uid, one.study_uid, one.patient_id, one.instances) for one in found] == [
         (f"{study}.{number}", study, f"P{study}", None) for study in ("1.7", "1.8") for number in (1, 2)
@@ -231,7 +231,10 @@ def test_a_server_that_does_not_search_all_series_is_asked_by_study(tmp_path, st
 
 @pytest.mark.parametrize("answer", [(204, {}, b""), as_json([])], ids=["204", "empty list"])
 def test_an_empty_answer_is_not_here(tmp_path, answer):
-    with Pacs().serve(lambda path, query: answer) as pacs, pytest.raises(NotHere, match="lists no series"):
+    with (
+        Pacs().serve(lambda path, query: answer) as pacs,
+        pytest.raises(NotAvailable, match="lists no series"),
+    ):
         connect(pacs, tmp_path).list_series(OWN)
 
 
@@ -448,7 +451,7 @@ def test_addresses_in_answers_are_never_followed(tmp_path):
 def test_a_server_that_does_not_match_by_series_is_not_believed(tmp_path):
     with (
         Pacs().serve(paged([series_row("1.2.9", study="1.9")])) as pacs,
-        pytest.raises(NotHere, match=r"series 1.2.3 is in 0 studies"),
+        pytest.raises(NotAvailable, match=r"series 1.2.3 is in 0 studies"),
     ):
         list(connect(pacs, tmp_path).fetch_series(Series("1.2.3"), have={}))
 

@@ -15,7 +15,7 @@ from pydicom import dcmread
 from pydicom.fileset import FileSet
 
 from medimg.archive.collections import Collection
-from medimg.archive.source import NotHere, Series
+from medimg.archive.source import NotAvailable, Series
 from medimg.archive.sources.folder import FolderSource
 from medimg.errors import MedimgError, UsageError
 from tests.unit.dicom.written import write_dicom
@@ -223,7 +223,7 @@ def test_links_that_leave_the_folder_are_refused(folder):
     assert sorted(line for line in lines if "link out" in line and line.startswith("left out,")) == [
         f"left out, link out of the folder: {name}" for name in ("file.dcm", "first/up", "linked")
     ]
-    with pytest.raises(NotHere, match=r"no file of series .*\.9"):
+    with pytest.raises(NotAvailable, match=r"no file of series .*\.9"):
         list(source.fetch_series(Series(f"{STUDY}.9"), have={}))
 
 
@@ -288,7 +288,7 @@ def test_a_zip_with_a_fault_is_reported_as_a_whole_and_other_copies_of_its_files
         content[index] ^= 0xFF
     packed.write_bytes(content)
     lines: list[str] = []
-    with pytest.raises(NotHere, match="no DICOM file among 1 files"):
+    with pytest.raises(NotAvailable, match="no DICOM file among 1 files"):
         connect(folder, lines).list_series(OWN)
     assert any(line.startswith("left out, unreadable zip: all.zip: ") for line in lines)
     assert list((folder.parent / "staging").iterdir()) == []
@@ -319,7 +319,7 @@ def test_a_series_that_lacks_what_metadata_csv_counts_is_not_here(folder):
     lay_out_retriever(folder)
     next(folder.rglob("first/1-2.dcm")).unlink()
     source = connect(folder)
-    with pytest.raises(NotHere, match=rf"1 files of series {FIRST}, expected 2 as metadata\.csv says"):
+    with pytest.raises(NotAvailable, match=rf"1 files of series {FIRST}, expected 2 as metadata\.csv says"):
         list(source.fetch_series(Series(FIRST), have={}))
     assert len(list(source.fetch_series(Series(SECOND), have={}))) == 1
 
@@ -334,7 +334,9 @@ def test_a_series_that_lacks_what_dicomdir_lists_is_not_here(folder):
     lost.unlink()
     source = connect(folder)
     stated = lost.relative_to(folder / "cd").as_posix()
-    with pytest.raises(NotHere, match=rf"series {FIRST} lacks 1 files that DICOMDIR lists, first {stated}$"):
+    with pytest.raises(
+        NotAvailable, match=rf"series {FIRST} lacks 1 files that DICOMDIR lists, first {stated}$"
+    ):
         list(source.fetch_series(Series(FIRST), have={}))
     assert len(list(source.fetch_series(Series(SECOND), have={}))) == 1
 
@@ -355,13 +357,13 @@ def test_a_path_in_dicomdir_is_never_opened(folder):
         if record.DirectoryRecordType == "IMAGE":
             record.OffsetOfTheNextDirectoryRecord = record.seq_item_tell
     changed.save_as(folder / "cd" / "DICOMDIR")
-    with pytest.raises(NotHere, match=r"lacks 1 files that DICOMDIR lists, first \.\./\.\./secret\.dcm"):
+    with pytest.raises(NotAvailable, match=r"lacks 1 files that DICOMDIR lists, first \.\./\.\./secret\.dcm"):
         list(connect(folder).fetch_series(Series(SECOND), have={}))
 
 
 def test_a_list_of_series_that_expects_more_is_not_met(folder):
     write_images(folder)
-    with pytest.raises(NotHere, match=r"2 files of series .*, expected 3 as the list of series says"):
+    with pytest.raises(NotAvailable, match=r"2 files of series .*, expected 3 as the list of series says"):
         list(connect(folder).fetch_series(Series(FIRST, instances=3), have={}))
 
 
@@ -392,7 +394,7 @@ def test_names_that_are_not_utf8_are_read_and_quoted(folder):
 
 
 def test_an_empty_folder_is_not_here_and_none_is_wrong_use(folder):
-    with pytest.raises(NotHere, match="no DICOM file among 0 files"):
+    with pytest.raises(NotAvailable, match="no DICOM file among 0 files"):
         connect(folder).list_series(OWN)
     with pytest.raises(UsageError, match="no such folder"):
         FolderSource(folder / "none", staging=folder)

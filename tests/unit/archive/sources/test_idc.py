@@ -6,7 +6,7 @@ import pydicom
 import pytest
 
 from medimg.archive.plan import Selection, select
-from medimg.archive.source import NotHere, Series, SourceFailed
+from medimg.archive.source import NotAvailable, Series, SourceFailed
 from medimg.archive.sources.idc import IdcSource, bucket_address, read_series_list
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
@@ -103,7 +103,7 @@ def test_an_object_in_pieces_has_no_md5_and_is_held_to_its_size(s3, bucket, sour
 @pytest.mark.parametrize("instances", [2, 4])
 def test_more_or_fewer_objects_than_listed_are_named_with_both_counts(s3, bucket, source, instances):
     put_files(s3, bucket, 3)
-    with pytest.raises(NotHere, match=rf"/{FIRST}/ holds 3 objects, expected {instances} files"):
+    with pytest.raises(NotAvailable, match=rf"/{FIRST}/ holds 3 objects, expected {instances} files"):
         fetch(source, series_of(bucket, instances=instances))
 
 
@@ -121,7 +121,7 @@ def test_more_or_fewer_objects_than_listed_are_named_with_both_counts(s3, bucket
 )
 def test_a_series_that_is_not_there_says_so(s3, source, series, message):
     put_files(s3, "bucket", 1)
-    with pytest.raises(NotHere, match=message):
+    with pytest.raises(NotAvailable, match=message):
         fetch(source, series)
 
 
@@ -139,7 +139,7 @@ def test_an_object_that_vanishes_after_it_was_listed_is_named(s3, bucket, source
     next(arriving)
     gone = f"{FIRST}/{FIRST}.dcm"
     s3.delete(bucket, gone)
-    with pytest.raises(NotHere, match=f"{gone}: listed, but not there"):
+    with pytest.raises(NotAvailable, match=f"{gone}: listed, but not there"):
         next(arriving)
 
 
@@ -210,7 +210,7 @@ GOOD_KEY = f"<Key>{FIRST}/{FIRST}.dcm</Key>"
             "a list without end",
         ),
         (403, b"<Error><Code>AccessDenied</Code></Error>", SourceFailed, "403"),
-        (404, b"<Error><Code>NoSuchBucket</Code></Error>", NotHere, "404"),
+        (404, b"<Error><Code>NoSuchBucket</Code></Error>", NotAvailable, "404"),
         (500, b"", MedimgError, "500"),
     ],
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medimg.archive.collections import Collection
-from medimg.archive.source import NotHere, Series, SourceFailed
+from medimg.archive.source import NotAvailable, Series, SourceFailed
 from medimg.archive.sources.nbia import NbiaSource, name_licence, parse_md5s, parse_series, read_doi
 from medimg.archive.transport.errors import TransferError
 from medimg.archive.transport.retries import Patience
@@ -174,10 +174,10 @@ def test_a_server_that_stumbles_is_asked_again(tmp_path, server, tree, fault):
 @pytest.mark.parametrize(
     ("collection", "error", "reason"),
     [
-        (Collection(name="ham10000", title=""), NotHere, "ham10000 is not in NBIA"),
+        (Collection(name="ham10000", title=""), NotAvailable, "ham10000 is not in NBIA"),
         (
             Collection(name="none", title="", tcia="NO SUCH"),
-            NotHere,
+            NotAvailable,
             r"Collection=NO\+SUCH&format=json: an empty answer, expected the series of NO SUCH",
         ),
     ],
@@ -190,8 +190,8 @@ def test_a_collection_that_nbia_does_not_have_is_not_here(tmp_path, server, coll
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (Fault("status", status=400), NotHere),
-        (Fault("status", status=404), NotHere),
+        (Fault("status", status=400), NotAvailable),
+        (Fault("status", status=404), NotAvailable),
         (Fault("status", status=500), SourceFailed),
         (Fault("status", status=401), SourceFailed),
         (Fault("html"), SourceFailed),
@@ -206,14 +206,15 @@ def test_a_list_that_does_not_come_says_why(tmp_path, server, fault, error):
 
 def test_a_series_that_is_not_public_is_not_here(tmp_path, server):
     with pytest.raises(
-        NotHere,
+        NotAvailable,
         match=r"SeriesInstanceUID=1\.9: status 400.*NBIA does not hold the series, or not for the public",
     ):
         fetch(make_source(tmp_path, server.address), "1.9")
 
 
 @pytest.mark.parametrize(
-    ("status", "error"), [(404, NotHere), (403, SourceFailed), (500, TransferError), (503, TransferError)]
+    ("status", "error"),
+    [(404, NotAvailable), (403, SourceFailed), (500, TransferError), (503, TransferError)],
 )
 def test_one_series_that_fails_does_not_condemn_the_source_unless_it_would_fail_for_all(
     tmp_path, server, status, error

@@ -7,7 +7,7 @@ import pytest
 
 from medimg.archive.collections import Collection, Table
 from medimg.archive.sources.tcia_tables import fetch_tables, find_address
-from medimg.archive.transport.errors import Missing
+from medimg.archive.transport.errors import NotFound
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
 from medimg.errors import MedimgError
@@ -207,7 +207,7 @@ def test_a_table_without_any_address_is_named(tmp_path, server):
 
 
 def test_a_table_that_is_not_there_is_missing(tmp_path, server):
-    with pytest.raises(Missing, match=r"nowhere/a.csv: status 404"):
+    with pytest.raises(NotFound, match=r"nowhere/a.csv: status 404"):
         fetch(server, tmp_path, name="a.csv", kind="csv", url=f"{server.url}/nowhere/a.csv")
 
 

@@ -27,9 +27,9 @@ from cryptography.x509.oid import NameOID
 from urllib3.exceptions import ConnectTimeoutError
 
 from medimg.archive.transport.connections import Hosts, explain
-from medimg.archive.transport.errors import Denied, Interrupted, Missing, TransferError, Unreachable
+from medimg.archive.transport.errors import AccessDenied, Interrupted, NotFound, TransferError, Unreachable
 from medimg.archive.transport.retries import PATIENCE, Patience
-from medimg.archive.transport.transfer import Answer, Login, Transfer
+from medimg.archive.transport.transfer import HttpResponse, Login, Transfer
 from medimg.archive.transport.urls import shown_url
 from medimg.errors import MedimgError, UsageError
 from tests.fakes.fault_proxy import Fault, FaultProxy
@@ -474,10 +474,10 @@ def test_without_a_strong_etag_it_begins_anew(tmp_path, etag):
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (404, Missing),
-        (410, Missing),
-        (401, Denied),
-        (403, Denied),
+        (404, NotFound),
+        (410, NotFound),
+        (401, AccessDenied),
+        (403, AccessDenied),
         (400, TransferError),
         (501, TransferError),
         (204, TransferError),
@@ -629,13 +629,13 @@ def test_a_small_answer_is_read_whole(tmp_path, proxy):
 
 
 def test_an_answer_that_is_no_json_is_named():
-    answer = Answer("http://archive/list", 200, {}, b"<html>Scheduled maintenance</html>")
+    answer = HttpResponse("http://archive/list", 200, {}, b"<html>Scheduled maintenance</html>")
     with pytest.raises(
         TransferError,
         match=r"^http://archive/list: an answer that begins with b'<html>Sched.*', expected JSON$",
     ):
         answer.json()
-    assert Answer("http://archive/list", 200, {}, b'[{"a": 1}]').json() == [{"a": 1}]
+    assert HttpResponse("http://archive/list", 200, {}, b'[{"a": 1}]').json() == [{"a": 1}]
 
 
 def test_a_form_is_posted(tmp_path, server):

@@ -64,8 +64,8 @@ def test_a_probability_of_zero_stays_finite():
 def test_probabilities_of_balanced_classes_are_calibrated_as_such_whatever_the_cases_frequencies() -> None:
     generator = np.random.default_rng(0)
     labels = np.repeat([0, 1], [60_000, 1000])
-    evidence = generator.normal(np.where(labels == 1, 1.0, -1.0), np.where(labels == 1, 2.0, 1.0))
-    common, rare = norm.pdf(evidence, -1.0, 1.0), norm.pdf(evidence, 1.0, 2.0)
+    data = generator.normal(np.where(labels == 1, 1.0, -1.0), np.where(labels == 1, 2.0, 1.0))
+    common, rare = norm.pdf(data, -1.0, 1.0), norm.pdf(data, 1.0, 2.0)
     probabilities = (
         np.stack([common, rare], axis=1) / (common + rare)[:, None]
     )  # Bayes' rule for classes that are equally frequent.

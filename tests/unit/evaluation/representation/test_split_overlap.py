@@ -11,7 +11,7 @@ from medimg.evaluation.representation.split_overlap import (
     find_class_neighbours,
     measure_discrepancy,
     measure_nearness,
-    tell_splits_apart,
+    predict_split_membership,
 )
 from tests.unit.evaluation.representation.vectors import deal_groups, draw_vectors
 
@@ -55,7 +55,7 @@ def test_a_shifted_test_split_is_found_by_discrepancy_classifier_and_neighbours(
     discrepancy = measure_discrepancy(vectors, is_test, groups=groups)
     assert discrepancy.p_value < 0.01
     assert discrepancy.value > 0
-    assert auc(is_test, tell_splits_apart(vectors, is_test, groups=groups)[:, 1]) > 0.8
+    assert auc(is_test, predict_split_membership(vectors, is_test, groups=groups)[:, 1]) > 0.8
     near = compare_nearness(vectors, is_test, groups)
     assert near.is_in_train.mean() < near.in_train_by_chance - 0.2
 

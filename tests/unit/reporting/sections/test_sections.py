@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from medimg.evaluation.gates import ABOVE_SHORTCUT
-from medimg.reporting.bundle import derive, read_evidence, write_bundle
-from medimg.reporting.sections.classification.misclassifications import mistakes_of
+from medimg.reporting.bundle import derive, read_report_data, write_bundle
+from medimg.reporting.sections.classification.misclassifications import list_misclassifications
 from medimg.reporting.sections.classification.performance import describe_performance
 from medimg.reporting.sections.classification.shortcuts import describe_shortcuts
 from medimg.reporting.sections.classification.uncertainty import describe_uncertainty
@@ -18,8 +18,8 @@ from tests.unit.reporting.report_data import (
     SUMMARY,
     add_eval_cases,
     drawn_predictions,
-    make_evidence,
     make_facts,
+    make_report_data,
     plain_page,
     render,
     tabulate_drawn,
@@ -105,12 +105,12 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evidence(folder):
-    return read_evidence(folder)
+def data(folder):
+    return read_report_data(folder)
 
 
-def test_model_and_shortcuts_stand_beside_each_other_under_every_protocol(evidence):
-    section = describe_shortcuts(evidence)
+def test_model_and_shortcuts_stand_beside_each_other_under_every_protocol(data):
+    section = describe_shortcuts(data)
     assert [figure.protocol for figure, *_ in section.values["parts"]] == ["P1", "P4"]
     for model, rows, above in section.values["parts"]:
         assert [row.baseline for row in rows] == ["prevalence", "source"]
@@ -120,7 +120,7 @@ def test_model_and_shortcuts_stand_beside_each_other_under_every_protocol(eviden
             == {model.protocol}
         )
         assert (above.name, above.protocol) == (ABOVE_SHORTCUT, model.protocol)
-    page = (evidence.facts.title, section.charts["shortcuts-malignancy-P1"].title)
+    page = (data.facts.title, section.charts["shortcuts-malignancy-P1"].title)
     assert "prevalence 0.500" in page[1]
 
 
@@ -132,10 +132,10 @@ def test_the_first_screen_names_shortcuts_and_how_far_the_model_is_above(folder)
 
 
 def test_of_several_classes_each_has_a_row_of_its_own_with_how_many_it_was_measured_on():
-    evidence = make_evidence()
-    values = describe_performance(evidence, "abnormality").values
+    data = make_report_data()
+    values = describe_performance(data, "abnormality").values
     (first, *_) = values["by_class"]
-    labels = evidence.predictions["label_abnormality"]
+    labels = data.predictions["label_abnormality"]
     assert first.metrics == ["auc", "average_precision", "sensitivity", "sensitivity_at_specificity_95"]
     assert first.counts["mass"] == (labels == "mass").sum()
     assert [(one.name, one.protocol) for one in first.figures["mass"][:2]] == [
@@ -143,11 +143,11 @@ def test_of_several_classes_each_has_a_row_of_its_own_with_how_many_it_was_measu
         ("average_precision_mass", "P1"),
     ]
     assert not any("mass" in name for name in values["rows"])
-    assert describe_performance(evidence, "malignancy").values["by_class"] == []
+    assert describe_performance(data, "malignancy").values["by_class"] == []
 
 
-def test_uncertainty_is_told_by_protocol_with_how_many_cases_the_sets_were_calibrated_on(evidence):
-    section = describe_uncertainty(evidence, "malignancy")
+def test_uncertainty_is_told_by_protocol_with_how_many_cases_the_sets_were_calibrated_on(data):
+    section = describe_uncertainty(data, "malignancy")
     assert section.values["calibrated"] == [
         "P1: sets calibrated on 300 units of eval",
         "P4: sets calibrated on 150 units of eval",
@@ -160,11 +160,11 @@ def test_uncertainty_is_told_by_protocol_with_how_many_cases_the_sets_were_calib
 
 
 def test_without_cases_to_calibrate_on_the_section_says_so():
-    assert describe_uncertainty(make_evidence(), "malignancy").absent
+    assert describe_uncertainty(make_report_data(), "malignancy").absent
 
 
-def test_explained_cases_are_shown_with_their_maps_and_what_the_check_of_these_gave(folder, evidence):
-    section = describe_explanations(evidence)
+def test_explained_cases_are_shown_with_their_maps_and_what_the_check_of_these_gave(folder, data):
+    section = describe_explanations(data)
     (case,) = section.values["cases"]
     assert [method for method, _ in case["views"]["CC"]] == ["original", "grad cam"]
     pointing = next(row for row in section.values["checks"] if row["measure"] == "pointing game")
@@ -178,7 +178,7 @@ def test_explained_cases_are_shown_with_their_maps_and_what_the_check_of_these_g
 
 
 def test_without_explanations_the_section_says_so():
-    assert describe_explanations(make_evidence()).absent
+    assert describe_explanations(make_report_data()).absent
 
 
 def test_all_figures_are_in_metrics_json_and_the_uncertainty_of_each_case_in_the_predictions(folder):
@@ -192,7 +192,7 @@ def test_all_figures_are_in_metrics_json_and_the_uncertainty_of_each_case_in_the
     assert pd.read_parquet(folder / "predictions.parquet")["u_malignancy_entropy"].between(0, np.log(2)).all()
 
 
-def test_papers_tell_of_explanations_and_their_check(folder):
+def test_documents_tell_of_explanations_and_their_check(folder):
     row = re.search(r"^\| 31 \|.*$", (folder / "checklist.md").read_text(), re.MULTILINE)[0]
     assert "grad_cam on 1 case; checked against outlined lesions" in row
 
@@ -204,15 +204,15 @@ def test_where_costs_decide_confusion_figures_mistakes_and_words_follow(tmp_path
     )
     write_bundle(tmp_path, predictions=drawn_predictions(), facts=facts, gallery={})
     figures = {figure.name: figure.value for figure in derive(tmp_path)}
-    evidence = read_evidence(tmp_path)
-    performance = describe_performance(evidence, "malignancy")
+    data = read_report_data(tmp_path)
+    performance = describe_performance(data, "malignancy")
     confusion_CC = np.array(performance.values["confusion"])
     assert figures["mean_cost"] == pytest.approx((confusion_CC * costs_CC).sum() / confusion_CC.sum())
     assert figures["sensitivity"] == pytest.approx(confusion_CC[1, 1] / confusion_CC[1].sum())
     assert figures["accuracy"] == pytest.approx(np.trace(confusion_CC) / confusion_CC.sum())
     assert all(
         mistake.predicted == "Malignant"
-        for mistake in mistakes_of(drawn_predictions(), facts)
+        for mistake in list_misclassifications(drawn_predictions(), facts)
         if mistake.probability < 0.9
     )
     page = (tmp_path / "report.html").read_text()
@@ -223,12 +223,12 @@ def test_where_costs_decide_confusion_figures_mistakes_and_words_follow(tmp_path
     assert "What an answer costs." in page
     assert (
         "Malignant at a probability of 0.1"
-        not in describe_performance(make_evidence(heads=HEADS), "malignancy").values["decision"]
+        not in describe_performance(make_report_data(heads=HEADS), "malignancy").values["decision"]
     )
 
 
 def test_probabilities_of_balanced_training_say_that_they_are_no_chances_of_the_disease():
-    words = describe_performance(make_evidence(heads=HEADS, prevalence="balanced"), "malignancy").values[
+    words = describe_performance(make_report_data(heads=HEADS, prevalence="balanced"), "malignancy").values[
         "prevalence"
     ]
     assert words.startswith("Probabilities are as if all classes were equally frequent")

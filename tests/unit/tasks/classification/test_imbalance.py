@@ -16,7 +16,7 @@ import tensorflow as tf
 from medimg.errors import UsageError
 from medimg.tasks.classification.fit import fit, make_batches
 from medimg.tasks.classification.losses import MaskedCrossEntropy, class_log_priors
-from medimg.tasks.classification.predictor import Answer
+from medimg.tasks.classification.predictor import Predictor
 from medimg.tasks.classification.sampling import draw_copies, repeat_cases
 from medimg.tasks.classification.settings import (
     Augmentation,
@@ -82,14 +82,14 @@ def make_data() -> Data:
     return Data(train, evaluation, {"kind": splits[0][1]}, {"kind": splits[1][1]})
 
 
-def train(folder: Path, **changes: Any) -> tuple[Fitted, Answer]:
+def train(folder: Path, **changes: Any) -> tuple[Fitted, Predictor]:
     training = dataclasses.replace(PLAIN, **changes)
     check_training(MODEL, training)
     fitted = fit(make_data(), model=MODEL, training=training, folder=folder, report=lambda _: None)
-    return fitted, Answer(fitted, model=MODEL, training=training)
+    return fitted, Predictor(fitted, model=MODEL, training=training)
 
 
-def sensitivity(answer: Answer) -> float:
+def sensitivity(answer: Predictor) -> float:
     """Share of 200 new rare cases that the exported model's answer calls rare."""
     inputs, labels_N = draw_cases(common=1, rare=200, seed=2)
     probabilities_NC = answer.predict({name: tf.constant(values) for name, values in inputs.items()})[

@@ -12,7 +12,7 @@ import tensorflow as tf
 from medimg.errors import MedimgError
 from medimg.tasks.classification.augment import augment
 from medimg.tasks.classification.losses import MaskedCrossEntropy, class_weights
-from medimg.tasks.classification.metrics import is_better, measure, measure_answer
+from medimg.tasks.classification.metrics import is_better, measure, measure_predictions
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings
 from medimg.tasks.fitting import Epoch
 from medimg.tasks.shared.checkpoints import State, load_weights, read_state, write_state
@@ -82,7 +82,7 @@ def test_the_answer_has_the_figures_of_the_report_and_none_where_nothing_is_labe
         "malignancy": np.array([[0.9, 0.1], [0.2, 0.8], [0.0, 1.0], [0.95, 0.05]]),
         "kind": np.full((4, 3), 1 / 3),
     }
-    figures = measure_answer(labels, probabilities, SETTINGS)
+    figures = measure_predictions(labels, probabilities, SETTINGS)
     assert figures["malignancy/accuracy"] == pytest.approx(2 / 3)
     assert figures["malignancy/brier"] == pytest.approx((0.1**2 + 0.2**2 + 0.95**2) / 3)
     assert np.isnan(figures["kind/balanced_accuracy"])

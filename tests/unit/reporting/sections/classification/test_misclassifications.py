@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 
 from medimg.evaluation.representation.maps import MAPS
-from medimg.reporting.bundle import derive, read_evidence, write_bundle
+from medimg.reporting.bundle import derive, read_report_data, write_bundle
 from medimg.reporting.run_facts import RunFacts
-from medimg.reporting.sections.classification.misclassifications import describe_mistakes, mistakes_of
+from medimg.reporting.sections.classification.misclassifications import (
+    describe_mistakes,
+    list_misclassifications,
+)
 from medimg.reporting.sections.classification.predicted_cases import PAIRS, SHOWN
 from medimg.reporting.sections.shared.explanations import describe_explanations
 from tests.unit.reporting.test_page import make_png
@@ -56,7 +59,7 @@ FACTS = RunFacts(
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     predictions = draw_cases()
-    mistakes = mistakes_of(predictions, FACTS)
+    mistakes = list_misclassifications(predictions, FACTS)
     train = predictions.loc[predictions["split"] == "train", "case_id"]
     gallery = {case_id: {"image": make_png()} for case_id in [*(one.case_id for one in mistakes), *train]}
     write_bundle(folder, predictions=predictions, facts=FACTS, gallery=gallery)
@@ -87,27 +90,27 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def evidence(folder):
-    return read_evidence(folder)
+def data(folder):
+    return read_report_data(folder)
 
 
-def test_pairs_are_ordered_by_their_share_of_all_mistakes_and_each_shows_its_most_confident_cases(evidence):
+def test_pairs_are_ordered_by_their_share_of_all_mistakes_and_each_shows_its_most_confident_cases(data):
     pairs = [
         (pair.label, pair.predicted, pair.count, pair.cases, pair.errors)
-        for pair, _, _ in describe_mistakes(evidence).values["pairs"]
+        for pair, _, _ in describe_mistakes(data).values["pairs"]
     ]
     assert pairs == [("mel", "nv", 9, 29, 17), ("nv", "mel", 6, 46, 17), ("bcc", "akiec", 2, 2, 17)]
-    for _, _, cards in describe_mistakes(evidence).values["pairs"]:
+    for _, _, cards in describe_mistakes(data).values["pairs"]:
         confidence = [card.mistake.probability for card in cards]
         assert confidence == sorted(confidence, reverse=True)
         assert len(cards) <= SHOWN
 
 
-def test_what_holds_for_all_mistakes_is_said_once_where_they_are_of_one_pair(evidence):
-    predictions = evidence.predictions
+def test_what_holds_for_all_mistakes_is_said_once_where_they_are_of_one_pair(data):
+    predictions = data.predictions
     single = predictions[(predictions["split"] == "train") | (predictions["label_diagnosis"] == "mel")]
-    assert describe_mistakes(evidence).values["observations"]
-    section = describe_mistakes(dataclasses.replace(evidence, predictions=single))
+    assert describe_mistakes(data).values["observations"]
+    section = describe_mistakes(dataclasses.replace(data, predictions=single))
     ((_, sentences, _),) = section.values["pairs"]
     assert sentences
     assert section.values["observations"] == []
@@ -119,8 +122,8 @@ def test_the_page_names_pair_share_and_counts(folder):
     assert "mel called nv: 9 of 29 cases, 53 % of all mistakes" in page
 
 
-def test_a_mistake_stands_beside_its_nearest_training_cases_with_class_and_distance(evidence):
-    for pair, sentences, cards in describe_mistakes(evidence).values["pairs"]:
+def test_a_mistake_stands_beside_its_nearest_training_cases_with_class_and_distance(data):
+    for pair, sentences, cards in describe_mistakes(data).values["pairs"]:
         for card in cards:
             assert [one.label for one in card.neighbours] == [pair.predicted] * 3
             assert [one.distance for one in card.neighbours] == sorted(
@@ -141,11 +144,11 @@ def test_the_neighbours_of_the_shown_mistakes_can_be_looked_up_by_id(folder):
     assert table["neighbour"].str.startswith("train-").all()
 
 
-def test_the_map_of_a_mistake_stands_beside_it_and_not_among_the_explained_cases(folder, evidence):
-    first = describe_mistakes(evidence).values["pairs"][0][2][0]
+def test_the_map_of_a_mistake_stands_beside_it_and_not_among_the_explained_cases(folder, data):
+    first = describe_mistakes(data).values["pairs"][0][2][0]
     assert [role for role, _ in first.maps] == ["image"]
     assert "image, Grad-CAM for nv" in (folder / "report.html").read_text()
-    assert describe_explanations(evidence).values["cases"] == []
+    assert describe_explanations(data).values["cases"] == []
 
 
 def test_without_embeddings_and_images_the_mistakes_are_told_all_the_same(tmp_path):

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from medimg.evaluation.classification.merging import Merge, merge_heads, merge_predictions
-from medimg.reporting.bundle import derive, read_evidence, write_bundle
+from medimg.reporting.bundle import derive, read_report_data, write_bundle
 from medimg.reporting.comparison import compare, make_overview, make_sheets, read_side
-from medimg.reporting.report_data import SEEN_SPLITS
+from medimg.reporting.report_data import DEVELOPMENT_SPLITS
 from medimg.reporting.run_facts import RunFacts
 
 CLASSES = ("colon", "liver", "skin_1", "skin_2")
@@ -111,7 +111,7 @@ def test_the_gap_is_told_in_its_direction(tmp_path, train, words):
 
 
 def test_figures_of_what_was_seen_are_told_apart_and_have_no_interval(folder):
-    for split, note in SEEN_SPLITS.items():
+    for split, note in DEVELOPMENT_SPLITS.items():
         seen = figures_of(folder, split=split)
         assert {row["head"] for row in seen} == {"tissue", "organ"}
         assert {row["note"] for row in seen} == {note}
@@ -150,7 +150,7 @@ def test_runs_side_by_side_show_what_each_reached_on_its_train_split(folder, tmp
         figures_of(one, name="accuracy", head="tissue", split="train")[0]["value"] for one in (folder, other)
     ]
     assert [cell.split()[0] for cell in row[2:4]] == [f"{value:.3f}" for value in values]
-    assert not any(any(row.tests) for row in comparison.rows if row.key[-1] in SEEN_SPLITS)
+    assert not any(any(row.tests) for row in comparison.rows if row.key[-1] in DEVELOPMENT_SPLITS)
 
 
 def test_the_overview_of_runs_has_train_eval_and_test_accuracy_in_one_row(folder, tmp_path):
@@ -191,6 +191,6 @@ def test_merged_classes_have_no_shortcuts_of_their_own_and_disturb_none(tmp_path
     predictions[columns].assign(status="used", reason="").to_parquet(tmp_path / "shortcuts.parquet")
     derive(tmp_path)
     assert {row["head"] for row in figures_of(tmp_path, name="auc_above_shortcut")} == set()
-    evidence = read_evidence(tmp_path)
-    assert {one.figure.head for one in evidence.baselines} == {"tissue"}
-    assert evidence.facts.warnings == []
+    data = read_report_data(tmp_path)
+    assert {one.figure.head for one in data.baselines} == {"tissue"}
+    assert data.facts.warnings == []

@@ -117,4 +117,4 @@ def test_one_case_per_group_is_said_to_have_nothing_to_leak(tmp_path):
 
 
 def test_without_embedded_cases_the_section_says_what_makes_them():
-    assert "No case was embedded (evaluation.mapped)." in plain_page()
+    assert "No case was embedded (evaluation.embedded_cases)." in plain_page()
