@@ -191,13 +191,13 @@ class DataSet:
         levels: names of the case's levels, finest first; the first is the level of a case, the last that of a
             group.
         roles: image roles in their fixed order.
-        heads: label name to its classes, the positive class last; classes may be empty where only the data
+        targets: label name to its classes, the positive class last; classes may be empty where only the data
             tell (see `list_classes`).
         stratify_by: clinical columns that the split balances beside the first head's label.
         list_cases: (root, headers) to Listing; reads tables, never a pixel. Raises UsageError for a missing
             or unreadable table.
         list_tables: root to the clinical tables that it would read, for fingerprints.
-        list_classes: root to heads, where `heads` leaves classes open; reads tables only.
+        list_classes: root to targets, where `targets` leaves classes open; reads tables only.
         list_columns: root to the clinical columns that the curated schema cannot know, each with its type;
             reads tables only.
         write_phantom: (to, cases, seed) writes a small stand-in of the layout, tables included.
@@ -210,7 +210,7 @@ class DataSet:
     doi: str
     levels: tuple[str, ...]
     roles: tuple[str, ...]
-    heads: Mapping[str, tuple[str, ...]]
+    targets: Mapping[str, tuple[str, ...]]
     list_cases: Callable[[Path, Sequence[Header]], Listing]
     list_tables: Callable[[Path], Sequence[Path]]
     write_phantom: Callable[..., None]

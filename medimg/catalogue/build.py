@@ -106,7 +106,7 @@ def build_catalogue(
     check_any_image(found, data_root)
     usable, listing, rejects = list_checked(data_set, data_root=data_root, headers=found.headers)
     headers = {header.path: header for header in found.headers}
-    head = next(iter(data_set.heads))
+    head = next(iter(data_set.targets))
     blank = find_constant(usable, root=data_root)
     duplicates = settle_duplicates(listing.cases, headers=headers, head=head, blank=blank)
     near = find_near_duplicates(
@@ -317,7 +317,7 @@ def divide(
 
     A group whose every case is excluded belongs to no split.
     """
-    head = next(iter(data_set.heads))
+    head = next(iter(data_set.targets))
     units = {
         case.case_id: name_unit(
             case.case_id, group=case.group_id, official=case.official_split, by=settings.by
@@ -341,7 +341,7 @@ def divide(
     dealt = assign_splits(strata, settings=settings, previous=previous, official=official, links=links)
     by_case = {case.case_id: units[case.case_id] for case in duplicates.cases if units[case.case_id] in dealt}
     assignments = {case_id: dealt[unit] for case_id, unit in by_case.items()}
-    classes = data_set.heads[head] or (data_set.list_classes(root)[head] if data_set.list_classes else ())
+    classes = data_set.targets[head] or (data_set.list_classes(root)[head] if data_set.list_classes else ())
     used = [case for cases in active.values() for case in cases]
     return Division(
         strata={case_id: strata[unit] for case_id, unit in by_case.items()},

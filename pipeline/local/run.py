@@ -84,7 +84,7 @@ def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
             checks of settings, merges and costs raise.
     """
     data_set = find_data_set(config.data_set)
-    known = data_set.list_classes(data_root) if data_set.list_classes and data_root else data_set.heads
+    known = data_set.list_classes(data_root) if data_set.list_classes and data_root else data_set.targets
     heads = [
         head if head.classes else dataclasses.replace(head, classes=tuple(known.get(head.name, ())))
         for head in config.model.heads

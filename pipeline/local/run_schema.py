@@ -77,7 +77,7 @@ def add_columns(
                 if feature.name.startswith("clinical_")
             ),
         ],
-        findings=data_set.heads,
+        findings=data_set.targets,
     )
     for column in columns:
         if column not in known:

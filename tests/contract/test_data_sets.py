@@ -56,7 +56,7 @@ def test_published_data_name_their_licence_and_doi(data_set):
 def test_the_schema_knows_every_feature_and_its_classes(data_set):
     features = read_schema(data_set)
     assert {f"level_{level}" for level in data_set.levels} | {"case_id", "group_id"} <= set(features)
-    for head, classes in data_set.heads.items():
+    for head, classes in data_set.targets.items():
         assert tuple(features[f"label_{head}"].string_domain.value) == classes
     for role in data_set.roles:
         assert features[f"image_{role}"].lifecycle_stage == schema_pb2.DISABLED
@@ -118,7 +118,7 @@ def test_cases_have_unique_ids_the_data_sets_levels_and_a_reason_where_not_used(
 def test_the_phantoms_values_are_those_of_the_schema_and_the_heads(data_set, listings):
     root, _, listing = listings[data_set.name]
     features = read_schema(data_set)
-    heads = data_set.list_classes(root) if data_set.list_classes else data_set.heads
+    heads = data_set.list_classes(root) if data_set.list_classes else data_set.targets
     for case in listing.cases:
         assert all(label in heads[head] for head, label in case.labels.items())
         assert set(data_set.stratify_by) <= set(case.clinical)
@@ -136,7 +136,7 @@ def test_the_phantoms_values_are_those_of_the_schema_and_the_heads(data_set, lis
 def test_every_class_of_the_first_head_has_phantom_cases(data_set, listings):
     root, _, listing = listings[data_set.name]
     head, classes = next(
-        iter((data_set.list_classes(root) if data_set.list_classes else data_set.heads).items())
+        iter((data_set.list_classes(root) if data_set.list_classes else data_set.targets).items())
     )
     assert {case.labels[head] for case in listing.cases if case.labels} == set(classes)
 

@@ -364,12 +364,12 @@ def test_the_sources_keep_the_import_rules(sources):
         (
             "medimg/datasets/intruder.py",
             "import keras",
-            "data sets, DICOM and catalogue import no TensorFlow",
+            "data sets, DICOM, images and catalogue import no TensorFlow",
         ),
         (
             "medimg/dicom/intruder.py",
             "import medimg.tasks.classification.intruder",
-            "data sets, DICOM and catalogue import no TensorFlow",
+            "data sets, DICOM, images and catalogue import no TensorFlow",
         ),
         ("medimg/datasets/intruder.py", "import medimg.tasks", "data sets and tasks do not know each other"),
         ("medimg/tasks/intruder.py", "import medimg.datasets", "data sets and tasks do not know each other"),
@@ -379,6 +379,16 @@ def test_the_sources_keep_the_import_rules(sources):
             "kubeflow -> pipeline -> components -> medimg",
         ),
         ("pipeline/intruder.py", "import kubeflow.intruder", "kubeflow -> pipeline -> components -> medimg"),
+        (
+            "medimg/evaluation/intruder.py",
+            "import medimg.reporting",
+            "the rooms of medimg follow the data's way",
+        ),
+        (
+            "medimg/datasets/intruder.py",
+            "import medimg.catalogue",
+            "the rooms of medimg follow the data's way",
+        ),
         ("kubeflow/intruder.py", "import cli.app", "cli -> kubeflow -> pipeline -> components -> medimg"),
     ],
 )
@@ -397,7 +407,9 @@ def test_an_import_against_the_arrows_is_found(sources, module, line, rule):
     assert f"{rule} BROKEN" in answer.stdout
 
 
-@pytest.mark.parametrize("package", ["medimg.archive", "medimg.catalogue", "medimg.datasets", "medimg.dicom"])
+@pytest.mark.parametrize(
+    "package", ["medimg.archive", "medimg.catalogue", "medimg.datasets", "medimg.dicom", "medimg.images"]
+)
 def test_every_package_that_must_do_without_tensorflow_is_under_the_rule(package):
     if not (REPOSITORY / package.replace(".", "/")).is_dir():
         pytest.skip(f"{package} is not there yet")
