@@ -182,5 +182,8 @@ def test_the_bundled_list_says_where_it_comes_from_and_on_which_terms():
 
 
 def test_planning_from_the_bundled_list_imports_no_pandas():
-    code = "import sys; from medimg.archive import idc, plan; idc.read_series_list('cmmd_series.csv'); assert 'pandas' not in sys.modules"
+    code = (
+        "import sys; from medimg.archive import plan; from medimg.archive.sources import idc; "
+        "idc.read_series_list('cmmd_series.csv'); assert 'pandas' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
