@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from medimg.cases import Header
 from medimg.catalogue.build import divide
-from medimg.catalogue.duplicates.exact import settle_twins
+from medimg.catalogue.duplicates.exact import settle_duplicates
 from medimg.catalogue.duplicates.near import NearDuplicates
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import Catalogue, make_cases_table, make_images_table, make_pairs_table, to_frame
@@ -312,14 +312,14 @@ def cmmd(shared_data, tmp_path_factory):
     root = tmp_path_factory.mktemp("cmmd")
     shutil.copy(shared_data / "cmmd" / "CMMD_clinicaldata_revision.xlsx", root)
     headers = {header.path: header for header in list_headers(shared_data / "cmmd" / "headers.csv")}
-    twins = settle_twins(
+    duplicates = settle_duplicates(
         DATA_SET.list_cases(root, list(headers.values())).cases, headers=headers, head="malignancy"
     )
     division = divide(
-        twins, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=root, near=NearDuplicates()
+        duplicates, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=root, near=NearDuplicates()
     )
-    cases = make_cases_table(twins.cases, assignments=division.assignments, strata=division.strata)
-    images = make_images_table(twins.cases, rejects=[], headers=headers, flags={})
+    cases = make_cases_table(duplicates.cases, assignments=division.assignments, strata=division.strata)
+    images = make_images_table(duplicates.cases, rejects=[], headers=headers, flags={})
     return tabulate_shortcuts(
         Catalogue(to_frame(cases), to_frame(images), to_frame(make_pairs_table(())), {}),
         SHORTCUTS,
