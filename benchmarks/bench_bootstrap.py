@@ -32,7 +32,8 @@ from sklearn import metrics as sklearn_metrics
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from medimg.evaluation.classification.metrics import BINARY_METRICS, RADIOLOGISTS
-from medimg.evaluation.intervals import bootstrap_intervals
+from medimg.evaluation.classification.weighted_sample import ScoredCases
+from medimg.evaluation.intervals import Bootstrap, bootstrap_intervals
 
 TURNS = 5
 SEEDS = 20
@@ -166,7 +167,7 @@ def draw_ours(
 ) -> Bounds:
     """The product's intervals."""
     intervals = bootstrap_intervals(
-        labels, scores, groups=patients, metrics=BINARY_METRICS, resamples=resamples, seed=seed
+        ScoredCases(labels, scores, patients), BINARY_METRICS, Bootstrap(resamples=resamples, seed=seed)
     )
     return Bounds(
         np.array([intervals[name].low for name in BINARY_METRICS]),

@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from medimg.evaluation.classification.delong import auc_interval
 from medimg.evaluation.classification.metrics import BINARY_METRICS
-from medimg.evaluation.intervals import Interval, bootstrap_intervals
+from medimg.evaluation.classification.weighted_sample import ScoredCases
+from medimg.evaluation.intervals import Bootstrap, Interval, bootstrap_intervals
 from tests.unit.evaluation.cohorts import VIEWS, Cohort, draw_cohort, true_auc
 
 AUC = {"auc": BINARY_METRICS["auc"]}
@@ -48,7 +49,7 @@ def make_interval(cohort: Cohort, *, how: str, unit: str, resamples: int, seed: 
     if how == "delong":
         return auc_interval(cohort.labels, cohort.scores, groups=groups)
     return bootstrap_intervals(
-        cohort.labels, cohort.scores, groups=groups, metrics=AUC, resamples=resamples, seed=seed
+        ScoredCases(cohort.labels, cohort.scores, groups), AUC, Bootstrap(resamples=resamples, seed=seed)
     )["auc"]
 
 

@@ -28,7 +28,7 @@ import tensorflow as tf
 from components.report_gen.embedding import embed_cases
 from components.trainer.exported_model import Exported
 from medimg.catalogue.duplicates.near import pair_cases, read_signature
-from medimg.evaluation.representation.figures import Measuring, measure_embedded, tabulate_embedded
+from medimg.evaluation.representation.figures import EmbeddingSettings, measure_embedded, tabulate_embedded
 from medimg.tasks import find_task
 from medimg.tasks.classification.model import build_model
 from pipeline.config.overrides import load_config
@@ -131,7 +131,8 @@ def measure(images: int) -> list[tuple[str, float, float]]:
                 )
         with clock(rows, "overlap, class neighbours and leak, with 2,000 resamples"):
             measure_embedded(
-                pd.concat(tables), Measuring("diagnosis", tuple(f"class {index}" for index in range(CLASSES)))
+                pd.concat(tables),
+                EmbeddingSettings("diagnosis", tuple(f"class {index}" for index in range(CLASSES))),
             )
         with clock(rows, "search for near duplicates by perceptual hash, in one process"):
             signatures = [

@@ -15,7 +15,7 @@ AGREEMENT = 1e-6
 def find_differences(
     figures: Iterable[Figure], evaluated: Sequence[Mapping[str, Any]], *, protocols: Sequence[Protocol]
 ) -> Iterator[str]:
-    """Lines for the reader where the report and the Evaluator differ on the same figure.
+    """Yields a line for the reader where the report and the Evaluator differ on the same figure.
 
     They run the same code on the same cases. What is left is the last bit of a score, which depends on the
     size of a batch: where two cases are as good as tied it can swap them. Not worth a trained model, but the
@@ -35,4 +35,7 @@ def find_differences(
         if figure.protocol not in native or other is None or (math.isnan(other) and math.isnan(figure.value)):
             continue
         if not abs(other - figure.value) <= AGREEMENT:
-            yield f"{figure.head} {figure.name} on {figure.slice}: the report has {figure.value:.6f}, the Evaluator {other:.6f}"
+            yield (
+                f"{figure.head} {figure.name} on {figure.slice}: "
+                f"the report has {figure.value:.6f}, the Evaluator {other:.6f}"
+            )

@@ -19,9 +19,15 @@ import pandas as pd
 from medimg.errors import UsageError
 from medimg.evaluation.classification.costs import NO_COSTS
 from medimg.evaluation.classification.metrics import Metric, metrics_of
-from medimg.evaluation.classification.weighted_sample import make_sample
+from medimg.evaluation.classification.weighted_sample import ScoredCases
 from medimg.evaluation.gates import OVERALL
-from medimg.evaluation.intervals import CONFIDENCE, RESAMPLES, Interval, bootstrap_intervals
+from medimg.evaluation.intervals import (
+    CONFIDENCE,
+    DEFAULT_BOOTSTRAP,
+    Bootstrap,
+    Interval,
+    bootstrap_intervals,
+)
 from medimg.evaluation.protocols import Protocol, clusters_of, find_gap, find_protocols, require, roll_up
 
 
@@ -62,82 +68,113 @@ class Figure:
         return self.head, self.name, self.slice, self.protocol, self.level, self.split
 
 
-def measure(
-    predictions: pd.DataFrame,
-    *,
-    heads: Mapping[str, Sequence[str]],
-    protocols: Sequence[Protocol | str],
-    slices: Sequence[str] = (),
-    metrics: Collection[str] | None = None,
-    costs: Mapping[str, np.ndarray] = NO_COSTS,
-    split: str = "test",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> list[Figure]:
-    """All metrics of all heads under all protocols, overall and per slice.
+@dataclass(frozen=True)
+class MeasurementSettings:
+    """What is measured of a table of predictions.
 
-    Args:
-        predictions: see medimg.evaluation.protocols.
+    Attributes:
         heads: head to classes, the positive one last. Cases without a label for a head do not count for it.
         protocols: rules or their names in `medimg.evaluation.protocols.PROTOCOLS`.
         slices: clinical columns; each value is a slice. Cases without a value are in none.
+        split: the split whose cases count.
+        bootstrap: of the intervals.
+    """
+
+    heads: Mapping[str, Sequence[str]]
+    protocols: Sequence[Protocol | str]
+    slices: Sequence[str] = ()
+    split: str = "test"
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP
+
+    def find_protocols(self) -> list[Protocol]:
+        """Returns the protocols as rules.
+
+        Raises:
+            UsageError: a name is unknown.
+        """
+        return [
+            protocol if isinstance(protocol, Protocol) else find_protocols([protocol])[0]
+            for protocol in self.protocols
+        ]
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The cases of one head that a figure is measured on; attributes as of a Figure.
+
+    Attributes:
+        classes: of the head, the positive one last.
+    """
+
+    head: str
+    classes: Sequence[str]
+    protocol: Protocol
+    split: str
+    slice: str = OVERALL
+
+
+def measure(
+    predictions: pd.DataFrame,
+    settings: MeasurementSettings,
+    *,
+    metrics: Collection[str] | None = None,
+    costs: Mapping[str, np.ndarray] = NO_COSTS,
+) -> list[Figure]:
+    """Returns all metrics of all heads under all protocols, overall and per slice.
+
+    Args:
+        predictions: see medimg.evaluation.protocols.
         metrics: names of the metrics that are wanted; all if None.
         costs: head to what its answers cost, see medimg.evaluation.classification.costs; the heads without
             are answered by the likeliest class.
-        resamples: of the bootstrap; 0 for figures without an interval.
 
     Raises:
         UsageError: a column is missing, or a protocol is unknown.
     """
-    rules = [
-        protocol if isinstance(protocol, Protocol) else find_protocols([protocol])[0]
-        for protocol in protocols
-    ]
-    require(
-        predictions,
-        ["case_id", "group_id", "split", *(f"clinical_{column}" for column in slices)],
-        why="the evaluation",
-    )
-    rows = predictions[predictions["split"] == split]
+    protocols = settings.find_protocols()
+    clinical = [f"clinical_{column}" for column in settings.slices]
+    require(predictions, ["case_id", "group_id", "split", *clinical], why="the evaluation")
+    rows = predictions[predictions["split"] == settings.split]
     figures: list[Figure] = []
-    for head, classes in heads.items():
-        for protocol in rules:
+    for head, classes in settings.heads.items():
+        known = metrics_of(classes, with_costs=head in costs)
+        chosen = {name: metric for name, metric in known.items() if metrics is None or name in metrics}
+        for protocol in protocols:
+            subset = Subset(head, classes, protocol, settings.split)
             if gap := find_gap(rows, protocol=protocol, head=head, classes=classes):
-                figures.append(undefined_figure(head, classes, protocol=protocol, split=split, note=gap))
+                figures.append(undefined_figure(subset, note=gap))
                 continue
             units = roll_up(rows, protocol=protocol, head=head, classes=classes)
-            known = metrics_of(classes, with_costs=head in costs)
-            wanted = {name: metric for name, metric in known.items() if metrics is None or name in metrics}
-            answering: dict[str, Any] = {"classes": classes, "metrics": wanted, "costs_CC": costs.get(head)}
-            for name, part in list_slices(units, slices):
+            for name, part in list_slices(units, settings.slices):
                 figures += measure_slice(
-                    part, where=(head, name, protocol, split), **answering, resamples=resamples, seed=seed
+                    part,
+                    dataclasses.replace(subset, slice=name),
+                    metrics=chosen,
+                    costs_CC=costs.get(head),
+                    bootstrap=settings.bootstrap,
                 )
     return figures
 
 
-def undefined_figure(
-    head: str, classes: Sequence[str], *, protocol: Protocol, split: str, note: str, name: str = ""
-) -> Figure:
+def undefined_figure(subset: Subset, *, note: str, name: str = "") -> Figure:
     """Says why a protocol has no figures for a head, so that they are not just absent.
 
     Stands for `name` or the head's first metric.
     """
-    name = name or next(iter(metrics_of(classes)))
     return Figure(
-        name,
-        head,
-        OVERALL,
-        protocol.name,
-        protocol.level,
-        split,
-        0,
-        None,
-        0,
-        math.nan,
-        math.nan,
-        math.nan,
-        note,
+        name=name or next(iter(metrics_of(subset.classes))),
+        head=subset.head,
+        slice=subset.slice,
+        protocol=subset.protocol.name,
+        level=subset.protocol.level,
+        split=subset.split,
+        n=0,
+        positives=None,
+        groups=0,
+        value=math.nan,
+        low=math.nan,
+        high=math.nan,
+        note=note,
     )
 
 
@@ -162,57 +199,55 @@ def value_text(value: object) -> str:
 
 def measure_slice(
     units: pd.DataFrame,
+    subset: Subset,
     *,
-    where: tuple[str, str, Protocol, str],
-    classes: Sequence[str],
-    resamples: int,
-    seed: int,
     metrics: Mapping[str, Metric],
     costs_CC: np.ndarray | None = None,
+    bootstrap: Bootstrap,
 ) -> list[Figure]:
-    """Metrics of one head on one slice.
+    """Returns the metrics of one head on one slice, whose units these are.
 
-    `where` is (head, slice, protocol, split), `costs_CC` what an answer costs, if that is to decide.
+    `costs_CC` is what an answer costs, if that is to decide.
     """
-    head, slice_name, protocol, split = where
-    labels_N, probabilities_NC = read_units(units, head=head, classes=classes)
-    sample = make_sample(labels_N, probabilities_NC, costs_CC=costs_CC)
+    labels_N, probabilities_NC = read_units(units, head=subset.head, classes=subset.classes)
+    cases = ScoredCases(labels_N, probabilities_NC, clusters_of(units), costs_CC)
+    sample = cases.weigh()
     values = {name: float(metric(sample)[0]) for name, metric in metrics.items()}
-    intervals = bootstrap_intervals(
-        labels_N,
-        probabilities_NC,
-        groups=clusters_of(units),
-        metrics=metrics,
-        costs_CC=costs_CC,
-        resamples=resamples,
-        seed=seed,
-    )
-    positives = int((labels_N == 1).sum()) if len(classes) == 2 else None
-    place = (
-        head,
-        slice_name,
-        protocol.name,
-        protocol.level,
-        split,
-        len(units),
-        positives,
-        units["group_id"].nunique(),
-    )
+    intervals = bootstrap_intervals(cases, metrics, bootstrap)
     return [
-        Figure(
-            name, *place, value, intervals[name].low, intervals[name].high, describe(value, intervals[name])
-        )
+        make_figure(name, units, subset, value=value, interval=intervals[name])
         for name, value in values.items()
     ]
 
 
+def make_figure(
+    name: str, units: pd.DataFrame, subset: Subset, *, value: float, interval: Interval
+) -> Figure:
+    """Returns a figure of these units with their counts and what to be careful about."""
+    positives = None
+    if len(subset.classes) == 2:
+        positives = int((units[f"label_{subset.head}"] == subset.classes[-1]).sum())
+    return Figure(
+        name=name,
+        head=subset.head,
+        slice=subset.slice,
+        protocol=subset.protocol.name,
+        level=subset.protocol.level,
+        split=subset.split,
+        n=len(units),
+        positives=positives,
+        groups=units["group_id"].nunique(),
+        value=value,
+        low=interval.low,
+        high=interval.high,
+        note=describe(value, interval),
+    )
+
+
 def read_units(units: pd.DataFrame, *, head: str, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Class index, int [N], and probabilities [N, C] of labelled rows."""
-    labels_N = (
-        units[f"label_{head}"]
-        .map({name: index for index, name in enumerate(classes)})
-        .to_numpy(dtype=np.int64)
-    )
+    index_of = {name: index for index, name in enumerate(classes)}
+    labels_N = units[f"label_{head}"].map(index_of).to_numpy(dtype=np.int64)
     return labels_N, units[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
 
 
@@ -223,15 +258,10 @@ def describe(value: float, interval: Interval) -> str:
     if value < interval.low or value > interval.high:
         # The calibration error above all: every resample repeats cases, which makes its bins look worse
         # calibrated than they are.
-        return "; ".join(
-            filter(
-                None,
-                [
-                    "the value lies outside of its interval: with so few cases this metric is biased under resampling",
-                    interval.note,
-                ],
-            )
+        outside = (
+            "the value lies outside of its interval: with so few cases this metric is biased under resampling"
         )
+        return "; ".join(filter(None, [outside, interval.note]))
     return interval.note
 
 
@@ -244,12 +274,15 @@ def describe_multiplicity(figures: Iterable[Figure]) -> str:
     if count < 2:
         return ""
     missed, level = count * (1 - CONFIDENCE), 100 * (1 - (1 - CONFIDENCE) / count)
-    return f"{count} intervals at 95 %: {missed:.1f} can be expected to miss by chance; to hold all together each would need {level:.2f} %"
+    return (
+        f"{count} intervals at 95 %: {missed:.1f} can be expected to miss by chance; "
+        f"to hold all together each would need {level:.2f} %"
+    )
 
 
 def write_metrics(to: Path, figures: Iterable[Figure]) -> Path:
     """Writes the figures as a JSON list, NaN as null."""
-    rows = [{name: clean(value) for name, value in dataclasses.asdict(figure).items()} for figure in figures]
+    rows = [to_plain(figure) for figure in figures]
     to.parent.mkdir(parents=True, exist_ok=True)
     to.write_text(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     return to
@@ -261,22 +294,28 @@ def read_metrics(path: Path) -> list[Figure]:
     Raises:
         UsageError: the file is not such a list.
     """
+    figures = []
     try:
         rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        numbers = ("value", "low", "high")
-        return [
-            Figure(**{**row, **{name: math.nan if row[name] is None else row[name] for name in numbers}})
-            for row in rows
-        ]
+        for row in rows:
+            numbers = {
+                name: math.nan if row[name] is None else row[name] for name in ("value", "low", "high")
+            }
+            figures.append(Figure(**{**row, **numbers}))
     except (OSError, ValueError, TypeError, KeyError) as error:
+        found = str(error).splitlines()[0]
         raise UsageError(
-            f"{path}: found {str(error).splitlines()[0]}, expected the figures that a run writes as metrics.json"
+            f"{path}: found {found}, expected the figures that a run writes as metrics.json"
         ) from None
+    return figures
 
 
-def clean(value: object) -> object:
-    """JSON has no NaN."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def to_plain(figure: Figure) -> dict[str, object]:
+    """Returns a figure's fields for JSON, which has no NaN: null stands for it."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in dataclasses.asdict(figure).items()
+    }
 
 
 def format_figure(figure: Figure) -> str:

@@ -1,6 +1,7 @@
-"""Cross-validation: every case scored by the one model that was trained and chosen without its fold, all of them measured together.
+"""Cross-validation: every case is scored by the one model that was trained and chosen without its fold.
 
-The table of predictions then has each case once, in the split OUT_OF_FOLD, with the number of its `fold`.
+All cases are measured together. The table of predictions then has each case once, in the split OUT_OF_FOLD,
+with the number of its `fold`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import pandas as pd
 
 from medimg.catalogue.split import name_split
 from medimg.evaluation.classification.costs import NO_COSTS
-from medimg.evaluation.figures import Figure, measure
+from medimg.evaluation.figures import Figure, MeasurementSettings, measure
+from medimg.evaluation.intervals import Bootstrap
 from medimg.evaluation.protocols import Protocol
 
 OUT_OF_FOLD = "out of fold"
@@ -61,16 +63,9 @@ def measure_folds(
     Without intervals: the folds say how much the figures vary, each has few cases.
     """
     pooled = predictions[predictions["split"] == OUT_OF_FOLD]
+    settings = MeasurementSettings(heads, [protocol], split=OUT_OF_FOLD, bootstrap=Bootstrap(resamples=0))
     return {
-        fold: measure(
-            pooled[pooled["fold"] == fold],
-            heads=heads,
-            protocols=[protocol],
-            metrics=metrics,
-            costs=costs,
-            split=OUT_OF_FOLD,
-            resamples=0,
-        )
+        fold: measure(pooled[pooled["fold"] == fold], settings, metrics=metrics, costs=costs)
         for fold in sorted(pooled["fold"].unique().tolist())
     }
 

@@ -96,15 +96,18 @@ def check_gates(
             )
         if gate.metric in LOWER_IS_BETTER:
             raise UsageError(
-                f"gate on {gate.metric!r}: smaller is better there, a gate is a lower bound; expected one of {', '.join(known)}"
+                f"gate on {gate.metric!r}: smaller is better there, a gate is a lower bound; "
+                f"expected one of {', '.join(known)}"
             )
         if gate.metric in OF_THE_CASES:
             raise UsageError(
-                f"gate on {gate.metric!r}: it does not depend on the model; expected one of {', '.join(known)}"
+                f"gate on {gate.metric!r}: it does not depend on the model; "
+                f"expected one of {', '.join(known)}"
             )
         if gate.metric not in known:
             raise UsageError(
-                f"gate on metric {gate.metric!r}: head {gate.head!r} has no such metric, {nearest(gate.metric, known)}"
+                f"gate on metric {gate.metric!r}: head {gate.head!r} has no such metric, "
+                f"{nearest(gate.metric, known)}"
             )
         wanted = split_slice(gate.slice)
         if wanted and wanted[0] not in slices:

@@ -1,4 +1,4 @@
-"""Protocols: named rules of which cases count and at which level, so that a figure can be compared with another.
+"""Protocols: named rules of which cases count and at which level, so that figures can be compared.
 
 The table of predictions has a row per case, labelled or not: case_id, group_id, cluster_id (groups joined
 where they share images; what is resampled; group_id where it is absent), split, image_count, level_<name>,
@@ -67,7 +67,8 @@ PROTOCOLS: Mapping[str, Protocol] = {
             "P3",
             "breast",
             "none",
-            "breasts of patients with four views, the unlabelled opposite breast as negative; comparable with Velarde et al. (2024) alone",
+            "breasts of patients with four views, the unlabelled opposite breast as negative; "
+            "comparable with Velarde et al. (2024) alone",
             unlabelled_as="Benign",
             images_per_group=4,
         ),
@@ -123,13 +124,17 @@ def find_gap(predictions: pd.DataFrame, *, protocol: Protocol, head: str, classe
     """
     require(predictions, [f"label_{head}", *(f"p_{head}_{name}" for name in classes)], why=f"head {head!r}")
     if protocol.aggregate == "max" and len(classes) != 2:
-        return f"{protocol.name} takes the largest probability, which is defined for two classes; this head has {len(classes)}"
+        return (
+            f"{protocol.name} takes the largest probability, which is defined for two classes; "
+            f"this head has {len(classes)}"
+        )
     if protocol.aggregate == "views" and not list_views(predictions, head=head, classes=classes):
         return f"{protocol.name} takes each view alone; the model returns no probability from one view"
+    unlabelled = f"{protocol.name} counts cases without a label as {protocol.unlabelled_as}"
     if protocol.unlabelled_as and protocol.unlabelled_as not in classes:
-        return f"{protocol.name} counts cases without a label as {protocol.unlabelled_as}, which is no class of this head"
+        return f"{unlabelled}, which is no class of this head"
     if protocol.unlabelled_as and predictions[f"label_{head}"].notna().all():
-        return f"{protocol.name} counts cases without a label as {protocol.unlabelled_as}; none was scored (examples.unlabelled writes them)"
+        return f"{unlabelled}; none was scored (examples.unlabelled writes them)"
     if protocol.where and choose_cases(predictions, protocol=protocol, head=head).empty:
         wanted = " and ".join(f"{column} {value}" for column, value in protocol.where.items())
         return f"{protocol.name} counts cases with {wanted}; none of them was scored"
@@ -192,7 +197,10 @@ def list_views(predictions: pd.DataFrame, *, head: str, classes: Sequence[str]) 
 
 
 def split_views(rows: pd.DataFrame, *, head: str, classes: Sequence[str]) -> pd.DataFrame:
-    """One row per view that was scored, `<case_id>-<role>`, with its own probabilities in the columns of the case's."""
+    """Returns one row per view that was scored, `<case_id>-<role>`.
+
+    Its own probabilities are in the columns of the case's.
+    """
     parts = []
     for role in list_views(rows, head=head, classes=classes):
         columns = {f"p_{head}_{name}": rows[f"v_{head}_{name}_{role}"] for name in classes}
@@ -250,5 +258,6 @@ def require(predictions: pd.DataFrame, columns: Iterable[str], *, why: str) -> N
     for column in columns:
         if column not in predictions:
             raise UsageError(
-                f"predictions: no column {column!r}, which {why} needs; {nearest(column, predictions.columns)}"
+                f"predictions: no column {column!r}, which {why} needs; "
+                f"{nearest(column, predictions.columns)}"
             )

@@ -13,7 +13,7 @@ import pandas as pd
 
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import OVERALL
-from medimg.evaluation.intervals import RESAMPLES, mean_interval
+from medimg.evaluation.intervals import DEFAULT_BOOTSTRAP, Bootstrap, mean_interval
 
 GRAD_CAM = "grad_cam"
 PROTOCOL, LEVEL = "outlined-positives", "image"
@@ -23,8 +23,8 @@ LIKENESS_MEASURES = ("rank_correlation", "ssim")
 IMAGE_COLUMNS = ["case_id", "role"]
 
 
-def measure_checks(checks: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> list[Figure]:
-    """Figures of the first head's positives whose lesions are outlined, one unit per image.
+def measure_checks(checks: pd.DataFrame, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> list[Figure]:
+    """Returns figures of the first head's positives whose lesions are outlined, one unit per image.
 
     For each method and for `pointing` and `energy`: `<measure>_<method>` of the trained network,
     `..._randomised` of the network with randomised weights, `..._minus_randomised` and `..._minus_chance` as
@@ -46,7 +46,7 @@ def measure_checks(checks: pd.DataFrame, *, resamples: int = RESAMPLES, seed: in
         clusters = part.drop_duplicates(IMAGE_COLUMNS).set_index(IMAGE_COLUMNS)["group_id"]
         where = str(head), str(split)
         figures += [
-            measure_mean(name, one, clusters=clusters, where=where, resamples=resamples, seed=seed)
+            measure_mean(name, one, clusters=clusters, where=where, bootstrap=bootstrap)
             for name, one in columns.items()
         ]
     return figures
@@ -74,24 +74,30 @@ def list_columns(
 
 
 def measure_mean(
-    name: str, values: pd.Series, *, clusters: pd.Series, where: tuple[str, str], resamples: int, seed: int
+    name: str, values: pd.Series, *, clusters: pd.Series, where: tuple[str, str], bootstrap: Bootstrap
 ) -> Figure:
-    """The mean over images with its interval.
+    """Returns the mean over images with its interval; `where` is (head, split).
 
     Images whose value is undefined are left out and counted in the note.
     """
     head, split = where
     defined = values.dropna()
     groups_N = clusters.loc[defined.index].astype(str).to_numpy()
-    interval = mean_interval(defined.to_numpy(dtype=np.float64), groups_N, resamples=resamples, seed=seed)
+    interval = mean_interval(defined.to_numpy(dtype=np.float64), groups_N, bootstrap)
     left_out = len(values) - len(defined)
-    notes = (
-        [f"{left_out} of {len(values)} images left out: a map without evidence has no likeness to another"]
-        if left_out
-        else []
-    )
-    value = float(defined.mean()) if len(defined) else math.nan
-    place = (head, OVERALL, PROTOCOL, LEVEL, split, len(defined), len(defined), len(set(groups_N)))
+    note = f"{left_out} of {len(values)} images left out: a map without evidence has no likeness to another"
     return Figure(
-        name, *place, value, interval.low, interval.high, "; ".join(filter(None, [*notes, interval.note]))
+        name=name,
+        head=head,
+        slice=OVERALL,
+        protocol=PROTOCOL,
+        level=LEVEL,
+        split=split,
+        n=len(defined),
+        positives=len(defined),
+        groups=len(set(groups_N)),
+        value=float(defined.mean()) if len(defined) else math.nan,
+        low=interval.low,
+        high=interval.high,
+        note="; ".join(filter(None, [note if left_out else "", interval.note])),
     )

@@ -18,14 +18,11 @@ import pandas as pd
 
 from medimg.errors import UsageError
 from medimg.evaluation.agreement import find_differences
-from medimg.evaluation.classification.baselines import (
-    BaselineFigure,
-    measure_above_shortcut,
-    measure_baselines,
-    measure_in_sample,
-)
+from medimg.evaluation.classification.above_shortcut import measure_above_shortcut
+from medimg.evaluation.classification.baselines import BaselineFigure, measure_baselines, measure_in_sample
 from medimg.evaluation.classification.uncertainty import add_uncertainty, measure_uncertainty
-from medimg.evaluation.figures import Figure, measure, write_metrics
+from medimg.evaluation.figures import Figure, MeasurementSettings, measure, write_metrics
+from medimg.evaluation.intervals import Bootstrap
 from medimg.evaluation.protocols import find_protocols
 from medimg.evaluation.representation.figures import measure_embedded
 from medimg.explain.measured_checks import measure_checks
@@ -123,25 +120,19 @@ def read_report_data(folder: Path) -> ReportData:
         legend=find_image(folder, LEGEND_FILE),
         certainty=measure_certainty(predictions, facts),
         development_figures=measure_development_splits(predictions, facts),
-        checks=[] if checks is None else measure_checks(checks, resamples=facts.resamples, seed=facts.seed),
+        checks=[] if checks is None else measure_checks(checks, facts.bootstrap),
         embedded=embedded,
-        overlap=[] if embedded is None else measure_embedded(embedded, facts.measuring),
+        overlap=[] if embedded is None else measure_embedded(embedded, facts.embedding_settings),
         **({} if shortcuts is None else measure_shortcuts(predictions, shortcuts, facts)),
     )
 
 
 def measure_model(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure]:
     """The model's figures with those of what it is above its shortcuts."""
-    resampling: dict[str, Any] = {"split": facts.split, "resamples": facts.resamples, "seed": facts.seed}
-    wanted: dict[str, Any] = {
-        "heads": facts.heads,
-        "protocols": facts.protocols,
-        "slices": facts.slices,
-        **resampling,
-    }
+    settings = facts.measurement_settings
     return [
-        *measure(predictions, costs=facts.cost_matrices, **wanted),
-        *measure_above_shortcut(predictions, **wanted),
+        *measure(predictions, settings, costs=facts.cost_matrices),
+        *measure_above_shortcut(predictions, settings),
     ]
 
 
@@ -152,14 +143,10 @@ def measure_development_splits(predictions: pd.DataFrame, facts: RunFacts) -> li
     for split, note in DEVELOPMENT_SPLITS.items():
         for head, classes in facts.heads.items():
             if (protocol := protocols[head]) and (predictions["split"] == split).any():
-                found = measure(
-                    predictions,
-                    heads={head: classes},
-                    protocols=[protocol],
-                    split=split,
-                    costs=facts.cost_matrices,
-                    resamples=0,
+                settings = MeasurementSettings(
+                    {head: classes}, [protocol], split=split, bootstrap=Bootstrap(resamples=0)
                 )
+                found = measure(predictions, settings, costs=facts.cost_matrices)
                 figures += [dataclasses.replace(figure, note=note) for figure in found if figure.n]
     return figures
 
@@ -169,19 +156,12 @@ def measure_certainty(predictions: pd.DataFrame, facts: RunFacts) -> list[Figure
     labels = [f"label_{head}" for head in facts.heads]
     if predictions.loc[predictions["split"] == CALIBRATION_SPLIT, labels].isna().all(axis=None):
         return []
-    wanted: dict[str, Any] = {
-        "split": facts.split,
-        "calibration_split": CALIBRATION_SPLIT,
-        "coverage": COVERAGE,
-        "costs": facts.cost_matrices,
-    }
     return measure_uncertainty(
         predictions,
-        heads=facts.heads,
-        protocols=facts.protocols,
-        resamples=facts.resamples,
-        seed=facts.seed,
-        **wanted,
+        facts.measurement_settings,
+        calibration_split=CALIBRATION_SPLIT,
+        coverage=COVERAGE,
+        costs=facts.cost_matrices,
     )
 
 
@@ -191,12 +171,10 @@ def measure_shortcuts(
     """What shortcuts reach, on the whole split alone: slices are for the model."""
     # Merged heads have no shortcuts of their own: the table is of the catalogue's labels.
     heads = {head: classes for head, classes in facts.heads.items() if f"label_{head}" in table}
-    wanted: dict[str, Any] = {"shortcuts": facts.shortcuts, "heads": heads, "protocols": facts.protocols}
+    settings = dataclasses.replace(facts.measurement_settings, heads=heads, slices=())
     return {
-        "baselines": measure_baselines(
-            predictions, table, split=facts.split, resamples=facts.resamples, seed=facts.seed, **wanted
-        ),
-        "in_sample": measure_in_sample(table, **wanted),
+        "baselines": measure_baselines(predictions, table, settings, shortcuts=facts.shortcuts),
+        "in_sample": measure_in_sample(table, settings, shortcuts=facts.shortcuts),
     }
 
 

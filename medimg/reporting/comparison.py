@@ -14,9 +14,10 @@ from typing import Any
 import pandas as pd
 
 from medimg.errors import UsageError
-from medimg.evaluation.comparison import Difference, adjust_holm, compare_predictions
+from medimg.evaluation.comparison import Difference, compare_predictions
 from medimg.evaluation.figures import Figure, format_figure, read_metrics
 from medimg.evaluation.gates import OVERALL
+from medimg.evaluation.paired_tests import adjust_holm
 from medimg.evaluation.protocols import find_protocols
 from medimg.reporting.bundle import METRICS_FILE, PREDICTIONS_FILE
 from medimg.reporting.metric_names import count, describe_split, format_number, name_metric
@@ -178,8 +179,8 @@ def test_pair(first: Side, second: Side) -> tuple[list[Difference], str]:
     try:
         pair = first.predictions, second.predictions
         costs = facts.cost_matrices, second.facts.cost_matrices
-        wanted: dict[str, Any] = {"split": facts.split, "resamples": facts.resamples, "seed": facts.seed}
-        return compare_predictions(*pair, heads=heads, protocols=protocols, costs=costs, **wanted), ""
+        settings = dataclasses.replace(facts.measurement_settings, heads=heads, protocols=protocols)
+        return compare_predictions(*pair, settings, costs=costs), ""
     except UsageError as error:
         return [], str(error)
 

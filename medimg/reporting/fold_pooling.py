@@ -14,10 +14,11 @@ from typing import Any
 import pandas as pd
 
 from medimg.errors import MedimgError, UsageError
-from medimg.evaluation.classification.baselines import measure_above_shortcut
-from medimg.evaluation.figures import Figure, measure
+from medimg.evaluation.classification.above_shortcut import measure_above_shortcut
+from medimg.evaluation.figures import Figure, MeasurementSettings, measure
 from medimg.evaluation.folds import OUT_OF_FOLD
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL, Gate, split_slice
+from medimg.evaluation.intervals import Bootstrap
 from medimg.evaluation.protocols import PROTOCOLS
 from medimg.reporting.bundle import (
     CHECKS_FILE,
@@ -127,13 +128,15 @@ def judge_gates(predictions: pd.DataFrame, facts: RunFacts, gates: Sequence[Gate
     """
     if not gates:
         return []
-    wanted: dict[str, Any] = {"heads": facts.heads, "protocols": [PROTOCOLS["cases"]], "split": OUT_OF_FOLD}
-    wanted["slices"] = list(dict.fromkeys(where[0] for gate in gates if (where := split_slice(gate.slice))))
-    figures = measure(
-        predictions, metrics={gate.metric for gate in gates}, costs=facts.cost_matrices, resamples=0, **wanted
+    sliced_by = list(dict.fromkeys(where[0] for gate in gates if (where := split_slice(gate.slice))))
+    settings = MeasurementSettings(
+        facts.heads, [PROTOCOLS["cases"]], sliced_by, OUT_OF_FOLD, Bootstrap(resamples=0)
     )
-    if any(gate.metric == ABOVE_SHORTCUT for gate in gates):
-        figures += measure_above_shortcut(predictions, resamples=facts.resamples, seed=facts.seed, **wanted)
+    metrics = {gate.metric for gate in gates}
+    figures = measure(predictions, settings, metrics=metrics, costs=facts.cost_matrices)
+    if ABOVE_SHORTCUT in metrics:
+        with_intervals = dataclasses.replace(settings, bootstrap=facts.bootstrap)
+        figures += measure_above_shortcut(predictions, with_intervals)
     return [judge_gate(gate, figures) for gate in gates]
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from medimg.errors import UsageError
-from medimg.evaluation.intervals import RESAMPLES
-from medimg.evaluation.representation.figures import Measuring
+from medimg.evaluation.figures import MeasurementSettings
+from medimg.evaluation.intervals import RESAMPLES, Bootstrap
+from medimg.evaluation.representation.figures import EmbeddingSettings
 from medimg.reporting.published_results import Literature, read_literature
 
 FACTS_FILE = "facts.json"
@@ -81,14 +82,20 @@ class RunFacts:
         return next(iter(self.heads))
 
     @property
-    def measuring(self) -> Measuring:
+    def bootstrap(self) -> Bootstrap:
+        """The bootstrap of every interval."""
+        return Bootstrap(self.resamples, self.seed)
+
+    @property
+    def measurement_settings(self) -> MeasurementSettings:
+        """What is measured of the predictions: all heads under all protocols, on the measured split."""
+        return MeasurementSettings(self.heads, self.protocols, self.slices, self.split, self.bootstrap)
+
+    @property
+    def embedding_settings(self) -> EmbeddingSettings:
         """What is measured of embedded cases: the first head, on the measured split."""
-        return Measuring(
-            self.headline,
-            self.heads[self.headline],
-            split=self.split,
-            resamples=self.resamples,
-            seed=self.seed,
+        return EmbeddingSettings(
+            self.headline, self.heads[self.headline], split=self.split, bootstrap=self.bootstrap
         )
 
     @property

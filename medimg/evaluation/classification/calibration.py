@@ -85,7 +85,10 @@ def curve_brier(curve: ConfusionCurve) -> np.ndarray:
 
 
 def curve_reliability(curve: ConfusionCurve) -> np.ndarray:
-    """Murphy's reliability (1973): mean over the bins of (mean probability - share of positives) squared, by mass. 0 is best."""
+    """Returns Murphy's reliability (1973), [R]; 0 is best.
+
+    It is the mean over the bins of (mean probability - share of positives) squared, weighted by mass.
+    """
     bins = curve.bins
     return divide(
         np.nansum(divide((bins.scores - bins.positives) ** 2, bins.mass), axis=1), bins.mass.sum(axis=1)
@@ -121,8 +124,9 @@ def curve_uncertainty(curve: ConfusionCurve) -> np.ndarray:
 
 
 def curve_ece(curve: ConfusionCurve) -> np.ndarray:
-    """Expected calibration error: mean over 10 bins of equal mass of |mean probability - share of positives|, weighted by mass.
+    """Returns the expected calibration error, [R].
 
-    The adaptive binning of Nguyen and O'Connor (2015). Equal scores share a bin: that of their middle rank.
+    It is the mean over 10 bins of equal mass of |mean probability - share of positives|, weighted by mass:
+    the adaptive binning of Nguyen and O'Connor (2015). Equal scores share a bin: that of their middle rank.
     """
     return divide(np.abs(curve.bins.positives - curve.bins.scores).sum(axis=1), curve.bins.mass.sum(axis=1))

@@ -1,4 +1,6 @@
-"""Conformal sets: an answer of one or more classes that holds the true one with a stated chance, whatever the model. Axes as in samples.py.
+"""Conformal sets: an answer of one or more classes that holds the true one with a stated chance.
+
+This is true of any model. Axes as in medimg.evaluation.classification.weighted_sample.
 
 MAPIE 1.6 gives the same sets, but takes an estimator instead of probabilities and has none by class.
 """
@@ -36,7 +38,11 @@ class ConformalSets:
         return np.asarray(probabilities) >= self.thresholds
 
     def metrics(self, classes: Sequence[str]) -> dict[str, Metric]:
-        """By name: share of cases whose set holds the true class, overall and for each class, and the mean size of a set."""
+        """Returns the metrics by name.
+
+        They are the share of cases whose set holds the true class, overall and for each class, and the mean
+        size of a set.
+        """
         prefix = f"conformal_{100 * self.coverage:g}{'_by_class' if self.by_class else ''}"
         metrics: dict[str, Metric] = {
             f"{prefix}_coverage": self.coverage_of,
@@ -63,10 +69,10 @@ class ConformalSets:
 def fit_conformal(
     labels: np.ndarray, probabilities: np.ndarray, *, coverage: float, by_class: bool = False
 ) -> ConformalSets:
-    """Sets of least ambiguity (Sadinle, Lei and Wasserman 2019, arXiv 1609.00451), calibrated on cases that the model did not learn from.
+    """Fits sets of least ambiguity (Sadinle, Lei and Wasserman 2019, arXiv 1609.00451).
 
-    The chance is over draws of calibration and later cases that are exchangeable. With too few cases, under 9
-    for 90 %, every class is in every set.
+    They are calibrated on cases that the model did not learn from. The chance is over draws of calibration
+    and later cases that are exchangeable. With too few cases, under 9 for 90 %, every class is in every set.
 
     Args:
         labels: int [N], class index.

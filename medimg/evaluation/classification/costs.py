@@ -55,8 +55,9 @@ def check_costs(costs: Iterable[Costs], *, heads: Mapping[str, Sequence[str]], p
         check_matrix(one, heads[one.head], place=place)
         if prevalence == "balanced":
             raise UsageError(
-                f"{place}: training makes probabilities as if all classes were equally frequent, expected training.class_weights=false, "
-                "training.sampling=shuffled and training.logit_adjustment=none: an expected cost needs the data's own frequencies"
+                f"{place}: training makes probabilities as if all classes were equally frequent, "
+                "expected training.class_weights=false, training.sampling=shuffled and "
+                "training.logit_adjustment=none: an expected cost needs the data's own frequencies"
             )
 
 
@@ -74,18 +75,18 @@ def check_matrix(costs: Costs, classes: Sequence[str], *, place: str) -> None:
     dearest = make_cost_matrix(costs, classes).max(axis=0)
     if not dearest.all():
         raise UsageError(
-            f"{place}: answering {classes[int(dearest.argmin())]} never costs anything, expected above 0 for some other true class"
+            f"{place}: answering {classes[int(dearest.argmin())]} never costs anything, "
+            "expected above 0 for some other true class"
         )
 
 
 def make_cost_matrix(costs: Costs, classes: Sequence[str]) -> np.ndarray:
-    """float64 [C, C]: true class (rows) by answered class (columns), in the order of `classes`."""
-    return np.array(
-        [
-            [costs.matrix.get(true, {}).get(answered, float(true != answered)) for answered in classes]
-            for true in classes
-        ]
-    )
+    """Returns float64 [C, C]: true class (rows) by answered class (columns), in the order of `classes`."""
+    matrix_CC = 1.0 - np.eye(len(classes))
+    for row, true in enumerate(classes):
+        for column, answered in enumerate(classes):
+            matrix_CC[row, column] = costs.matrix.get(true, {}).get(answered, matrix_CC[row, column])
+    return matrix_CC
 
 
 def make_cost_matrices(

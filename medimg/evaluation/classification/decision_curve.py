@@ -51,12 +51,8 @@ def make_decision_curve(labels: np.ndarray, scores: np.ndarray, *, thresholds: n
     """
     is_positive_N, scores_N = np.asarray(labels) > 0, np.asarray(scores, dtype=np.float64)
     weights_RN = np.ones((1, len(scores_N)))
-    curves = [
-        make_confusion_curve(is_positive_N, acted_on_N, weights_RN=weights_RN)
-        for acted_on_N in (scores_N, np.ones_like(scores_N))
-    ]
-    model, everybody = (
-        np.array([curve_net_benefit(curve, threshold=threshold)[0] for threshold in thresholds])
-        for curve in curves
-    )
-    return DecisionCurve(np.asarray(thresholds, dtype=np.float64), model, everybody)
+    model = make_confusion_curve(is_positive_N, scores_N, weights_RN=weights_RN)
+    everybody = make_confusion_curve(is_positive_N, np.ones_like(scores_N), weights_RN=weights_RN)
+    model_T = np.array([curve_net_benefit(model, threshold=threshold)[0] for threshold in thresholds])
+    everybody_T = np.array([curve_net_benefit(everybody, threshold=threshold)[0] for threshold in thresholds])
+    return DecisionCurve(np.asarray(thresholds, dtype=np.float64), model_T, everybody_T)

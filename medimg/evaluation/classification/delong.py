@@ -65,7 +65,10 @@ def estimate_aucs(labels: np.ndarray, scores_NK: np.ndarray, *, groups: np.ndarr
 
 
 def place(scores_N: np.ndarray, *, is_positive_N: np.ndarray) -> np.ndarray:
-    """Of each case the share of the other class that it is ranked rightly against, ties half: DeLong's structural components, [N]."""
+    """Returns of each case the share of the other class that it is ranked rightly against, ties half, [N].
+
+    These are DeLong's structural components.
+    """
     placement_N = np.empty(len(scores_N))
     for chosen_N in (is_positive_N, ~is_positive_N):
         others = np.sort(scores_N[~chosen_N])

@@ -58,7 +58,8 @@ def check_merges(merges: Iterable[Merge], *, heads: Mapping[str, Sequence[str]])
                 )
         if clash := sorted(set(merge.classes) & (set(heads[merge.head]) - set(united))):
             raise UsageError(
-                f"{place}: union {clash[0]!r} is called as a class that it does not hold, expected another name"
+                f"{place}: union {clash[0]!r} is called as a class that it does not hold, "
+                "expected another name"
             )
         if len(merged := merge_classes(merge, heads[merge.head])) < 2:
             raise UsageError(f"{place}: one class is left ({', '.join(merged)}), expected two or more")
@@ -82,7 +83,9 @@ def merge_heads(heads: Mapping[str, Sequence[str]], merges: Iterable[Merge]) -> 
 def merge_predictions(
     predictions: pd.DataFrame, merges: Iterable[Merge], *, heads: Mapping[str, Sequence[str]]
 ) -> pd.DataFrame:
-    """The table with the derived heads' columns: the label's union, and the sums of `p_`, of `v_` by view and of `m<i>_` by member.
+    """Returns the table with the derived heads' columns.
+
+    These are the label's union, and the sums of `p_`, of `v_` by view and of `m<i>_` by member.
 
     Args:
         predictions: see medimg.evaluation.protocols.

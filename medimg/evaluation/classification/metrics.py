@@ -1,4 +1,4 @@
-"""Exact metrics over all thresholds, for one set of cases or for thousands of weighted resamples of it at once.
+"""Exact metrics over all thresholds, for one set of cases or for thousands of its weighted resamples at once.
 
 Axes as in medimg.evaluation.classification.weighted_sample. The report, its intervals and the Evaluator call
 the same functions, listed in METRICS. Undefined is NaN, never 0.
@@ -30,7 +30,10 @@ from medimg.evaluation.classification.weighted_sample import (
 )
 
 RADIOLOGISTS = 0.859
-"""Sensitivity of the radiologists in the DREAM challenge, at which its models are compared (Schaffter et al., JAMA Netw Open 2020;3:e200265)."""
+"""Sensitivity of the radiologists in the DREAM challenge, at which its models are compared.
+
+Schaffter et al., JAMA Netw Open 2020;3:e200265.
+"""
 LEAST_SENSITIVITY = 0.8
 """Of the partial AUC: a screening test that finds less is of no use, however specific it is."""
 
@@ -38,7 +41,10 @@ Metric = Callable[[Sample], np.ndarray]
 
 
 def curve_auc(curve: ConfusionCurve) -> np.ndarray:
-    """Area under the ROC curve: P(score of a positive > of a negative) + P(equal) / 2 (Hanley and McNeil 1982). NaN on one class."""
+    """Returns the area under the ROC curve, [R]; NaN on one class.
+
+    It is P(score of a positive > of a negative) + P(equal) / 2 (Hanley and McNeil 1982).
+    """
     higher_RU = curve.true_positives - curve.positives / 2
     return divide((curve.negatives * higher_RU).sum(axis=1), curve.positive_mass * curve.negative_mass)
 
@@ -55,10 +61,10 @@ def curve_average_precision(curve: ConfusionCurve) -> np.ndarray:
 
 
 def curve_partial_auc(curve: ConfusionCurve) -> np.ndarray:
-    """Area under the part of the ROC curve with a sensitivity of 80 % or more, 0.5 for chance and 1 for a perfect ranking. NaN on one class.
+    """Returns the area under the part of the ROC curve with a sensitivity of 80 % or more, [R].
 
-    Specificity is integrated over sensitivity and scaled by McClish's correction (1989): (1 + (area - chance)
-    / (perfect - chance)) / 2.
+    It is 0.5 for chance, 1 for a perfect ranking and NaN on one class. Specificity is integrated over
+    sensitivity and scaled by McClish's correction (1989): (1 + (area - chance) / (perfect - chance)) / 2.
     """
     origin_R1 = np.zeros((len(curve.positives), 1))
     end_RU, false_RU = curve.sensitivity, curve.false_positive_rate
@@ -90,10 +96,10 @@ def specificity_at_sensitivity(curve: ConfusionCurve, *, sensitivity: float) -> 
 
 
 def curve_probabilistic_f1(curve: ConfusionCurve) -> np.ndarray:
-    """F1 with probabilities in place of decisions (Yacouby and Axman 2020), the score of RSNA's 2022 mammography challenge. NaN without positives.
+    """Returns F1 with probabilities in place of decisions (Yacouby and Axman 2020), [R].
 
-    Precision is sum(p of positives) / sum(p), recall sum(p of positives) / positives; their harmonic mean
-    needs no threshold.
+    It is the score of RSNA's 2022 mammography challenge; NaN without positives. Precision is sum(p of
+    positives) / sum(p), recall sum(p of positives) / positives; their harmonic mean needs no threshold.
     """
     found_R = curve.positives @ curve.scores
     f1_R = divide(2 * found_R, curve.positive_mass + found_R + curve.negatives @ curve.scores)
@@ -211,7 +217,11 @@ def metrics_of(classes: Sequence[str], *, with_costs: bool = False) -> dict[str,
 
 
 def one_against_rest(classes: Sequence[str]) -> dict[str, Metric]:
-    """`auc_<class>`, `average_precision_<class>`, `sensitivity_<class>` and `sensitivity_<class>_at_specificity_95` of each class."""
+    """Returns the metrics of each class against the rest, by name.
+
+    They are `auc_<class>`, `average_precision_<class>`, `sensitivity_<class>` and
+    `sensitivity_<class>_at_specificity_95`.
+    """
     return {
         name.format(one): partial(function, index=index)
         for name, function in ONE_AGAINST_REST.items()
@@ -235,7 +245,10 @@ def class_sensitivity(sample: Sample, *, index: int) -> np.ndarray:
 
 
 def class_sensitivity_at_specificity_95(sample: Sample, *, index: int) -> np.ndarray:
-    """Largest sensitivity for one class against the rest of any threshold on its probability with a specificity of 95 % or more."""
+    """Returns the largest sensitivity for one class against the rest at a specificity of 95 % or more, [R].
+
+    It is that of any threshold on the class's probability.
+    """
     return sensitivity_at_specificity(sample.curves[index], specificity=0.95)
 
 
@@ -245,7 +258,10 @@ ONE_AGAINST_REST: Mapping[str, Callable[..., np.ndarray]] = {
     "sensitivity_{}": class_sensitivity,
     "sensitivity_{}_at_specificity_95": class_sensitivity_at_specificity_95,
 }
-"""What a head of more than two classes has for each class: name with a place for the class, function of (sample, index)."""
+"""What a head of more than two classes has for each class.
+
+Name with a place for the class, to function of (sample, index).
+"""
 
 
 def evaluate(

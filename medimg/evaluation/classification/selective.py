@@ -1,4 +1,7 @@
-"""Selective prediction: what is gained when the model may leave the cases to a reader of which it is least sure. Axes as in samples.py."""
+"""Selective prediction: what is gained when the model leaves the cases that it is least sure of to a reader.
+
+Axes as in medimg.evaluation.classification.weighted_sample.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ COVERAGES = (0.8, 0.9)
 
 @dataclass(frozen=True)
 class RiskCoverage:
-    """Share of wrong answers among the most confident share of cases (El-Yaniv and Wiener 2010), for each different confidence.
+    """Share of wrong answers among the most confident share of cases, for each different confidence.
+
+    El-Yaniv and Wiener 2010.
 
     Attributes:
         coverage, risk: [U], coverage rising to 1.
@@ -46,7 +51,11 @@ def make_risk_coverage(
 
 
 def selective_metrics(classes: Sequence[str]) -> dict[str, Metric]:
-    """By name: area under the risk-coverage curve, its excess, and accuracy and AUC (the mean one of more than two classes) at each coverage."""
+    """Returns the metrics by name.
+
+    They are the area under the risk-coverage curve, its excess, and accuracy and AUC (the mean one of more
+    than two classes) at each coverage.
+    """
     area = macro_auc if len(classes) > 2 else lambda sample: curve_auc(sample.positive)
     metrics: dict[str, Metric] = {"aurc": aurc, "excess_aurc": excess_aurc}
     for coverage in COVERAGES:
@@ -60,14 +69,21 @@ def selective_metrics(classes: Sequence[str]) -> dict[str, Metric]:
 
 
 def aurc(sample: Sample) -> np.ndarray:
-    """Area under the risk-coverage curve: mean over cases of the error rate among those at least as confident. 0 is best."""
+    """Returns the area under the risk-coverage curve, [R]; 0 is best.
+
+    It is the mean over cases of the error rate among those at least as confident.
+    """
     curve = sample.errors
     mass_RU = curve.positives + curve.negatives
     return divide((mass_RU * np.nan_to_num(risk(curve))).sum(axis=1), mass_RU.sum(axis=1))
 
 
 def excess_aurc(sample: Sample) -> np.ndarray:
-    """`aurc` less that of an order with all wrong answers last, r + (1 - r) ln(1 - r) at error rate r (Geifman et al. 2019, arXiv 1805.08206)."""
+    """Returns the excess area under the risk-coverage curve, [R]; 0 is best.
+
+    It is `aurc` less that of an order with all wrong answers last, r + (1 - r) ln(1 - r) at error rate r
+    (Geifman et al. 2019, arXiv 1805.08206).
+    """
     error_R = 1 - accuracy(sample)
     return aurc(sample) - (error_R + xlog1py(1 - error_R, -error_R))
 

@@ -1,4 +1,4 @@
-"""Shortcuts: what is known of a case without looking at its pixels, and the logistic regression that predicts a label from that alone.
+"""Shortcuts: what is known of a case without its pixels, and a logistic regression on that alone.
 
 A label that the source, the age or the number of images gives away is learnt from them, not from the images
 (Geirhos et al. 2020, Shortcut learning in deep neural networks). What they reach is the bar that a model of
@@ -38,7 +38,9 @@ def column_of(shortcut: str) -> str:
 def tabulate_shortcuts(
     catalogue: Catalogue, shortcuts: Iterable[str], *, heads: Iterable[str], clinical: Iterable[str] = ()
 ) -> pd.DataFrame:
-    """The table of shortcuts of all cases, also of those that are excluded: what a shortcut could reach is told before exclusions.
+    """Returns the table of shortcuts of all cases.
+
+    Excluded ones are in it: what a shortcut could reach is reported before exclusions.
 
     Args:
         shortcuts: clinical columns and names of COUNTS.
@@ -58,7 +60,8 @@ def tabulate_shortcuts(
             ]
             name = column.removeprefix("clinical_")
             raise UsageError(
-                f"evaluation.shortcuts: the catalogue has no clinical column {name!r}, {nearest(name, [*known, *COUNTS])}"
+                f"evaluation.shortcuts: the catalogue has no clinical column {name!r}, "
+                f"{nearest(name, [*known, *COUNTS])}"
             )
     levels = [name for name in cases if str(name).startswith("level_")]
     labels = [f"label_{head}" for head in heads]
@@ -90,7 +93,8 @@ def fit_shortcuts(
     found = sorted(labelled[f"label_{head}"].unique())
     if len(found) < 2:
         raise MedimgError(
-            f"shortcuts for head {head!r}: {', '.join(found) or 'no class'} among {len(labelled)} labelled cases, expected two classes"
+            f"shortcuts for head {head!r}: {', '.join(found) or 'no class'} "
+            f"among {len(labelled)} labelled cases, expected two classes"
         )
     features = to_features(labelled, shortcuts)
     numbers = [name for name in features if pd.api.types.is_numeric_dtype(features[name])]
@@ -130,7 +134,10 @@ def to_features(rows: pd.DataFrame, shortcuts: Sequence[str]) -> pd.DataFrame:
 def score_cases(
     table: pd.DataFrame, shortcuts: Sequence[str], *, heads: Mapping[str, Sequence[str]]
 ) -> dict[str, dict[str, float]]:
-    """Probability of the positive class by case and head, from all shortcuts together, fitted on the train split. Heads of two classes only."""
+    """Returns the probability of the positive class by case and head, of heads of two classes only.
+
+    It is from all shortcuts together, fitted on the train split.
+    """
     scores: dict[str, dict[str, float]] = {case_id: {} for case_id in table["case_id"]}
     for head, classes in heads.items():
         if not shortcuts or len(classes) != 2:

@@ -1,7 +1,7 @@
-"""Temperature scaling: one number per head that makes probabilities as sure as they are right (Guo et al. 2017, arXiv 1706.04599).
+"""Temperature scaling (Guo et al. 2017, arXiv 1706.04599).
 
-Logits are taken from the probabilities, N cases by C classes. It mends too much or too little confidence, not
-a wrong prevalence.
+One number per head makes probabilities as sure as they are right. Logits are taken from the probabilities, N
+cases by C classes. It mends too much or too little confidence, not a wrong prevalence.
 """
 
 from __future__ import annotations

@@ -15,11 +15,17 @@ from scipy.special import entr
 
 from medimg.evaluation.classification.conformal import fit_conformal
 from medimg.evaluation.classification.costs import NO_COSTS
+from medimg.evaluation.classification.metrics import Metric
 from medimg.evaluation.classification.selective import selective_metrics
-from medimg.evaluation.figures import Figure, measure_slice, read_units, undefined_figure
-from medimg.evaluation.gates import OVERALL
-from medimg.evaluation.intervals import RESAMPLES
-from medimg.evaluation.protocols import find_gap, find_protocols, roll_up
+from medimg.evaluation.figures import (
+    Figure,
+    MeasurementSettings,
+    Subset,
+    measure_slice,
+    read_units,
+    undefined_figure,
+)
+from medimg.evaluation.protocols import find_gap, roll_up
 
 
 def add_uncertainty(predictions: pd.DataFrame, *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -61,62 +67,60 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
 
 def measure_uncertainty(
     predictions: pd.DataFrame,
+    settings: MeasurementSettings,
     *,
-    heads: Mapping[str, Sequence[str]],
-    protocols: Sequence[str],
-    split: str = "test",
     calibration_split: str = "eval",
     coverage: float = 0.9,
     costs: Mapping[str, np.ndarray] = NO_COSTS,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> list[Figure]:
-    """Selective prediction and conformal sets of all heads under all protocols, overall.
+    """Returns the figures of selective prediction and conformal sets of all heads under all protocols.
 
     Args:
         predictions: see medimg.evaluation.protocols; cases of both splits.
+        settings: as for `medimg.evaluation.figures.measure`; the whole split is measured, and no slices.
         coverage: that the conformal sets are to have, calibrated on `calibration_split` under the same
             protocol. The model was chosen on that split and its temperature fitted there, so they may fall a
             little short; the figures say what they reach.
         costs: as for `medimg.evaluation.figures.measure`; the sets do not depend on them.
     """
     figures: list[Figure] = []
-    for head, classes in heads.items():
-        for protocol in find_protocols(protocols):
-            both = [predictions[predictions["split"] == name] for name in (split, calibration_split)]
-            if gap := next(
-                filter(
-                    None, (find_gap(rows, protocol=protocol, head=head, classes=classes) for rows in both)
-                ),
-                "",
-            ):
-                figures.append(
-                    undefined_figure(head, classes, protocol=protocol, split=split, note=gap, name="aurc")
-                )
+    measured, calibrated = (
+        predictions[predictions["split"] == name] for name in (settings.split, calibration_split)
+    )
+    for head, classes in settings.heads.items():
+        for protocol in settings.find_protocols():
+            subset = Subset(head, classes, protocol, settings.split)
+            gap = find_gap(measured, protocol=protocol, head=head, classes=classes)
+            if gap := gap or find_gap(calibrated, protocol=protocol, head=head, classes=classes):
+                figures.append(undefined_figure(subset, note=gap, name="aurc"))
                 continue
-            units, earlier = (roll_up(rows, protocol=protocol, head=head, classes=classes) for rows in both)
-            labels_N, probabilities_NC = read_units(earlier, head=head, classes=classes)
-            sets = [
-                fit_conformal(labels_N, probabilities_NC, coverage=coverage, by_class=by_class)
-                for by_class in (False, True)
-            ]
-            conformal = {**sets[0].metrics(classes), **sets[1].metrics(classes)}
-            metrics = {**selective_metrics(classes), **conformal}
-            where = (head, OVERALL, protocol, split)
+            units, earlier = (
+                roll_up(rows, protocol=protocol, head=head, classes=classes)
+                for rows in (measured, calibrated)
+            )
+            conformal = fit_conformal_metrics(earlier, subset, coverage=coverage)
             found = measure_slice(
                 units,
-                where=where,
-                classes=classes,
-                metrics=metrics,
+                subset,
+                metrics={**selective_metrics(classes), **conformal},
                 costs_CC=costs.get(head),
-                resamples=resamples,
-                seed=seed,
+                bootstrap=settings.bootstrap,
             )
             note = f"sets calibrated on {len(earlier)} units of {calibration_split}"
-            figures += [
-                dataclasses.replace(one, note="; ".join(filter(None, [note, one.note])))
-                if one.name in conformal
-                else one
-                for one in found
-            ]
+            figures += [add_note(one, note) if one.name in conformal else one for one in found]
     return figures
+
+
+def fit_conformal_metrics(units: pd.DataFrame, subset: Subset, *, coverage: float) -> dict[str, Metric]:
+    """Returns the metrics of conformal sets calibrated on these units, over all cases and then by class."""
+    labels_N, probabilities_NC = read_units(units, head=subset.head, classes=subset.classes)
+    metrics: dict[str, Metric] = {}
+    for by_class in (False, True):
+        sets = fit_conformal(labels_N, probabilities_NC, coverage=coverage, by_class=by_class)
+        metrics |= sets.metrics(subset.classes)
+    return metrics
+
+
+def add_note(figure: Figure, note: str) -> Figure:
+    """Returns the figure with another note before its own."""
+    return dataclasses.replace(figure, note="; ".join(filter(None, [note, figure.note])))

@@ -1,7 +1,8 @@
-"""Labelled cases with probabilities and weights: what every metric is computed from, for one set of cases or thousands of resamples at once.
+"""Labelled cases with probabilities and weights: what every metric is computed from.
 
-Axes: N cases, C classes, R resamples, U different scores (in falling order), B bins of equal mass. The
-positive class is the last one. Everything is float64.
+A sample stands for one set of cases or for thousands of resamples at once. Axes: N cases, C classes, R
+resamples, U different scores (in falling order), B bins of equal mass. The positive class is the last one.
+Everything is float64.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Bins:
-    """Sums of weights in bins of equal mass, [R, B]: of all cases, of the positives, and of weight times score."""
+    """Sums of weights in bins of equal mass, [R, B].
+
+    Attributes:
+        mass, positives: of all cases, and of the positives.
+        scores: of weight times score.
+    """
 
     mass: np.ndarray
     positives: np.ndarray
@@ -142,6 +148,27 @@ class Sample:
     def errors(self) -> ConfusionCurve:
         """Wrong answers (as positives) and right ones at each confidence."""
         return make_confusion_curve(self.predicted != self.labels, self.confidence, weights_RN=self.weights)
+
+
+@dataclass(frozen=True)
+class ScoredCases:
+    """Labelled cases with one model's probabilities and what is resampled as a whole.
+
+    Attributes:
+        labels: int [N], class index.
+        probabilities: [N, C], or [N] scores of the positive class of two.
+        groups: [N], what is independent of each other and drawn as a whole: the patient.
+        costs: see Sample.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+    groups: np.ndarray
+    costs: np.ndarray | None = None
+
+    def weigh(self, weights_RN: np.ndarray | None = None) -> Sample:
+        """Returns their sample, see `make_sample`."""
+        return make_sample(self.labels, self.probabilities, weights_RN=weights_RN, costs_CC=self.costs)
 
 
 def predict_classes(probabilities_NC: np.ndarray, costs_CC: np.ndarray | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From embedded cases to figures: how train and test overlap, how the classes do, and what a split by case would leak.
+"""From embedded cases to figures: overlap of train and test and of the classes, leakage of a split by case.
 
 The table of embedded cases has a row per case and embedding: embedding (PIXELS, MODEL), case_id, group_id,
 cluster_id (groups joined where they share images), split, label_<head> (class name or null), vector (float32,
@@ -12,24 +12,24 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from medimg.catalogue.split import TRAIN
 from medimg.evaluation.classification.metrics import METRICS
-from medimg.evaluation.classification.weighted_sample import make_sample
-from medimg.evaluation.comparison import bootstrap_differences
+from medimg.evaluation.classification.weighted_sample import ScoredCases
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.intervals import (
-    RESAMPLES,
+    DEFAULT_BOOTSTRAP,
+    Bootstrap,
     Interval,
     bootstrap_intervals,
     find_few_groups,
     mean_interval,
 )
+from medimg.evaluation.paired_tests import bootstrap_differences
 from medimg.evaluation.representation.leakage_estimate import CLASSIFIERS, FOLDS, estimate_leak
 from medimg.evaluation.representation.maps import MAPS, reduce_vectors
 from medimg.evaluation.representation.split_overlap import (
@@ -49,14 +49,19 @@ NO_INTERVAL = Interval(math.nan, math.nan)
 
 
 @dataclass(frozen=True)
-class Measuring:
-    """What is measured, and how: the head and its classes, the split that is held against train, and the bootstrap."""
+class EmbeddingSettings:
+    """What is measured of embedded cases.
+
+    Attributes:
+        head, classes: the label and its classes in order.
+        split: what is held against train.
+        bootstrap: of the intervals; its seed is that of all other random draws too.
+    """
 
     head: str
     classes: Sequence[str]
     split: str = "test"
-    resamples: int = RESAMPLES
-    seed: int = 0
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,12 @@ class Embedded:
     labels: np.ndarray
 
     def take(self, chosen: np.ndarray) -> Embedded:
-        """Some of the cases: a mask, bool [N], or their rows."""
-        return Embedded(*(getattr(self, each.name)[chosen] for each in dataclasses.fields(self)))
+        """Returns some of the cases, chosen by a mask, bool [N], or by their rows."""
+        return Embedded(self.vectors[chosen], self.splits[chosen], self.groups[chosen], self.labels[chosen])
+
+    def score(self, probabilities_NC: np.ndarray) -> ScoredCases:
+        """Returns the cases with these probabilities; all must have a label."""
+        return ScoredCases(self.labels, probabilities_NC, self.groups)
 
 
 def tabulate_embedded(
@@ -107,11 +116,11 @@ def tabulate_embedded(
     return pd.concat(parts, ignore_index=True)
 
 
-def read_embedded(table: pd.DataFrame, embedding: str, measuring: Measuring) -> Embedded:
+def read_embedded(table: pd.DataFrame, embedding: str, settings: EmbeddingSettings) -> Embedded:
     """The cases of one embedding."""
     rows = table[table["embedding"] == embedding].sort_values("case_id")
-    index_of = {name: index for index, name in enumerate(measuring.classes)}
-    labels = rows[f"label_{measuring.head}"].map(index_of).fillna(-1)
+    index_of = {name: index for index, name in enumerate(settings.classes)}
+    labels = rows[f"label_{settings.head}"].map(index_of).fillna(-1)
     return Embedded(
         vectors=np.stack(list(rows["vector"])),
         splits=rows["split"].astype(str).to_numpy(),
@@ -120,7 +129,7 @@ def read_embedded(table: pd.DataFrame, embedding: str, measuring: Measuring) -> 
     )
 
 
-def measure_embedded(table: pd.DataFrame, measuring: Measuring) -> list[Figure]:
+def measure_embedded(table: pd.DataFrame, settings: EmbeddingSettings) -> list[Figure]:
     """All figures of all embeddings: `<name>_<embedding>`, and of pixels what a split by case would leak.
 
     For the model's own embedding a difference between train and test is overfitting too, and it is not asked
@@ -128,78 +137,84 @@ def measure_embedded(table: pd.DataFrame, measuring: Measuring) -> list[Figure]:
     """
     figures: list[Figure] = []
     for embedding in dict.fromkeys(table["embedding"]):
-        cases = read_embedded(table, embedding, measuring)
-        found = [*measure_splits(cases, measuring), *measure_classes(cases, measuring)]
+        cases = read_embedded(table, embedding, settings)
+        found = [*measure_splits(cases, settings), *measure_classes(cases, settings)]
         figures += [dataclasses.replace(figure, name=f"{figure.name}_{embedding}") for figure in found]
         if embedding == PIXELS:
-            figures += measure_leak(cases, measuring)
+            figures += measure_leak(cases, settings)
     return figures
 
 
-def measure_splits(cases: Embedded, measuring: Measuring) -> Iterator[Figure]:
-    """Nearest-neighbour shares with what chance would give, discrepancy with its p-value, and the AUC of telling the splits apart."""
-    cases = cases.take(np.isin(cases.splits, (TRAIN, measuring.split)))
-    is_test = cases.splits == measuring.split
+def measure_splits(cases: Embedded, settings: EmbeddingSettings) -> Iterator[Figure]:
+    """Yields how train and the measured split overlap.
+
+    These are nearest-neighbour shares with what chance would give, the discrepancy with its p-value, and the
+    AUC of a classifier that tells the splits apart.
+    """
+    cases = cases.take(np.isin(cases.splits, (TRAIN, settings.split)))
+    is_test = cases.splits == settings.split
     train, test = cases.take(~is_test), cases.take(is_test)
     groups, name = min(
-        (len(np.unique(part.groups)), name) for name, part in ((TRAIN, train), (measuring.split, test))
+        (len(np.unique(part.groups)), name) for name, part in ((TRAIN, train), (settings.split, test))
     )
     if groups < FOLDS:
         note = f"no figure: the {name} split has {groups} groups, needs {FOLDS}"
-        yield make_figure(
-            "nearest_in_train", test, measuring, math.nan, Interval(math.nan, math.nan, note=note)
-        )
+        missing = Interval(math.nan, math.nan, note=note)
+        yield make_figure("nearest_in_train", test, settings, math.nan, missing)
         return
     near = measure_nearness(train.vectors, test.vectors, train_groups=train.groups, test_groups=test.groups)
-    yield from measure_share("nearest_in_train", near.is_in_train, near.in_train_by_chance, test, measuring)
-    yield from measure_share("close_to_train", near.is_close, near.close_by_chance, test, measuring)
-    discrepancy = measure_discrepancy(cases.vectors, is_test, groups=cases.groups, seed=measuring.seed)
-    yield make_figure("mmd_squared", cases, measuring, discrepancy.value)
-    yield make_figure("mmd_p_value", cases, measuring, discrepancy.p_value)
-    scores = predict_split_membership(cases.vectors, is_test, groups=cases.groups, seed=measuring.seed)
-    yield measure_scores("split_auc", scores, cases, measuring, metric="auc", labels=is_test.astype(int))
+    yield from measure_share("nearest_in_train", near.is_in_train, near.in_train_by_chance, test, settings)
+    yield from measure_share("close_to_train", near.is_close, near.close_by_chance, test, settings)
+    discrepancy = measure_discrepancy(
+        cases.vectors, is_test, groups=cases.groups, seed=settings.bootstrap.seed
+    )
+    yield make_figure("mmd_squared", cases, settings, discrepancy.value)
+    yield make_figure("mmd_p_value", cases, settings, discrepancy.p_value)
+    scores = predict_split_membership(
+        cases.vectors, is_test, groups=cases.groups, seed=settings.bootstrap.seed
+    )
+    by_split = dataclasses.replace(cases, labels=is_test.astype(int))
+    yield measure_scores("split_auc", scores, by_split, settings, metric="auc")
 
 
-def measure_classes(cases: Embedded, measuring: Measuring) -> Iterator[Figure]:
-    """The share of other classes among the nearest neighbours of the measured split's cases, and what chance would give."""
-    measured, shares_QC = share_classes(cases, measuring)
+def measure_classes(cases: Embedded, settings: EmbeddingSettings) -> Iterator[Figure]:
+    """Yields the share of other classes among the neighbours of the measured split's cases.
+
+    With it comes what chance would give.
+    """
+    measured, shares_QC = share_classes(cases, settings)
     if len(shares_QC):
         others_Q = 1 - shares_QC[np.arange(len(shares_QC)), measured.labels]
         labelled = cases.labels[cases.labels >= 0]
-        prevalence_C = np.bincount(labelled, minlength=len(measuring.classes)) / len(labelled)
-        yield from measure_share(
-            "other_class_neighbours",
-            others_Q,
-            float(1 - prevalence_C[measured.labels].mean()),
-            measured,
-            measuring,
-        )
+        prevalence_C = np.bincount(labelled, minlength=len(settings.classes)) / len(labelled)
+        by_chance = float(1 - prevalence_C[measured.labels].mean())
+        yield from measure_share("other_class_neighbours", others_Q, by_chance, measured, settings)
 
 
-def tabulate_classes(cases: Embedded, measuring: Measuring) -> np.ndarray:
+def tabulate_classes(cases: Embedded, settings: EmbeddingSettings) -> np.ndarray:
     """Of each class in the measured split the mean share of each class among its cases' neighbours, [C, C].
 
     NaN in the row of an absent class.
     """
-    measured, shares_QC = share_classes(cases, measuring)
-    table_CC = np.full((len(measuring.classes), len(measuring.classes)), math.nan)
+    measured, shares_QC = share_classes(cases, settings)
+    table_CC = np.full((len(settings.classes), len(settings.classes)), math.nan)
     for index in np.unique(measured.labels):
         table_CC[index] = shares_QC[measured.labels == index].mean(axis=0)
     return table_CC
 
 
-def share_classes(cases: Embedded, measuring: Measuring) -> tuple[Embedded, np.ndarray]:
+def share_classes(cases: Embedded, settings: EmbeddingSettings) -> tuple[Embedded, np.ndarray]:
     """The measured split's labelled cases and the share of each class among their neighbours, [Q, C].
 
     None where all cases are of one group.
     """
     labelled = cases.take(cases.labels >= 0)
     queries = (
-        np.flatnonzero(labelled.splits == measuring.split)
+        np.flatnonzero(labelled.splits == settings.split)
         if len(np.unique(labelled.groups)) > 1
         else np.zeros(0, dtype=np.int64)
     )
-    classes = len(measuring.classes)
+    classes = len(settings.classes)
     if not len(queries):
         return labelled.take(queries), np.zeros((0, classes))
     return labelled.take(queries), find_class_neighbours(
@@ -207,48 +222,36 @@ def share_classes(cases: Embedded, measuring: Measuring) -> tuple[Embedded, np.n
     )
 
 
-def measure_leak(cases: Embedded, measuring: Measuring) -> list[Figure]:
-    """Balanced accuracy of each simple classifier in folds by case and by group, and the difference with its paired interval."""
+def measure_leak(cases: Embedded, settings: EmbeddingSettings) -> list[Figure]:
+    """Returns the balanced accuracy of each simple classifier in folds by case and by group.
+
+    With both comes the difference with its paired interval.
+    """
     labelled = cases.take(cases.labels >= 0)
-    measuring = dataclasses.replace(measuring, split=ALL_EMBEDDED)
+    settings = dataclasses.replace(settings, split=ALL_EMBEDDED)
     obstacle = find_no_leak(labelled)
     if obstacle:
-        return [
-            make_figure(
-                f"leak_{name}", labelled, measuring, math.nan, Interval(math.nan, math.nan, note=obstacle)
-            )
-            for name in CLASSIFIERS
-        ]
+        missing = Interval(math.nan, math.nan, note=obstacle)
+        return [make_figure(f"leak_{name}", labelled, settings, math.nan, missing) for name in CLASSIFIERS]
     estimates = estimate_leak(
         labelled.vectors,
         labelled.labels,
         groups=labelled.groups,
-        classes=len(measuring.classes),
-        seed=measuring.seed,
+        classes=len(settings.classes),
+        seed=settings.bootstrap.seed,
     )
     figures = []
     for name, leak in estimates.items():
-        pair = [
-            measure_scores(
-                f"folds_{how}_{name}", scores, labelled, measuring, metric=METRIC, labels=labelled.labels
-            )
-            for how, scores in (("by_case", leak.by_case), ("by_group", leak.by_group))
-        ]
-        difference = bootstrap_differences(
-            labelled.labels,
-            leak.by_group,
-            leak.by_case,
-            groups=labelled.groups,
-            metrics={METRIC: METRICS[METRIC]},
-            resamples=measuring.resamples,
-            seed=measuring.seed,
-        )[METRIC]
-        figures += [
-            *pair,
-            make_figure(
-                f"leak_{name}", labelled, measuring, pair[0].value - pair[1].value, difference.interval
-            ),
-        ]
+        by_case = measure_scores(f"folds_by_case_{name}", leak.by_case, labelled, settings, metric=METRIC)
+        by_group = measure_scores(f"folds_by_group_{name}", leak.by_group, labelled, settings, metric=METRIC)
+        tests = bootstrap_differences(
+            labelled.score(leak.by_group),
+            labelled.score(leak.by_case),
+            {METRIC: METRICS[METRIC]},
+            settings.bootstrap,
+        )
+        difference, interval = by_case.value - by_group.value, tests[METRIC].interval
+        figures += [by_case, by_group, make_figure(f"leak_{name}", labelled, settings, difference, interval)]
     return figures
 
 
@@ -264,51 +267,40 @@ def find_no_leak(labelled: Embedded) -> str:
 
 
 def measure_share(
-    name: str, values_N: np.ndarray, by_chance: float, cases: Embedded, measuring: Measuring
+    name: str, values_N: np.ndarray, by_chance: float, cases: Embedded, settings: EmbeddingSettings
 ) -> Iterator[Figure]:
     """The mean of these cases' values with its interval, and what chance would give."""
-    interval = mean_interval(values_N, cases.groups, resamples=measuring.resamples, seed=measuring.seed)
-    yield make_figure(name, cases, measuring, values_N.mean(), interval)
-    yield make_figure(f"{name}_by_chance", cases, measuring, by_chance)
+    interval = mean_interval(values_N, cases.groups, settings.bootstrap)
+    yield make_figure(name, cases, settings, values_N.mean(), interval)
+    yield make_figure(f"{name}_by_chance", cases, settings, by_chance)
 
 
 def measure_scores(
-    name: str,
-    scores_NC: np.ndarray,
-    cases: Embedded,
-    measuring: Measuring,
-    *,
-    metric: str,
-    labels: np.ndarray,
+    name: str, scores_NC: np.ndarray, cases: Embedded, settings: EmbeddingSettings, *, metric: str
 ) -> Figure:
-    """A metric of probabilities with its interval; `labels` are class indices, [N]."""
-    value = float(METRICS[metric](make_sample(labels, scores_NC))[0])
-    resampling: dict[str, Any] = {
-        "groups": cases.groups,
-        "resamples": measuring.resamples,
-        "seed": measuring.seed,
-    }
-    return make_figure(
-        name,
-        cases,
-        measuring,
-        value,
-        bootstrap_intervals(labels, scores_NC, metrics={metric: METRICS[metric]}, **resampling)[metric],
-    )
+    """Returns a metric of probabilities of the cases' labels with its interval."""
+    scored = cases.score(scores_NC)
+    value = float(METRICS[metric](scored.weigh())[0])
+    intervals = bootstrap_intervals(scored, {metric: METRICS[metric]}, settings.bootstrap)
+    return make_figure(name, cases, settings, value, intervals[metric])
 
 
 def make_figure(
-    name: str, cases: Embedded, measuring: Measuring, value: float, interval: Interval = NO_INTERVAL
+    name: str, cases: Embedded, settings: EmbeddingSettings, value: float, interval: Interval = NO_INTERVAL
 ) -> Figure:
-    """A figure of these cases."""
-    place = (
-        measuring.head,
-        OVERALL,
-        PROTOCOL,
-        LEVEL,
-        measuring.split,
-        len(cases.groups),
-        None,
-        len(np.unique(cases.groups)),
+    """Returns a figure of these cases."""
+    return Figure(
+        name=name,
+        head=settings.head,
+        slice=OVERALL,
+        protocol=PROTOCOL,
+        level=LEVEL,
+        split=settings.split,
+        n=len(cases.groups),
+        positives=None,
+        groups=len(np.unique(cases.groups)),
+        value=float(value),
+        low=interval.low,
+        high=interval.high,
+        note=interval.note,
     )
-    return Figure(name, *place, float(value), interval.low, interval.high, interval.note)

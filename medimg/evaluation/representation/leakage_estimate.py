@@ -1,7 +1,8 @@
-"""What a split by case would gain over one that keeps groups together: an estimate of the leak, from plain pixels and simple classifiers.
+"""Estimates what a split by case would leak, from plain pixels and simple classifiers.
 
-Several images of one lesion, or crops of one slide, resemble each other more than their classes do. A split
-that puts some of them into train and some into test rewards a model for recognising them.
+The leak is what such a split gains over one that keeps groups together. Several images of one lesion, or
+crops of one slide, resemble each other more than their classes do. A split that puts some of them into train
+and some into test rewards a model for recognising them.
 
 Axes: N cases, D dimensions, C classes.
 """
@@ -27,7 +28,12 @@ CLASSIFIERS: Mapping[str, BaseEstimator] = {
 
 @dataclass(frozen=True)
 class Leak:
-    """A classifier's probabilities out of fold, [N, C] each, in folds dealt case by case and in folds that keep groups together."""
+    """A classifier's probabilities out of fold, [N, C] each.
+
+    Attributes:
+        by_case: in folds dealt case by case.
+        by_group: in folds that keep groups together.
+    """
 
     by_case: np.ndarray
     by_group: np.ndarray
@@ -49,10 +55,8 @@ def estimate_leak(
     by_group = deal_folds(vectors_ND, labels, groups=groups, seed=seed)
     return {
         name: Leak(
-            *(
-                predict_out_of_fold(model, vectors_ND, labels, folds=folds, classes=classes)
-                for folds in (by_case, by_group)
-            )
+            predict_out_of_fold(model, vectors_ND, labels, folds=by_case, classes=classes),
+            predict_out_of_fold(model, vectors_ND, labels, folds=by_group, classes=classes),
         )
         for name, model in CLASSIFIERS.items()
     }

@@ -1,6 +1,6 @@
-"""Embeddings: one vector per case, from a network or from plain pixels, reduced, and two-dimensional maps of them.
+"""Embeddings, reduced, and two-dimensional maps of them.
 
-Axes: N cases, D dimensions.
+An embedding is one vector per case, from a network or from plain pixels. Axes: N cases, D dimensions.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ def reduce_vectors(vectors_ND: np.ndarray, *, seed: int = 0) -> np.ndarray:
 
 
 def map_tsne(vectors_ND: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """t-SNE (van der Maaten and Hinton 2008.
+    """Returns t-SNE (van der Maaten and Hinton 2008, Barnes-Hut 2014), [N, 2].
 
-    Barnes-Hut 2014), [N, 2], started from the first two principal components.
-
-    It keeps neighbours together. Sizes of clusters and distances between them mean nothing.
+    It is started from the first two principal components. It keeps neighbours together. Sizes of clusters and
+    distances between them mean nothing.
     """
     perplexity = min(PERPLEXITY, (len(vectors_ND) - 1) / 3)
     places: np.ndarray = TSNE(2, perplexity=perplexity, init="pca", random_state=seed).fit_transform(
@@ -44,8 +43,9 @@ def map_tsne(vectors_ND: np.ndarray, *, seed: int = 0) -> np.ndarray:
 
 
 def map_umap_like(vectors_ND: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """t-SNE whose attraction stays exaggerated fourfold, [N, 2]: nearly what UMAP draws (Boehm, Berens and Kobak 2022, JMLR 23:95), tighter clusters.
+    """Returns t-SNE whose attraction stays exaggerated fourfold, [N, 2].
 
+    It has tighter clusters, and is nearly what UMAP draws (Boehm, Berens and Kobak 2022, JMLR 23:95).
     scikit-learn exaggerates for the first 250 iterations; here these are all.
     """
     perplexity = min(UMAP_NEIGHBOURS, (len(vectors_ND) - 1) / 3)

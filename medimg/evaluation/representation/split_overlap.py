@@ -1,4 +1,7 @@
-"""How alike two splits are, and how alike the classes: nearest neighbours, maximum mean discrepancy, and a classifier that tells the splits apart.
+"""How alike two splits are, and how alike the classes.
+
+Measured by nearest neighbours, by the maximum mean discrepancy, and by a classifier that tells the splits
+apart.
 
 Axes: N cases, D dimensions, T cases of the test split, C classes, P assignments of groups to splits. Vectors
 are of `reduce_vectors`.
@@ -46,7 +49,12 @@ class Nearness:
 
 @dataclass(frozen=True)
 class Discrepancy:
-    """The squared maximum mean discrepancy, about 0 for two samples of one distribution, and the p-value of that."""
+    """The squared maximum mean discrepancy.
+
+    Attributes:
+        value: about 0 for two samples of one distribution.
+        p_value: of that.
+    """
 
     value: float
     p_value: float
@@ -55,14 +63,15 @@ class Discrepancy:
 def measure_nearness(
     train_ND: np.ndarray, test_TD: np.ndarray, *, train_groups: np.ndarray, test_groups: np.ndarray
 ) -> Nearness:
-    """Whether test cases lie nearer to train cases than chance would put them: copies do, and so do other images of a train group.
+    """Returns whether test cases are nearer to train cases than chance would put them.
+
+    Copies are, and so are other images of a train group.
 
     Args:
         train_groups, test_groups: what each case belongs to; at least two in train.
     """
-    groups = np.concatenate([train_groups, test_groups])
-    number_of = {group: number for number, group in enumerate(np.unique(groups))}
-    train_N, test_T = (np.array([number_of[group] for group in part]) for part in (train_groups, test_groups))
+    _, number = np.unique(np.concatenate([train_groups, test_groups]), return_inverse=True)
+    train_N, test_T = number[: len(train_groups)], number[len(train_groups) :]
     # No key of a train case equals that of a test case: a group in both splits is just what is looked for.
     keys = np.concatenate([np.full(len(train_N), -1), test_T])
     nearest_T1, _ = find_neighbours(
@@ -83,10 +92,11 @@ def measure_nearness(
 def measure_discrepancy(
     vectors_ND: np.ndarray, is_test: np.ndarray, *, groups: np.ndarray, seed: int = 0
 ) -> Discrepancy:
-    """Maximum mean discrepancy of train and test: unbiased, squared, with a Gaussian kernel of the median distance's width (Gretton et al. 2012).
+    """Returns the maximum mean discrepancy of train and test, unbiased and squared (Gretton et al. 2012).
 
-    The p-value is of 500 permutations that move a group's cases of one split together: single cases of a
-    group are no independent draws. Of a group that is in both splits the two parts move on their own.
+    Its kernel is Gaussian, of the median distance's width. The p-value is of 500 permutations that move a
+    group's cases of one split together: single cases of a group are no independent draws. Of a group that is
+    in both splits the two parts move on their own.
 
     Args:
         is_test: bool [N].
@@ -143,10 +153,10 @@ def sum_kernels(
 def predict_split_membership(
     vectors_ND: np.ndarray, is_test: np.ndarray, *, groups: np.ndarray, seed: int = 0
 ) -> np.ndarray:
-    """Probability of being a test case, [N, 2], out of fold: the classifier two-sample test (Lopez-Paz and Oquab 2017).
+    """Returns the probability of being a test case, [N, 2], out of fold.
 
-    A logistic regression, in folds that keep groups together. Where the splits are drawn from one
-    distribution its AUC is about 0.5.
+    This is the classifier two-sample test (Lopez-Paz and Oquab 2017): a logistic regression, in folds that
+    keep groups together. Where the splits are drawn from one distribution its AUC is about 0.5.
     """
     labels_N = is_test.astype(int)
     folds = deal_folds(vectors_ND, labels_N, groups=groups, seed=seed)
@@ -160,9 +170,10 @@ def find_class_neighbours(
     groups: np.ndarray,
     queries: np.ndarray,
     classes: int,
-    k: int = CLASS_NEIGHBOURS,
 ) -> np.ndarray:
-    """Of each query the share of its k nearest neighbours in other groups that is of each class, [Q, C].
+    """Returns of each query the share of its nearest neighbours that is of each class, [Q, C].
+
+    They are the 10 nearest in other groups.
 
     Args:
         labels: class index, [N].
@@ -170,7 +181,10 @@ def find_class_neighbours(
     """
     _, group_N = np.unique(groups, return_inverse=True)
     indices_Qk, distances_Qk = find_neighbours(
-        vectors_ND[queries], vectors_ND, min(k, len(vectors_ND)), exclusion_keys=(group_N[queries], group_N)
+        vectors_ND[queries],
+        vectors_ND,
+        min(CLASS_NEIGHBOURS, len(vectors_ND)),
+        exclusion_keys=(group_N[queries], group_N),
     )
     is_there_Qk = np.isfinite(distances_Qk)
     counts_QC = np.stack(

@@ -13,11 +13,12 @@ from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_s
 from components.evaluator.eval_config import make_eval_config
 from components.report_gen.evaluator_results import passes
 from medimg.errors import UsageError
-from medimg.evaluation.classification.baselines import measure_above_shortcut
+from medimg.evaluation.classification.above_shortcut import measure_above_shortcut
 from medimg.evaluation.classification.costs import NO_COSTS, Costs, make_cost_matrices
 from medimg.evaluation.classification.metrics import metrics_of
-from medimg.evaluation.figures import measure
+from medimg.evaluation.figures import MeasurementSettings, measure
 from medimg.evaluation.gates import Gate
+from medimg.evaluation.intervals import Bootstrap
 from medimg.evaluation.protocols import find_protocols
 
 GATES = [
@@ -172,7 +173,10 @@ def test_each_slice_has_the_figures_of_scikit_learn(gated, table):
 
 def test_evaluator_and_report_agree_on_every_figure(gated, table):
     figures = measure(
-        table, heads=HEADS, protocols=find_protocols(["cases", "P4"]), slices=["source"], resamples=2
+        table,
+        MeasurementSettings(
+            HEADS, find_protocols(["cases", "P4"]), slices=["source"], bootstrap=Bootstrap(resamples=2)
+        ),
     )
     compared = 0
     for figure in figures:
@@ -203,7 +207,11 @@ def test_evaluator_and_report_agree_where_costs_decide(evaluate_model, gated, ta
     ]
     costs = make_cost_matrices(named, heads=HEADS)
     metrics, _ = evaluate_model("costs", levels=(), costs=costs)
-    for figure in measure(table, heads=HEADS, protocols=find_protocols(["cases"]), costs=costs, resamples=0):
+    for figure in measure(
+        table,
+        MeasurementSettings(HEADS, find_protocols(["cases"]), bootstrap=Bootstrap(resamples=0)),
+        costs=costs,
+    ):
         assert value_of(metrics[figure.head][()], f"cases/{figure.name}") == pytest.approx(
             figure.value, abs=1e-6
         ), figure
@@ -213,7 +221,9 @@ def test_evaluator_and_report_agree_where_costs_decide(evaluate_model, gated, ta
 
 
 def test_evaluator_and_report_agree_on_how_far_the_model_is_above_its_shortcuts(gated, table):
-    figures = measure_above_shortcut(table, heads=HEADS, protocols=["cases"], slices=["source"], resamples=2)
+    figures = measure_above_shortcut(
+        table, MeasurementSettings(HEADS, ["cases"], slices=["source"], bootstrap=Bootstrap(resamples=2))
+    )
     assert [figure.slice for figure in figures] == ["overall", "source=D1", "source=D2", "source=D3"]
     for figure in figures:
         key = (

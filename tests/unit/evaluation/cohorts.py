@@ -1,4 +1,7 @@
-"""Simulated screening cohorts whose true AUC is known: two breasts per patient, two views per breast, correlated in truth and in score."""
+"""Simulated screening cohorts whose true AUC is known.
+
+Two breasts per patient, two views per breast, correlated in truth and in score.
+"""
 
 from dataclasses import dataclass
 
@@ -15,7 +18,10 @@ LABEL_CORRELATION = 0.5
 
 @dataclass(frozen=True)
 class Cohort:
-    """One row per view, in the order of patients and breasts, [N]: label 0 or 1, score, patient and breast as numbers."""
+    """One row per view, in the order of patients and breasts, [N].
+
+    Label 0 or 1, score, patient and breast as numbers.
+    """
 
     labels: np.ndarray
     scores: np.ndarray

@@ -1,4 +1,7 @@
-"""A drawn table of predictions: two breasts per patient, two sources, correlated within the patient, some labels missing."""
+"""A synthetic table of predictions.
+
+Two breasts per patient, two sources, correlated within the patient, some labels missing.
+"""
 
 import numpy as np
 import pandas as pd
@@ -16,16 +19,17 @@ def draw_predictions(*, patients=150, seed=1, effect=1.2):
     source = np.where(patient % 3 == 0, "D2", "D1")
     other = generator.dirichlet((2, 1, 1), patients * 2)
     names = [f"{s}-{p:04d}" for s, p in zip(source, patient, strict=True)]
+    case_ids = [f"{name}-{side}" for name, side in zip(names, "LR" * patients, strict=True)]
     table = pd.DataFrame(
         {
-            "case_id": [f"{name}-{'LR'[i % 2]}" for i, name in enumerate(names)],
+            "case_id": case_ids,
             "group_id": names,
-            "level_breast": [f"{name}-{'LR'[i % 2]}" for i, name in enumerate(names)],
+            "level_breast": case_ids,
             "level_patient": names,
             "split": "test",
             "fold": 0,
             "clinical_source": source,
-            "clinical_laterality": ["LR"[i % 2] for i in range(patients * 2)],
+            "clinical_laterality": list("LR" * patients),
             "clinical_age_band": generator.choice(["<40", "40-49", "50-59", "60+"], patients)[patient],
             "label_malignancy": np.where(malignant, "Malignant", "Benign"),
             "p_malignancy_Benign": 1 - score,
@@ -39,3 +43,12 @@ def draw_predictions(*, patients=150, seed=1, effect=1.2):
     for index, name in enumerate(HEADS["abnormality"]):
         table[f"p_abnormality_{name}"] = other[:, index]
     return table
+
+
+def blur(predictions, *, noise, seed=5):
+    """The same cases scored by a model that sees less."""
+    generator = np.random.default_rng(seed)
+    score = predictions.p_malignancy_Malignant
+    logit = np.log(score / (1 - score)) + generator.normal(0, noise, len(score))
+    blurred = 1 / (1 + np.exp(-logit))
+    return predictions.assign(p_malignancy_Malignant=blurred, p_malignancy_Benign=1 - blurred)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -6,8 +7,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medimg.errors import UsageError
-from medimg.evaluation.figures import describe, describe_multiplicity, measure, read_metrics, write_metrics
-from medimg.evaluation.intervals import Interval
+from medimg.evaluation.figures import (
+    MeasurementSettings,
+    describe,
+    describe_multiplicity,
+    measure,
+    read_metrics,
+    write_metrics,
+)
+from medimg.evaluation.intervals import Bootstrap, Interval
 from medimg.evaluation.protocols import Protocol, find_protocols, roll_up
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
 
@@ -30,10 +38,12 @@ def predictions():
 def figures(predictions):
     return measure(
         predictions,
-        heads=HEADS,
-        protocols=find_protocols(["P1", "P2", "P4"]),
-        slices=["source", "laterality"],
-        resamples=100,
+        MeasurementSettings(
+            HEADS,
+            ["P1", "P2", "P4"],
+            slices=["source", "laterality"],
+            bootstrap=Bootstrap(resamples=100),
+        ),
     )
 
 
@@ -91,7 +101,9 @@ def with_unlabelled(predictions):
 def test_protocol_p3_counts_the_unlabelled_breasts_of_four_view_patients_as_negative(with_unlabelled):
     four_views = with_unlabelled[with_unlabelled.image_count == 2]
     figure = find(
-        measure(with_unlabelled, heads=MALIGNANCY, protocols=["P3"], resamples=20), "auc", protocol="P3"
+        measure(with_unlabelled, MeasurementSettings(MALIGNANCY, ["P3"], bootstrap=Bootstrap(resamples=20))),
+        "auc",
+        protocol="P3",
     )
     positive = four_views.label_malignancy == "Malignant"
     assert figure.value == pytest.approx(roc_auc_score(positive, four_views.p_malignancy_Malignant))
@@ -105,28 +117,28 @@ def test_protocol_p3_counts_the_unlabelled_breasts_of_four_view_patients_as_nega
 def test_unlabelled_cases_count_for_p3_alone(with_unlabelled):
     labelled = with_unlabelled[with_unlabelled.label_malignancy.notna()]
     for name in ("P1", "P2", "P4"):
-        both = (
-            measure(table, heads=MALIGNANCY, protocols=[name], resamples=20)
-            for table in (with_unlabelled, labelled)
-        )
-        assert [(f.n, f.value) for f in next(both)] == [(f.n, f.value) for f in next(both)]
+        settings = MeasurementSettings(MALIGNANCY, [name], bootstrap=Bootstrap(resamples=20))
+        pairs = zip(measure(with_unlabelled, settings), measure(labelled, settings), strict=True)
+        assert all((one.n, one.value) == (other.n, other.value) for one, other in pairs)
 
 
 def test_p3_without_unlabelled_cases_has_no_figure_and_says_how_to_get_one(predictions):
-    (figure,) = measure(predictions.assign(image_count=2), heads=MALIGNANCY, protocols=["P3"])
+    (figure,) = measure(predictions.assign(image_count=2), MeasurementSettings(MALIGNANCY, ["P3"]))
     assert figure.n == 0
     assert "examples.unlabelled" in figure.note
 
 
 def test_a_protocol_of_cases_of_which_none_was_scored_has_no_figure_and_says_so(predictions):
     d2 = predictions[predictions.clinical_source == "D2"]
-    (figure,) = measure(d2, heads=MALIGNANCY, protocols=["P2"], slices=[], resamples=0)
+    (figure,) = measure(
+        d2, MeasurementSettings(MALIGNANCY, ["P2"], slices=[], bootstrap=Bootstrap(resamples=0))
+    )
     assert (figure.n, figure.note) == (0, "P2 counts cases with source D1; none of them was scored")
     assert math.isnan(figure.value)
 
 
 def test_p3_has_no_meaning_for_a_head_without_its_class(predictions):
-    (figure,) = measure(predictions, heads={"abnormality": HEADS["abnormality"]}, protocols=["P3"])
+    (figure,) = measure(predictions, MeasurementSettings({"abnormality": HEADS["abnormality"]}, ["P3"]))
     assert "no class of this head" in figure.note
 
 
@@ -138,7 +150,9 @@ def test_the_image_level_takes_each_view_alone_with_the_label_of_its_breast(pred
     table = predictions.assign(**{f"v_malignancy_Malignant_{role}": score for role, score in views.items()})
     table = table.assign(**{f"v_malignancy_Benign_{role}": 1 - score for role, score in views.items()})
     figure = find(
-        measure(table, heads=MALIGNANCY, protocols=["image"], resamples=50), "auc", protocol="image"
+        measure(table, MeasurementSettings(MALIGNANCY, ["image"], bootstrap=Bootstrap(resamples=50))),
+        "auc",
+        protocol="image",
     )
     scores = pd.concat(views.values()).dropna()
     assert figure.value == pytest.approx(
@@ -148,7 +162,7 @@ def test_the_image_level_takes_each_view_alone_with_the_label_of_its_breast(pred
 
 
 def test_without_probabilities_of_single_views_the_image_level_says_so(predictions):
-    (figure,) = measure(predictions, heads=MALIGNANCY, protocols=["image"])
+    (figure,) = measure(predictions, MeasurementSettings(MALIGNANCY, ["image"]))
     assert "no probability from one view" in figure.note
 
 
@@ -158,7 +172,11 @@ def test_patients_who_share_images_are_drawn_as_one(predictions):
     for protocol in ("P1", "P4"):
         together, alone, expected = (
             find(
-                measure(table, heads=MALIGNANCY, protocols=[protocol], resamples=50), "auc", protocol=protocol
+                measure(
+                    table, MeasurementSettings(MALIGNANCY, [protocol], bootstrap=Bootstrap(resamples=50))
+                ),
+                "auc",
+                protocol=protocol,
             )
             for table in (joined, predictions, by_hand)
         )
@@ -194,11 +212,11 @@ def test_mean_rolls_up_several_classes_and_leaves_out_units_that_disagree(predic
 
 
 def test_other_splits_and_the_order_of_rows_change_nothing(predictions):
-    wanted = {"heads": MALIGNANCY, "protocols": find_protocols(["P4"]), "resamples": 50}
+    settings = MeasurementSettings(MALIGNANCY, ["P4"], bootstrap=Bootstrap(50))
     shuffled = pd.concat(
         [predictions.sample(frac=1, random_state=0), predictions.head(20).assign(split="train")]
     )
-    for first, second in zip(measure(predictions, **wanted), measure(shuffled, **wanted), strict=True):
+    for first, second in zip(measure(predictions, settings), measure(shuffled, settings), strict=True):
         assert (first.n, first.value, first.low) == pytest.approx((second.n, second.value, second.low))
 
 
@@ -206,7 +224,10 @@ def test_a_slice_of_one_class_has_counts_and_a_reason_but_no_value(predictions):
     table = predictions.assign(clinical_source=predictions.clinical_source.mask(predictions.index < 6, "D3"))
     table.loc[table.clinical_source == "D3", "label_malignancy"] = "Benign"
     figure = find(
-        measure(table, heads=MALIGNANCY, protocols=find_protocols(["P1"]), slices=["source"], resamples=20),
+        measure(
+            table,
+            MeasurementSettings(MALIGNANCY, ["P1"], slices=["source"], bootstrap=Bootstrap(resamples=20)),
+        ),
         "auc",
         slice_name="source=D3",
     )
@@ -216,7 +237,10 @@ def test_a_slice_of_one_class_has_counts_and_a_reason_but_no_value(predictions):
 
 
 def test_metrics_json_holds_null_for_nan_and_reads_back(tmp_path, predictions):
-    figures = measure(predictions.head(4), heads=MALIGNANCY, protocols=find_protocols(["P1"]), resamples=20)
+    figures = measure(
+        predictions.head(4),
+        MeasurementSettings(MALIGNANCY, ["P1"], bootstrap=Bootstrap(resamples=20)),
+    )
     path = write_metrics(tmp_path / "metrics.json", figures)
     rows = json.loads(path.read_text())
     assert rows[0]["low"] is None
@@ -235,7 +259,8 @@ def test_metrics_json_holds_null_for_nan_and_reads_back(tmp_path, predictions):
         "high",
         "note",
     } == set(rows[0])
-    assert [(f.key, f.n) for f in read_metrics(path)] == [(f.key, f.n) for f in figures]
+    pairs = zip(read_metrics(path), figures, strict=True)
+    assert all((one.key, one.n) == (other.key, other.n) for one, other in pairs)
 
 
 def test_a_file_that_holds_no_figures_is_named(tmp_path):
@@ -256,10 +281,7 @@ def test_a_file_that_holds_no_figures_is_named(tmp_path):
 )
 def test_a_missing_column_is_named_with_the_nearest(predictions, change, words):
     with pytest.raises(UsageError, match=words):
-        measure(
-            predictions,
-            **{"heads": MALIGNANCY, "protocols": find_protocols(["P1"]), "resamples": 2, **change},
-        )
+        measure(predictions, dataclasses.replace(MeasurementSettings(MALIGNANCY, ["P1"]), **change))
 
 
 def test_an_unknown_protocol_is_refused():

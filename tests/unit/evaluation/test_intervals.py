@@ -5,7 +5,8 @@ import pytest
 
 from medimg.evaluation.classification.delong import auc_interval
 from medimg.evaluation.classification.metrics import BINARY_METRICS, metrics_of
-from medimg.evaluation.intervals import bootstrap_intervals
+from medimg.evaluation.classification.weighted_sample import ScoredCases
+from medimg.evaluation.intervals import Bootstrap, bootstrap_intervals
 from tests.unit.evaluation.cohorts import draw_cohort, true_auc
 
 AUC = {"auc": BINARY_METRICS["auc"]}
@@ -19,16 +20,16 @@ def draw(cases, *, seed=0):
 
 def test_with_independent_cases_the_bootstrap_agrees_with_delong():
     labels, scores = draw(400)
-    interval = bootstrap_intervals(labels, scores, groups=np.arange(400), metrics=AUC)["auc"]
+    interval = bootstrap_intervals(ScoredCases(labels, scores, np.arange(400)), AUC)["auc"]
     expected = auc_interval(labels, scores)
     assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high), abs=0.01)
 
 
 def test_counting_each_patient_twice_does_not_narrow_the_interval():
     labels, scores = draw(120)
-    once = bootstrap_intervals(labels, scores, groups=np.arange(120), metrics=AUC)["auc"]
+    once = bootstrap_intervals(ScoredCases(labels, scores, np.arange(120)), AUC)["auc"]
     twice = bootstrap_intervals(
-        np.tile(labels, 2), np.tile(scores, 2), groups=np.tile(np.arange(120), 2), metrics=AUC
+        ScoredCases(np.tile(labels, 2), np.tile(scores, 2), np.tile(np.arange(120), 2)), AUC
     )["auc"]
     assert (twice.low, twice.high) == pytest.approx((once.low, once.high))
 
@@ -36,11 +37,11 @@ def test_counting_each_patient_twice_does_not_narrow_the_interval():
 def test_the_same_seed_gives_the_same_interval_whatever_the_order_of_rows():
     labels, scores = draw(100)
     groups, order = np.arange(100) // 2, np.random.default_rng(4).permutation(100)
-    first = bootstrap_intervals(labels, scores, groups=groups, metrics=AUC, seed=7)["auc"]
-    again = bootstrap_intervals(labels[order], scores[order], groups=groups[order], metrics=AUC, seed=7)[
-        "auc"
-    ]
-    other = bootstrap_intervals(labels, scores, groups=groups, metrics=AUC, seed=8)["auc"]
+    first = bootstrap_intervals(ScoredCases(labels, scores, groups), AUC, Bootstrap(seed=7))["auc"]
+    again = bootstrap_intervals(
+        ScoredCases(labels[order], scores[order], groups[order]), AUC, Bootstrap(seed=7)
+    )["auc"]
+    other = bootstrap_intervals(ScoredCases(labels, scores, groups), AUC, Bootstrap(seed=8))["auc"]
     assert (again.low, again.high) == pytest.approx((first.low, first.high))
     assert (other.low, other.high) != (first.low, first.high)
 
@@ -50,7 +51,7 @@ def test_resamples_without_a_class_are_counted():
     groups = np.where(
         labels == 1, np.arange(60) % 3, np.arange(60)
     )  # All positives are three patients: one resample in twenty misses them.
-    interval = bootstrap_intervals(labels, scores, groups=groups, metrics=AUC)["auc"]
+    interval = bootstrap_intervals(ScoredCases(labels, scores, groups), AUC)["auc"]
     assert interval.dropped > 0
     assert f"{interval.dropped} of 2000 resamples dropped" in interval.note
 
@@ -65,16 +66,14 @@ def test_resamples_without_a_class_are_counted():
     ],
 )
 def test_too_little_data_gives_no_interval_and_says_which_rule(labels, groups, words):
-    interval = bootstrap_intervals(labels.astype(int), np.linspace(0, 1, 60), groups=groups, metrics=AUC)[
-        "auc"
-    ]
+    interval = bootstrap_intervals(ScoredCases(labels.astype(int), np.linspace(0, 1, 60), groups), AUC)["auc"]
     assert math.isnan(interval.low)
     assert words in interval.note
 
 
 def test_a_perfect_ranking_says_that_its_interval_shows_nothing():
     labels = np.arange(60) % 2
-    interval = bootstrap_intervals(labels, labels * 0.5 + 0.25, groups=np.arange(60), metrics=AUC)["auc"]
+    interval = bootstrap_intervals(ScoredCases(labels, labels * 0.5 + 0.25, np.arange(60)), AUC)["auc"]
     assert (interval.low, interval.high) == (1.0, 1.0)
     assert "cannot show the uncertainty" in interval.note
 
@@ -83,11 +82,9 @@ def test_every_metric_of_several_classes_has_an_interval():
     generator = np.random.default_rng(0)
     metrics = metrics_of(("a", "b", "c"))
     intervals = bootstrap_intervals(
-        generator.integers(0, 3, 90),
-        generator.dirichlet((1, 1, 1), 90),
-        groups=np.arange(90),
-        metrics=metrics,
-        resamples=100,
+        ScoredCases(generator.integers(0, 3, 90), generator.dirichlet((1, 1, 1), 90), np.arange(90)),
+        metrics,
+        Bootstrap(resamples=100),
     )
     assert all(interval.low < interval.high for interval in intervals.values())
 
@@ -100,7 +97,7 @@ def test_drawing_patients_covers_the_true_auc_and_drawing_images_does_not():
         cohort = draw_cohort(patients, seed=seed)
         for unit, groups in (("patients", cohort.patients), ("images", np.arange(len(cohort.labels)))):
             interval = bootstrap_intervals(
-                cohort.labels, cohort.scores, groups=groups, metrics=AUC, resamples=300, seed=seed
+                ScoredCases(cohort.labels, cohort.scores, groups), AUC, Bootstrap(resamples=300, seed=seed)
             )["auc"]
             held[unit] += interval.low <= true_auc(views=1) <= interval.high
     # Of 150 cohorts 95 % is 142.5, with a standard deviation of 2.7.

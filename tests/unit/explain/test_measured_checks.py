@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medimg.evaluation.intervals import Bootstrap
 from medimg.explain.measured_checks import measure_checks
 
 
@@ -42,7 +43,7 @@ def make_checks(*, patients=20, randomised=2):
 
 
 def measured(checks):
-    return {figure.name: figure for figure in measure_checks(checks, resamples=500)}
+    return {figure.name: figure for figure in measure_checks(checks, Bootstrap(resamples=500))}
 
 
 def test_every_figure_is_the_mean_over_images():

@@ -52,15 +52,7 @@ def make_facts(**changes):
 
 
 def measure_with(facts, predictions):
-    return measure(
-        predictions,
-        heads=facts.heads,
-        protocols=facts.protocols,
-        slices=facts.slices,
-        split=facts.split,
-        resamples=facts.resamples,
-        seed=facts.seed,
-    )
+    return measure(predictions, facts.measurement_settings)
 
 
 @functools.cache

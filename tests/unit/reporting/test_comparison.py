@@ -5,8 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from medimg.evaluation.comparison import adjust_holm
 from medimg.evaluation.figures import format_figure, measure
+from medimg.evaluation.paired_tests import adjust_holm
 from medimg.reporting.comparison import (
     Side,
     compare,
@@ -16,8 +16,7 @@ from medimg.reporting.comparison import (
     render_comparison,
     tabulate,
 )
-from tests.unit.evaluation.predictions import HEADS
-from tests.unit.evaluation.test_comparison import blur
+from tests.unit.evaluation.predictions import HEADS, blur
 from tests.unit.reporting.report_data import drawn_predictions, make_facts
 
 SETTINGS = {
@@ -31,13 +30,7 @@ AUC = ("malignancy", "auc", "overall", "P1", "breast", "test")
 
 def make_side(name, predictions, **changes):
     facts = make_facts(**{**SETTINGS, **changes})
-    wanted = {
-        "heads": facts.heads,
-        "protocols": facts.protocols,
-        "slices": facts.slices,
-        "resamples": facts.resamples,
-    }
-    figures = measure(predictions, costs=facts.cost_matrices, **wanted)
+    figures = measure(predictions, facts.measurement_settings, costs=facts.cost_matrices)
     return Side(name, facts, figures, predictions)
 
 

@@ -113,7 +113,8 @@ def describe_embedding(
         else None
     )
     classes = list(data.facts.heads[data.facts.headline])
-    shares_CC = tabulate_classes(read_embedded(table, key, data.facts.measuring), data.facts.measuring)
+    settings = data.facts.embedding_settings
+    shares_CC = tabulate_classes(read_embedded(table, key, settings), settings)
     return Representation(
         key,
         EMBEDDING_NAMES[key],

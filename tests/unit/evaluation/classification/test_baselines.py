@@ -1,4 +1,8 @@
-"""What shortcuts reach: the published figures of CMMD's labels, and a drawn collection in which one shortcut says all and another nothing."""
+"""What shortcuts reach.
+
+The published figures of CMMD's labels, and a synthetic collection in which one shortcut says all and another
+nothing.
+"""
 
 import csv
 import shutil
@@ -18,72 +22,22 @@ from medimg.datasets.cmmd.cases import DATA_SET
 from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.classification.baselines import (
     ALL_LABELLED,
-    measure_above_shortcut,
     measure_baselines,
     measure_in_sample,
     tabulate_reach,
 )
 from medimg.evaluation.classification.shortcuts import score_cases, tabulate_shortcuts
-from medimg.evaluation.figures import measure
+from medimg.evaluation.figures import MeasurementSettings, measure
+from medimg.evaluation.intervals import Bootstrap
+from tests.unit.evaluation.classification.shortcut_tables import (
+    HEADS,
+    MALIGNANCY,
+    draw_table,
+    predict,
+    value_of,
+)
 
-MALIGNANCY = {"malignancy": ("Benign", "Malignant")}
-HEADS = {**MALIGNANCY, "abnormality": ("calcification", "mass", "both")}
 SHORTCUTS = ("source", "age_years", "group_image_count")
-
-
-def draw_table(patients=240, seed=4):
-    """A table of shortcuts: D2 is malignant throughout, age says something on both sources, the scanner nothing; some ages are missing."""
-    generator = np.random.default_rng(seed)
-    patient = np.repeat(np.arange(patients), 2)
-    d2 = patient % 3 == 0
-    malignant = d2 | (generator.random(patients * 2) < 0.4)
-    age = np.where(
-        generator.random(patients * 2) < 0.1,
-        np.nan,
-        45 + 8 * malignant + generator.normal(0, 8, patients * 2),
-    )
-    abnormality = np.array(HEADS["abnormality"])[
-        np.where(age > 50, 1, generator.integers(0, 3, patients * 2))
-    ]
-    return pd.DataFrame(
-        {
-            "case_id": [f"{one:03d}-{'LR'[i % 2]}" for i, one in enumerate(patient)],
-            "group_id": [f"{one:03d}" for one in patient],
-            "status": np.where(np.arange(patients * 2) % 13 == 1, "excluded", "used"),
-            "split": np.array(["train", "train", "eval", "test", "test"])[patient % 5],
-            "level_patient": [f"{one:03d}" for one in patient],
-            "label_malignancy": np.where(malignant, "Malignant", "Benign"),
-            "label_abnormality": abnormality,
-            "clinical_source": np.where(d2, "D2", "D1"),
-            "clinical_age_years": age,
-            "clinical_scanner": generator.choice(["A", "B", None], patients * 2),
-            "image_count": pd.array(2 + d2.astype(int), dtype="Int64"),
-        }
-    )
-
-
-def predict(table, *, strength, seed=9):
-    """Predictions of the used cases of eval and test: a score of both heads that goes with malignancy as strongly as asked for."""
-    rows = table[(table.status == "used") & (table.split != "train")].copy()
-    malignant = rows.label_malignancy == "Malignant"
-    score = 1 / (
-        1 + np.exp(-strength * (malignant - 0.5) - np.random.default_rng(seed).normal(0, 1, len(rows)))
-    )
-    rows["p_malignancy_Malignant"], rows["p_malignancy_Benign"] = score, 1 - score
-    for name in HEADS["abnormality"]:
-        rows[f"p_abnormality_{name}"] = 1 / 3
-    scores = score_cases(table, ["source", "age_years"], heads=HEADS)
-    return rows.assign(shortcut_malignancy=[scores[case_id]["malignancy"] for case_id in rows.case_id])
-
-
-def value_of(figures, baseline, **key):
-    """The only figure of a baseline with these fields."""
-    (found,) = [
-        one.figure
-        for one in figures
-        if one.baseline == baseline and all(getattr(one.figure, name) == part for name, part in key.items())
-    ]
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +51,8 @@ def held_out(table):
     return measure_baselines(
         predictions,
         table,
+        MeasurementSettings(HEADS, ["cases", "P4"], slices=["source"], bootstrap=Bootstrap(resamples=100)),
         shortcuts=["source", "age_years", "scanner"],
-        heads=HEADS,
-        protocols=["cases", "P4"],
-        slices=["source"],
-        resamples=100,
     )
 
 
@@ -115,10 +66,8 @@ def test_a_feature_alone_has_the_auc_of_the_feature_itself(table, held_out):
     figures = measure_baselines(
         predict(known, strength=1),
         known,
+        MeasurementSettings(MALIGNANCY, ["cases"], bootstrap=Bootstrap(resamples=0)),
         shortcuts=["age_years"],
-        heads=MALIGNANCY,
-        protocols=["cases"],
-        resamples=0,
     )
     rows = known[(known.status == "used") & (known.split == "test")]
     assert value_of(figures, "age_years", name="auc").value == pytest.approx(
@@ -128,7 +77,8 @@ def test_a_feature_alone_has_the_auc_of_the_feature_itself(table, held_out):
 
 def test_baselines_are_measured_on_the_models_cases_by_its_protocols(table, held_out):
     model = measure(
-        predict(table, strength=3), heads=HEADS, protocols=["cases", "P4"], slices=["source"], resamples=100
+        predict(table, strength=3),
+        MeasurementSettings(HEADS, ["cases", "P4"], slices=["source"], bootstrap=Bootstrap(resamples=100)),
     )
     of_model = {figure.key: figure for figure in model}
     compared = [one.figure for one in held_out if one.figure.n]
@@ -187,17 +137,15 @@ def test_a_head_with_one_class_in_the_train_split_has_the_prevalence_for_every_b
     figures = measure_baselines(
         predict(table, strength=1),
         alone,
+        MeasurementSettings(MALIGNANCY, ["cases"], bootstrap=Bootstrap(resamples=0)),
         shortcuts=["source"],
-        heads=MALIGNANCY,
-        protocols=["cases"],
-        resamples=0,
     )
     assert value_of(figures, "source", name="auc").value == 0.5
 
 
 def test_all_labelled_cases_count_in_sample_excluded_ones_too_and_there_is_no_interval(table):
     figure = value_of(
-        measure_in_sample(table, shortcuts=["source"], heads=MALIGNANCY, protocols=["cases"]),
+        measure_in_sample(table, MeasurementSettings(MALIGNANCY, ["cases"]), shortcuts=["source"]),
         "source",
         name="auc",
     )
@@ -215,9 +163,8 @@ def test_a_case_that_the_table_lacks_is_named(table):
         measure_baselines(
             predictions,
             table[table.case_id != case_id],
+            MeasurementSettings(MALIGNANCY, ["cases"]),
             shortcuts=["source"],
-            heads=MALIGNANCY,
-            protocols=["cases"],
         )
 
 
@@ -244,55 +191,6 @@ def test_scores_that_cannot_be_fitted_are_refused_with_what_was_found(table):
         score_cases(table.assign(label_malignancy="Benign"), ["source"], heads=MALIGNANCY)
 
 
-@pytest.mark.parametrize("protocol", ["cases", "P4"])
-def test_above_shortcut_is_the_difference_of_the_two_aucs(table, protocol):
-    predictions = predict(table, strength=3)
-    (figure,) = measure_above_shortcut(predictions, heads=HEADS, protocols=[protocol], resamples=200)
-    assert (figure.name, figure.head) == ("auc_above_shortcut", "malignancy")
-    (model,) = measure(predictions, heads=MALIGNANCY, protocols=[protocol], metrics=["auc"], resamples=0)
-    baselines = measure_baselines(
-        predictions,
-        table,
-        shortcuts=["source", "age_years"],
-        heads=MALIGNANCY,
-        protocols=[protocol],
-        resamples=0,
-    )
-    shortcut = value_of(baselines, "source + age_years", name="auc")
-    assert figure.value == pytest.approx(model.value - shortcut.value)
-    assert (figure.n, figure.groups) == (model.n, model.groups)
-
-
-def test_a_model_that_is_the_shortcut_is_exactly_nothing_above_it(table):
-    predictions = predict(table, strength=1)
-    copied = predictions.assign(
-        p_malignancy_Malignant=predictions.shortcut_malignancy,
-        p_malignancy_Benign=1 - predictions.shortcut_malignancy,
-    )
-    (figure,) = measure_above_shortcut(copied, heads=MALIGNANCY, protocols=["cases"], resamples=50)
-    assert (figure.value, figure.low, figure.high) == (0, 0, 0)
-
-
-def test_the_paired_interval_is_narrower_than_that_of_unpaired_scores(table):
-    predictions = predict(table, strength=1)
-    near = (predictions.shortcut_malignancy + 0.02 * predictions.p_malignancy_Malignant) / 1.02
-    like = predictions.assign(p_malignancy_Malignant=near, p_malignancy_Benign=1 - near)
-    (paired,) = measure_above_shortcut(like, heads=MALIGNANCY, protocols=["cases"], resamples=200)
-    (single,) = measure(like, heads=MALIGNANCY, protocols=["cases"], metrics=["auc"], resamples=200)
-    assert paired.high - paired.low < (single.high - single.low) / 2
-
-
-def test_a_slice_of_one_class_has_no_difference(table):
-    figures = measure_above_shortcut(
-        predict(table, strength=3), heads=MALIGNANCY, protocols=["cases"], slices=["source"], resamples=50
-    )
-    assert {figure.slice: np.isnan(figure.value) for figure in figures} == {
-        "overall": False,
-        "source=D1": False,
-        "source=D2": True,
-    }
-
-
 def list_headers(path):
     """The real headers of CMMD without pixels, each with a pixel hash of its own."""
     with path.open(newline="") as file:
@@ -308,7 +206,7 @@ def list_headers(path):
 
 @pytest.fixture(scope="module")
 def cmmd(shared_data, tmp_path_factory):
-    """The table of shortcuts of the whole collection, by the adapter from its real headers and clinical table."""
+    """The table of shortcuts of the whole collection, from its real headers and clinical table."""
     root = tmp_path_factory.mktemp("cmmd")
     shutil.copy(shared_data / "cmmd" / "CMMD_clinicaldata_revision.xlsx", root)
     headers = {header.path: header for header in list_headers(shared_data / "cmmd" / "headers.csv")}
@@ -329,7 +227,7 @@ def cmmd(shared_data, tmp_path_factory):
 
 def test_the_labels_of_cmmd_are_given_away_as_published(cmmd):
     figures = measure_in_sample(
-        cmmd, shortcuts=SHORTCUTS, heads=MALIGNANCY, protocols=["P1", "P2", "P3", "P4", "image"]
+        cmmd, MeasurementSettings(MALIGNANCY, ["P1", "P2", "P3", "P4", "image"]), shortcuts=SHORTCUTS
     )
     found = {
         (one.baseline, one.figure.protocol): round(one.figure.value, 3)
@@ -353,8 +251,9 @@ def test_the_labels_of_cmmd_are_given_away_as_published(cmmd):
 def test_on_held_out_breasts_of_cmmd_the_shortcuts_reach_what_they_reach_on_all(cmmd):
     test = cmmd[(cmmd.status == "used") & (cmmd.split == "test")]
     cases = test.assign(p_malignancy_Benign=0.5, p_malignancy_Malignant=0.5)
-    arguments = {"shortcuts": SHORTCUTS, "heads": MALIGNANCY, "protocols": ["P1", "P2"]}
-    rows = tabulate_reach(measure_in_sample(cmmd, **arguments), measure_baselines(cases, cmmd, **arguments))
+    settings = MeasurementSettings(MALIGNANCY, ["P1", "P2"])
+    in_sample = measure_in_sample(cmmd, settings, shortcuts=SHORTCUTS)
+    rows = tabulate_reach(in_sample, measure_baselines(cases, cmmd, settings, shortcuts=SHORTCUTS))
     reached = {(row.baseline, row.all_labelled.protocol): row for row in rows}
     for key in (("source", "P1"), ("age_years", "P1"), ("source + age_years", "P1"), ("age_years", "P2")):
         row = reached[key]

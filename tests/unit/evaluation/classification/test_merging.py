@@ -4,7 +4,8 @@ import pytest
 
 from medimg.errors import UsageError
 from medimg.evaluation.classification.merging import Merge, check_merges, merge_heads, merge_predictions
-from medimg.evaluation.figures import measure
+from medimg.evaluation.figures import MeasurementSettings, measure
+from medimg.evaluation.intervals import Bootstrap
 
 HEADS = {"tissue": ("lung", "skin_1", "skin_2")}
 ORGAN = Merge("organ", "tissue", {"skin": ("skin_1", "skin_2")})
@@ -29,7 +30,9 @@ def test_a_confusion_within_a_union_is_a_mistake_of_the_head_and_none_of_the_mer
     table = draw([(0.9, 0.1, 0.0), (0.1, 0.4, 0.5), (0.1, 0.5, 0.4)], ["lung", "skin_1", "skin_2"])
     merged = merge_predictions(table, [ORGAN], heads=HEADS)
     figures = measure(
-        merged, heads=merge_heads(HEADS, [ORGAN]), protocols=["cases"], metrics=["accuracy"], resamples=0
+        merged,
+        MeasurementSettings(merge_heads(HEADS, [ORGAN]), ["cases"], bootstrap=Bootstrap(resamples=0)),
+        metrics=["accuracy"],
     )
     assert {figure.head: figure.value for figure in figures} == {"tissue": pytest.approx(1 / 3), "organ": 1.0}
 

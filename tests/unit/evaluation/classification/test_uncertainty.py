@@ -5,6 +5,8 @@ import pytest
 from medimg.evaluation.classification.conformal import fit_conformal
 from medimg.evaluation.classification.metrics import evaluate
 from medimg.evaluation.classification.uncertainty import add_uncertainty, measure_uncertainty
+from medimg.evaluation.figures import MeasurementSettings
+from medimg.evaluation.intervals import Bootstrap
 from medimg.reporting.charts.classification import draw_risk_coverage, draw_set_sizes
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
 
@@ -39,7 +41,9 @@ def draw_two_splits():
 
 @pytest.fixture(scope="module")
 def figures():
-    return measure_uncertainty(draw_two_splits(), heads=HEADS, protocols=["cases", "P4"], resamples=200)
+    return measure_uncertainty(
+        draw_two_splits(), MeasurementSettings(HEADS, ["cases", "P4"], bootstrap=Bootstrap(resamples=200))
+    )
 
 
 def test_each_figure_has_its_protocol_its_split_and_an_interval(figures):

@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medimg.evaluation.intervals import Bootstrap
 from medimg.evaluation.representation.figures import (
     NOTHING_TO_LEAK,
-    Measuring,
+    EmbeddingSettings,
     measure_embedded,
     read_embedded,
     tabulate_classes,
 )
 from tests.unit.evaluation.representation.vectors import CLASSES, deal_groups, draw_vectors, tabulate_vectors
 
-MEASURING = Measuring("finding", CLASSES, resamples=200)
+MEASURING = EmbeddingSettings("finding", CLASSES, bootstrap=Bootstrap(resamples=200))
 
 
 def draw_table(*, groups=60, per_group=4, own=0.2, shift=0.0, embedding="pixels"):

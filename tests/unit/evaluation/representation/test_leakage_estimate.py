@@ -1,4 +1,7 @@
-"""The leak of a split by case: found where groups have several images that resemble each other, absent where they have not."""
+"""The leak of a split by case.
+
+It is found where groups have several images that resemble each other, and absent where they have not.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,10 @@ def score(*, per_group, own, groups=60):
     labels = np.random.default_rng(1).integers(2, size=groups)[group_N]
     leaks = estimate_leak(reduce_vectors(vectors), labels, groups=group_N, classes=2)
     return {
-        name: [np.mean(scores.argmax(axis=1) == labels) for scores in (leak.by_case, leak.by_group)]
+        name: (
+            np.mean(leak.by_case.argmax(axis=1) == labels),
+            np.mean(leak.by_group.argmax(axis=1) == labels),
+        )
         for name, leak in leaks.items()
     }
 

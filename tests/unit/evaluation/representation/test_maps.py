@@ -45,7 +45,7 @@ def test_the_umap_like_map_draws_clusters_tighter_than_t_sne():
 
 
 def spread_within(places, labels):
-    """Spread of the places round their cluster's middle, as a share of their spread round the middle of all."""
+    """Spread of the places round their cluster's middle, as a share of that round the middle of all."""
     middles = np.stack([places[labels == label].mean(axis=0) for label in range(3)])
     return np.linalg.norm(places - middles[labels]) / np.linalg.norm(places - places.mean(axis=0))
 

@@ -1,4 +1,7 @@
-"""What holds train against test: nothing is found between two samples of one distribution, a shift and copies are."""
+"""What holds train against test.
+
+Nothing is found between two samples of one distribution, a shift and copies are.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,10 @@ def test_the_p_value_of_two_samples_of_one_distribution_is_small_as_rarely_as_it
 
 
 def test_single_cases_of_a_group_are_not_taken_for_independent_draws():
-    """Five nearly equal images per group: permuting cases instead of groups would find a difference in most of these equal splits."""
+    """Five nearly equal images per group.
+
+    Permuting cases instead of groups would find a difference in most of these equal splits.
+    """
     found = 0
     for seed in range(10):
         vectors, groups = draw_vectors(40, per_group=5, own=0.1, seed=seed)
@@ -109,6 +115,6 @@ def test_classes_that_lie_apart_are_their_own_neighbours():
     labels = groups % 2
     vectors[labels == 1] += 10
     shares = find_class_neighbours(
-        vectors - vectors.mean(axis=0), labels, groups=groups, queries=np.array([0, 1]), classes=2, k=5
+        vectors - vectors.mean(axis=0), labels, groups=groups, queries=np.array([0, 1]), classes=2
     )
     assert shares.tolist() == [[1.0, 0.0], [0.0, 1.0]]

@@ -1,4 +1,4 @@
-"""Drawn vectors of cases in groups: what embeddings look like to those who compare them."""
+"""Synthetic vectors of cases in groups: what embeddings look like to those who compare them."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,10 @@ TEST_SHARE = 0.3
 def draw_vectors(
     groups: int, *, per_group: int = 1, own: float = 1.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors [N, D] and groups [N]: cases of a group share a centre, and differ from it by `own` times what centres differ by."""
+    """Vectors [N, D] and groups [N].
+
+    Cases of a group share a centre, and differ from it by `own` times what centres differ by.
+    """
     generator = np.random.default_rng(seed)
     group_N = np.repeat(np.arange(groups), per_group)
     shared = generator.normal(size=(groups, DIMENSIONS))[group_N] if per_group > 1 else 0.0
