@@ -20,7 +20,7 @@ from medimg.cases import Record
 from medimg.catalogue.tables import Catalogue
 from medimg.evaluation.classification.costs import read_cost_matrices
 from medimg.examples.encoding import examples_to_record
-from medimg.explain.batch import check_batch, draw_batch
+from medimg.explain.batch import Batch, check_batch, draw_batch
 from medimg.explain.measured_checks import GRAD_CAM, RANDOMISED, TRAINED
 from medimg.explain.methods import METHODS
 from medimg.explain.network import Inputs, Network, randomise
@@ -141,14 +141,13 @@ def draw_answers(report: Path, answers: Sequence[tuple[str, PredictedCase]], sub
     for case_id, (kind, answer) in by_case.items():
         wanted[answer.predicted, kind == MISTAKE].append(case_id)
     for (name, is_mistake), case_ids in wanted.items():
-        drawing: dict[str, Any] = {
-            "roles": subject.exported.settings.roles,
-            "network": network,
-            "class_index": subject.classes.index(name),
-        }
         methods = [GRAD_CAM] if is_mistake else list(METHODS)
+        class_index = subject.classes.index(name)
         for records, inputs in read_batches(case_ids, subject):
-            for row in draw_batch(records, inputs, folder=folder, methods=methods, **drawing):
+            batch = Batch(records, inputs, subject.exported.settings.roles)
+            for row in draw_batch(
+                batch, network=network, class_index=class_index, folder=folder, methods=methods
+            ):
                 kind, answer = by_case[row["case_id"]]
                 about = {
                     "kind": kind,
@@ -179,13 +178,8 @@ def check_outlined(case_ids: Sequence[str], subject: Subject) -> list[dict[str, 
     }
     rows: list[dict[str, Any]] = []
     for records, inputs in read_batches(case_ids, subject):
-        rows += check_batch(
-            records,
-            inputs,
-            roles=subject.exported.settings.roles,
-            networks=networks,
-            class_index=len(subject.classes) - 1,
-        )
+        batch = Batch(records, inputs, subject.exported.settings.roles)
+        rows += check_batch(batch, networks=networks, class_index=len(subject.classes) - 1)
     return rows
 
 

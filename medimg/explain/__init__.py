@@ -1,1 +1,4 @@
-"""Where a network looked, and whether that can be believed: maps, their check against outlined lesions and against randomised weights."""
+"""Where a network looked, and whether that can be believed.
+
+That is maps, and their checks against outlined lesions and against randomised weights.
+"""

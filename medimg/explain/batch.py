@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -28,69 +28,94 @@ LARGEST_SIDE = 384
 """Of a drawn image: enough to see where a map lies, and a report with some dozens of them stays small."""
 
 
-def check_batch(
-    records: Sequence[Record],
-    inputs: Inputs,
-    *,
-    roles: Sequence[str],
-    networks: Mapping[str, Network],
-    class_index: int,
-) -> Iterator[dict[str, Any]]:
-    """Rows of the table that `medimg.explain.measured_checks.measure_checks` reads, one per outlined view, method and network.
+@dataclass(frozen=True)
+class Batch:
+    """Some cases, as they are stored and as the network takes them.
 
-    Args:
+    Attributes:
         records: the cases, images as the network's input was made from, outlines in their pixels.
         inputs: the same cases, in the same order.
         roles: views in the order of `inputs`.
+    """
+
+    records: Sequence[Record]
+    inputs: Inputs
+    roles: Sequence[str]
+
+
+@dataclass(frozen=True)
+class OutlinedView:
+    """One view of a batch whose lesions are outlined.
+
+    Attributes:
+        number, place: of the case in the batch, and of the view in the network's input.
+        image_HW: as stored; HWC if RGB.
+        mask_HW: bool, the lesions.
+    """
+
+    record: Record
+    role: str
+    number: int
+    place: int
+    image_HW: np.ndarray
+    mask_HW: np.ndarray
+
+
+def check_batch(
+    batch: Batch, *, networks: Mapping[str, Network], class_index: int
+) -> Iterator[dict[str, str | float]]:
+    """Yields rows of the table that `medimg.explain.measured_checks.measure_checks` reads.
+
+    There is one for each outlined view, method and network.
+
+    Args:
         networks: "trained" first, then those with randomised weights, by name.
     """
-    views = [
-        (number, place, role)
-        for number, record in enumerate(records)
-        for place, role in enumerate(roles)
-        if outlines_of(record, role)
-    ]
-    truths = {
-        (number, place): (image_of(records[number], role), outlines_of(records[number], role))
-        for number, place, role in views
-    }
-    masks = {
-        key: draw_mask(outlines, shape=(image_HW.shape[0], image_HW.shape[1]))
-        for key, (image_HW, outlines) in truths.items()
-    }
-    for number, place, role in views:
-        image_HW, mask_HW = truths[number, place][0], masks[number, place]
-        pointing, energy = chance(mask_HW, image_HW=cv2.cvtColor(to_rgb(image_HW), cv2.COLOR_RGB2GRAY))
+    views = list(list_outlined_views(batch))
+    for view in views:
+        grey_HW = cv2.cvtColor(to_rgb(view.image_HW), cv2.COLOR_RGB2GRAY)
+        pointing, energy = chance(view.mask_HW, image_HW=grey_HW)
         yield {
-            **name_view(records[number], role),
+            **name_view(view.record, view.role),
             "method": "",
             "subject": CHANCE,
             "pointing": pointing,
             "energy": energy,
         }
     for method, explain in METHODS.items():
-        maps = {name: explain(network, inputs, class_index=class_index) for name, network in networks.items()}
-        for number, place, role in views:
-            mask_HW, trained_HW = masks[number, place], maps[TRAINED][number, place]
+        maps = {
+            name: explain(network, batch.inputs, class_index=class_index)
+            for name, network in networks.items()
+        }
+        for view in views:
+            trained_HW = maps[TRAINED][view.number, view.place]
             for name, maps_BVHW in maps.items():
-                map_HW = maps_BVHW[number, place]
-                enlarged_HW = stretch(map_HW, mask_HW.shape)
+                map_HW = maps_BVHW[view.number, view.place]
+                enlarged_HW = stretch(map_HW, view.mask_HW.shape)
                 yield {
-                    **name_view(records[number], role),
+                    **name_view(view.record, view.role),
                     "method": method,
                     "subject": name,
-                    "pointing": points_at(enlarged_HW, mask_HW),
-                    "energy": energy_inside(enlarged_HW, mask_HW),
+                    "pointing": points_at(enlarged_HW, view.mask_HW),
+                    "energy": energy_inside(enlarged_HW, view.mask_HW),
                     "rank_correlation": math.nan if name == TRAINED else rank_correlation(trained_HW, map_HW),
                     "ssim": math.nan if name == TRAINED else structural_similarity(trained_HW, map_HW),
                 }
 
 
+def list_outlined_views(batch: Batch) -> Iterator[OutlinedView]:
+    """Yields the views with outlined lesions, case by case."""
+    for number, record in enumerate(batch.records):
+        for place, role in enumerate(batch.roles):
+            if outlines := outlines_of(record, role):
+                image_HW = image_of(record, role)
+                mask_HW = draw_mask(outlines, shape=(image_HW.shape[0], image_HW.shape[1]))
+                yield OutlinedView(record, role, number, place, image_HW, mask_HW)
+
+
 def draw_batch(
-    records: Sequence[Record],
-    inputs: Inputs,
+    batch: Batch,
     *,
-    roles: Sequence[str],
     network: Network,
     class_index: int,
     folder: Path,
@@ -103,9 +128,9 @@ def draw_batch(
     A map's strongest colour is its highest value in the case, so that the case's views can be compared with
     each other.
     """
-    maps = {method: METHODS[method](network, inputs, class_index=class_index) for method in methods}
-    for number, record in enumerate(records):
-        for place, role in enumerate(roles):
+    maps = {method: METHODS[method](network, batch.inputs, class_index=class_index) for method in methods}
+    for number, record in enumerate(batch.records):
+        for place, role in enumerate(batch.roles):
             if role not in record.images:
                 continue
             image = to_rgb(image_of(record, role))
@@ -136,7 +161,10 @@ def outlines_of(record: Record, role: str) -> list[Annotation]:
 
 
 def stretch(map_HW: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The map at the size of the stored image, from which the network's input was stretched in the same way."""
+    """Returns the map at the size of the stored image.
+
+    The network's input was stretched from that image in the same way.
+    """
     enlarged: np.ndarray = cv2.resize(map_HW, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
     return enlarged
 

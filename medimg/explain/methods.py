@@ -18,7 +18,10 @@ from medimg.explain.network import Inputs, Network
 
 STEPS = 16
 SMOOTHING = 0.02
-"""Standard deviation in longer sides of the image: single pixels of a gradient are noise (Smilkov et al. 2017, arXiv 1706.03825)."""
+"""Standard deviation in longer sides of the image.
+
+Single pixels of a gradient are noise (Smilkov et al. 2017, arXiv 1706.03825).
+"""
 
 
 def grad_cam(network: Network, inputs: Inputs, *, class_index: int) -> np.ndarray:
@@ -34,8 +37,10 @@ def grad_cam(network: Network, inputs: Inputs, *, class_index: int) -> np.ndarra
     weights_BVD = tf.reduce_mean(network.map_gradient(maps, others(inputs), class_index), axis=(2, 3))
     cams_BVhw = tf.nn.relu(tf.einsum("bvhwd,bvd->bvhw", maps, weights_BVD)).numpy()
     size = images_BVHWC.shape[2:4]
-    cams = [[enlarge(cam_hw, size) for cam_hw in cams_Vhw] for cams_Vhw in cams_BVhw]
-    return np.asarray(cams, np.float32) * present(inputs)
+    cams_BVHW = np.empty((*cams_BVhw.shape[:2], *size), np.float32)
+    for index in np.ndindex(*cams_BVhw.shape[:2]):
+        cams_BVHW[index] = enlarge(cams_BVhw[index], size)
+    return cams_BVHW * present(inputs)
 
 
 def enlarge(cam_hw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -79,7 +84,9 @@ def integrated_gradients(
 
 
 def attribute(network: Network, inputs: Inputs, *, class_index: int, steps: int = STEPS) -> np.ndarray:
-    """Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) from black images on a straight line, by the midpoint rule.
+    """Computes integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365).
+
+    The path is a straight line from black images, the integral by the midpoint rule.
 
     Returns:
         signed float32 [B, V, H, W, C]; up to the error of the rule a case's sum is its score less that of

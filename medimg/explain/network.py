@@ -10,14 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 Inputs = Mapping[str, np.ndarray]
-"""A batch of cases as the network takes it: images uint8 [B, V, H, W, C], view_present float32 [B, V], and what else its task has."""
+"""A batch of cases as the network takes it.
+
+It has images uint8 [B, V, H, W, C], view_present float32 [B, V], and what else its task has.
+"""
+Tensors = Mapping[str, tf.Tensor]
+"""The inputs beside the images, by name."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Network:
     """
 
     to_maps: Callable[[tf.Tensor], tf.Tensor]
-    to_logits: Callable[[tf.Tensor, Mapping[str, Any]], tf.Tensor]
+    to_logits: Callable[[tf.Tensor, Tensors], tf.Tensor]
 
     def read_maps(self, images_BVHWC: tf.Tensor) -> tf.Tensor:
         """The feature maps of all views, [B, V, h, w, D]."""
@@ -38,14 +42,17 @@ class Network:
         maps = self.to_maps(tf.reshape(images_BVHWC, (-1, *shape)))
         return tf.cast(tf.reshape(maps, (-1, views, *maps.shape[1:])), tf.float32)
 
-    def score(self, maps: tf.Tensor, inputs: Mapping[str, Any], *, class_index: int) -> tf.Tensor:
-        """Log-odds of the class against the others, [B]: softmax would leave no gradient where the network is sure."""
+    def score(self, maps: tf.Tensor, inputs: Tensors, *, class_index: int) -> tf.Tensor:
+        """Returns the log-odds of the class against the others, [B].
+
+        Softmax would leave no gradient where the network is sure.
+        """
         logits_BC = tf.cast(self.to_logits(maps, inputs), tf.float32)
         others_BC = tf.concat([logits_BC[:, :class_index], logits_BC[:, class_index + 1 :]], axis=1)
         return logits_BC[:, class_index] - tf.reduce_logsumexp(others_BC, axis=1)
 
     @tf.function(reduce_retracing=True)
-    def map_gradient(self, maps: tf.Tensor, inputs: Mapping[str, Any], class_index: int) -> tf.Tensor:
+    def map_gradient(self, maps: tf.Tensor, inputs: Tensors, class_index: int) -> tf.Tensor:
         """Gradient of the score in the feature maps, of their shape."""
         with tf.GradientTape() as tape:
             tape.watch(maps)
@@ -53,7 +60,7 @@ class Network:
         return tape.gradient(score_B, maps)
 
     @tf.function(reduce_retracing=True)
-    def image_gradient(self, images: tf.Tensor, inputs: Mapping[str, Any], class_index: int) -> tf.Tensor:
+    def image_gradient(self, images: tf.Tensor, inputs: Tensors, class_index: int) -> tf.Tensor:
         """Gradient of the score in the pixels, of their shape."""
         with tf.GradientTape() as tape:
             tape.watch(images)
@@ -62,10 +69,11 @@ class Network:
 
 
 def randomise(model: keras.Model, *, seed: int) -> keras.Model:
-    """A copy in which every weight has changed places with others of its array: nothing learned is left, but each layer's scale is.
+    """Returns a copy in which every weight has changed places with others of its array.
 
-    The model parameter randomisation test of Adebayo et al. 2018 (arXiv 1810.03292, section 3) on all layers
-    at once. Permuting instead of initialising anew keeps values in the range that the next layer expects.
+    Nothing learned is left, but each layer's scale is: the model parameter randomisation test of Adebayo et
+    al. 2018 (arXiv 1810.03292, section 3) on all layers at once. Permuting instead of initialising again
+    keeps values in the range that the next layer expects.
     """
     generator = np.random.default_rng(seed)
     copy = keras.models.clone_model(model)

@@ -1,4 +1,7 @@
-"""Maps laid over images: colours that colour-blind readers tell apart (viridis), stronger where the map is."""
+"""Maps laid over images, in colours that colour-blind readers tell apart (viridis).
+
+The colour is stronger where the map is.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,10 @@ def to_rgb(image_HW: np.ndarray) -> np.ndarray:
 
 
 def draw_legend() -> bytes:
-    """PNG of the colours as they lie over mid grey, from no evidence to the most in the case, and of what the white line is."""
+    """Returns a PNG of the colours over mid grey, from no evidence to the most in the case.
+
+    It says too what the white line is.
+    """
     ramp = lay_over(
         np.full((16, 256), 128, np.uint8), np.linspace(0, 1, 256)[None].repeat(16, axis=0), highest=1.0
     )

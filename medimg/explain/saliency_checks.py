@@ -1,4 +1,7 @@
-"""What one map is worth: does it point at the lesion, how much of it lies there, and does it change when what was learned is taken away."""
+"""What one map is worth.
+
+Does it point at the lesion, how much of it is there, and does it change when what was learned is taken away?
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,23 @@ from scipy.stats import spearmanr
 from medimg.explain.reference_masks import widen
 
 TOLERANCE = 0.03
-"""Share of the longer side by which a point may miss a lesion: 15 pixels of PASCAL VOC's 500 in Zhang et al. 2018."""
+"""Share of the longer side by which a point may miss a lesion.
+
+15 pixels of PASCAL VOC's 500 in Zhang et al. 2018.
+"""
 
 COMPARED_SIDE = 64
-"""Maps are compared at this longest side: they are smooth, and a rank correlation over a million interpolated pixels says no more."""
+"""Maps are compared at this longest side.
+
+They are smooth, and a rank correlation over a million interpolated pixels says no more.
+"""
 
 
 def points_at(map_HW: np.ndarray, mask_HW: np.ndarray) -> float:
-    """Whether the highest value lies on the lesion or within TOLERANCE of it (pointing game, Zhang et al. 2018, arXiv 1608.00507, section 5.2).
+    """Returns 1 if the highest value is on the lesion or within TOLERANCE of it, else 0.
 
-    Of several highest values the share that does; 0 for a map without any evidence, which points nowhere.
+    Of several highest values the share that is; 0 for a map without any evidence, which points nowhere. This
+    is the pointing game (Zhang et al. 2018, arXiv 1608.00507, section 5.2).
     """
     highest = map_HW.max()
     if highest <= 0:
@@ -30,17 +40,20 @@ def points_at(map_HW: np.ndarray, mask_HW: np.ndarray) -> float:
 
 
 def energy_inside(map_HW: np.ndarray, mask_HW: np.ndarray) -> float:
-    """Share of the map's sum that lies on the lesion (energy-based pointing game, Wang et al. 2020, arXiv 1910.01279, section 4.2); 0 for none."""
+    """Returns the share of the map's sum that is on the lesion; 0 for a map without any evidence.
+
+    This is the energy-based pointing game (Wang et al. 2020, arXiv 1910.01279, section 4.2).
+    """
     total = map_HW.sum(dtype=np.float64)
     return float(map_HW[mask_HW].sum(dtype=np.float64) / total) if total > 0 else 0.0
 
 
 def chance(mask_HW: np.ndarray, *, image_HW: np.ndarray) -> tuple[float, float]:
-    """What `points_at` and `energy_inside` are on average for a map of independent random values over the body, and 0 elsewhere.
+    """Returns what `points_at` and `energy_inside` are on average for a random map.
 
-    Exact, not drawn: any pixel is the highest with the same chance. The body is what has any texture, and the
-    lesion: the background of a processed mammogram and what an image was padded with are constant, and a
-    random map of them too would be too easy to beat.
+    Its values are independent over the body, and 0 elsewhere. Exact, not drawn: any pixel is the highest with
+    the same chance. The body is what has any texture, and the lesion: the background of a processed mammogram
+    and what an image was padded with are constant, and a random map of them too would be too easy to beat.
 
     Args:
         image_HW: grey, uint8.

@@ -86,7 +86,10 @@ def test_a_case_gets_the_same_map_in_any_batch(explain):
 
 
 def test_grad_cam_of_a_channel_that_sees_the_spot_lies_on_the_spot():
-    """The embedding of a linear network is the mean of its map, so Grad-CAM must be the map itself, up to a factor."""
+    """The embedding of a linear network is the mean of its map.
+
+    So Grad-CAM must be the map itself, up to a factor.
+    """
     model, inputs = make_model(), make_inputs()
     dense = model.get_layer("malignancy")
     kernel = np.zeros_like(dense.kernel.numpy())

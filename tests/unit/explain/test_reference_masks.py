@@ -16,7 +16,10 @@ from medimg.images.scan import list_files, scan_file
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
-    """Phantom breasts whose outlines are painted white in the stored pixels, with all that moves pixels switched on."""
+    """Phantom breasts whose outlines are painted white in the stored pixels.
+
+    All that moves pixels is switched on.
+    """
     root = tmp_path_factory.mktemp("phantom")
     write_phantom(root, cases=6, seed=5, rows=287, columns=240)
     outlines = read_lesions(root)
