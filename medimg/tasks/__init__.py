@@ -36,8 +36,8 @@ class Task:
         targets: (transformed features of a batch, model) to what the losses compare with.
         fit: (Data, model=, training=, folder=, report=) to Fitted; continues where an earlier call in
             `folder` was killed.
-        make_predictor: (Fitted, model=, training=) to a tf.Module for the export. Its `predict` takes a batch of
-            the network's inputs to the outputs; `details` to the same outputs and what is behind them;
+        make_predictor: (Fitted, model=, training=) to a tf.Module for the export. Its `predict` takes a batch
+            of the network's inputs to the outputs; `details` to the same outputs and what is behind them;
             `has_details` says whether there is anything.
         case_bytes: (model) to the bytes of one decoded case.
         describe: (model) to JSON-able facts that a reader of the exported model needs.

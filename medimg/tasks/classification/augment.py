@@ -46,7 +46,10 @@ def draw(seed: tf.Tensor, count: tf.Tensor, largest: float) -> tf.Tensor:
 def draw_transforms(
     settings: Augmentation, seed: tf.Tensor, *, count: tf.Tensor, size: tf.Tensor
 ) -> tf.Tensor:
-    """float32 [count, 8] for ImageProjectiveTransformV3: output (x, y) to input (x, y), about the centre of an image of `size` (height, width)."""
+    """Returns float32 [count, 8] for ImageProjectiveTransformV3: output (x, y) to input (x, y).
+
+    They are about the centre of an image of `size` (height, width).
+    """
     seeds = tf.unstack(tf.random.split(seed, num=6), num=6)
     angle = draw(seeds[0], count, math.radians(settings.rotate_degrees))
     scale = 1.0 + draw(seeds[1], count, settings.zoom_fraction)

@@ -8,13 +8,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 from medimg.errors import MedimgError, UsageError, nearest
 from medimg.tasks.classification.settings import ModelSettings
+
+Tensor: TypeAlias = keras.KerasTensor | tf.Tensor
+"""Symbolic while a network is built, with values when it runs."""
 
 
 def build_backbone(settings: ModelSettings) -> keras.Model:
@@ -31,8 +35,8 @@ def build_backbone(settings: ModelSettings) -> keras.Model:
     return keras.Model(image, maps, name="backbone")
 
 
-def small_cnn(image: Any, settings: ModelSettings) -> Any:
-    """Four blocks of convolution, normalisation and pooling.
+def small_cnn(image: Tensor, settings: ModelSettings) -> Tensor:
+    """Returns the map of four blocks of convolution, normalisation and pooling.
 
     1/16 of the input's height and width, 8 * `width` channels.
     """
@@ -55,8 +59,8 @@ def small_cnn(image: Any, settings: ModelSettings) -> Any:
     return maps
 
 
-def application(image: Any, settings: ModelSettings) -> Any:
-    """A network of keras.applications without its top.
+def application(image: Tensor, settings: ModelSettings) -> Tensor:
+    """Returns the map of a network of keras.applications without its top.
 
     Grey becomes three equal channels, its own `preprocess_input` comes first.
     """
@@ -71,7 +75,8 @@ def load_application(make_network: Callable[..., keras.Model], settings: ModelSe
     weights = settings.weights
     if weights not in (None, "imagenet") and not Path(weights).is_file():
         raise UsageError(
-            f"model.weights: no file {weights}; expected none, imagenet or a weights file of {settings.backbone}"
+            f"model.weights: no file {weights}; "
+            f"expected none, imagenet or a weights file of {settings.backbone}"
         )
     shape = (*settings.image_size, 3)
     try:
@@ -82,8 +87,9 @@ def load_application(make_network: Callable[..., keras.Model], settings: ModelSe
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         if weights == "imagenet":
             raise MedimgError(
-                f"model.weights imagenet: the weights of {settings.backbone} could not be had ({first_line}); "
-                "download the no-top weights file elsewhere and name its path in model.weights, or set it to none"
+                f"model.weights imagenet: the weights of {settings.backbone} could not be had "
+                f"({first_line}); download the no-top weights file elsewhere and name its path in "
+                "model.weights, or set it to none"
             ) from error
         raise UsageError(
             f"model.backbone {settings.backbone} with weights {weights} and images {shape}: {first_line}"
@@ -108,16 +114,16 @@ class ApplicationInput(layers.Layer):
     Takes 0 to 255.
     """
 
-    def __init__(self, family: str, **kwargs: Any) -> None:
+    def __init__(self, family: str, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.family = family
 
-    def call(self, image: Any) -> Any:
+    def call(self, image: Tensor) -> Tensor:
         preprocess_input = importlib.import_module(f"keras.applications.{self.family}").preprocess_input
         return ops.cast(preprocess_input(ops.cast(image, "float32")), self.compute_dtype)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "family": self.family}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import keras
+import tensorflow as tf
 
-from medimg.explain.network import Network
+from medimg.explain.network import Network, Tensors
 
 
 def cut_network(model: keras.Model, head: str) -> Network:
@@ -21,7 +19,7 @@ def cut_network(model: keras.Model, head: str) -> Network:
     to_embedding = keras.Model([maps, others], model.get_layer("embedding").output)
     dense = model.get_layer(head)
 
-    def to_logits(maps_BVhwD: Any, inputs: Mapping[str, Any]) -> Any:
+    def to_logits(maps_BVhwD: tf.Tensor, inputs: Tensors) -> tf.Tensor:
         folded = keras.ops.reshape(maps_BVhwD, (-1, *maps_BVhwD.shape[2:]))
         embedding = to_embedding([folded, {name: inputs[name] for name in others}], training=False)
         return keras.ops.matmul(keras.ops.cast(embedding, "float32"), dense.kernel) + dense.bias

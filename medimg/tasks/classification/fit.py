@@ -1,12 +1,14 @@
-"""The training loop: one `keras.fit` call per epoch, exact figures on eval, early stopping, and a state on disk that survives a kill.
+"""The training loop: one `keras.fit` call per epoch, exact figures on eval, early stopping.
 
-An ensemble is this loop run for one seed after the other; its mean answer is calibrated as a whole.
+Its state on disk survives a kill. An ensemble is this loop run for one seed after the other; its mean answer
+is calibrated as a whole.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -30,6 +32,14 @@ SHUFFLE_BYTES = 512 * 2**20
 """Of decoded cases held in memory for shuffling."""
 
 
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Settings of the network and of its training."""
+
+    model: ModelSettings
+    training: TrainingSettings
+
+
 def fit(
     data: Data, *, model: ModelSettings, training: TrainingSettings, folder: Path, report: Report
 ) -> Fitted:
@@ -45,12 +55,15 @@ def fit(
             diverged.
     """
     check_labels(data, model)
+    hyperparameters = Hyperparameters(model, training)
     members = tuple(
-        fit_member(index, data, model=model, training=training, folder=folder, report=report)
+        fit_member(index, data, hyperparameters, folder=folder, report=report)
         for index in range(training.members)
     )
-    answers = [predict(member.network, evaluation_batches(data, training.batch_size)) for member in members]
-    mean = {head.name: np.mean([answer[head.name] for answer in answers], axis=0) for head in model.heads}
+    outputs = [predict(member.network, evaluation_batches(data, training.batch_size)) for member in members]
+    mean = {}
+    for head in model.heads:
+        mean[head.name] = np.mean([output[head.name] for output in outputs], axis=0)
     balanced = training.learns_balanced
     temperatures = {
         name: fit_temperature(data.eval_targets[name], values, balanced=balanced)
@@ -63,24 +76,28 @@ def fit(
         head.name: class_log_priors(data.train_targets[head.name], classes=len(head.classes))
         for head in adjusted
     }
-    answered = {
+    calibrated = {
         name: apply_temperature(values, temperatures[name], log_priors=log_priors.get(name, 0.0))
         for name, values in mean.items()
     }
     return Fitted(
         members,
         temperatures,
-        measure_predictions(data.eval_targets, answered, model),
+        measure_predictions(data.eval_targets, calibrated, model),
         log_priors=log_priors,
         prevalence=training.prevalence,
     )
 
 
 def fit_member(
-    index: int, data: Data, *, model: ModelSettings, training: TrainingSettings, folder: Path, report: Report
+    index: int, data: Data, hyperparameters: Hyperparameters, *, folder: Path, report: Report
 ) -> Member:
-    """Trains member `index` from its own seed until no epoch is left or patience is spent, with checkpoints in its own part of `folder`."""
-    training = dataclasses.replace(training, seed=training.seed + index)
+    """Trains member `index` from its own seed until no epoch is left or patience is spent.
+
+    Its checkpoints are in its own part of `folder`.
+    """
+    model = hyperparameters.model
+    training = dataclasses.replace(hyperparameters.training, seed=hyperparameters.training.seed + index)
     folder = folder / f"member{index}"
     head = model.heads[0].name
     keras.utils.set_random_seed(training.seed)
@@ -116,7 +133,8 @@ def fit_member(
             raise MedimgError(f"training.epochs is {training.epochs}, expected 1 or more")
         if not np.isfinite(best.figures[f"{head}/loss"]):
             raise MedimgError(
-                "training diverged: the loss is not a number in any epoch; a smaller training.learning_rate may help"
+                "training diverged: the loss is not a number in any epoch; "
+                "a smaller training.learning_rate may help"
             )
         load_weights(folder, best.number, model=network)
     return Member(to_float32(network, model, data.clinical_width), best, state.history)
@@ -143,7 +161,10 @@ def check_labels(data: Data, settings: ModelSettings) -> None:
 def choose_cases(
     data: Data, *, model: ModelSettings, training: TrainingSettings, epoch: int
 ) -> tf.data.Dataset:
-    """The training cases of one epoch in a fixed order: each once, or as often as makes the classes equally frequent."""
+    """Returns the training cases of one epoch in a fixed order.
+
+    Each is there once, or as often as makes the classes equally frequent.
+    """
     if training.sampling == "shuffled":
         return data.train
     return repeat_cases(

@@ -1,10 +1,12 @@
-"""From the stored views of one case to the network's inputs: pure TensorFlow, the same function in tf.data and in the exported signature."""
+"""From the stored views of one case to the network's inputs, in pure TensorFlow.
+
+The same function runs in tf.data and in the exported signature.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import tensorflow as tf
 
@@ -12,8 +14,8 @@ from medimg.examples.decoding import decode_image, image_feature_spec
 from medimg.tasks.classification.settings import ModelSettings
 
 
-def image_spec(settings: ModelSettings) -> dict[str, Any]:
-    """Parsing specification of the views; an absent view parses as the empty string."""
+def image_spec(settings: ModelSettings) -> dict[str, tf.io.FixedLenFeature]:
+    """Returns the parsing specification of the views; an absent view parses as the empty string."""
     return dict(image_feature_spec(settings.roles))
 
 

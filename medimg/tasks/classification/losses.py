@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from medimg.evaluation.classification.temperature import SMALLEST_PROBABILITY
+from medimg.tasks.classification.backbones import Tensor
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
 
 
@@ -30,7 +30,7 @@ class MaskedCrossEntropy(keras.losses.Loss):
         focal_gamma: float = 0.0,
         log_priors: tuple[float, ...] = (),
         name: str = "masked_cross_entropy",
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         """Stores the configuration.
 
@@ -47,7 +47,7 @@ class MaskedCrossEntropy(keras.losses.Loss):
             tuple(log_priors),
         )
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         label = ops.cast(ops.reshape(y_true, (-1,)), "int32")
         known = ops.cast(label >= 0, y_pred.dtype)
         index = ops.maximum(label, 0)
@@ -63,7 +63,7 @@ class MaskedCrossEntropy(keras.losses.Loss):
             loss *= ops.maximum(1.0 - ops.exp(-loss), keras.config.epsilon()) ** self.focal_gamma
         return weight * loss
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         own = {
             "class_weights": self.class_weights,
             "focal_gamma": self.focal_gamma,
@@ -73,7 +73,9 @@ class MaskedCrossEntropy(keras.losses.Loss):
 
 
 def class_weights(labels: np.ndarray, *, classes: int, balanced: bool) -> tuple[float, ...]:
-    """Weight of each class: inverse to its frequency among the labelled cases with a mean of 1 per case, or all 1.
+    """Returns the weight of each class, [C].
+
+    It is inverse to its frequency among the labelled cases with a mean of 1 per case, or all are 1.
 
     Args:
         labels: int [N], -1 where missing. A class that does not occur has weight 1, and no effect.

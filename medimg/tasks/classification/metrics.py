@@ -15,7 +15,9 @@ Figures = dict[str, float]
 def measure(
     labels: Mapping[str, np.ndarray], probabilities: Mapping[str, np.ndarray], settings: ModelSettings
 ) -> Figures:
-    """`<head>/auc` and `<head>/loss` (mean cross-entropy in nats) over the cases labelled for that head, NaN where that is undefined.
+    """Returns `<head>/auc` and `<head>/loss` over the cases labelled for that head; NaN where undefined.
+
+    The loss is the mean cross-entropy in nats.
 
     Args:
         labels: head to int [N], -1 where missing.

@@ -6,17 +6,18 @@ reads), `fused_views`, and `embedding` (one vector per case).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import keras
 from keras import layers, ops
 
 from medimg.errors import UsageError
-from medimg.tasks.classification.backbones import build_backbone
+from medimg.tasks.classification.backbones import Tensor, build_backbone
 from medimg.tasks.classification.inputs import image_shape
 from medimg.tasks.classification.settings import ModelSettings
 
+Shapes: TypeAlias = Sequence[tuple[int | None, ...]]
 FUSIONS = ("mean", "max", "attention")
 
 
@@ -73,21 +74,24 @@ def make_embedder(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, network.get_layer("embedding").output)
 
 
-def embed(network: keras.Model, vectors: Any, inputs: Mapping[str, Any]) -> Any:
-    """The embedding, [batch, E], of encoded views; of `inputs`, the pixels play no part."""
+def embed(network: keras.Model, vectors: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Returns the embedding, [batch, E], of encoded views; of `inputs`, the pixels play no part."""
     fused = network.get_layer("fused_views")([vectors, inputs["view_present"]])
     if "clinical" in inputs:
         fused = network.get_layer("with_clinical")([fused, inputs["clinical"]])
     return network.get_layer("embedding")(fused)
 
 
-def classify(network: keras.Model, embedding: Any) -> dict[str, Any]:
-    """Head to class probabilities of embeddings [..., E], without dropout."""
+def classify(network: keras.Model, embedding: Tensor) -> dict[str, Tensor]:
+    """Returns head to class probabilities of embeddings [..., E], without dropout."""
     return {head: network.get_layer(head)(embedding) for head in network.output}
 
 
-def pool(maps: Any) -> Any:
-    """Mean and maximum over the map, side by side: a lesion of a few pixels vanishes in the mean alone."""
+def pool(maps: Tensor) -> Tensor:
+    """Returns mean and maximum over the map, side by side.
+
+    A lesion of a few pixels vanishes in the mean alone.
+    """
     mean, highest = (
         layers.GlobalAveragePooling2D(name="map_mean")(maps),
         layers.GlobalMaxPooling2D(name="map_maximum")(maps),
@@ -105,7 +109,7 @@ class FuseViews(layers.Layer):
     without the gate.
     """
 
-    def __init__(self, how: str, **kwargs: Any) -> None:
+    def __init__(self, how: str, **kwargs: object) -> None:
         super().__init__(**kwargs)
         if how not in FUSIONS:
             raise UsageError(f"model.fusion: found {how!r}, expected one of {', '.join(FUSIONS)}")
@@ -115,13 +119,13 @@ class FuseViews(layers.Layer):
         )
         self.score = layers.Dense(1, dtype=self.dtype_policy) if how == "attention" else None
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shapes) -> None:
         if self.hidden is not None and self.score is not None:
             self.hidden.build(input_shape[0])
             self.score.build((*input_shape[0][:-1], 64))
         self.built = True
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         vectors, present = inputs
         present = ops.cast(present, vectors.dtype)[..., None]
         if self.how == "max":
@@ -132,8 +136,8 @@ class FuseViews(layers.Layer):
             weights = present * ops.exp(5.0 * ops.tanh(self.score(self.hidden(vectors))))
         return ops.sum(weights * vectors, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1e-3)
 
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
+    def compute_output_shape(self, input_shape: Shapes) -> tuple[int | None, int | None]:
         return input_shape[0][0], input_shape[0][-1]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "how": self.how}

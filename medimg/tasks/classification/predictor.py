@@ -1,4 +1,7 @@
-"""What the exported model answers: calibrated probabilities per head, and what is behind them: each view alone, each member or dropout sample."""
+"""What the exported model predicts: calibrated probabilities per head, and what is behind them.
+
+Behind them are each view alone, and each member or dropout sample.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,10 @@ class Predictor(tf.Module):
         return self._has_views or self._has_samples
 
     def predict(self, inputs: Tensors) -> Tensors:
-        """Head to the mean of the members' probabilities, calibrated and, where the settings ask for it, adjusted."""
+        """Returns head to the mean of the members' probabilities.
+
+        It is calibrated and, where the settings ask for it, adjusted.
+        """
         return self._calibrate(mean([network(inputs, training=False) for network in self.networks]))
 
     def details(self, inputs: Tensors) -> Tensors:
@@ -61,18 +67,15 @@ class Predictor(tf.Module):
         """
         members = zip(self.networks, self._encoders, self._masks, strict=True)
         whole, alone, samples = zip(*(look_behind(*member, inputs) for member in members), strict=True)
-        answer = self._calibrate(mean(whole))
+        outputs = self._calibrate(mean(whole))
         if self._has_views:
             is_present = inputs["view_present"][..., tf.newaxis] > 0
-            answer |= {
-                f"v/{head}": tf.where(is_present, values_BVC, np.nan)
-                for head, values_BVC in self._calibrate(mean(alone)).items()
-            }
+            for head, values_BVC in self._calibrate(mean(alone)).items():
+                outputs[f"v/{head}"] = tf.where(is_present, values_BVC, np.nan)
         if self._has_samples:
-            answer |= {
-                f"m/{head}": tf.concat([one[head] for one in samples], axis=1) for head in self._temperatures
-            }
-        return answer
+            for head in self._temperatures:
+                outputs[f"m/{head}"] = tf.concat([one[head] for one in samples], axis=1)
+        return outputs
 
     def _calibrate(self, outputs: Mapping[str, tf.Tensor]) -> Tensors:
         """Divides the logits of each head by its temperature and adjusts them.
@@ -100,14 +103,21 @@ def draw_masks(width: int, *, rate: float, samples: int, seed: tuple[int, int]) 
 
 
 def mean(outputs: Sequence[Mapping[str, tf.Tensor]]) -> Tensors:
-    """Head to the mean over members."""
-    return {head: tf.add_n([one[head] for one in outputs]) / len(outputs) for head in outputs[0]}
+    """Returns head to the mean over members."""
+    means = {}
+    for head in outputs[0]:
+        means[head] = tf.add_n([one[head] for one in outputs]) / len(outputs)
+    return means
 
 
 def look_behind(
     network: keras.Model, encoder: keras.Model, masks_KE: np.ndarray, inputs: Tensors
 ) -> tuple[Tensors, Tensors, Tensors]:
-    """Head to probabilities of one member: of the case [batch, C], of each view as if it were the only one [batch, V, C], of each mask."""
+    """Returns head to probabilities of one member, in three kinds.
+
+    They are those of the case [batch, C], of each view as if it were the only one [batch, V, C], and of each
+    mask [batch, K, C].
+    """
     vectors_BVD = encoder(inputs, training=False)
     embedding_BE = embed(network, vectors_BVD, inputs)
     views = vectors_BVD.shape[1]

@@ -1,4 +1,7 @@
-"""Balanced epochs: each class as often as any other, drawn anew from seed and epoch, so that a resumed training sees the same cases."""
+"""Balanced epochs: each class as often as any other.
+
+They are drawn again from seed and epoch, so that a resumed training sees the same cases.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search may change where a config names no space of its own: four settings that are worth it on any data."""
+"""What a search may change where a config names no space: four settings that are worth it on any data."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Lt
 
@@ -127,7 +127,7 @@ class TrainingSettings:
 
     @property
     def prevalence(self) -> Prevalence:
-        """The class frequencies that the model's probabilities are meant for: those of train, or all alike."""
+        """The class frequencies that the probabilities are meant for: those of train, or all alike."""
         return "balanced" if self.learns_balanced or self.logit_adjustment == "post_hoc" else "train"
 
 
@@ -156,17 +156,22 @@ def check_training(model: ModelSettings, training: TrainingSettings) -> None:
     """Raises UsageError in one line where the network cannot be trained as asked."""
     if training.dropout_samples == 1:
         raise UsageError(
-            "training.dropout_samples: found 1, expected 0 for none, or 2 or more: one sample differs from nothing"
+            "training.dropout_samples: found 1, expected 0 for none, or 2 or more: "
+            "one sample differs from nothing"
         )
     if training.dropout_samples and not model.dropout:
         raise UsageError(
-            f"training.dropout_samples: found {training.dropout_samples} with model.dropout 0, expected a rate above 0"
+            f"training.dropout_samples: found {training.dropout_samples} with model.dropout 0, "
+            "expected a rate above 0"
         )
     check_balancing(model, training)
 
 
 def check_balancing(model: ModelSettings, training: TrainingSettings) -> None:
-    """Raises UsageError where means against imbalance contradict each other: two of them would make rare classes count for more than common ones."""
+    """Raises UsageError where means against imbalance contradict each other.
+
+    Two of them would make rare classes count for more than common ones.
+    """
     asked = {
         "class_weights": training.class_weights,
         "sampling": training.sampling,
@@ -177,22 +182,25 @@ def check_balancing(model: ModelSettings, training: TrainingSettings) -> None:
     ]
     if len(found) > 1:
         raise UsageError(
-            f"training: found {' and '.join(found)}, expected one of them at most: each alone makes every class count alike"
+            f"training: found {' and '.join(found)}, expected one of them at most: "
+            "each alone makes every class count alike"
         )
     if training.focal_gamma and training.logit_adjustment:
         raise UsageError(
-            f"training.focal_gamma: found {training.focal_gamma:g} with logit_adjustment={training.logit_adjustment}, expected 0: "
+            f"training.focal_gamma: found {training.focal_gamma:g} with "
+            f"logit_adjustment={training.logit_adjustment}, expected 0: "
             "the adjustment is of probabilities learnt by cross-entropy"
         )
     if training.sampling == "balanced" and len(model.heads) > 1:
         heads = ", ".join(head.name for head in model.heads)
         raise UsageError(
-            f"training.sampling: found balanced with heads {heads}, expected one head: batches balanced for one are not so for others"
+            f"training.sampling: found balanced with heads {heads}, expected one head: "
+            "batches balanced for one are not so for others"
         )
 
 
-def describe(settings: ModelSettings) -> dict[str, Any]:
-    """What a reader of the exported model needs: outputs, classes in order, and what it looks at."""
+def describe(settings: ModelSettings) -> dict[str, object]:
+    """Returns what a reader of the exported model needs: outputs, classes in order, and what it looks at."""
     return {
         "heads": {head.name: list(head.classes) for head in settings.heads},
         "roles": list(settings.roles),

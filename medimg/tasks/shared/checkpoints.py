@@ -98,7 +98,8 @@ def load_weights(folder: Path, number: int, *, model: keras.Model) -> None:
     except (OSError, ValueError, KeyError, UserWarning) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise MedimgError(
-            f"{path}: weights of epoch {number + 1} cannot be loaded ({reason}); delete its folder to train from the start"
+            f"{path}: weights of epoch {number + 1} cannot be loaded ({reason}); "
+            "delete its folder to train from the start"
         ) from error
 
 

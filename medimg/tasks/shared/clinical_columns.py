@@ -29,13 +29,15 @@ def find_feature(inputs: Mapping[str, Feature], name: str) -> Feature:
     if name in inputs:
         return inputs[name]
     kind = name.split("_", 1)[0] + "_"
-    raise UsageError(
-        f"feature {name} is not in the schema; found {', '.join(sorted(key for key in inputs if key.startswith(kind))) or 'none'}"
-    )
+    found = ", ".join(sorted(key for key in inputs if key.startswith(kind)))
+    raise UsageError(f"feature {name} is not in the schema; found {found or 'none'}")
 
 
 def transform_number(feature: Feature) -> tf.Tensor:
-    """float32 [batch, 2]: z-score of the present values (0 where missing) and a 0/1 indicator of the missing ones."""
+    """Returns float32 [batch, 2].
+
+    They are the z-score of the present values (0 where missing) and a 0/1 indicator of the missing ones.
+    """
     import tensorflow_transform as tft
 
     present = (
@@ -54,7 +56,10 @@ def transform_number(feature: Feature) -> tf.Tensor:
 
 
 def transform_text(feature: Feature, name: str) -> tf.Tensor:
-    """int64 [batch, 1]: index in the vocabulary called `name`, its size for unknown values, -1 for missing ones."""
+    """Returns int64 [batch, 1]: index in the vocabulary called `name`.
+
+    It is the vocabulary's size for unknown values, -1 for missing ones.
+    """
     import tensorflow_transform as tft
 
     return to_dense(
@@ -67,7 +72,7 @@ def is_sparse(feature: Feature) -> bool:
     return isinstance(feature, tf.SparseTensor)
 
 
-def to_dense(feature: Feature, *, default: Any) -> tf.Tensor:
+def to_dense(feature: Feature, *, default: float | str) -> tf.Tensor:
     """[batch, 1], with `default` where a sparse feature has no value."""
     if not is_sparse(feature):
         return tf.reshape(feature, [-1, 1])
@@ -78,7 +83,10 @@ def to_dense(feature: Feature, *, default: Any) -> tf.Tensor:
 
 
 def clinical_sizes(transform_output: Any, settings: ClinicalSettings) -> dict[str, int]:
-    """How many values each clinical column gives the network: 2 for a number, vocabulary size + 1 for a string."""
+    """Returns how many values each clinical column gives the network.
+
+    2 for a number, vocabulary size + 1 for a string.
+    """
     spec = transform_output.transformed_feature_spec()
     names = [f"clinical_{column}" for column in settings.clinical_inputs]
     return {

@@ -26,7 +26,10 @@ def evaluation_batches(data: Data, size: int) -> tf.data.Dataset:
 
 
 def seed_dropout(network: keras.Model, *, seed: int, epoch: int) -> None:
-    """Makes the network's own random draws depend on seed and epoch only: Keras saves no seed state with the weights (seen in 3.12)."""
+    """Makes the network's own random draws depend on seed and epoch only.
+
+    Keras saves no seed state with the weights (seen in 3.12).
+    """
     for index, variable in enumerate(item for item in network.variables if "seed_generator" in item.path):
         variable.assign(np.array([seed * 1_000_003 + epoch, index], dtype=np.int64) % 2**32)
 
@@ -47,7 +50,10 @@ def make_strategy() -> tf.distribute.Strategy:
 
 @contextmanager
 def precision(training: PrecisionSettings) -> Iterator[None]:
-    """Layers built inside compute in float16 where the settings ask for it or, with "auto", where a GPU is there."""
+    """Lets layers built inside compute in float16 where the settings ask for it.
+
+    With "auto" that is where a GPU is there.
+    """
     earlier = keras.config.dtype_policy()
     mixed = training.mixed_precision == "on" or (
         training.mixed_precision == "auto" and bool(tf.config.list_physical_devices("GPU"))

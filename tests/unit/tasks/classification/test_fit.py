@@ -1,4 +1,7 @@
-"""The training loop on drawn images, without TFX: mixed precision, one-class refusals, restart with nothing left to do."""
+"""The training loop on synthetic images, without TFX.
+
+Mixed precision, one-class refusals, restart with nothing left to do.
+"""
 
 from __future__ import annotations
 

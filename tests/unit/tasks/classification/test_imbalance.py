@@ -1,4 +1,8 @@
-"""Means against imbalance: 600 dark images and 10 brighter ones that overlap with them, so that whoever goes by frequency overlooks these."""
+"""Means against imbalance.
+
+600 dark images and 10 brighter ones that overlap with them, so that a model tuned for accuracy neglects the
+brighter ones.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import dataclasses
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -47,7 +50,7 @@ PLAIN = TrainingSettings(
     calibrate=False,
     augmentation=STILL,
 )
-STRATEGIES: dict[str, dict[str, Any]] = {
+STRATEGIES: dict[str, dict[str, object]] = {
     "class weights": {"class_weights": True},
     "focal loss with class weights": {"focal_gamma": 2.0, "class_weights": True},
     "balanced sampling": {"sampling": "balanced"},
@@ -82,7 +85,7 @@ def make_data() -> Data:
     return Data(train, evaluation, {"kind": splits[0][1]}, {"kind": splits[1][1]})
 
 
-def train(folder: Path, **changes: Any) -> tuple[Fitted, Predictor]:
+def train(folder: Path, **changes: object) -> tuple[Fitted, Predictor]:
     training = dataclasses.replace(PLAIN, **changes)
     check_training(MODEL, training)
     fitted = fit(make_data(), model=MODEL, training=training, folder=folder, report=lambda _: None)
@@ -214,7 +217,7 @@ def test_a_balanced_training_that_was_interrupted_gives_the_same_network_as_one_
         ),
     ],
 )
-def test_what_contradicts_itself_is_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
+def test_what_contradicts_itself_is_refused_in_one_line(changes: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message) as found:
         check_training(MODEL, dataclasses.replace(PLAIN, **changes))
     assert "\n" not in str(found.value)

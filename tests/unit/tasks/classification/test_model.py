@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -36,7 +35,7 @@ def predict(model: keras.Model, inputs: dict[str, np.ndarray]) -> dict[str, np.n
 
 
 @pytest.mark.parametrize("fusion", ["mean", "max", "attention"])
-def test_the_pixels_of_an_absent_view_have_no_influence(fusion: Any) -> None:
+def test_the_pixels_of_an_absent_view_have_no_influence(fusion: str) -> None:
     model = build_model(dataclasses.replace(SETTINGS, fusion=fusion), clinical_width=0)
     inputs = make_inputs(4)
     inputs["view_present"][:, 1] = 0
@@ -50,7 +49,7 @@ def test_the_pixels_of_an_absent_view_have_no_influence(fusion: Any) -> None:
 
 
 @pytest.mark.parametrize("fusion", ["mean", "max", "attention"])
-def test_a_case_without_any_view_still_gets_finite_probabilities(fusion: Any) -> None:
+def test_a_case_without_any_view_still_gets_finite_probabilities(fusion: str) -> None:
     model = build_model(dataclasses.replace(SETTINGS, fusion=fusion), clinical_width=0)
     inputs = {**make_inputs(2), "view_present": np.zeros((2, 2), np.float32)}
     assert np.isfinite(predict(model, inputs)["malignancy"]).all()
@@ -71,7 +70,7 @@ def test_each_head_gives_float32_probabilities_that_sum_to_one_also_in_mixed_pre
 
 
 @pytest.mark.parametrize(("backbone", "fusion"), [("small_cnn", "attention"), ("MobileNetV3Small", "mean")])
-def test_a_saved_model_answers_as_before(tmp_path: Path, backbone: str, fusion: Any) -> None:
+def test_a_saved_model_answers_as_before(tmp_path: Path, backbone: str, fusion: str) -> None:
     model = build_model(dataclasses.replace(SETTINGS, backbone=backbone, fusion=fusion), clinical_width=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -118,7 +117,7 @@ def test_imagenet_weights_that_cannot_be_downloaded_end_in_one_line_that_says_wh
     assert "\n" not in str(caught.value)
 
 
-def refuse_download(*_: Any, **__: Any) -> None:
+def refuse_download(*_: object, **__: object) -> None:
     from urllib.error import URLError
 
     raise URLError("no route to host")
@@ -133,7 +132,7 @@ def refuse_download(*_: Any, **__: Any) -> None:
         ({"backbone": "ResNet50", "weights": "nowhere.h5"}, "no file nowhere.h5"),
     ],
 )
-def test_a_wrong_backbone_or_weights_is_named(change: dict[str, Any], message: str) -> None:
+def test_a_wrong_backbone_or_weights_is_named(change: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         build_model(dataclasses.replace(SETTINGS, **change), clinical_width=0)
 
@@ -147,6 +146,6 @@ def test_a_wrong_backbone_or_weights_is_named(change: dict[str, Any], message: s
         ({"image_size": (64, 8)}, "at least 32 pixels"),
     ],
 )
-def test_settings_that_make_no_network_are_refused(change: dict[str, Any], message: str) -> None:
+def test_settings_that_make_no_network_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         check_settings(dataclasses.replace(SETTINGS, **change))

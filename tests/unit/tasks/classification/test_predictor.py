@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -28,7 +27,7 @@ MODEL = ModelSettings(
 
 
 def make_predictor(
-    *, members: int = 1, samples: int = 0, temperature: float = 1.0, **model: Any
+    *, members: int = 1, samples: int = 0, temperature: float = 1.0, **model: object
 ) -> Predictor:
     settings, epoch = dataclasses.replace(MODEL, **model), Epoch(0, 0.0, {})
     networks = []
@@ -39,7 +38,7 @@ def make_predictor(
     return Predictor(fitted, model=settings, training=TrainingSettings(dropout_samples=samples))
 
 
-def make_inputs(cases: int, *, views: int = 2) -> dict[str, Any]:
+def make_inputs(cases: int, *, views: int = 2) -> dict[str, keras.KerasTensor]:
     random = np.random.default_rng(0)
     inputs = {
         "images": random.integers(0, 256, (cases, views, 32, 32, 1), dtype=np.uint8),

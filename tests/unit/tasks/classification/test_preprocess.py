@@ -6,7 +6,7 @@ Analysed by TensorFlow Transform on Beam's local runner.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -18,6 +18,9 @@ from medimg.tasks.classification.inputs import decode_case
 from medimg.tasks.classification.preprocess import preprocess, targets
 from medimg.tasks.classification.settings import Head, ModelSettings
 from medimg.tasks.shared.clinical_columns import clinical_inputs, clinical_sizes
+
+if TYPE_CHECKING:
+    from tensorflow_transform import TFTransformOutput
 
 SETTINGS = ModelSettings(
     heads=(Head("malignancy", ("Benign", "Malignant")),),
@@ -31,7 +34,7 @@ SPEC = {
     "clinical_source": tf.io.VarLenFeature(tf.string),
     "clinical_side": tf.io.FixedLenFeature([], tf.string),
 }
-TRAIN: list[dict[str, Any]] = [
+TRAIN: list[dict[str, object]] = [
     {
         "label_malignancy": [b"Benign"],
         "clinical_age_years": [40.0],
@@ -49,7 +52,7 @@ TRAIN: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def transform_output(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def transform_output(tmp_path_factory: pytest.TempPathFactory) -> TFTransformOutput:
     """The Transform graph that TRAIN gives."""
     import apache_beam as beam
     import tensorflow_transform as tft
@@ -66,7 +69,7 @@ def transform_output(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return tft.TFTransformOutput(str(to / "graph"))
 
 
-def transform(transform_output: Any, *cases: dict[str, Any]) -> dict[str, tf.Tensor]:
+def transform(transform_output: TFTransformOutput, *cases: dict[str, object]) -> dict[str, tf.Tensor]:
     def sparse(name: str, dtype: tf.DType) -> tf.SparseTensor:
         places = [(row, 0) for row, case in enumerate(cases) if name in case]
         values = tf.constant([case[name] for case in cases if name in case], dtype)
@@ -81,7 +84,7 @@ def transform(transform_output: Any, *cases: dict[str, Any]) -> dict[str, tf.Ten
 
 
 def test_a_label_becomes_its_place_among_the_classes_and_minus_one_where_missing_or_unknown(
-    transform_output: Any,
+    transform_output: TFTransformOutput,
 ) -> None:
     transformed = transform(
         transform_output,
@@ -94,12 +97,14 @@ def test_a_label_becomes_its_place_among_the_classes_and_minus_one_where_missing
     assert targets(transformed, SETTINGS)["malignancy"].numpy().tolist() == [1, -1, 0, -1]
 
 
-def test_a_number_becomes_its_z_score_and_a_missing_one_the_mean_with_a_mark(transform_output: Any) -> None:
+def test_a_number_becomes_its_z_score_and_a_missing_one_the_mean_with_a_mark(
+    transform_output: TFTransformOutput,
+) -> None:
     transformed = transform(transform_output, {"clinical_age_years": 60.0}, {}, {"clinical_age_years": 50.0})
     np.testing.assert_allclose(transformed["clinical_age_years"], [[1, 0], [0, 1], [0, 0]], atol=1e-6)
 
 
-def test_unknown_and_missing_strings_share_the_last_place(transform_output: Any) -> None:
+def test_unknown_and_missing_strings_share_the_last_place(transform_output: TFTransformOutput) -> None:
     sizes = clinical_sizes(transform_output, SETTINGS)
     assert sizes == {"clinical_age_years": 2, "clinical_source": 3}
     cases = ({"clinical_source": b"D1"}, {"clinical_source": b"D2"}, {"clinical_source": b"D9"}, {})
