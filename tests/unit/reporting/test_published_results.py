@@ -42,11 +42,11 @@ def test_the_page_of_references_holds_the_same_tables_as_the_report(name):
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_a_row_that_may_compare_has_the_level_and_a_metric_of_its_protocol_and_head(name):
-    heads = find_data_set(name).heads
+    targets = find_data_set(name).targets
     for row in read_literature(name).figures:
         if row.protocol in PROTOCOLS and not row.reason:
             assert row.level == PROTOCOLS[row.protocol].level
-            assert row.metric in metrics_of(heads[row.head])
+            assert row.metric in metrics_of(targets[row.head])
 
 
 def test_the_challenges_results_compare_with_a_run_on_its_test_images_and_with_no_other():
