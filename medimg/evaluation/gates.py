@@ -43,7 +43,7 @@ class Gate:
 
 LOWER_IS_BETTER = frozenset({"brier", "brier_reliability", "ece", "mean_cost"})
 OF_THE_CASES = frozenset({"brier_uncertainty"})
-"""Figures that say something of the cases alone, whatever the model."""
+"""Figures that describe the cases alone, and not the model."""
 
 
 def split_name(slice_name: str) -> str:
@@ -109,8 +109,9 @@ def check_gates(
                 f"gate on metric {gate.metric!r}: head {gate.head!r} has no such metric, "
                 f"{nearest(gate.metric, known)}"
             )
-        wanted = split_slice(gate.slice)
-        if wanted and wanted[0] not in slices:
+        column_and_value = split_slice(gate.slice)
+        if column_and_value and column_and_value[0] not in slices:
             raise UsageError(
-                f"gate on slice {gate.slice!r}: {wanted[0]!r} is not sliced by, {nearest(wanted[0], slices)}"
+                f"gate on slice {gate.slice!r}: {column_and_value[0]!r} is not sliced by, "
+                f"{nearest(column_and_value[0], slices)}"
             )

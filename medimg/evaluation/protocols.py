@@ -136,8 +136,8 @@ def find_gap(predictions: pd.DataFrame, *, protocol: Protocol, head: str, classe
     if protocol.unlabelled_as and predictions[f"label_{head}"].notna().all():
         return f"{unlabelled}; none was scored (examples.unlabelled writes them)"
     if protocol.where and choose_cases(predictions, protocol=protocol, head=head).empty:
-        wanted = " and ".join(f"{column} {value}" for column, value in protocol.where.items())
-        return f"{protocol.name} counts cases with {wanted}; none of them was scored"
+        conditions = " and ".join(f"{column} {value}" for column, value in protocol.where.items())
+        return f"{protocol.name} counts cases with {conditions}; none of them was scored"
     return ""
 
 

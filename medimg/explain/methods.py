@@ -34,13 +34,15 @@ def grad_cam(network: Network, inputs: Inputs, *, class_index: int) -> np.ndarra
     """
     images_BVHWC = tf.cast(inputs["images"], tf.float32)
     maps = network.read_maps(images_BVHWC)
-    weights_BVD = tf.reduce_mean(network.map_gradient(maps, others(inputs), class_index), axis=(2, 3))
+    weights_BVD = tf.reduce_mean(
+        network.map_gradient(maps, to_other_inputs(inputs), class_index), axis=(2, 3)
+    )
     cams_BVhw = tf.nn.relu(tf.einsum("bvhwd,bvd->bvhw", maps, weights_BVD)).numpy()
     size = images_BVHWC.shape[2:4]
     cams_BVHW = np.empty((*cams_BVhw.shape[:2], *size), np.float32)
     for index in np.ndindex(*cams_BVhw.shape[:2]):
         cams_BVHW[index] = enlarge(cams_BVhw[index], size)
-    return cams_BVHW * present(inputs)
+    return cams_BVHW * mask_views(inputs)
 
 
 def enlarge(cam_hw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -80,7 +82,7 @@ def integrated_gradients(
     attributions_BVHW = attribute(network, inputs, class_index=class_index, steps=steps).sum(axis=-1)
     sigma = SMOOTHING * max(attributions_BVHW.shape[2:])
     smoothed = gaussian_filter(np.maximum(attributions_BVHW, 0), sigma=(0, 0, sigma, sigma), mode="constant")
-    return smoothed.astype(np.float32) * present(inputs)
+    return smoothed.astype(np.float32) * mask_views(inputs)
 
 
 def attribute(network: Network, inputs: Inputs, *, class_index: int, steps: int = STEPS) -> np.ndarray:
@@ -95,18 +97,20 @@ def attribute(network: Network, inputs: Inputs, *, class_index: int, steps: int 
     images_BVHWC = tf.cast(inputs["images"], tf.float32)
     total = tf.zeros_like(images_BVHWC)
     for step in range(steps):
-        total += network.image_gradient(images_BVHWC * ((step + 0.5) / steps), others(inputs), class_index)
+        total += network.image_gradient(
+            images_BVHWC * ((step + 0.5) / steps), to_other_inputs(inputs), class_index
+        )
     attributions: np.ndarray = (images_BVHWC * total / steps).numpy()
     return attributions
 
 
-def others(inputs: Inputs) -> dict[str, tf.Tensor]:
-    """The inputs beside the images."""
+def to_other_inputs(inputs: Inputs) -> dict[str, tf.Tensor]:
+    """Returns the inputs beside the images."""
     return {name: tf.convert_to_tensor(values) for name, values in inputs.items() if name != "images"}
 
 
-def present(inputs: Inputs) -> np.ndarray:
-    """1 for a view that is there, 0 for one that is not; [B, V, 1, 1]."""
+def mask_views(inputs: Inputs) -> np.ndarray:
+    """Returns 1 for a view that is there, 0 for one that is not; [B, V, 1, 1]."""
     return np.asarray(inputs["view_present"], np.float32)[:, :, None, None]
 
 

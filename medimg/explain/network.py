@@ -20,7 +20,7 @@ Inputs = Mapping[str, np.ndarray]
 
 It has images uint8 [B, V, H, W, C], view_present float32 [B, V], and what else its task has.
 """
-Tensors = Mapping[str, tf.Tensor]
+OtherInputs = Mapping[str, tf.Tensor]
 """The inputs beside the images, by name."""
 
 
@@ -34,7 +34,7 @@ class Network:
     """
 
     to_maps: Callable[[tf.Tensor], tf.Tensor]
-    to_logits: Callable[[tf.Tensor, Tensors], tf.Tensor]
+    to_logits: Callable[[tf.Tensor, OtherInputs], tf.Tensor]
 
     def read_maps(self, images_BVHWC: tf.Tensor) -> tf.Tensor:
         """The feature maps of all views, [B, V, h, w, D]."""
@@ -42,7 +42,7 @@ class Network:
         maps = self.to_maps(tf.reshape(images_BVHWC, (-1, *shape)))
         return tf.cast(tf.reshape(maps, (-1, views, *maps.shape[1:])), tf.float32)
 
-    def score(self, maps: tf.Tensor, inputs: Tensors, *, class_index: int) -> tf.Tensor:
+    def score(self, maps: tf.Tensor, inputs: OtherInputs, *, class_index: int) -> tf.Tensor:
         """Returns the log-odds of the class against the others, [B].
 
         Softmax would leave no gradient where the network is sure.
@@ -52,7 +52,7 @@ class Network:
         return logits_BC[:, class_index] - tf.reduce_logsumexp(others_BC, axis=1)
 
     @tf.function(reduce_retracing=True)
-    def map_gradient(self, maps: tf.Tensor, inputs: Tensors, class_index: int) -> tf.Tensor:
+    def map_gradient(self, maps: tf.Tensor, inputs: OtherInputs, class_index: int) -> tf.Tensor:
         """Gradient of the score in the feature maps, of their shape."""
         with tf.GradientTape() as tape:
             tape.watch(maps)
@@ -60,7 +60,7 @@ class Network:
         return tape.gradient(score_B, maps)
 
     @tf.function(reduce_retracing=True)
-    def image_gradient(self, images: tf.Tensor, inputs: Tensors, class_index: int) -> tf.Tensor:
+    def image_gradient(self, images: tf.Tensor, inputs: OtherInputs, class_index: int) -> tf.Tensor:
         """Gradient of the score in the pixels, of their shape."""
         with tf.GradientTape() as tape:
             tape.watch(images)

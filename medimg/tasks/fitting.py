@@ -46,7 +46,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Member:
-    """The network of the best epoch, in float32 whatever it was trained in, and all epochs."""
+    """The network of the best epoch, in float32 also if it was trained in float16, and all epochs."""
 
     network: keras.Model
     best: Epoch
@@ -58,13 +58,13 @@ class Fitted:
     """What training hands over for export.
 
     Attributes:
-        members: one network or, in a deep ensemble, several whose mean probability is the answer.
-        temperatures: by head, what the answer's logits are divided by; 1 leaves it as it is.
-        figures: of the answer on eval, by name.
-        log_priors: by head, what is then taken off the logits, [C], so that the answer is as if all classes
-            were equally frequent; a head that is not named is left as it is.
-        prevalence: the class frequencies that the answer is meant for: "train", or "balanced" where all are
-            alike.
+        members: one network or, in a deep ensemble, several whose mean probability is the prediction.
+        temperatures: by head, what the prediction's logits are divided by; 1 leaves it as it is.
+        figures: of the prediction on eval, by name.
+        log_priors: by head, what is then taken off the logits, [C], so that the prediction is as if all
+            classes were equally frequent; a head that is not named is left as it is.
+        prevalence: the class frequencies that the prediction is meant for: "train", or "balanced" where all
+            are alike.
     """
 
     members: tuple[Member, ...]

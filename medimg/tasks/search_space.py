@@ -1,6 +1,6 @@
 """What a search may choose a setting from: some values, or a range.
 
-A task has its own in `space.py`, a config in `get_search_space`.
+A task has its own in `search_space.py`, a config in `get_search_space`.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ def tabulate_shortcuts(
     cases = catalogue.cases.assign(
         group_image_count=catalogue.cases.groupby("group_id")["image_count"].transform("sum")
     )
-    wanted = [column_of(shortcut) for shortcut in shortcuts]
-    for column in wanted:
+    columns = [column_of(shortcut) for shortcut in shortcuts]
+    for column in columns:
         if column not in cases:
             known = [
                 str(name).removeprefix("clinical_") for name in cases if str(name).startswith("clinical_")
@@ -70,7 +70,7 @@ def tabulate_shortcuts(
     selecting = ["image_count", *(f"clinical_{column}" for column in clinical)]
     return cases.reindex(
         columns=list(
-            dict.fromkeys(["case_id", "group_id", "status", "split", *levels, *labels, *wanted, *selecting])
+            dict.fromkeys(["case_id", "group_id", "status", "split", *levels, *labels, *columns, *selecting])
         )
     )
 

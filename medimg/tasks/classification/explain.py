@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from medimg.explain.network import Network, Tensors
+from medimg.explain.network import Network, OtherInputs
 
 
 def cut_network(model: keras.Model, head: str) -> Network:
@@ -19,7 +19,7 @@ def cut_network(model: keras.Model, head: str) -> Network:
     to_embedding = keras.Model([maps, others], model.get_layer("embedding").output)
     dense = model.get_layer(head)
 
-    def to_logits(maps_BVhwD: tf.Tensor, inputs: Tensors) -> tf.Tensor:
+    def to_logits(maps_BVhwD: tf.Tensor, inputs: OtherInputs) -> tf.Tensor:
         folded = keras.ops.reshape(maps_BVhwD, (-1, *maps_BVhwD.shape[2:]))
         embedding = to_embedding([folded, {name: inputs[name] for name in others}], training=False)
         return keras.ops.matmul(keras.ops.cast(embedding, "float32"), dense.kernel) + dense.bias

@@ -1,7 +1,7 @@
 """The training loop: one `keras.fit` call per epoch, exact figures on eval, early stopping.
 
-Its state on disk survives a kill. An ensemble is this loop run for one seed after the other; its mean answer
-is calibrated as a whole.
+Its state on disk survives a kill. An ensemble is this loop run for one seed after the other; its mean
+prediction is calibrated as a whole.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from medimg.evaluation.classification.temperature import apply_temperature, fit_
 from medimg.tasks.classification.augment import augment
 from medimg.tasks.classification.inputs import case_bytes
 from medimg.tasks.classification.losses import class_log_priors, make_losses
-from medimg.tasks.classification.metrics import measure, measure_predictions
+from medimg.tasks.classification.metrics import measure_epoch, measure_predictions
 from medimg.tasks.classification.model import build_model
 from medimg.tasks.classification.sampling import draw_copies, repeat_cases
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
@@ -118,7 +118,7 @@ def fit_member(
             seed_dropout(network, seed=training.seed, epoch=number)
             batches = make_batches(data, model=model, training=training, epoch=number, replicas=replicas)
             losses_of_epoch = network.fit(batches, epochs=number + 1, initial_epoch=number, verbose=0).history
-            figures = measure(data.eval_targets, predict(network, evaluation), model)
+            figures = measure_epoch(data.eval_targets, predict(network, evaluation), model)
             epoch = Epoch(
                 number,
                 time.monotonic() - start,

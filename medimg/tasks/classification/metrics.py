@@ -12,7 +12,7 @@ from medimg.tasks.classification.settings import ModelSettings
 Figures = dict[str, float]
 
 
-def measure(
+def measure_epoch(
     labels: Mapping[str, np.ndarray], probabilities: Mapping[str, np.ndarray], settings: ModelSettings
 ) -> Figures:
     """Returns `<head>/auc` and `<head>/loss` over the cases labelled for that head; NaN where undefined.
@@ -38,9 +38,9 @@ def measure(
 def measure_predictions(
     labels: Mapping[str, np.ndarray], probabilities: Mapping[str, np.ndarray], settings: ModelSettings
 ) -> Figures:
-    """What `measure` gives, and `<head>/<metric>` of every metric that the report has for the head's classes.
+    """Returns what `measure_epoch` does, and every metric of the report as `<head>/<metric>`.
 
-    Arguments as for `measure`.
+    They are those of the head's classes. Arguments as for `measure_epoch`.
     """
     figures: Figures = {}
     for head in settings.heads:
@@ -52,7 +52,7 @@ def measure_predictions(
             else undefined
         )
         figures |= {f"{head.name}/{name}": value for name, value in values.items()}
-    return figures | measure(labels, probabilities, settings)
+    return figures | measure_epoch(labels, probabilities, settings)
 
 
 def head_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:

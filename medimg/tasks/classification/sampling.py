@@ -1,6 +1,6 @@
 """Balanced epochs: each class as often as any other.
 
-They are drawn again from seed and epoch, so that a resumed training sees the same cases.
+The choice depends on seed and epoch alone, so that a resumed training sees the same cases.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ HEADS = {**MALIGNANCY, "abnormality": ("calcification", "mass", "both")}
 def draw_table(patients=240, seed=4):
     """A table of shortcuts.
 
-    D2 is malignant throughout, age says something on both sources, the scanner nothing; some ages are missing.
+    D2 is malignant throughout, age says something on both sources, the scanner nothing; some ages are
+    missing.
     """
     generator = np.random.default_rng(seed)
     patient = np.repeat(np.arange(patients), 2)
@@ -26,13 +27,14 @@ def draw_table(patients=240, seed=4):
     abnormality = np.array(HEADS["abnormality"])[
         np.where(age > 50, 1, generator.integers(0, 3, patients * 2))
     ]
+    names = [f"{one:03d}" for one in patient]
     return pd.DataFrame(
         {
-            "case_id": [f"{one:03d}-{'LR'[i % 2]}" for i, one in enumerate(patient)],
-            "group_id": [f"{one:03d}" for one in patient],
+            "case_id": [f"{name}-{side}" for name, side in zip(names, "LR" * patients, strict=True)],
+            "group_id": names,
             "status": np.where(np.arange(patients * 2) % 13 == 1, "excluded", "used"),
             "split": np.array(["train", "train", "eval", "test", "test"])[patient % 5],
-            "level_patient": [f"{one:03d}" for one in patient],
+            "level_patient": names,
             "label_malignancy": np.where(malignant, "Malignant", "Benign"),
             "label_abnormality": abnormality,
             "clinical_source": np.where(d2, "D2", "D1"),
@@ -62,9 +64,8 @@ def predict(table, *, strength, seed=9):
 
 def value_of(figures, baseline, **key):
     """The only figure of a baseline with these fields."""
-    (found,) = [
-        one.figure
-        for one in figures
-        if one.baseline == baseline and all(getattr(one.figure, name) == part for name, part in key.items())
-    ]
+    figures = [one.figure for one in figures if one.baseline == baseline]
+    for name, part in key.items():
+        figures = [figure for figure in figures if getattr(figure, name) == part]
+    (found,) = figures
     return found

@@ -12,7 +12,7 @@ import tensorflow as tf
 from medimg.errors import MedimgError
 from medimg.tasks.classification.augment import augment
 from medimg.tasks.classification.losses import MaskedCrossEntropy, class_weights
-from medimg.tasks.classification.metrics import is_better, measure, measure_predictions
+from medimg.tasks.classification.metrics import is_better, measure_epoch, measure_predictions
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings
 from medimg.tasks.fitting import Epoch
 from medimg.tasks.shared.checkpoints import State, load_weights, read_state, write_state
@@ -62,7 +62,7 @@ def test_figures_leave_out_missing_labels_and_are_undefined_on_one_class() -> No
         "malignancy": np.array([[0.9, 0.1], [0.2, 0.8], [0.0, 1.0], [0.95, 0.05]]),
         "kind": np.full((4, 3), 1 / 3),
     }
-    figures = measure(labels, probabilities, SETTINGS)
+    figures = measure_epoch(labels, probabilities, SETTINGS)
     assert figures["malignancy/auc"] == 0.5
     assert figures["malignancy/loss"] == pytest.approx(-np.log([0.9, 0.8, 0.05]).mean())
     assert np.isnan(figures["kind/auc"])
@@ -70,7 +70,7 @@ def test_figures_leave_out_missing_labels_and_are_undefined_on_one_class() -> No
 
 def test_what_has_diverged_ranks_nothing() -> None:
     labels = {"malignancy": np.array([0, 1]), "kind": np.array([0, 1])}
-    figures = measure(
+    figures = measure_epoch(
         labels, {"malignancy": np.full((2, 2), np.nan), "kind": np.full((2, 3), np.nan)}, SETTINGS
     )
     assert all(np.isnan(value) for value in figures.values())
@@ -88,7 +88,7 @@ def test_the_answer_has_the_figures_of_the_report_and_none_where_nothing_is_labe
     assert np.isnan(figures["kind/balanced_accuracy"])
     assert (
         figures.items()
-        >= measure(
+        >= measure_epoch(
             {"malignancy": labels["malignancy"]}, probabilities, ModelSettings(SETTINGS.heads[:1], ("image",))
         ).items()
     )
