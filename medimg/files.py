@@ -47,7 +47,8 @@ def cannot_write(path: Path, error: OSError) -> MedimgError:
         return MedimgError(f"{path}: cannot be written ({error.strerror or error})")
     folder = next(part for part in path.absolute().parents if part.is_dir())
     return DiskFull(
-        f"{path}: the disk is full ({shutil.disk_usage(folder).free / 1e6:,.0f} MB free); free some space and start again, it continues"
+        f"{path}: the disk is full ({shutil.disk_usage(folder).free / 1e6:,.0f} MB free); free some "
+        "space and start again, it continues"
     )
 
 

@@ -225,7 +225,8 @@ class _Fetcher:
                 if other := arrived_paths.get(receipt.path):
                     if other != receipt.sha256:
                         raise InvalidFile(
-                            f"{arrived.url}: SOPInstanceUID {receipt.sop_uid} came twice with different content, expected one file"
+                            f"{arrived.url}: SOPInstanceUID {receipt.sop_uid} came twice with "
+                            "different content, expected one file"
                         )
                     arrived.path.unlink()
                     continue
@@ -281,7 +282,8 @@ class _Fetcher:
             for uid in (series.uid, sop_uid):
                 if not is_uid(uid):
                     raise InvalidFile(
-                        f"{arrived.url}: {uid!r} is no UID, expected digits and dots, 64 characters at most (DICOM PS3.5 section 9.1)"
+                        f"{arrived.url}: {uid!r} is no UID, expected digits and dots, 64 characters "
+                        "at most (DICOM PS3.5 section 9.1)"
                     )
             path = f"{series.uid}/{sop_uid}.dcm"
         return make_receipt(

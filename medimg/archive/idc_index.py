@@ -79,7 +79,8 @@ def _import_index() -> Any:
         return importlib.import_module("idc_index_data")
     except ImportError:
         raise UsageError(
-            "the index of the Imaging Data Commons is not installed, expected after: setup/install.sh core idc"
+            "the index of the Imaging Data Commons is not installed, expected after: setup/install.sh "
+            "core idc"
         ) from None
 
 

@@ -24,7 +24,8 @@ def write_terms(collection: Collection, series: Sequence[Series], *, root: Path)
             *([f"Its text: {collection.licence_url}"] if collection.licence_url else []),
             *(f"Source: https://doi.org/{doi}" for doi in dois),
             "",
-            "Fetched with medimg; receipts.jsonl lists each file with its address, size and checksums. Please cite what CITATION.bib names.",
+            "Fetched with medimg; receipts.jsonl lists each file with its address, size and "
+            "checksums. Please cite what CITATION.bib names.",
         ]
         write_text(root / LICENCE_FILE, "\n".join(lines) + "\n")
     if collection.citations:

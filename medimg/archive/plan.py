@@ -251,7 +251,8 @@ def _keep(
     if unknown := [name for name in dict.fromkeys(wanted) if name not in known]:
         more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
         raise UsageError(
-            f"{option}: {', '.join(map(one_line, unknown[:3]))}{more} not in the list of {len(among or series)} series"
+            f"{option}: {', '.join(map(one_line, unknown[:3]))}{more} not in the list of "
+            f"{len(among or series)} series"
         )
     wanted = set(wanted)
     return [one for one in series if not wanted.isdisjoint(names(one))]
@@ -262,7 +263,8 @@ def _sample(
 ) -> list[Series]:
     if selection.patients is not None and not any(one.patient_id for one in series):
         raise UsageError(
-            f"--patients {selection.patients}: the list names no patients, expected data that do; leave the option out to have all"
+            f"--patients {selection.patients}: the list names no patients, expected data that do; "
+            "leave the option out to have all"
         )
     ordered = order_patients(_group_patients(series, name_patient), seed=selection.seed)
     rank = {patient: place for place, patient in enumerate(ordered[: selection.patients])}

@@ -201,7 +201,8 @@ def check_any_image(found: Scan, root: Path) -> None:
             else ""
         )
         raise UsageError(
-            f"{root}: no readable image among {len(found.quarantined) + found.other_files} files{why}; expected DICOM, PNG or JPEG"
+            f"{root}: no readable image among {len(found.quarantined) + found.other_files} "
+            f"files{why}; expected DICOM, PNG or JPEG"
         )
 
 
@@ -248,7 +249,8 @@ def check_claims(listing: Listing, *, headers: Sequence[Header], name: str) -> N
         claimed = claims.pop(path, [])
         if len(claimed) != 1:
             raise MedimgError(
-                f"data set {name}: {path} is in {' and '.join(claimed) or 'no case and no reject'}, expected exactly one"
+                f"data set {name}: {path} is in {' and '.join(claimed) or 'no case and no reject'}, "
+                "expected exactly one"
             )
     if claims:
         raise MedimgError(
@@ -271,12 +273,14 @@ def read_previous(folder: Path, *, data_set: DataSet, settings: SplitSettings) -
     catalogue = read_catalogue(folder)
     if catalogue.summary["data_set"] != data_set.name:
         raise UsageError(
-            f"{folder}: a catalogue of {catalogue.summary['data_set']}, expected an earlier one of {data_set.name}"
+            f"{folder}: a catalogue of {catalogue.summary['data_set']}, expected an earlier one of "
+            f"{data_set.name}"
         )
     before = catalogue.summary["split_settings"]
     if before.get("by", "group") != settings.by:
         raise UsageError(
-            f"{folder}: a catalogue that is split by {before.get('by', 'group')}, expected one that is split by {settings.by}"
+            f"{folder}: a catalogue that is split by {before.get('by', 'group')}, expected one that "
+            f"is split by {settings.by}"
         )
     rows = catalogue.cases[["case_id", "group_id", "official_split", "split", "fold"]].to_dict("records")
     return {
@@ -390,7 +394,8 @@ def describe_parted_duplicates(
         if by == "group" and pair.groups[0] != pair.groups[1] and len(set(splits)) > 1:
             first, second = pair.groups
             lines[
-                f"groups {first} and {second} share pixels but were in {splits[0]} and {splits[1]} before; neither is moved"
+                f"groups {first} and {second} share pixels but were in {splits[0]} and {splits[1]} "
+                "before; neither is moved"
             ] = None
     return list(lines)
 
@@ -406,7 +411,8 @@ def describe_leaks(cases: Sequence[Case], *, assignments: Mapping[str, Assignmen
     why = "split.by is case" if by == "case" else "the official split is kept"
     where = ", ".join(split for split in SPLITS if split in splits[parted[0]])
     return [
-        f"leak: {len(parted)} of {len(splits)} groups lie in more than one split (first: {parted[0]}, in {where}), as {why}; figures are too good"
+        f"leak: {len(parted)} of {len(splits)} groups lie in more than one split (first: {parted[0]}, "
+        f"in {where}), as {why}; figures are too good"
     ]
 
 

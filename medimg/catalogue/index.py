@@ -106,7 +106,8 @@ def scan(
     """
     if not root.is_dir():
         raise UsageError(
-            f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected the folder that holds the data set"
+            f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected the folder "
+            "that holds the data set"
         )
     left_out = name_below(root, [*skip, *([index_path] if index_path else [])])
     paths = [path for path in list_files(root) if path not in left_out]

@@ -86,5 +86,6 @@ def describe_crossings(near: NearDuplicates, *, assignments: Mapping[str, Assign
     why = "split.by is case" if by == "case" else "the official or an earlier split is kept"
     where = f"{first} in {sides[0]}, {second} in {sides[1]}"
     return [
-        f"leak: {len(crossing)} of {len(splits)} pairs of near duplicates lie in different splits (first: {where}), as {why}; figures are too good"
+        f"leak: {len(crossing)} of {len(splits)} pairs of near duplicates lie in different splits "
+        f"(first: {where}), as {why}; figures are too good"
     ]

@@ -83,7 +83,10 @@ def flag_orientation(tags: Mapping[str, Any]) -> str:
         return ""
     medial = "R" if laterality == "L" else "L"
     expected = f"{row}\\{medial} or {row}\\F{medial}"
-    return f"orientation: {orientation[0]}\\{orientation[1]} of a breast on side {laterality}, expected {expected}"
+    return (
+        f"orientation: {orientation[0]}\\{orientation[1]} of a breast on side {laterality}, expected "
+        f"{expected}"
+    )
 
 
 def flag_bits(tags: Mapping[str, Any]) -> str:

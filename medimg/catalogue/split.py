@@ -138,7 +138,8 @@ def check_settings(settings: SplitSettings, *, groups: int) -> None:
         settings.folds >= len(SPLITS) and 0 <= settings.test_fold < settings.folds
     ):
         raise UsageError(
-            f"test fold {settings.test_fold} of {settings.folds}: expected {len(SPLITS)} folds or more, one to test, one for eval, the rest to train"
+            f"test fold {settings.test_fold} of {settings.folds}: expected {len(SPLITS)} folds or "
+            "more, one to test, one for eval, the rest to train"
         )
     wanted = sum(ratio > 0 for ratio in ratios)
     if groups < wanted:

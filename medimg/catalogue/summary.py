@@ -193,7 +193,10 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         console.print(f"data: {escape(one_line(name_provenance(row)))}", highlight=False, soft_wrap=True)
     if summary["provenance"]:
         counts = summary["receipts"]
-        told = f"{counts['with']:,} as their receipt says, {counts['without']:,} without one, {counts['changed']:,} changed since they were fetched"
+        told = (
+            f"{counts['with']:,} as their receipt says, {counts['without']:,} without one, "
+            f"{counts['changed']:,} changed since they were fetched"
+        )
         console.print(f"images: {told}", highlight=False, soft_wrap=True)
     table = Table("", *STATUSES, "total")
     for what in ("cases", "images"):
@@ -215,7 +218,8 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
             )
         if summary[status]["total"] > NAMES_SHOWN:
             console.print(
-                f"{status}: {summary[status]['total']:,} reasons in all, see reason in the tables `cases` and `images`",
+                f"{status}: {summary[status]['total']:,} reasons in all, see reason in the tables "
+                "`cases` and `images`",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -257,10 +261,16 @@ def describe_search(found: Mapping[str, Any]) -> str:
         return "near duplicates were not searched (near_duplicates is off)"
     flat = f", {found['without_contrast']:,} of them without contrast" if found["without_contrast"] else ""
     means = "hash" if found["search"] == "hash" else "hash or keypoints"
-    told = f"{found['pairs']:,} pairs of cases are near duplicates by {means}, among {found['images']:,} images{flat}"
+    told = (
+        f"{found['pairs']:,} pairs of cases are near duplicates by {means}, among {found['images']:,} "
+        f"images{flat}"
+    )
     if found["clusters"] == found["groups"]:
         return f"{told}; none of them joins groups"
-    return f"{told}; they join {found['groups']:,} groups to {found['clusters']:,}, the largest of {found['largest_cluster']:,} groups"
+    return (
+        f"{told}; they join {found['groups']:,} groups to {found['clusters']:,}, the largest of "
+        f"{found['largest_cluster']:,} groups"
+    )
 
 
 def make_leakage_table(summary: Mapping[str, Any]) -> Table:

@@ -111,7 +111,10 @@ class _Lines:
             now = time.monotonic()
             if now - self._told <= LINE_EVERY_SECONDS:
                 return
-            line = f"{self._title}: {decimal(self._count)}{self._total}, {decimal(int((self._count - self._counted) / (now - self._told)))}/s"
+            line = (
+                f"{self._title}: {decimal(self._count)}{self._total}, "
+                f"{decimal(int((self._count - self._counted) / (now - self._told)))}/s"
+            )
             self._told, self._counted = now, self._count
         self.say(line)
 

@@ -18,7 +18,8 @@ def write_phantom(data_set: DataSet, to: Path, *, cases: int, seed: int) -> None
     """Writes the data set's stand-in and the file that says that it is one."""
     data_set.write_phantom(to, cases=cases, seed=seed)
     (to / PHANTOM_FILE).write_text(
-        f"Drawn stand-in of {data_set.name}: {cases} patients, seed {seed}. No patient's data; its figures say nothing about medicine.\n"
+        f"Drawn stand-in of {data_set.name}: {cases} patients, seed {seed}. No patient's data; its "
+        "figures say nothing about medicine.\n"
     )
 
 

@@ -58,7 +58,8 @@ def read_outline(row: Row, *, table: str) -> Annotation:
     if kind == "box" and len(points) == 2:
         return Annotation("", row.values["label"], "box", points)
     raise UsageError(
-        f"{table} row {row.number}: {kind!r} of {len(points)} points, expected a polygon of 3 or more or a box of 2"
+        f"{table} row {row.number}: {kind!r} of {len(points)} points, expected a polygon of 3 or more "
+        "or a box of 2"
     )
 
 
@@ -91,5 +92,6 @@ def describe_unknown_images(outlines: Outlines, known: Iterable[str]) -> list[st
     if not unknown:
         return []
     return [
-        f"{LESIONS_FILE}: {len(unknown)} of {len(outlines)} outlined images are not here, {unknown[0]} for one"
+        f"{LESIONS_FILE}: {len(unknown)} of {len(outlines)} outlined images are not here, "
+        f"{unknown[0]} for one"
     ]

@@ -63,7 +63,8 @@ def read_table(path: Path, *, required: Sequence[str]) -> Table:
         found = next((cells for _, cells in numbered if any(cells)), [])
         missing = [name for name in required if fold(name) not in map(fold, found)]
         raise UsageError(
-            f"{path.name}: no column {', '.join(missing) or '(one header row)'}; found {shown(found)}; expected {', '.join(required)}"
+            f"{path.name}: no column {', '.join(missing) or '(one header row)'}; found "
+            f"{shown(found)}; expected {', '.join(required)}"
         )
     columns = name_columns(numbered[position][1], required=required, table=path.name)
     rows = tuple(
@@ -208,14 +209,16 @@ def find_table(root: Path, names: Sequence[str]) -> Path:
     """
     if not root.is_dir():
         raise UsageError(
-            f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected one with {' or '.join(names)}"
+            f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected one with "
+            f"{' or '.join(names)}"
         )
     for name in names:
         if (root / name).is_file():
             return root / name
     similar = sorted(path.relative_to(root).as_posix() for path in list_tables_near(root))
     raise UsageError(
-        f"{root}: no clinical table {' or '.join(names)}; found {shown(similar) if similar else 'no table at all'}"
+        f"{root}: no clinical table {' or '.join(names)}; found "
+        f"{shown(similar) if similar else 'no table at all'}"
     )
 
 

@@ -63,7 +63,8 @@ def decode_lossless_jpeg(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     marker, size = _jpeg_frame_header(frame)
     if marker != 0xC3:
         raise ValueError(
-            f"the JPEG frame is of kind SOF{marker - 0xC0}, expected SOF3 (lossless) as the transfer syntax says"
+            f"the JPEG frame is of kind SOF{marker - 0xC0}, expected SOF3 (lossless) as the transfer "
+            "syntax says"
         )
     _check_codestream_size(size, pixel_format)
     _check_end(frame)
@@ -103,7 +104,8 @@ def decode_rle(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     # before memory is taken for it.
     if len(frame) * 64 < expected_bytes:
         raise ValueError(
-            f"an RLE frame of {len(frame)} bytes cannot hold the {expected_bytes} bytes that the header declares"
+            f"an RLE frame of {len(frame)} bytes cannot hold the {expected_bytes} bytes that the "
+            "header declares"
         )
     options: dict[str, Any] = {
         "rows": pixel_format.rows,

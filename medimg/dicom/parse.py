@@ -136,7 +136,8 @@ def check_whole(file: DicomFile) -> None:
     available = file.stream.seek(0, os.SEEK_END) - file.pixels_at
     if available < file.pixels_length:
         raise ValueError(
-            f"pixel data (7FE0,0010) have {available} bytes, expected {file.pixels_length}; the file is cut short"
+            f"pixel data (7FE0,0010) have {available} bytes, expected {file.pixels_length}; the file "
+            "is cut short"
         )
 
 
@@ -153,7 +154,8 @@ def check_fragments(file: DicomFile) -> None:
             return
         if len(item) < 8 or item[:4] != b"\xfe\xff\x00\xe0":
             raise ValueError(
-                f"has bytes {item[:4].hex()} at offset {position} of the pixel data, expected an item or the sequence's end"
+                f"has bytes {item[:4].hex()} at offset {position} of the pixel data, expected an item "
+                "or the sequence's end"
             )
         position += 8 + struct.unpack("<L", item[4:])[0]
     if position > end:

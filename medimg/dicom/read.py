@@ -99,7 +99,8 @@ def _checked_format(file: DicomFile, *, limits: Limits) -> PixelFormat:
         raise ValueError(f"has no pixel data (7FE0,0010), expected an image; its SOP class is {kind}")
     if file.transfer_syntax not in NATIVE and file.transfer_syntax not in CODECS:
         raise ValueError(
-            f"transfer syntax {UID(file.transfer_syntax).name} ({file.transfer_syntax}) has no decoder here; convert the file first"
+            f"transfer syntax {UID(file.transfer_syntax).name} ({file.transfer_syntax}) has no "
+            "decoder here; convert the file first"
         )
     pixel_format = read_pixel_format(file.dataset)
     check_size(pixel_format, limits=limits)
@@ -107,7 +108,8 @@ def _checked_format(file: DicomFile, *, limits: Limits) -> PixelFormat:
         _check_native_length(file, pixel_format)
     elif file.pixels_length != UNDEFINED_LENGTH:
         raise ValueError(
-            f"pixel data have the defined length {file.pixels_length}, expected encapsulated frames as the transfer syntax says"
+            f"pixel data have the defined length {file.pixels_length}, expected encapsulated frames "
+            "as the transfer syntax says"
         )
     elif pixel_format.bits_allocated == 1:
         raise ValueError("BitsAllocated is 1 in a compressed transfer syntax, expected 8, 16 or 32")
@@ -126,7 +128,8 @@ def _check_native_length(file: DicomFile, pixel_format: PixelFormat) -> None:
     if min(available, file.pixels_length) < expected:
         found = "the file is cut short" if available < file.pixels_length else "the header contradicts them"
         raise ValueError(
-            f"pixel data (7FE0,0010) have {min(available, file.pixels_length)} bytes, expected {expected}; {found}"
+            f"pixel data (7FE0,0010) have {min(available, file.pixels_length)} bytes, expected "
+            f"{expected}; {found}"
         )
     excess = file.pixels_length - expected
     if (
@@ -135,7 +138,8 @@ def _check_native_length(file: DicomFile, pixel_format: PixelFormat) -> None:
         file.stream.seek(file.pixels_at + expected)
         if excess * 8 >= pixel_format.frame_bits or any(file.stream.read(excess)):
             raise ValueError(
-                f"pixel data (7FE0,0010) have {file.pixels_length} bytes, expected {expected} from rows, columns, frames and bits"
+                f"pixel data (7FE0,0010) have {file.pixels_length} bytes, expected {expected} from "
+                "rows, columns, frames and bits"
             )
 
 
@@ -160,7 +164,8 @@ def _decode(encoded: bytes, pixel_format: PixelFormat, file: DicomFile) -> np.nd
         raise
     except BaseException as error:  # pylibjpeg-rle is Rust: its panics are no Exception.
         raise ValueError(
-            f"{codec.name} frame of {len(encoded)} bytes cannot be decoded: {' '.join(str(error).split())[:200]}"
+            f"{codec.name} frame of {len(encoded)} bytes cannot be decoded: "
+            f"{' '.join(str(error).split())[:200]}"
         ) from error
     if values.shape != pixel_format.shape:
         raise ValueError(f"{codec.name} frame decodes to shape {values.shape}, expected {pixel_format.shape}")

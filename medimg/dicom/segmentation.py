@@ -67,7 +67,8 @@ class Segmentation:
             if len(taken):
                 shared = int(np.count_nonzero(inside_HW & (labels_HW != 0)))
                 raise ValueError(
-                    f"segments {taken[0]} and {segment} overlap in {shared} pixel(s) of frame {frame}, expected disjoint segments (or overlap='last')"
+                    f"segments {taken[0]} and {segment} overlap in {shared} pixel(s) of frame "
+                    f"{frame}, expected disjoint segments (or overlap='last')"
                 )
         labels_HW[inside_HW] = segment
 
@@ -113,16 +114,19 @@ def read_segmentation(
 def _check_kind(dataset: Dataset, volume: Volume) -> None:
     if str(dataset.get("SOPClassUID")) != SEGMENTATION_STORAGE:
         raise ValueError(
-            f"SOPClassUID (0008,0016) is {dataset.get('SOPClassUID')}, expected Segmentation Storage ({SEGMENTATION_STORAGE})"
+            f"SOPClassUID (0008,0016) is {dataset.get('SOPClassUID')}, expected Segmentation Storage "
+            f"({SEGMENTATION_STORAGE})"
         )
     if dataset.get("SegmentationType") not in ("BINARY", "FRACTIONAL"):
         raise ValueError(
-            f"SegmentationType (0062,0001) is {dataset.get('SegmentationType')!r}, expected BINARY or FRACTIONAL"
+            f"SegmentationType (0062,0001) is {dataset.get('SegmentationType')!r}, expected BINARY or "
+            "FRACTIONAL"
         )
     found = int(dataset.Rows), int(dataset.Columns)
     if found != volume.shape[1:]:
         raise ValueError(
-            f"has {found[0]} x {found[1]} pixels, expected {volume.shape[1]} x {volume.shape[2]} as in the series"
+            f"has {found[0]} x {found[1]} pixels, expected {volume.shape[1]} x {volume.shape[2]} as "
+            "in the series"
         )
 
 
@@ -147,7 +151,8 @@ def _match_frames(dataset: Dataset, volume: Volume, labels: Mapping[int, str]) -
         segments = matched.setdefault(index, {})
         if int(segment) in segments:
             raise ValueError(
-                f"frames {segments[int(segment)]} and {frame} are both segment {segment} of one slice, expected one frame"
+                f"frames {segments[int(segment)]} and {frame} are both segment {segment} of one "
+                "slice, expected one frame"
             )
         segments[int(segment)] = frame
     return {index: tuple(sorted(segments.items())) for index, segments in matched.items()}
@@ -180,7 +185,8 @@ def _slice_of(dataset: Dataset, slices: Mapping[tuple[str, int | None], int], fr
     if len(found) != 1:
         named = ", ".join(uid for uid, _ in references[:3]) or "no image"
         raise ValueError(
-            f"frame {frame} references {named} ({len(found)} of the series' slices), expected exactly one slice of the series"
+            f"frame {frame} references {named} ({len(found)} of the series' slices), expected exactly "
+            "one slice of the series"
         )
     return found[0]
 
@@ -202,5 +208,6 @@ def _check_place(dataset: Dataset, volume: Volume, *, index: int, frame: int) ->
             np.array(found, dtype=float), expected, rtol=0, atol=tolerance
         ):
             raise ValueError(
-                f"{keyword} of frame {frame} is {list(found)}, expected {expected.tolist()} as in {plane.name}"
+                f"{keyword} of frame {frame} is {list(found)}, expected {expected.tolist()} as in "
+                f"{plane.name}"
             )

@@ -189,7 +189,8 @@ def _plane(file: DicomFile, path: Path, frame: int) -> Plane:
         values = np.array([] if found is None else found, dtype=float).ravel()
         if len(values) != count or not np.isfinite(values).all():
             raise ValueError(
-                f"{keyword} of frame {frame} is {'missing' if found is None else found}, expected {count} numbers in a volume"
+                f"{keyword} of frame {frame} is {'missing' if found is None else found}, expected "
+                f"{count} numbers in a volume"
             )
         return values
 
@@ -225,7 +226,8 @@ def _checked_orientation(orientation: np.ndarray) -> np.ndarray:
     row, column = orientation[:3], orientation[3:]
     if abs(row @ row - 1) > 0.01 or abs(column @ column - 1) > 0.01 or abs(row @ column) > 0.01:
         raise ValueError(
-            f"ImageOrientationPatient (0020,0037) is {orientation.tolist()}, expected two perpendicular unit vectors"
+            f"ImageOrientationPatient (0020,0037) is {orientation.tolist()}, expected two "
+            "perpendicular unit vectors"
         )
     return orientation
 
@@ -245,7 +247,8 @@ def _check_alike(planes: Sequence[Plane]) -> None:
                     value.tolist() if isinstance(value, np.ndarray) else value for value in (found, expected)
                 )
                 raise UnreadableFile(
-                    f"{plane.name}: {attribute} is {shown}, expected {wanted} as in {first.name} of the same volume"
+                    f"{plane.name}: {attribute} is {shown}, expected {wanted} as in {first.name} of "
+                    "the same volume"
                 )
 
 
@@ -288,12 +291,14 @@ def _checked_step(ordered: Sequence[Plane]) -> np.ndarray:
         before, after = ordered[index].name, ordered[index + 1].name
         if gap < POSITION_TOLERANCE_MM:
             raise UnreadableFile(
-                f"{after}: lies at the position of {before} ({gap:.4f} mm apart), expected one slice for each position"
+                f"{after}: lies at the position of {before} ({gap:.4f} mm apart), expected one slice "
+                "for each position"
             )
         missing = round(gap / typical) - 1 if typical else 0
         if missing > 0 and abs(gap / typical - missing - 1) < 0.1:
             raise UnreadableFile(
-                f"{after}: lies {gap:.3f} mm from {before}, expected {typical:.3f}; {missing} slice(s) between them are missing"
+                f"{after}: lies {gap:.3f} mm from {before}, expected {typical:.3f}; {missing} "
+                "slice(s) between them are missing"
             )
     step = (positions_D3[-1] - positions_D3[0]) / (len(ordered) - 1)
     even_D3 = positions_D3[0] + np.arange(len(ordered))[:, np.newaxis] * step
@@ -301,7 +306,9 @@ def _checked_step(ordered: Sequence[Plane]) -> np.ndarray:
     worst = int(distances_mm.argmax())
     if distances_mm[worst] > max(POSITION_TOLERANCE_MM, SPACING_TOLERANCE * typical):
         raise UnreadableFile(
-            f"{ordered[worst].name}: lies {distances_mm[worst]:.3f} mm from where even spacing puts it (gaps {gaps_mm.min():.3f} to "
-            f"{gaps_mm.max():.3f} mm), expected at most {max(POSITION_TOLERANCE_MM, SPACING_TOLERANCE * typical):.3f} mm"
+            f"{ordered[worst].name}: lies {distances_mm[worst]:.3f} mm from where even spacing puts "
+            f"it (gaps {gaps_mm.min():.3f} to "
+            f"{gaps_mm.max():.3f} mm), expected at most "
+            f"{max(POSITION_TOLERANCE_MM, SPACING_TOLERANCE * typical):.3f} mm"
         )
     return step

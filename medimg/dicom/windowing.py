@@ -144,7 +144,8 @@ def _modality(dataset: Dataset, frame: int) -> Level:
     slope, intercept = _number(source.get("RescaleSlope"), 1.0), _number(source.get("RescaleIntercept"), 0.0)
     if slope == 0 or not np.isfinite([slope, intercept]).all():
         raise ValueError(
-            f"RescaleSlope and RescaleIntercept (0028,1053/1052) are {slope:g} and {intercept:g}, expected a slope other than 0"
+            f"RescaleSlope and RescaleIntercept (0028,1053/1052) are {slope:g} and {intercept:g}, "
+            "expected a slope other than 0"
         )
     return lambda values: values.astype(np.float64) * slope + intercept
 

@@ -71,7 +71,8 @@ def record_to_examples(record: Record, *, largest_bytes: int = LARGEST_BYTES) ->
     total = max((stack.count for stack in _stacks(record).values()), default=0)
     if fixed_bytes > largest_bytes:
         raise MedimgError(
-            f"case {record.case.case_id}: {fixed_bytes} bytes without any slice, expected at most {largest_bytes} per Example"
+            f"case {record.case.case_id}: {fixed_bytes} bytes without any slice, expected at most "
+            f"{largest_bytes} per Example"
         )
     index, first = 0, 0
     block = _Block(fixed_bytes)
@@ -79,7 +80,8 @@ def record_to_examples(record: Record, *, largest_bytes: int = LARGEST_BYTES) ->
         added = sum(len(png) + LENGTH_BYTES for png in encoded.values())
         if fixed_bytes + added > largest_bytes:
             raise MedimgError(
-                f"case {record.case.case_id}: slice {number} takes {fixed_bytes + added} bytes, expected at most {largest_bytes} per Example"
+                f"case {record.case.case_id}: slice {number} takes {fixed_bytes + added} bytes, "
+                f"expected at most {largest_bytes} per Example"
             )
         if block.size + added > largest_bytes:
             yield _serialize(fixed, block.slices | {"block": [index, first, number - first, total, 0]})
@@ -186,7 +188,8 @@ def _check_names(record: Record) -> None:
     for role in sorted(roles):
         if role.endswith(SUFFIXES):
             raise MedimgError(
-                f"case {record.case.case_id}: role {role!r}, expected a name that does not end with {' or '.join(SUFFIXES)}"
+                f"case {record.case.case_id}: role {role!r}, expected a name that does not end with "
+                f"{' or '.join(SUFFIXES)}"
             )
 
 
@@ -260,7 +263,8 @@ def _in_order(parsed: list[dict[str, list[Any]]], *, case_id: str) -> list[dict[
         index, first, count, total, last = values["block"]
         if index != number or first != following:
             raise MedimgError(
-                f"case {case_id}: block {index} starts at slice {first}, expected block {number} from slice {following}"
+                f"case {case_id}: block {index} starts at slice {first}, expected block {number} from "
+                f"slice {following}"
             )
         following = first + count
     if not last or following != total:

@@ -103,7 +103,9 @@ def read_nifti(path: Path, *, kind: Literal["image", "mask"], volume: int = 0) -
         if kind == "mask":
             if rest > LABEL_TOLERANCE or smallest < 0 or largest > LARGEST_UINT16:
                 raise ValueError(
-                    f"values from {smallest} to {largest}{'' if rest <= LABEL_TOLERANCE else ', not all whole'}, expected labels from 0 to 65535"
+                    f"values from {smallest} to "
+                    f"{largest}{'' if rest <= LABEL_TOLERANCE else ', not all whole'}, expected "
+                    "labels from 0 to 65535"
                 )
             slope, intercept = 1.0, 0.0
         elif rest == 0 and largest - smallest <= LARGEST_UINT16:

@@ -133,11 +133,13 @@ def name_members(members: tuple[str, ...], *, archive: str) -> dict[str, str]:
             raise BadZip(f"{archive}: member {member!r}, expected only {', '.join(UNPACKED_TYPES)}")
         if not _PLAIN_NAME.fullmatch(path.name):
             raise BadZip(
-                f"{archive}: member {member!r}, expected a file name of letters, digits, dot, dash and underscore"
+                f"{archive}: member {member!r}, expected a file name of letters, digits, dot, dash "
+                "and underscore"
             )
         if other := found.get(path.name):
             raise BadZip(
-                f"{archive}: members {other!r} and {member!r} have the same file name, expected different ones"
+                f"{archive}: members {other!r} and {member!r} have the same file name, expected "
+                "different ones"
             )
         found[path.name] = member
     return found
@@ -161,7 +163,8 @@ def parse_version(body: bytes, *, url: str, doi: str) -> list[Series]:
         ]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise SourceFailed(
-            f"{url}: an answer that begins with {body[:60]!r}, expected the JSON that describes a published data set"
+            f"{url}: an answer that begins with {body[:60]!r}, expected the JSON that describes a "
+            "published data set"
         ) from None
     if not series:
         raise NotAvailable(f"{url}: version {version} holds no file, expected one or more")

@@ -92,7 +92,8 @@ class DicomwebSource:
             rows = self._search_all_series()
         if not rows:
             raise NotAvailable(
-                f"{self.address}: the PACS answers but lists no series, expected at least one (empty, or this login may see none)"
+                f"{self.address}: the PACS answers but lists no series, expected at least one (empty, "
+                "or this login may see none)"
             )
         return [_row_to_series(row) for row in rows if self._is_usable(row)]
 
@@ -107,7 +108,8 @@ class DicomwebSource:
                 raise NotAvailable(f"{self.address}: no instance of series {uid} in study {study}")
             if series.instances not in (None, len(rows)):
                 raise NotAvailable(
-                    f"{self.address}: {len(rows)} instances of series {uid}, expected {series.instances} as the list says"
+                    f"{self.address}: {len(rows)} instances of series {uid}, expected "
+                    f"{series.instances} as the list says"
                 )
             for row in rows:
                 url = f"{self.address}{path}/{check_uid(row[SOP_UID], SOP_UID)}"
@@ -197,7 +199,8 @@ class DicomwebSource:
                 found.setdefault(row[tags[0]], row)
             if len(found) == before:
                 raise SourceFailed(
-                    f"{url}: the same {len(rows)} rows as before, expected further ones or none; the server ignores offset"
+                    f"{url}: the same {len(rows)} rows as before, expected further ones or none; the "
+                    "server ignores offset"
                 )
             offset, warning = offset + len(rows), next_warning
             if len(found) == expected and len(rows) < self._page_rows and not warning:
@@ -212,7 +215,8 @@ class DicomwebSource:
             warning, body = answer.headers.get("warning", ""), answer.body
             if answer.status == http.client.PARTIAL_CONTENT:
                 raise SourceFailed(
-                    f"{url}: status 206 (partial content) with the warning {one_line(warning)!r}, expected a whole answer"
+                    f"{url}: status 206 (partial content) with the warning {one_line(warning)!r}, "
+                    "expected a whole answer"
                 )
             if answer.status == http.client.NO_CONTENT:
                 return [], warning
@@ -241,7 +245,8 @@ class DicomwebSource:
         try:
             if warning := downloaded.headers.get("warning"):
                 raise MedimgError(
-                    f"{url}: came with the warning {one_line(warning)!r}, expected the instance as it is stored"
+                    f"{url}: came with the warning {one_line(warning)!r}, expected the instance as it "
+                    "is stored"
                 )
             if content.get_content_type() == "application/dicom":
                 kept = True
@@ -251,7 +256,8 @@ class DicomwebSource:
             boundary = content.get_boundary()
             if content.get_content_type() != "multipart/related" or not boundary:
                 raise MedimgError(
-                    f"{url}: content type {one_line(str(content['Content-Type']))!r}, expected multipart/related or application/dicom"
+                    f"{url}: content type {one_line(str(content['Content-Type']))!r}, expected "
+                    "multipart/related or application/dicom"
                 )
             return unwrap(downloaded.path, url=url, boundary=boundary, sop_uid=sop_uid)
         finally:
@@ -333,7 +339,8 @@ def _copy_part(wrapped: BinaryIO, to: BinaryIO, *, url: str, delimiter: bytes) -
         if at < 0:
             if not block:
                 raise _CutShortError(
-                    f"{url}: the multipart answer ends without its closing boundary, expected a whole instance"
+                    f"{url}: the multipart answer ends without its closing boundary, expected a whole "
+                    "instance"
                 )
             window = window[done:]
     after = (window[at + len(delimiter) :] + wrapped.read(2))[:2]
@@ -364,7 +371,8 @@ def login_from(environment: Mapping[str, str], address: str) -> Login | None:
         )
     if not token.isascii() or not (token + user + password).isprintable() or ":" in user or " " in token:
         raise UsageError(
-            f"{USER}, {PASSWORD} or {TOKEN} holds a character that cannot be sent (a line break, or a colon in the user's name)"
+            f"{USER}, {PASSWORD} or {TOKEN} holds a character that cannot be sent (a line break, or a "
+            "colon in the user's name)"
         )
     if not token and not user:
         return None
@@ -391,7 +399,8 @@ def check_address(address: str) -> str:
         ) from None
     if parts.username is not None or parts.password is not None:
         raise UsageError(
-            f"the DICOMweb address of {parts.hostname} holds credentials; set {USER} and {PASSWORD}, or {TOKEN}, instead"
+            f"the DICOMweb address of {parts.hostname} holds credentials; set {USER} and {PASSWORD}, "
+            f"or {TOKEN}, instead"
         )
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise UsageError(

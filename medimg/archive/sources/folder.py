@@ -110,7 +110,8 @@ class FolderSource:
     ) -> None:
         if not folder.is_dir():
             raise UsageError(
-                f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}, expected one with DICOM files"
+                f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}, expected one "
+                "with DICOM files"
             )
         self._folder = folder
         self._top = Path(os.path.realpath(folder))
@@ -124,7 +125,8 @@ class FolderSource:
         contents = self._scan_once()
         if not contents.series:
             raise NotAvailable(
-                f"{self._folder}: no DICOM file among {sum(map(len, contents.left_out.values()))} files, expected at least one"
+                f"{self._folder}: no DICOM file among {sum(map(len, contents.left_out.values()))} "
+                "files, expected at least one"
             )
         return [
             Series(
@@ -190,7 +192,8 @@ class FolderSource:
         missing = [path for uid, path in contents.listed.get(series.uid, {}).items() if uid not in present]
         if missing:
             raise NotAvailable(
-                f"{self._folder}: series {series.uid} lacks {len(missing)} files that DICOMDIR lists, first {one_line(missing[0])}"
+                f"{self._folder}: series {series.uid} lacks {len(missing)} files that DICOMDIR lists, "
+                f"first {one_line(missing[0])}"
             )
         for expected, by in (
             (contents.counted.get(series.uid), RETRIEVER_LIST),
@@ -198,7 +201,8 @@ class FolderSource:
         ):
             if expected is not None and len(held) < expected:
                 raise NotAvailable(
-                    f"{self._folder}: {len(held)} files of series {series.uid}, expected {expected} as {by} says"
+                    f"{self._folder}: {len(held)} files of series {series.uid}, expected {expected} "
+                    f"as {by} says"
                 )
 
     def _unpack(self, one: Held, archive: Zip) -> Arrived:
@@ -365,7 +369,10 @@ class FolderSource:
         if first.bytes == second.bytes and self._hash(first) == self._hash(second):
             contents.left_out["identical copy"].append(f"{second.name} of {first.name}")
             return
-        why = f"{self._folder}: {first.name} and {second.name} differ but have one SOPInstanceUID {first.sop_uid}, expected one file"
+        why = (
+            f"{self._folder}: {first.name} and {second.name} differ but have one SOPInstanceUID "
+            f"{first.sop_uid}, expected one file"
+        )
         contents.left_out["other file with the same SOPInstanceUID"].append(second.name)
         contents.conflicts |= {first.series_uid: why, second.series_uid: why}
 
@@ -390,7 +397,8 @@ class FolderSource:
             self._on_message(why)
         if absent := (contents.listed.keys() | contents.counted.keys()) - contents.series.keys():
             self._on_message(
-                f"{self._folder}: DICOMDIR or {RETRIEVER_LIST} lists {len(absent)} series of which no file is here, first {min(absent)}"
+                f"{self._folder}: DICOMDIR or {RETRIEVER_LIST} lists {len(absent)} series of which no "
+                f"file is here, first {min(absent)}"
             )
 
     def _list_files(self) -> list[str]:

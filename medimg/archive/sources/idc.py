@@ -96,7 +96,8 @@ class IdcSource:
         bucket = bucket_address(self._address, series.bucket or BUCKETS[0])
         if not _UUID.fullmatch(series.key):
             raise NotAvailable(
-                f"series {series.uid} has no crdc_series_uuid ({series.key!r}), under which the Imaging Data Commons keeps it"
+                f"series {series.uid} has no crdc_series_uuid ({series.key!r}), under which the "
+                "Imaging Data Commons keeps it"
             )
         objects: list[_Object] = []
         token = ""
@@ -109,7 +110,8 @@ class IdcSource:
                 break
             if not following or following == token or len(objects) > MOST_OBJECTS:
                 raise MedimgError(
-                    f"{answer.url}: a list without end after {len(objects)} objects, expected a next page or the end"
+                    f"{answer.url}: a list without end after {len(objects)} objects, expected a next "
+                    "page or the end"
                 )
             token = following
         if not objects:
@@ -118,7 +120,8 @@ class IdcSource:
             )
         if series.instances not in (None, len(objects)):
             raise NotAvailable(
-                f"{shown_url(bucket)}/{series.key}/ holds {len(objects)} objects, expected {_count(series.instances)}"
+                f"{shown_url(bucket)}/{series.key}/ holds {len(objects)} objects, expected "
+                f"{_count(series.instances)}"
             )
         return objects
 

@@ -131,7 +131,8 @@ def parse_series(body: bytes, *, url: str) -> list[Series]:
         return [_row_to_series(row) for row in json.loads(body)]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise SourceFailed(
-            f"{url}: an answer that begins with {body[:60]!r}, expected a JSON list of series, each with SeriesInstanceUID"
+            f"{url}: an answer that begins with {body[:60]!r}, expected a JSON list of series, each "
+            "with SeriesInstanceUID"
         ) from None
 
 
@@ -192,12 +193,14 @@ def match_md5s(archive: Zip) -> dict[str, str]:
             key = member.lower() if member.lower() in stated else _base(member)
             if key not in stated:
                 raise BadZip(
-                    f"{archive.name}: {member!r} is not in {MD5_LIST}, or is there twice, expected the MD5 of each image"
+                    f"{archive.name}: {member!r} is not in {MD5_LIST}, or is there twice, expected "
+                    "the MD5 of each image"
                 )
             found[member] = stated.pop(key)
     if stated:
         raise BadZip(
-            f"{archive.name}: {min(stated)!r} is in {MD5_LIST} but not in the zip ({len(found)} of {len(found) + len(stated)} images are)"
+            f"{archive.name}: {min(stated)!r} is in {MD5_LIST} but not in the zip ({len(found)} of "
+            f"{len(found) + len(stated)} images are)"
         )
     return found
 
@@ -223,7 +226,8 @@ def parse_md5s(content: bytes, *, name: str) -> dict[str, str]:
             continue
         if len(md5s) != 1 or len(others) != 1:
             raise BadZip(
-                f"{name}, line {number}: {one_line(','.join(row))!r}, expected a file name and an MD5 of 32 hexadecimal digits"
+                f"{name}, line {number}: {one_line(','.join(row))!r}, expected a file name and an MD5 "
+                "of 32 hexadecimal digits"
             )
         file = others[0].removeprefix("./")
         if found.setdefault(file, md5s[0]) != md5s[0]:

@@ -51,7 +51,8 @@ def origin_of(address: str) -> str:
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(
-            f"address {address!r}: expected one that begins with https:// (or http:// inside a trusted network)"
+            f"address {address!r}: expected one that begins with https:// (or http:// inside a "
+            "trusted network)"
         )
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
@@ -144,7 +145,8 @@ def bring_tables(
                     yield source.name, arrived
     if missing and all(source.name in PRIVATE for source in sources):
         say(
-            f"{', '.join(table.name for table in missing)}: not in the folder or PACS; add what is needed to the data root yourself"
+            f"{', '.join(table.name for table in missing)}: not in the folder or PACS; add what is "
+            "needed to the data root yourself"
         )
         return
     if missing:

@@ -65,7 +65,8 @@ def fetch_tables(
         found = find_address(table, published or [])
         if published is not None and not found:
             on_message(
-                f"{table.name}: not among {len(published)} files of {collection.tcia} that {address} lists; the configured address is used"
+                f"{table.name}: not among {len(published)} files of {collection.tcia} that {address} "
+                "lists; the configured address is used"
             )
         elif found and _file_name(found) not in (table.name.lower(), _file_name(table.url)):
             on_message(f"{table.name}: the archive has it as {found} now")

@@ -297,7 +297,8 @@ class _Wire(io.RawIOBase):
         if self._waited_seconds >= patience.slow_seconds:
             if self._bytes < patience.slowest_bytes_per_second * self._waited_seconds:
                 raise TimeoutError(
-                    f"slower than {patience.slowest_bytes_per_second:g} bytes per second over {patience.slow_seconds:g} s"
+                    f"slower than {patience.slowest_bytes_per_second:g} bytes per second over "
+                    f"{patience.slow_seconds:g} s"
                 )
             self._waited_seconds, self._bytes = 0.0, 1
 

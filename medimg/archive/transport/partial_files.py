@@ -174,7 +174,8 @@ class PartialFile:
         free = shutil.disk_usage(self.path.parent).free
         if free < needed:
             raise DiskFull(
-                f"{self.path.parent}: {free} bytes free, expected {needed} for {shown_url(self.url)} ({RESERVE_BYTES} in reserve)"
+                f"{self.path.parent}: {free} bytes free, expected {needed} for {shown_url(self.url)} "
+                f"({RESERVE_BYTES} in reserve)"
             )
 
     def begin_anew(self) -> None:

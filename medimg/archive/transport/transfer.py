@@ -294,7 +294,8 @@ class Transfer:
             if packed.strip().lower() not in ("", "identity"):
                 raise RetryNeeded(
                     TransferError(
-                        f"{shown}: Content-Encoding {one_line(packed)}, expected the bytes as they are (identity)",
+                        f"{shown}: Content-Encoding {one_line(packed)}, expected the bytes as they "
+                        "are (identity)",
                         status=status,
                     )
                 )
@@ -313,7 +314,8 @@ class Transfer:
             if asked is not None and asked > self._patience.longest_wait_seconds:
                 longest = self._patience.longest_wait_seconds
                 raise TransferError(
-                    f"{found}, the server asks to come again in {asked:.0f} s, expected at most {longest:g} s",
+                    f"{found}, the server asks to come again in {asked:.0f} s, expected at most "
+                    f"{longest:g} s",
                     status=status,
                 )
             raise RetryNeeded(failure, wait_seconds=asked)

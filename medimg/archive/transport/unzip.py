@@ -156,12 +156,14 @@ class Zip:
                 size += len(block)
                 if size > stated:
                     raise BadZip(
-                        f"{self.name}: member {member!r} unpacks to more than the {stated:,} bytes that the archive states"
+                        f"{self.name}: member {member!r} unpacks to more than the {stated:,} bytes "
+                        "that the archive states"
                     )
                 yield block
         if size != stated:
             raise BadZip(
-                f"{self.name}: member {member!r} unpacks to {size:,} bytes, expected {stated:,} as the archive states"
+                f"{self.name}: member {member!r} unpacks to {size:,} bytes, expected {stated:,} as "
+                "the archive states"
             )
 
 
@@ -229,7 +231,8 @@ def _check_directory(opened: BinaryIO, *, name: str, limits: Limits) -> int:
         )
     if count > limits.members or length > limits.directory_bytes:
         raise BadZip(
-            f"{name}: {count:,} entries in a list of {length:,} bytes, expected {limits.members:,} and {limits.directory_bytes:,} at most"
+            f"{name}: {count:,} entries in a list of {length:,} bytes, expected {limits.members:,} "
+            f"and {limits.directory_bytes:,} at most"
         )
     opened.seek(start)
     for number in itertools.count(1):
@@ -237,7 +240,8 @@ def _check_directory(opened: BinaryIO, *, name: str, limits: Limits) -> int:
             return start
         if number > limits.members:
             raise BadZip(
-                f"{name}: over {limits.members:,} entries but {count:,} stated, expected {limits.members:,} at most"
+                f"{name}: over {limits.members:,} entries but {count:,} stated, expected "
+                f"{limits.members:,} at most"
             )
         header = opened.read(_ENTRY_BYTES)
         if len(header) < _ENTRY_BYTES or header[:4] != _ENTRY:
@@ -307,7 +311,8 @@ def _check_entry(info: zipfile.ZipInfo, *, name: str, limits: Limits) -> None:
         raise refuse(f"unpacks to {info.file_size:,} bytes, expected {limits.member_bytes:,} at most")
     if info.file_size > max(limits.ratio_from_bytes, limits.ratio * info.compress_size):
         raise refuse(
-            f"unpacks from {info.compress_size:,} bytes to {info.file_size:,}, expected at most {limits.ratio} times as many"
+            f"unpacks from {info.compress_size:,} bytes to {info.file_size:,}, expected at most "
+            f"{limits.ratio} times as many"
         )
 
 
@@ -318,7 +323,8 @@ def _check_whole(infos: list[zipfile.ZipInfo], *, name: str, limits: Limits) -> 
         raise BadZip(f"{name}: unpacks to {total:,} bytes, expected {limits.total_bytes:,} at most")
     if total > max(limits.ratio_from_bytes, limits.ratio * packed):
         raise BadZip(
-            f"{name}: unpacks from {packed:,} bytes to {total:,}, expected at most {limits.ratio} times as many"
+            f"{name}: unpacks from {packed:,} bytes to {total:,}, expected at most {limits.ratio} "
+            "times as many"
         )
     names: set[str] = set()
     for info in infos:
@@ -333,10 +339,12 @@ def _check_apart(infos: list[zipfile.ZipInfo], *, name: str, directory_at: int) 
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.header_offset < free_from:
             raise BadZip(
-                f"{name}: member {info.orig_filename!r} overlaps another one, expected members one after the other"
+                f"{name}: member {info.orig_filename!r} overlaps another one, expected members one "
+                "after the other"
             )
         free_from = info.header_offset + _LOCAL_BYTES + info.compress_size
     if free_from > directory_at:
         raise BadZip(
-            f"{name}: the last member reaches {free_from - directory_at:,} bytes into the list of entries, expected it to end before"
+            f"{name}: the last member reaches {free_from - directory_at:,} bytes into the list of "
+            "entries, expected it to end before"
         )

@@ -184,7 +184,8 @@ def find_duplicate_groups(cases: Sequence[Case], *, duplicates: Sequence[ExactDu
         if pair.groups[0] != pair.groups[1]:
             paired[min(pair.groups), max(pair.groups)].update(pair.cases)
     return [
-        f"groups {first} and {second} may be one: each of their {len(ids)} cases shares pixels with the other group"
+        f"groups {first} and {second} may be one: each of their {len(ids)} cases shares pixels with "
+        "the other group"
         for (first, second), ids in sorted(paired.items())
         if ids == members[first] | members[second]
     ]

@@ -220,7 +220,10 @@ def find_problem(header: Header) -> str:
     if read_side(header) not in ("L", "R"):
         return f"unknown side {read_side(header)!r} in (0020,0062) ImageLaterality, expected L or R"
     if read_view_code(header) not in VIEWS:
-        return f"unknown view {read_view_code(header)!r} in (0054,0220) ViewCodeSequence, expected {' or '.join(map(' '.join, VIEWS.items()))}"
+        return (
+            f"unknown view {read_view_code(header)!r} in (0054,0220) ViewCodeSequence, expected "
+            f"{' or '.join(map(' '.join, VIEWS.items()))}"
+        )
     return ""
 
 
@@ -279,7 +282,8 @@ def describe_unknown_views(
     unknown = sorted(view for view in named if view[2] not in breasts.get(view[:2], {}))
     return (
         [
-            f"TOMPEI-CMMD: {len(unknown)} of {len(named)} outlined views are not here, {'-'.join(unknown[0])} for one"
+            f"TOMPEI-CMMD: {len(unknown)} of {len(named)} outlined views are not here, "
+            f"{'-'.join(unknown[0])} for one"
         ]
         if unknown
         else []
@@ -296,7 +300,8 @@ def describe_ages(table: ClinicalTable, breasts: Mapping[Breast, Mapping[str, He
             if row is not None and None not in (row.age_years, age_years) and row.age_years != age_years:
                 found = view.tags.get("PatientAge")
                 lines.append(
-                    f"{view.path}: {found} in (0010,1010) PatientAge, {table.name} row {row.rows[0]} says {row.age_years:g} years"
+                    f"{view.path}: {found} in (0010,1010) PatientAge, {table.name} row {row.rows[0]} "
+                    f"says {row.age_years:g} years"
                 )
                 break
     return lines

@@ -147,7 +147,10 @@ def describe_repeats(
         if len(found) == 1:
             continue
         merged = breasts[breast]
-        repeated = f"{table} rows {' and '.join(map(str, merged.rows))}: repeat each other about {' '.join(breast)}, counted once"
+        repeated = (
+            f"{table} rows {' and '.join(map(str, merged.rows))}: repeat each other about "
+            f"{' '.join(breast)}, counted once"
+        )
         own = {row.problem for row in found}
         lines += [merged.problem or repeated] if merged.problem not in own - {""} else []
     return lines

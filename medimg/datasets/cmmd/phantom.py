@@ -54,7 +54,8 @@ def write_phantom(to: Path, *, cases: int, seed: int, rows: int = ROWS, columns:
     """
     if cases < 1 or min(rows, columns) < 64:
         raise UsageError(
-            f"phantom of {cases} patients at {rows}x{columns} pixels, expected at least 1 patient and 64x64 pixels"
+            f"phantom of {cases} patients at {rows}x{columns} pixels, expected at least 1 patient and "
+            "64x64 pixels"
         )
     breasts = plan_breasts(cases=cases, seed=seed)
     to.mkdir(parents=True, exist_ok=True)

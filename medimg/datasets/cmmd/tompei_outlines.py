@@ -66,7 +66,8 @@ def read_outline_file(path: Path, *, role: str) -> list[Annotation]:
         return [make_polygon(lesion, role=role) for lesion in lesions]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(
-            f"{path.name}: found {str(error).splitlines()[0]}, expected a list of lesions with label and cgPoints of 3 or more"
+            f"{path.name}: found {str(error).splitlines()[0]}, expected a list of lesions with label "
+            "and cgPoints of 3 or more"
         ) from None
 
 

@@ -59,7 +59,8 @@ def list_classes(root: Path) -> Mapping[str, tuple[str, ...]]:
     classes = {row.label for row in rows.values() if row.label and not row.problem}
     if len(classes) < 2:
         raise UsageError(
-            f"{TABLE}: column label has {len(classes)} classes ({shown(sorted(classes))}), expected at least 2"
+            f"{TABLE}: column label has {len(classes)} classes ({shown(sorted(classes))}), expected "
+            "at least 2"
         )
     if all(parse_number(name) is not None for name in classes):
         return {HEAD: tuple(sorted(classes, key=lambda name: (float(name), name)))}
@@ -86,7 +87,8 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
     if headers and not known & set(rows):
         first, path = min(rows.items(), key=lambda item: item[1].rows), min(known)
         raise UsageError(
-            f"{TABLE}: no row names an image of the folder; row {first[1].rows[0]} says {first[0]!r}, the folder has {path!r}"
+            f"{TABLE}: no row names an image of the folder; row {first[1].rows[0]} says {first[0]!r}, "
+            f"the folder has {path!r}"
         )
     cases: list[Case] = []
     rejects: list[Reject] = []
@@ -172,7 +174,8 @@ def normalise_path(row: Row) -> str:
         raise UsageError(f"{TABLE} row {row.number}: no file, expected a path relative to the folder")
     if PurePosixPath(path).is_absolute() or PureWindowsPath(path).drive or path.split("/")[0] == "..":
         raise UsageError(
-            f"{TABLE} row {row.number}: file {written!r} is outside the folder, expected a path relative to it"
+            f"{TABLE} row {row.number}: file {written!r} is outside the folder, expected a path "
+            "relative to it"
         )
     return path
 
@@ -185,7 +188,8 @@ def name_metadata(table: Table) -> dict[str, str]:
     doubled = [column for column, name in names.items() if not name or list(names.values()).count(name) > 1]
     if doubled:
         raise UsageError(
-            f"{TABLE}: columns {shown(doubled)} cannot be told apart by letters and digits, expected different names"
+            f"{TABLE}: columns {shown(doubled)} cannot be told apart by letters and digits, expected "
+            "different names"
         )
     return names
 
@@ -260,7 +264,8 @@ def describe_headers(headers: Iterable[Header], rows: Mapping[str, FileRow]) -> 
         row, tagged = rows.get(header.path), read_patient(header)
         if row is not None and tagged and row.patient and tagged != row.patient:
             lines.append(
-                f"{header.path}: patient {tagged} in (0010,0020) PatientID, {TABLE} row {row.rows[0]} says {row.patient}; the row counts"
+                f"{header.path}: patient {tagged} in (0010,0020) PatientID, {TABLE} row {row.rows[0]} "
+                f"says {row.patient}; the row counts"
             )
         frames = header.tags.get("NumberOfFrames")
         if frames and str(frames) != "1":

@@ -156,7 +156,8 @@ def check_unpacked(root: Path) -> None:
         names = list_packed_images(path)
         if missing := [name for name in names if name not in on_disk]:
             raise UsageError(
-                f"{path.name}: packed, {len(missing)} of its {len(names)} images are nowhere in the folder (first: {missing[0]}); "
+                f"{path.name}: packed, {len(missing)} of its {len(names)} images are nowhere in the "
+                f"folder (first: {missing[0]}); "
                 f"expected unpacked images: unzip -n -d {path.stem} {path.name}"
             )
 
@@ -168,7 +169,8 @@ def list_packed_images(path: Path) -> list[str]:
             names = [PurePosixPath(name).name for name in archive.namelist()]
     except (OSError, zipfile.BadZipFile) as error:
         raise UsageError(
-            f"{path.name}: not a readable zip file ({error}), expected images or the folder that it was unpacked to"
+            f"{path.name}: not a readable zip file ({error}), expected images or the folder that it "
+            "was unpacked to"
         ) from None
     return [name for name in names if name.startswith("ISIC_") and name.lower().endswith(".jpg")]
 
@@ -182,7 +184,8 @@ def read_metadata(path: Path, *, anomalies: list[str]) -> list[LesionImage]:
     table = read_table(path, required=COLUMNS)
     if len(table.rows) > PUBLISHED_ROWS:
         raise UsageError(
-            f"{path.name}: {len(table.rows)} rows, expected at most the {PUBLISHED_ROWS} published ones: an oversampled or augmented copy?"
+            f"{path.name}: {len(table.rows)} rows, expected at most the {PUBLISHED_ROWS} published "
+            "ones: an oversampled or augmented copy?"
         )
     return [read_row(row, table=path.name, collection=COLLECTION, anomalies=anomalies) for row in table.rows]
 
@@ -266,11 +269,13 @@ def check_unique(rows: Sequence[LesionImage]) -> None:
         prefix, _, digits = row.image_id.partition("_")
         if prefix != "ISIC" or len(digits) != 7 or not digits.isdecimal():
             raise UsageError(
-                f"{row.place}: image_id {row.image_id!r}, expected ISIC_ and seven digits: an augmented copy of the table?"
+                f"{row.place}: image_id {row.image_id!r}, expected ISIC_ and seven digits: an "
+                "augmented copy of the table?"
             )
         if row.image_id in first:
             raise UsageError(
-                f"{row.place}: image_id {row.image_id} stands in {first[row.image_id].place} too: an oversampled copy of the table?"
+                f"{row.place}: image_id {row.image_id} stands in {first[row.image_id].place} too: an "
+                "oversampled copy of the table?"
             )
         first[row.image_id] = row
 

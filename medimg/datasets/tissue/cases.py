@@ -67,7 +67,8 @@ def find_class_folders(root: Path) -> list[ClassFolder]:
     """
     if not root.is_dir():
         raise UsageError(
-            f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected one with a folder per class"
+            f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected one with a "
+            "folder per class"
         )
     official = [split for split in SPLITS if (root / split).is_dir()]
     folders = [
@@ -79,11 +80,13 @@ def find_class_folders(root: Path) -> list[ClassFolder]:
     classes = sorted({folder.name for folder in folders})
     if official and (others := sorted(set(list_folders(root)) - set(SPLITS))):
         raise UsageError(
-            f"{root / others[0]}: beside {' and '.join(official)}, expected train and test alone, with a folder per class in each"
+            f"{root / others[0]}: beside {' and '.join(official)}, expected train and test alone, "
+            "with a folder per class in each"
         )
     if len(classes) < 2:
         raise UsageError(
-            f"{root}: {len(classes)} class folders ({shown(classes)}), expected two or more, or train and test with as many in each"
+            f"{root}: {len(classes)} class folders ({shown(classes)}), expected two or more, or train "
+            "and test with as many in each"
         )
     for folder in folders:
         check_class_folder(root, folder)
@@ -108,7 +111,8 @@ def check_class_folder(root: Path, folder: ClassFolder) -> None:
     others = {*list_folders((root / folder.path).parent)} - {folder.name}
     if folder.name not in CLASSES and others & set(CLASSES):
         raise UsageError(
-            f"{root / folder.path}: no class of the Human Protein Atlas' twelve; {nearest(folder.name, CLASSES)}"
+            f"{root / folder.path}: no class of the Human Protein Atlas' twelve; "
+            f"{nearest(folder.name, CLASSES)}"
         )
     if not any(is_content(name) for _, _, files in os.walk(root / folder.path) for name in files):
         near = nearest(folder.name, others)
@@ -138,7 +142,8 @@ def check_same_classes(root: Path, folders: Iterable[ClassFolder]) -> None:
     for split, other in (SPLITS, SPLITS[::-1]):
         if missing := sorted(names[other] - names[split]):
             raise UsageError(
-                f"{root / split}: no class folder {missing[0]!r}, which {other} has; {nearest(missing[0], names[split])}"
+                f"{root / split}: no class folder {missing[0]!r}, which {other} has; "
+                f"{nearest(missing[0], names[split])}"
             )
 
 
@@ -209,7 +214,8 @@ def read_sources(root: Path, folder: ClassFolder) -> dict[str, str]:
         file, source = (row.values[column] for column in COLUMNS)
         if not file or not source:
             raise UsageError(
-                f"{folder.table} row {row.number}: found file {file!r} and source_group {source!r}, expected both"
+                f"{folder.table} row {row.number}: found file {file!r} and source_group {source!r}, "
+                "expected both"
             )
         if sources.setdefault(file, source) != source:
             raise UsageError(
@@ -240,11 +246,13 @@ def describe_sources(
         tiles = {name_in(by_path[path], name) for name in known if name.startswith(f"{path}/")}
         if missing := sorted(tiles - set(rows)):
             lines.append(
-                f"{path}: no source of {len(missing)} of {len(tiles)} tiles (first: {missing[0]}); each is a group of its own"
+                f"{path}: no source of {len(missing)} of {len(tiles)} tiles (first: {missing[0]}); "
+                "each is a group of its own"
             )
         if absent := sorted(set(rows) - tiles):
             lines.append(
-                f"{by_path[path].table}: {len(absent)} of {len(rows)} rows name no image of {path} (first: {absent[0]})"
+                f"{by_path[path].table}: {len(absent)} of {len(rows)} rows name no image of {path} "
+                f"(first: {absent[0]})"
             )
     return lines
 

@@ -354,15 +354,18 @@ def test_the_printed_summary_tells_counts_reasons_and_anomalies(tmp_path):
     text = console.export_text()
     assert "A tiny data set (CC0)" in text
     assert (
-        "excluded: identical pixels with different malignancy: X1-case (Benign), X2-case (Malignant): X1-case, X2-case"
-        in text
+        "excluded: identical pixels with different malignancy: X1-case (Benign), X2-case (Malignant): "
+        "X1-case, X2-case" in text
     )
     assert "1 pairs of cases with identical pixels, 1 of them with different labels" in text
     assert "anomaly: groups X1 and X2 may be one" in text
 
 
 def test_sql_reads_both_tables(healthy_catalogue):
-    sql = "SELECT status, count(*) AS n FROM cases JOIN images USING (case_id, status) GROUP BY status ORDER BY status"
+    sql = (
+        "SELECT status, count(*) AS n FROM cases JOIN images USING (case_id, status) GROUP BY status "
+        "ORDER BY status"
+    )
     counts = read_catalogue(healthy_catalogue).summary["images"]
     assert dict(run_query(healthy_catalogue, sql).itertuples(index=False)) == {
         status: count for status, count in counts.items() if count

@@ -95,7 +95,8 @@ def test_an_official_split_that_leaks_is_kept_and_told(tmp_path):
     }
     (leak,) = catalogue.summary["leaks"]
     assert leak.startswith(
-        "leak: 1 of 1 pairs of near duplicates lie in different splits (first: test/colon/copy.png in test, train/colon/03.png in "
+        "leak: 1 of 1 pairs of near duplicates lie in different splits (first: test/colon/copy.png in "
+        "test, train/colon/03.png in "
     )
     output = io.StringIO()
     print_summary(catalogue.summary, Console(file=output, width=200))

@@ -231,6 +231,6 @@ def test_the_printed_summary_names_source_version_licence_and_doi(fetched, tmp_p
     assert "data: tiny from idc, version 24, CC BY 4.0, doi 10.7937/tiny, 25 files with a receipt" in text
     assert "images: 23 as their receipt says, 0 without one, 1 changed since they were fetched" in text
     assert (
-        f"quarantined: changed since it was fetched: sha256 {hashlib.sha256((fetched / IMAGE).read_bytes()).hexdigest()}"
-        in text
+        "quarantined: changed since it was fetched: sha256 "
+        f"{hashlib.sha256((fetched / IMAGE).read_bytes()).hexdigest()}" in text
     )
