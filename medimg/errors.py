@@ -1,11 +1,14 @@
-"""What the user reads when input is bad: one line that names the file, tag or row, what was found and what was expected."""
+"""What the user reads when input is bad: one line that names file, tag or row, found and expected."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def one_line(text: str) -> str:
-    """A text with names from files on one line: line breaks and other control characters, which could steer a terminal, are written as escapes."""
+    """Writes a text with names from files on one line.
+
+    Line breaks and other control characters, which could steer a terminal, are written as escapes.
+    """
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
     )
@@ -28,7 +31,10 @@ class UnreadableFile(MedimgError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Words for an error about an unknown name: the nearest known one (of dotted keys, also by the last part alone), or all where none is near."""
+    """Suggests the nearest known name for an error about an unknown one, or lists all where none is near.
+
+    Dotted keys are also compared by their last part alone.
+    """
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     last = name.rsplit(".", 1)[-1]

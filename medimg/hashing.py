@@ -31,7 +31,9 @@ def hash_code(
     without: Iterable[str] = (),
     folders: Iterable[Path] = (),
 ) -> str:
-    """sha256 over the source of the named first-party modules and of everything first-party that they import, directly or not.
+    """Hashes (sha256) the source of the named first-party modules and of all that they import.
+
+    Directly or not, as far as it is first-party.
 
     `alone` are modules that count without what they import, `without` modules that do not count though they
     are imported, `folders` hold what is read beside modules. A changed line in any that counts gives another

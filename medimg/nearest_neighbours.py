@@ -19,14 +19,14 @@ def find_neighbours(
     *,
     exclusion_keys: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest references of each query by cosine distance, nearest first, of equally near ones the first.
+    """Finds the k nearest references of each query by cosine distance, nearest first.
 
-    A query that is among the references finds itself, at distance 0. A vector of zeros is at distance 1 from
-    everything.
+    Of equally near ones the first. A query that is among the references finds itself, at distance 0. A vector
+    of zeros is at distance 1 from everything.
 
     Args:
-        exclusion_keys: a key of each query, [Q], and of each reference, [N]; references with the query's key are passed
-            over.
+        exclusion_keys: a key of each query, [Q], and of each reference, [N]; references with the query's key
+            are passed over.
 
     Returns:
         indices: int [Q, k], rows of the references.

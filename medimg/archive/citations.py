@@ -4,8 +4,10 @@ from __future__ import annotations
 
 CMMD_DATA = """\
 @misc{cmmd_data,
-  author = {Cui, Chunyan and Li, Li and Cai, Hongmin and Fan, Zhihao and Zhang, Ling and Dan, Tingting and Li, Jiao and Wang, Jinghua},
-  title = {The {Chinese Mammography Database} ({CMMD}): An online mammography database with biopsy confirmed types for machine diagnosis of breast},
+  author = {Cui, Chunyan and Li, Li and Cai, Hongmin and Fan, Zhihao and Zhang, Ling and Dan, Tingting \
+and Li, Jiao and Wang, Jinghua},
+  title = {The {Chinese Mammography Database} ({CMMD}): An online mammography database \
+with biopsy confirmed types for machine diagnosis of breast},
   publisher = {The Cancer Imaging Archive},
   year = {2021},
   doi = {10.7937/tcia.eqde-4b16}
@@ -13,7 +15,8 @@ CMMD_DATA = """\
 
 CMMD_PAPER = """\
 @article{cmmd_paper,
-  author = {Cai, Hongmin and Wang, Jinhua and Dan, Tingting and Li, Jiao and Fan, Zhihao and Yi, Weiting and Cui, Chunyan and others},
+  author = {Cai, Hongmin and Wang, Jinhua and Dan, Tingting and Li, Jiao and Fan, Zhihao and Yi, Weiting \
+and Cui, Chunyan and others},
   title = {An Online Mammography Database with Biopsy Confirmed Types},
   journal = {Scientific Data},
   volume = {10},
@@ -33,7 +36,8 @@ CBIS_DDSM_DATA = """\
 
 CBIS_DDSM_PAPER = """\
 @article{cbis_ddsm_paper,
-  author = {Lee, Rebecca Sawyer and Gimenez, Francisco and Hoogi, Assaf and Miyake, Kanae Kawai and Gorovoy, Mia and Rubin, Daniel L.},
+  author = {Lee, Rebecca Sawyer and Gimenez, Francisco and Hoogi, Assaf and Miyake, Kanae Kawai and \
+Gorovoy, Mia and Rubin, Daniel L.},
   title = {A curated mammography data set for use in computer-aided detection and diagnosis research},
   journal = {Scientific Data},
   volume = {4},
@@ -44,8 +48,10 @@ CBIS_DDSM_PAPER = """\
 
 UPENN_GBM_DATA = """\
 @misc{upenn_gbm_data,
-  author = {Bakas, Spyridon and Sako, Chiharu and Akbari, Hamed and Bilello, Michel and Sotiras, Aristeidis and others},
-  title = {Multi-parametric magnetic resonance imaging ({mpMRI}) scans for de novo Glioblastoma ({GBM}) patients
+  author = {Bakas, Spyridon and Sako, Chiharu and Akbari, Hamed and Bilello, Michel \
+and Sotiras, Aristeidis and others},
+  title = {Multi-parametric magnetic resonance imaging ({mpMRI}) scans for de novo \
+Glioblastoma ({GBM}) patients
            from the {University of Pennsylvania Health System} ({UPENN-GBM})},
   publisher = {The Cancer Imaging Archive},
   year = {2021},
@@ -54,8 +60,10 @@ UPENN_GBM_DATA = """\
 
 UPENN_GBM_PAPER = """\
 @article{upenn_gbm_paper,
-  author = {Bakas, Spyridon and Sako, Chiharu and Akbari, Hamed and Bilello, Michel and Sotiras, Aristeidis and others},
-  title = {The {University of Pennsylvania} glioblastoma ({UPenn-GBM}) cohort: advanced {MRI}, clinical, genomics, \\& radiomics},
+  author = {Bakas, Spyridon and Sako, Chiharu and Akbari, Hamed and Bilello, Michel \
+and Sotiras, Aristeidis and others},
+  title = {The {University of Pennsylvania} glioblastoma ({UPenn-GBM}) cohort: \
+advanced {MRI}, clinical, genomics, \\& radiomics},
   journal = {Scientific Data},
   volume = {9},
   pages = {453},
@@ -75,7 +83,8 @@ UPENN_GBM_SEGMENTATIONS = """\
 HAM10000_DATA = """\
 @misc{ham10000_data,
   author = {Tschandl, Philipp},
-  title = {The {HAM10000} dataset, a large collection of multi-source dermatoscopic images of common pigmented skin lesions},
+  title = {The {HAM10000} dataset, a large collection of multi-source dermatoscopic images \
+of common pigmented skin lesions},
   publisher = {Harvard Dataverse},
   year = {2018},
   doi = {10.7910/DVN/DBW86T}
@@ -84,7 +93,8 @@ HAM10000_DATA = """\
 HAM10000_PAPER = """\
 @article{ham10000_paper,
   author = {Tschandl, Philipp and Rosendahl, Cliff and Kittler, Harald},
-  title = {The {HAM10000} dataset, a large collection of multi-source dermatoscopic images of common pigmented skin lesions},
+  title = {The {HAM10000} dataset, a large collection of multi-source dermatoscopic images \
+of common pigmented skin lesions},
   journal = {Scientific Data},
   volume = {5},
   pages = {180161},
@@ -106,8 +116,10 @@ TCIA = """\
 
 IDC = """\
 @article{idc,
-  author = {Fedorov, Andrey and Longabaugh, William J. R. and Pot, David and Clunie, David A. and Pieper, Steven D. and others},
-  title = {{National Cancer Institute Imaging Data Commons}: Toward Transparency, Reproducibility, and Scalability
+  author = {Fedorov, Andrey and Longabaugh, William J. R. and Pot, David and Clunie, David A. and \
+Pieper, Steven D. and others},
+  title = {{National Cancer Institute Imaging Data Commons}: Toward Transparency, Reproducibility, \
+and Scalability
            in Imaging Artificial Intelligence},
   journal = {RadioGraphics},
   volume = {43},
@@ -119,5 +131,5 @@ IDC = """\
 
 
 def cite_data(key: str, *, title: str, doi: str) -> str:
-    """An entry for data of which only title and DOI are known; the DOI leads to the authors."""
+    """Makes an entry for data of which only title and DOI are known; the DOI leads to the authors."""
     return f"@misc{{{key},\n  title = {{{title}}},\n  doi = {{{doi}}}\n}}"

@@ -1,4 +1,4 @@
-"""The published collections that `medimg fetch` knows by name: where they are, under which licence, how to cite them.
+"""The published collections that `medimg fetch` knows by name: addresses, licences and citations.
 
 Any other name is taken as the id of a collection of the Imaging Data Commons (extra `idc`); `folder` stands
 for a user's own data.
@@ -140,7 +140,7 @@ COLLECTIONS: Mapping[str, Collection] = {collection.name: collection for collect
 
 
 def find_collection(name: str) -> Collection:
-    """The collection of that name: a known one, or by its id any that the installed index of the Imaging Data Commons has.
+    """Finds a collection by name: a known one, or the id of any in the installed index of the IDC.
 
     Raises:
         UsageError: there is none; the message names the nearest, or says how to install the index.

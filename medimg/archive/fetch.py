@@ -1,4 +1,6 @@
-"""Brings series and tables of a collection below a data root: verified, resumable, each file under its final name only when it is whole.
+"""Brings series and tables of a collection below a data root: verified and resumable.
+
+A file gets its final name only when it is whole.
 
     <root>/<SeriesInstanceUID>/<SOPInstanceUID>.dcm    images
     <root>/<table>, LICENSE.txt, CITATION.bib          what comes along
@@ -366,7 +368,7 @@ def make_receipt(
 
 
 def clear_parts(root: Path) -> None:
-    """Removes what parts of files are left, after a fetch that brought everything: nobody will continue them."""
+    """Removes the partial files that are left after a fetch that brought everything."""
     shutil.rmtree(work_folder(root, "parts"))
     work_folder(root, "parts")
 

@@ -1,4 +1,7 @@
-"""The index of the Imaging Data Commons: all series of all its collections, one table of 77 MB that comes with the extra `idc`. No network."""
+"""The index of the Imaging Data Commons: all series of all its collections. No network.
+
+One table of 77 MB that comes with the extra `idc`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from medimg.errors import UsageError
 
 @dataclass(frozen=True)
 class Terms:
-    """What the index says of a collection as a whole: of its original images, not of segmentations that others added later.
+    """What the index says of a collection's original images, not of segmentations added later.
 
     Attributes:
         name: as The Cancer Imaging Archive writes it: "CBIS-DDSM".
@@ -43,7 +46,10 @@ def read_terms(collection_id: str) -> Terms:
     sql = """
         SELECT collection_name AS name, source.source_title AS title, source.source_doi AS doi,
                source.license.license_short_name AS licence, source.license.license_url AS licence_url
-        FROM (SELECT collection_name, unnest(sources) AS source FROM read_parquet($file) WHERE collection_id = $id)
+        FROM (
+            SELECT collection_name, unnest(sources) AS source FROM read_parquet($file)
+            WHERE collection_id = $id
+        )
         ORDER BY source.source_type <> 'original_data', source.source_id
         LIMIT 1
     """
@@ -57,8 +63,9 @@ def read_rows(collection_id: str) -> Iterator[dict[str, Any]]:
     Raises UsageError without the extra.
     """
     sql = """
-        SELECT SeriesInstanceUID AS uid, PatientID AS patient_id, StudyInstanceUID AS study_uid, crdc_series_uuid AS key, aws_bucket AS bucket,
-               instanceCount AS instances, CAST(round(series_size_MB * 1e6) AS BIGINT) AS bytes, coalesce(Modality, '') AS modality,
+        SELECT SeriesInstanceUID AS uid, PatientID AS patient_id, StudyInstanceUID AS study_uid,
+               crdc_series_uuid AS key, aws_bucket AS bucket, instanceCount AS instances,
+               CAST(round(series_size_MB * 1e6) AS BIGINT) AS bytes, coalesce(Modality, '') AS modality,
                coalesce(license_short_name, '') AS licence, coalesce(source_DOI, '') AS doi
         FROM read_parquet($file)
         WHERE collection_id = $id

@@ -145,7 +145,9 @@ def summarise(series: Sequence[Series], *, patient_pattern: str = "") -> Plan:
 
 
 def order_patients(strata: Mapping[Stratum, Collection[str]], *, seed: int) -> list[str]:
-    """All patients in such an order that the first n are a stratified sample of n, whatever n: a larger sample contains every smaller one.
+    """Orders all patients so that the first n are a stratified sample of n.
+
+    A larger sample contains every smaller one.
 
     The seed decides the order within each stratum, by hash, so that it depends on no other patient. The
     strata take turns as seats go to parties by Webster's method: the k-th patient (from 0) of a stratum of s
@@ -200,7 +202,7 @@ def find_uids(series: Sequence[Series], *, where: str) -> set[str]:
 
 
 def read_manifest(path: Path) -> tuple[str, ...]:
-    """SeriesInstanceUIDs of a file, each once: a manifest of The Cancer Imaging Archive (.tcia), or a plain list with one UID per line.
+    """Reads the SeriesInstanceUIDs of a manifest (.tcia) or of a list with one UID per line, each once.
 
     A manifest has lines `key=value` that end with `ListOfSeriesToDownload=`. Blank lines and lines that begin
     with # are skipped.

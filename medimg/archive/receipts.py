@@ -1,4 +1,4 @@
-"""The receipts of a fetch: one line of JSON per file that lies verified under its final name, in the order in which they came.
+"""The receipts of a fetch: one line of JSON per verified file, in the order of arrival.
 
     <data root>/receipts.jsonl
 
@@ -130,7 +130,10 @@ class Receipts:
                 raise cannot_write(self.path, error) from None
 
     def drop(self, receipts: Iterable[Receipt]) -> None:
-        """Forgets files and that their series was finished, by writing anew what remains: a rare thing, after verification found something."""
+        """Forgets files and that their series was finished, by rewriting what remains.
+
+        Rare: only after verification found something.
+        """
         with self._lock:
             for receipt in receipts:
                 self._files.get(receipt.series, {}).pop(receipt.path, None)

@@ -20,7 +20,7 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
 def is_uid(text: str) -> bool:
-    """Whether the text is a UID (DICOM PS3.5 section 9.1), which makes it safe as a file name and in an address, too."""
+    """Checks for a UID (DICOM PS3.5 section 9.1), which is also safe as a file name and in an address."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 

@@ -55,7 +55,7 @@ from medimg.errors import MedimgError, UsageError
 
 @dataclass(frozen=True)
 class Division:
-    """Where the cases of groups that may be used or are unlabelled went, by case id, with what is odd about it.
+    """Where the used and unlabelled cases and their groups went, by case id, with what is odd about it.
 
     Attributes:
         leaks: one line each if groups or near duplicates lie in more than one split, because that was asked
@@ -78,7 +78,9 @@ def build_catalogue(
     index_path: Path | None = None,
     workers: int | None = None,
 ) -> Catalogue:
-    """Reads what is new below `data_root`, and writes cases.parquet, images.parquet, pairs.parquet and summary.json to `to`.
+    """Reads what is new below `data_root` and writes the catalogue's files to `to`.
+
+    Those are cases.parquet, images.parquet, pairs.parquet and summary.json.
 
     The same data and settings give the same bytes, wherever the data lie and however many workers read them.
     Images that differ from the receipt that `medimg fetch` wrote of them are quarantined; without receipts
@@ -176,7 +178,10 @@ def data_fingerprint(
 
 
 def quarantine_changed(found: Scan, receipts: Receipts) -> Scan:
-    """The scan with every image that differs from its receipt among the quarantined: whatever it is now, it is not what was fetched."""
+    """Moves every image that differs from its receipt to the quarantined.
+
+    It is no longer what was fetched.
+    """
     changed = find_changed(found.content, receipts)
     images: list[Header | Unreadable] = [*found.headers, *found.quarantined]
     condemned = [
@@ -238,7 +243,10 @@ def without(headers: Sequence[Header], rejects: Iterable[Reject]) -> list[Header
 
 
 def check_claims(listing: Listing, *, headers: Sequence[Header], name: str) -> None:
-    """Raises MedimgError unless every file is in one case or one reject, and case ids are unique: else the data set's module has a bug."""
+    """Raises MedimgError unless every file is in one case or one reject, and case ids are unique.
+
+    Otherwise the data set's module has a bug.
+    """
     claims: dict[str, list[str]] = defaultdict(list)
     for case in listing.cases:
         for path in dict.fromkeys(image.path for image in (*case.images, *case.masks)):
@@ -365,7 +373,10 @@ def divide(
 def list_links(
     duplicates: DuplicateFindings, *, near: NearDuplicates, units: Mapping[str, str]
 ) -> list[tuple[str, str]]:
-    """Pairs of units that must stay together as far as the publisher's split lets them: they share pixels or the group, or are near duplicates."""
+    """Lists pairs of units that must stay together as far as the publisher's split lets them.
+
+    They share pixels or the group, or are near duplicates.
+    """
     alike = [*(pair.cases for pair in duplicates.duplicates), *(pair.cases for pair in near.pairs)]
     pairs = {(units[first], units[second]) for first, second in alike}
     first_of: dict[str, str] = {}
@@ -387,7 +398,10 @@ def describe_unkept(cases: Iterable[Case], *, settings: SplitSettings) -> list[s
 def describe_parted_duplicates(
     duplicates: DuplicateFindings, *, assignments: Mapping[str, Assignment], by: str
 ) -> list[str]:
-    """One line for each two groups that share pixels and that an earlier catalogue or the publisher had put into different splits."""
+    """Describes each two groups that share pixels but had been put into different splits.
+
+    By an earlier catalogue or by the publisher.
+    """
     lines: dict[str, None] = {}
     for pair in duplicates.duplicates:
         splits = [assignments[case_id].split for case_id in pair.cases if case_id in assignments]
@@ -417,7 +431,7 @@ def describe_leaks(cases: Sequence[Case], *, assignments: Mapping[str, Assignmen
 
 
 def name_stratum(cases: Sequence[Case], *, head: str, columns: Sequence[str]) -> str:
-    """What is balanced: the group's labels and its values of the stratifying columns, "Benign+Malignant, D1"."""
+    """Names what is balanced, "Benign+Malignant, D1": the group's labels and its stratifying values."""
     labelled = [case for case in cases if head in case.labels]
     parts = ["+".join(sorted({case.labels[head] for case in labelled})) or "unlabelled"]
     for column in columns:

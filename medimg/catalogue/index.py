@@ -243,7 +243,10 @@ def hash_readable(path: Path) -> str:
 
 @functools.cache
 def hash_readers() -> str:
-    """sha256 of the source of the modules that read files: an index written by other readers is not trusted."""
+    """Hashes (sha256) the source of the modules that read files.
+
+    An index written by other readers is not trusted.
+    """
     sources = [
         Path(str(image_scan.__file__)),
         Path(str(raster.__file__)),

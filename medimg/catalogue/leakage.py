@@ -46,7 +46,9 @@ def tabulate_leakage(
     near: NearDuplicates,
     assignments: Mapping[str, Assignment],
 ) -> list[dict[str, Any]]:
-    """One row for each thing that two cases can have in common, with the pairs of used or unlabelled cases that have it across splits.
+    """Counts, for each thing that two cases can have in common, the pairs that have it across splits.
+
+    Only used and unlabelled cases count.
 
     Returns:
         rows of `common` and `pairs`, a mapping as of `count_crossings`; None where nobody searched.
@@ -75,7 +77,7 @@ def tabulate_leakage(
 
 
 def describe_crossings(near: NearDuplicates, *, assignments: Mapping[str, Assignment], by: str) -> list[str]:
-    """One line if near duplicates lie in different splits: nothing is moved for it, and nobody may overlook it."""
+    """Describes near duplicates in different splits in one line: nothing is moved for them."""
     splits = [
         (pair.cases, tuple(assignments[case_id].split for case_id in pair.cases)) for pair in near.pairs
     ]

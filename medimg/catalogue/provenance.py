@@ -1,4 +1,7 @@
-"""Where a catalogue's files come from, and which of them are no longer what was fetched: receipts held against what lies there now."""
+"""Where a catalogue's files come from, and which of them are no longer what was fetched.
+
+Receipts are compared with the files that are there now.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,9 @@ def list_changed_tables(tables: Sequence[Path], *, receipts: Receipts, root: Pat
 
 
 def describe_receipts(images: Sequence[tuple[str, str]], receipts: Receipts) -> dict[str, Any]:
-    """`provenance`, and how many images are what their receipt says, have none that could be compared, or have changed: the three add up.
+    """Returns `provenance` and `receipts`: how many images match, have no receipt, or have changed.
+
+    Images without a receipt that can be compared count as `without`; the three add up.
 
     Args:
         images: (path, sha256) of every image, unreadable ones included.

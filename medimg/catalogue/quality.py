@@ -1,4 +1,7 @@
-"""What headers say against themselves or against the rest of the data set: flags on images, and the few that make a file unusable."""
+"""Flags on images whose headers contradict themselves or differ from the rest of the data set.
+
+A few of these make a file unusable.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Deals groups (patients, lesions, donors) to train, eval and test and to folds: stratified, seeded, stable, whatever the order of files."""
+"""Deals groups (patients, lesions, donors) to train, eval and test and to folds.
+
+Stratified, seeded and stable; the order of files does not matter.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +124,10 @@ def assign_splits(
 
 
 def name_split(fold: int, *, test_fold: int, folds: int) -> str:
-    """The split of a fold's groups in the step of a cross-validation that tests `test_fold`: the next fold is eval, in a ring."""
+    """Returns the split of a fold's groups in the cross-validation step that tests `test_fold`.
+
+    The next fold is eval, in a ring.
+    """
     return {test_fold: "test", (test_fold + 1) % folds: "eval"}.get(fold, "train")
 
 
@@ -165,7 +171,9 @@ def deal(
     placed: Mapping[str, str],
     seed: str,
 ) -> dict[str, str]:
-    """Deals clusters of groups to named parts: by stratum, in the order of a seeded hash, always to the part that lacks most.
+    """Deals clusters of groups to named parts.
+
+    By stratum, in the order of a seeded hash, always to the part that lacks most.
 
     The last of a stratum, where each part lacks less than one group, go to the part that lacks most over all
     strata dealt so far: so the roundings of many small strata do not add up.
@@ -204,7 +212,10 @@ def deal_eval(
     placed: Mapping[str, str],
     seed: str,
 ) -> dict[str, str]:
-    """Deals the groups of an official train, which are all that `train` holds, to train and eval in the ratio that the two have in `shares`."""
+    """Deals the groups of an official train, which are all that `train` holds, to train and eval.
+
+    In the ratio that the two have in `shares`.
+    """
     total = shares["train"] + shares["eval"]
     if not train or not total:
         return {}

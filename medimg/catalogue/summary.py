@@ -33,7 +33,9 @@ REASONS_SHOWN = 200
 def hash_content(
     images: Iterable[tuple[str, str]], *, tables: Sequence[Path], root: Path, receipts: Iterable[Receipt] = ()
 ) -> str:
-    """One sha256 for all data: paths and contents of images and clinical tables, and what their receipts say of them and of where they come from.
+    """Hashes all data with one sha256: images, clinical tables, and what their receipts say.
+
+    Of images and tables it covers paths and contents; of receipts the content and where it comes from.
 
     Times, the order of the receipts and the place of the root are not in it.
 
@@ -92,7 +94,10 @@ def count_before_exclusions(cases: Sequence[Case], *, head: str, files: int) -> 
 def count_splits(
     cases: Sequence[Case], *, head: str, assignments: Mapping[str, Assignment], strata: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Used and unlabelled cases and their groups, per split, stratum and class of the first head (None: unlabelled)."""
+    """Counts used and unlabelled cases and groups per split, stratum and class of the first head.
+
+    The class is None for unlabelled cases.
+    """
     cells: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
     for case in cases:
         if case.status in ("used", "unlabelled"):
@@ -152,7 +157,9 @@ def list_duplicates(duplicates: Sequence[ExactDuplicates]) -> list[dict[str, Any
 
 
 def summarize_search(near: NearDuplicates, *, groups: Mapping[str, str]) -> dict[str, Any]:
-    """How near duplicates were searched, the number of pairs, which are listed in a table of their own, and the groups that they join.
+    """Summarises the search for near duplicates: how, how many pairs, and the groups that they join.
+
+    The pairs themselves are in their own table.
 
     Args:
         groups: group by case, of the used and unlabelled cases.
@@ -171,7 +178,10 @@ def summarize_search(near: NearDuplicates, *, groups: Mapping[str, str]) -> dict
 
 
 def describe_data_set(data_set: DataSet, *, is_published: bool) -> dict[str, Any]:
-    """Where the data come from, what may be done with them (nobody knows unless they are the published ones), and what their groups are called."""
+    """Describes where the data come from, their terms of use, and what their groups are called.
+
+    The terms are unknown unless the data are the published ones.
+    """
     terms = {name: getattr(data_set, name) if is_published else "" for name in ("title", "licence", "doi")}
     return {
         "data_set": data_set.name,
@@ -186,9 +196,8 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     licence = ", ".join(
         part for part in (summary["licence"], summary["doi"] and f"doi {summary['doi']}") if part
     )
-    console.print(
-        f"[bold]{escape(summary['title'] or summary['data_set'])}[/bold]{f' ({escape(licence)})' if licence else ''}"
-    )
+    title = escape(summary["title"] or summary["data_set"])
+    console.print(f"[bold]{title}[/bold]{f' ({escape(licence)})' if licence else ''}")
     for row in summary["provenance"]:
         console.print(f"data: {escape(one_line(name_provenance(row)))}", highlight=False, soft_wrap=True)
     if summary["provenance"]:

@@ -1,11 +1,13 @@
 """The catalogue as two Parquet tables and a summary: Case -> rows -> Case, deterministic and typed.
 
 cases.parquet   one row per case: case_id, group_id, status, reason, split, fold, stratum, official_split,
-level_<name>.., label_<head>..,
-                clinical_<column>.., annotations (JSON), image_count
+                level_<name>.., label_<head>.., clinical_<column>.., annotations (JSON), image_count
 images.parquet  one row per image of a case (in the case's order), mask, and rejected file (case_id is null)
 pairs.parquet   one row per two cases that are near duplicates: case_id, other_case_id, hash_distance in bits,
-agreeing keypoints summary.json    counts, exclusions, anomalies, hashes A missing value is null.
+                agreeing keypoints
+summary.json    counts, exclusions, anomalies, hashes
+
+A missing value is null.
 """
 
 from __future__ import annotations
@@ -189,7 +191,7 @@ def make_pairs_table(pairs: Iterable[NearPair]) -> pa.Table:
 
 
 def make_table(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str]) -> pa.Table:
-    """An Arrow table whose column types follow from the columns' names, for clinical columns from their values."""
+    """Makes an Arrow table; column types follow from their names, of clinical columns from the values."""
     arrays = []
     for name in columns:
         values = [row.get(name) for row in rows]
@@ -316,7 +318,10 @@ def catalogue_cases(
 
 
 def find_clusters(catalogue: Catalogue) -> dict[str, str]:
-    """Group to the first of those that it is joined with because their images are the same or nearly so: what the split kept together."""
+    """Maps each group to the first of its cluster: the groups that the split kept together.
+
+    They are joined because their images are the same or nearly so.
+    """
     group_by_case = dict(zip(catalogue.cases["case_id"], catalogue.cases["group_id"], strict=True))
     pairs = [
         *(pair["cases"] for pair in catalogue.summary["duplicates"]),

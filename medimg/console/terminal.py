@@ -1,4 +1,4 @@
-"""What is printed: whole lines in a log, on a terminal as wide as it is, and nothing in them taken for markup."""
+"""Prints whole lines in a log, as wide as the terminal is, and takes nothing in them for markup."""
 
 from __future__ import annotations
 

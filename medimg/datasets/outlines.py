@@ -1,4 +1,6 @@
-"""Outlines of lesions beside the images, in one format for every data set whose images have a SOPInstanceUID: `<root>/lesions.csv`.
+"""Outlines of lesions beside the images, `<root>/lesions.csv`.
+
+One format for every data set whose images have a SOPInstanceUID.
 
     sop_instance_uid,label,kind,points
     2.25.1234,mass,polygon,101 55;101 80;130 71
@@ -87,7 +89,7 @@ def annotate(images: Iterable[ImageRef], outlines: Outlines) -> tuple[Annotation
 
 
 def describe_unknown_images(outlines: Outlines, known: Iterable[str]) -> list[str]:
-    """One line if outlines lie on images that are not here: the rest of the collection after a partial download, or a wrong UID."""
+    """Describes outlines whose images are not here: a partial download, or a wrong UID."""
     unknown = sorted(set(outlines) - set(known))
     if not unknown:
         return []

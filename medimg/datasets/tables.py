@@ -1,4 +1,6 @@
-"""Clinical tables as people have them: Excel workbooks and delimited text, read into rows of stripped text that know their row number.
+"""Clinical tables as people have them: Excel workbooks and delimited text.
+
+They are read into rows of stripped text that know their row number.
 
 Tolerated: byte order marks, UTF-8, UTF-16 and GB18030, CRLF, comma, semicolon or tab, a title above the
 header, merged cells, extra columns, any order of columns, and headers that differ in case, blanks and
@@ -129,7 +131,10 @@ def check_size(path: Path) -> None:
 
 
 def fill_merged(sheet: Worksheet, values: list[list[Any]]) -> None:
-    """Writes a merged range's value into all its cells, in place, but never across the columns of one row: that is a title."""
+    """Writes a merged range's value into all its cells, in place.
+
+    But never across the columns of one row: that is a title.
+    """
     for merged in sheet.merged_cells.ranges:
         first = values[merged.min_row - 1][merged.min_col - 1]
         for row in range(merged.min_row - 1, min(merged.max_row, len(values))):
@@ -168,7 +173,10 @@ def split_rows(text: str, separator: str) -> Iterator[NumberedCells]:
 
 
 def decode_text(content: bytes, *, table: str) -> str:
-    """Text of a byte string: by its byte order mark, as UTF-16 where every other byte is zero, else UTF-8, else GB18030 (Excel in China)."""
+    """Decodes a byte string by its byte order mark, else as UTF-16, UTF-8 or GB18030.
+
+    UTF-16 where every other byte is zero; GB18030 (Excel in China) where it is not UTF-8.
+    """
     encodings = ["utf-8-sig", "gb18030"]
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ["utf-16"]
@@ -183,7 +191,10 @@ def decode_text(content: bytes, *, table: str) -> str:
 
 
 def cell_text(value: Any) -> str:
-    """A cell as stripped text: whole numbers without a decimal point, dates in ISO 8601, empty where there is nothing."""
+    """Returns a cell as stripped text, empty where there is nothing.
+
+    Whole numbers have no decimal point, dates are in ISO 8601.
+    """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, date):

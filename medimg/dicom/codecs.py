@@ -86,7 +86,10 @@ def decode_jpeg_ls(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
 
 
 def decode_jpeg_2000(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
-    """JPEG 2000 and High-Throughput JPEG 2000 by OpenJPEG, which also undoes the RCT and ICT colour transforms; ITU-T T.800, T.814."""
+    """Decodes JPEG 2000 and High-Throughput JPEG 2000 (ITU-T T.800, T.814) by OpenJPEG.
+
+    It also undoes the RCT and ICT colour transforms.
+    """
     found = read_openjpeg_parameters(frame)
     _check_codestream_size(
         (int(found["rows"]), int(found["columns"]), int(found["samples_per_pixel"])), pixel_format

@@ -75,7 +75,10 @@ def _swapped_bytes(stream: BinaryIO, *, at: int, start: int, size: int) -> bytes
 
 
 def _bit_frame(stream: BinaryIO, *, at: int, frame: int, pixel_format: PixelFormat) -> np.ndarray:
-    """Single-bit samples, packed from the least significant bit on, without padding between frames (DICOM PS3.5 8.1.1)."""
+    """Reads single-bit samples, packed from the least significant bit on (DICOM PS3.5 8.1.1).
+
+    There is no padding between frames.
+    """
     start, count = frame * pixel_format.frame_bits, pixel_format.frame_bits
     stream.seek(at + start // 8)
     packed = np.frombuffer(stream.read((start % 8 + count + 7) // 8), dtype=np.uint8)

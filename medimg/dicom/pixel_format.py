@@ -1,4 +1,4 @@
-"""How a data set says that its pixels are stored: the Image Pixel module, checked before anything is decoded (DICOM PS3.3 C.7.6.3)."""
+"""The Image Pixel module (DICOM PS3.3 C.7.6.3): how pixels are stored, checked before decoding."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PixelFormat:
 
     @property
     def container(self) -> np.dtype:
-        """The smallest integer type that holds the stored values, so that it does not depend on the transfer syntax."""
+        """The smallest integer type that holds the stored values, whatever the transfer syntax."""
         size = 1 if self.bits_stored <= 8 else 2 if self.bits_stored <= 16 else 4
         return np.dtype(f"{'i' if self.signed else 'u'}{size}")
 

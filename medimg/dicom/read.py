@@ -132,9 +132,9 @@ def _check_native_length(file: DicomFile, pixel_format: PixelFormat) -> None:
             f"{expected}; {found}"
         )
     excess = file.pixels_length - expected
-    if (
-        excess > 1
-    ):  # One byte makes the length even; some writers pad with zeros to a block. Anything else may be pixels that the header hides.
+    # One byte makes the length even; some writers pad with zeros to a block. Anything else may be pixels that
+    # the header hides.
+    if excess > 1:
         file.stream.seek(file.pixels_at + expected)
         if excess * 8 >= pixel_format.frame_bits or any(file.stream.read(excess)):
             raise ValueError(

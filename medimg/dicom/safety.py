@@ -28,7 +28,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK = 32
-"""Most items per message to a child: small enough to keep children evenly busy, large enough that messages cost nothing."""
+"""Most items per message to a child.
+
+Small enough to keep children evenly busy, large enough that messages cost nothing.
+"""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def guarded_map(
     limits: Limits = LIMITS,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[Item, Result | MedimgError]]:
-    """Runs `function` on each item in child processes and yields (item, result or error) in the order of the items.
+    """Runs `function` on each item in child processes and yields (item, result or error) in order.
 
     A child that dies, hangs or needs too much memory costs its item an UnreadableFile and nothing else: its
     neighbours are run again, singly. Items are drawn as they are needed, so memory does not grow with their

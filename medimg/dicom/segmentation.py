@@ -1,4 +1,4 @@
-"""DICOM SEG objects as label maps on the slices of the series that they were drawn on, read one slice at a time."""
+"""DICOM SEG objects as label maps on the slices of their series, read one slice at a time."""
 
 from __future__ import annotations
 

@@ -10,15 +10,19 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
 
 HEADER_TAGS = (
-    "SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "InstanceNumber", "SeriesNumber",
-    "Modality", "ImageType", "PresentationIntentType", "SeriesDescription", "StudyDescription", "BodyPartExamined",
+    "SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
+    "InstanceNumber", "SeriesNumber",
+    "Modality", "ImageType", "PresentationIntentType", "SeriesDescription", "StudyDescription",
+    "BodyPartExamined",
     "PatientID", "PatientAge", "PatientSex", "Manufacturer", "ManufacturerModelName",
     "PatientOrientation", "ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence",
     "FieldOfViewRotation", "FieldOfViewHorizontalFlip",
-    "Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel",
+    "Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "SamplesPerPixel",
     "PhotometricInterpretation", "PlanarConfiguration", "PresentationLUTShape", "PixelPaddingValue",
     "RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth", "VOILUTFunction",
-    "ImagerPixelSpacing", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices",
+    "ImagerPixelSpacing", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
+    "SliceThickness", "SpacingBetweenSlices",
     "EchoTime", "RepetitionTime", "ContrastBolusAgent", "ScanningSequence", "SequenceName", "ProtocolName",
     "BurnedInAnnotation", "PatientIdentityRemoved", "LossyImageCompression", "LossyImageCompressionRatio",
 )  # fmt: skip

@@ -99,7 +99,10 @@ class Volume:
 
     @property
     def stack(self) -> Stack:
-        """The slices with slope and intercept such that value * slope + intercept is exactly the modality's value."""
+        """Returns the slices with slope and intercept of the modality's values.
+
+        value * slope + intercept is exactly the modality's value.
+        """
         first = self.planes[0]
         return Stack(
             self, len(self.planes), self.affine, first.slope, first.intercept - first.slope * self.offset
@@ -162,7 +165,10 @@ def read_planes(path: Path) -> list[Plane]:
 
 
 def functional_groups(dataset: Dataset, *, frame: int) -> list[Dataset]:
-    """Where a frame's attributes may be, nearest first: its own functional groups, the shared ones (PS3.3 C.7.6.16), the data set."""
+    """Lists where a frame's attributes may be, nearest first (PS3.3 C.7.6.16).
+
+    Its own functional groups, the shared ones, the data set.
+    """
     own = dataset.get("PerFrameFunctionalGroupsSequence") or []
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
     return [*own[frame : frame + 1], *shared[:1]]

@@ -170,7 +170,10 @@ def _voi(dataset: Dataset, frame: int) -> Level | None:
 
 
 def _group(dataset: Dataset, frame: int, sequence: str, keyword: str) -> Dataset:
-    """Where the keyword lives: the frame's functional group, the shared one, or the data set itself (PS3.3 C.7.6.16)."""
+    """Finds the item that holds the keyword (PS3.3 C.7.6.16).
+
+    The frame's functional group, the shared one, or the data set itself.
+    """
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     groups = [*per_frame[frame : frame + 1], *(dataset.get("SharedFunctionalGroupsSequence") or [])]
     for group in groups:

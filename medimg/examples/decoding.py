@@ -18,7 +18,10 @@ def image_feature_spec(roles: Sequence[str]) -> dict[str, Any]:
 
 
 def study_feature_spec(roles: Sequence[str], *, masks: Sequence[str] = ()) -> dict[str, Any]:
-    """For tf.io.parse_example: the slices of each image and mask role as a ragged row of PNGs, and `block` (int64 [5])."""
+    """Returns the tf.io.parse_example spec: the slices of each role as a ragged row of PNGs, and `block`.
+
+    Roles are those of images and masks; `block` is int64 [5].
+    """
     import tensorflow as tf
 
     names = [*(f"image_{role}" for role in roles), *(f"mask_{role}" for role in masks)]

@@ -43,7 +43,7 @@ BLOCK_LENGTH = 5
 BLOCK_BYTES = 64
 """Upper bound for what the `block` feature adds."""
 LENGTH_BYTES = 16
-"""Upper bound for the tags and lengths that the protocol buffer puts around one value, and again around one feature."""
+"""Upper bound of the protocol buffer's tags and lengths around one value or one feature."""
 SUFFIXES = ("_affine", "_rescale", "_label", "_length")
 """A role that ended so could not be told from another role's feature."""
 

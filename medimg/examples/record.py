@@ -63,7 +63,10 @@ def read_image(image: ImageRef, *, data_root: Path, ingest: Ingest) -> tuple[Sta
 
 
 def check_unchanged(path: Path, *, name: str, sha256: str, content: bytes | None = None) -> None:
-    """Raises UnreadableFile if the file is gone, or if it (or its `content`, where that was read already) is not what was catalogued."""
+    """Raises UnreadableFile if the file is gone or is not what was catalogued.
+
+    Where it was read already, its `content` is checked.
+    """
     try:
         found = hash_file(path) if content is None else hashlib.sha256(content).hexdigest()
     except OSError as error:

@@ -101,7 +101,9 @@ def prepare_image(
 
 
 def keep_image(path: str | os.PathLike[str], *, ingest: Ingest, name: str = "") -> bytes | None:
-    """A JPEG file that is already what `prepare_image` would make of it, so that nothing is decoded, encoded or lost; None for any other.
+    """Returns a JPEG file that is already what `prepare_image` would make of it; None for any other.
+
+    So nothing is decoded, encoded or lost.
 
     Raises:
         UnreadableFile: the file's bytes cannot be read.
@@ -113,7 +115,11 @@ def keep_image(path: str | os.PathLike[str], *, ingest: Ingest, name: str = "") 
 
 
 def _prepare(stored: np.ndarray, display: Display, tags: Mapping[str, Any], ingest: Ingest) -> Prepared:
-    """Orientation and crop look at thinned views only, and the display chain runs on what is left after the crop: the same output, sooner."""
+    """Prepares an image: mirrored, cropped and resized as `ingest` says.
+
+    For speed, with the same output, orientation and crop look at thinned views only, and the display chain
+    runs on what is left after the crop.
+    """
     flips = Flips()
     if ingest.orientation == "mammogram":
         step = stride_of(stored.shape)

@@ -26,7 +26,7 @@ MORE_THAN_PIXELS = frozenset({"exif", "xmp", "comment", "photoshop"})
 """What Pillow may find in a JPEG file that could name a patient."""
 
 PLAIN_SEGMENTS = ("APP0", "APP2", "APP14")
-"""Application segments of a JPEG file that say how to show it: JFIF, the colour profile and Adobe's colour transform."""
+"""JPEG application segments that say how to show a file: JFIF, colour profile, Adobe's transform."""
 
 
 def read_raster_tags(
@@ -71,7 +71,9 @@ def read_raster(path: str | os.PathLike[str], *, name: str = "", limits: Limits 
         UnreadableFile: as for `read_raster_tags`, or cut short, animated, or with pixels that are not opaque.
     """
     with _opened(path, name=name, limits=limits) as image:
-        image.load()  # Also where OpenCV decodes afterwards: Pillow says what is wrong with a damaged file, OpenCV only that something is.
+        # Also where OpenCV decodes afterwards: Pillow says what is wrong with a damaged file, OpenCV only
+        # that something is.
+        image.load()
         pixels = (
             _read_deep_colour(path)
             if _is_deep_colour(path)

@@ -1,4 +1,7 @@
-"""The public archives of CMMD on loopback: S3 behind a proxy that counts and fails on order, and TCIA's collection manager with the table."""
+"""The public archives of CMMD on loopback.
+
+S3 behind a proxy that counts and fails on order, and TCIA's collection manager with the table.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,9 @@ SEED = 0
 
 
 def write_cmmd_series(series: Iterable[Series], to: Path, *, rows: int = 287, columns: int = 240) -> None:
-    """Writes the files of some series of the bundled list, <to>/<SeriesInstanceUID>/<SOPInstanceUID>.dcm, and their clinical table beside them.
+    """Writes the files of some series of the bundled list, and their clinical table beside them.
+
+    The files are <to>/<SeriesInstanceUID>/<SOPInstanceUID>.dcm.
 
     The labels are those of the list, the number of images, too; sides, ages and abnormalities are made up.
     The same series give the same bytes.

@@ -1,4 +1,4 @@
-"""A reverse proxy that goes wrong on order: a real server in front of any other, for tests of what fetches from it.
+"""A reverse proxy that goes wrong on order, in front of any real server that something fetches from.
 
 with FaultProxy("http://127.0.0.1:5000") as proxy:
     proxy.script(r"/bucket/.*", [Fault("status", status=500)] * 2 + [Fault("reset", at=1000)])

@@ -1,4 +1,7 @@
-"""NBIA's REST interface, version 4, on loopback: real DICOM files from a folder, in real zips with md5hashes.csv, and what goes wrong with them."""
+"""NBIA's REST interface, version 4, on loopback.
+
+Real DICOM files from a folder, in real zips with md5hashes.csv, and what goes wrong with them.
+"""
 
 from __future__ import annotations
 

@@ -142,7 +142,8 @@ class Orthanc:
             "Plugins": [str(PLUGIN)],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
             "DicomAlwaysAllowStore": True,
-            "OverwriteInstances": True,  # The same instance in another transfer syntax replaces the first, instead of being ignored.
+            # The same instance in another transfer syntax replaces the first, instead of being ignored.
+            "OverwriteInstances": True,
         }
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], *, log: Path) -> None:

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback (moto, in a process of its own) that stands in for the public buckets of the Imaging Data Commons."""
+"""A real S3 server on loopback (moto, in its own process) in place of the IDC's public buckets."""
 
 from __future__ import annotations
 
@@ -121,12 +121,18 @@ class S3Archive:
 
 
 def publish_cmmd(s3: S3Archive, tree: Path, series: Iterable[Series]) -> None:
-    """Uploads the files of some series from a tree `<SeriesInstanceUID>/*.dcm` to where the bundled list says that they are."""
+    """Uploads the files of some series from a tree `<SeriesInstanceUID>/*.dcm`.
+
+    To where the bundled list says that they are.
+    """
     for one in series:
         for path in sorted((tree / one.uid).glob("*.dcm")):
             s3.put(one.bucket, instance_key(one, path), path.read_bytes())
 
 
 def instance_key(series: Series, path: Path) -> str:
-    """The key of a file in its bucket: <crdc_series_uuid>/<crdc_instance_uuid>.dcm, the latter made up from the file's name."""
+    """Returns the key of a file in its bucket: <crdc_series_uuid>/<crdc_instance_uuid>.dcm.
+
+    The latter is made up from the file's name.
+    """
     return f"{series.key}/{uuid.uuid5(uuid.UUID(series.key), path.stem)}.dcm"

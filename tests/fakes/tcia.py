@@ -1,4 +1,4 @@
-"""The collection manager of The Cancer Imaging Archive (WordPress) and the files it points to, on loopback."""
+"""The collection manager of The Cancer Imaging Archive (WordPress) and its files, on loopback."""
 
 from __future__ import annotations
 

@@ -42,13 +42,14 @@ import medimg.archive
 names = [module.name for module in pkgutil.walk_packages(medimg.archive.__path__, "medimg.archive.")]
 for name in [*names, "cli.fetch"]:
     importlib.import_module(name)
-print(len(names), *sorted({name.partition(".")[0] for name in sys.modules} & {"numpy", "pandas", "tensorflow", "tfx", "setuptools"}))
+loaded = {name.partition(".")[0] for name in sys.modules}
+print(len(names), *sorted(loaded & {"numpy", "pandas", "tensorflow", "tfx", "setuptools"}))
 """
 
 
 @dataclass
 class Stage:
-    """One stage of the Dockerfile: its name ("" for none), and its instructions as (keyword, rest) in order."""
+    """One stage of the Dockerfile: its name ("" for none), and its instructions as (keyword, rest)."""
 
     name: str
     instructions: list[tuple[str, str]] = field(default_factory=list)

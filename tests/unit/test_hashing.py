@@ -47,7 +47,7 @@ print(json.dumps(changed))
 
 @pytest.fixture(scope="module")
 def changed_hashes(tmp_path_factory):
-    """Which components' hashes change with one more line in each file, found on a copy of the sources in one process of its own."""
+    """Finds which components' hashes change with one more line in each file, on a copy of the sources."""
     folder = tmp_path_factory.mktemp("sources")
     for name in ("medimg", "components", "pipeline", "kubeflow", "cli", "schema"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))

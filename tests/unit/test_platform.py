@@ -23,7 +23,8 @@ RECORDING_UV = """#!/bin/sh
 echo "$@" >> "{log}"
 if [ "$1" = python ]; then exit {without_python}; fi
 if [ "$1" = venv ]; then
-  mkdir -p .venv/bin && ln -sf "{python}" .venv/bin/python && echo "VIRTUAL_ENV='$PWD/.venv'" > .venv/bin/activate
+  mkdir -p .venv/bin && ln -sf "{python}" .venv/bin/python
+  echo "VIRTUAL_ENV='$PWD/.venv'" > .venv/bin/activate
 fi
 """
 

@@ -1,8 +1,11 @@
-"""A Dataverse repository (https://guides.dataverse.org/en/latest/api): data sets that are not DICOM, such as HAM10000.
+"""Dataverse repositories: data sets that are not DICOM, such as HAM10000.
 
-    GET /api/datasets/:persistentId/?persistentId=doi:...   the latest version: its number, licence, and files
-    with size and checksum GET /api/access/datafile/<id>[?format=original]         a file, usually by a
-    redirect to its storage
+API: https://guides.dataverse.org/en/latest/api.
+
+    GET /api/datasets/:persistentId/?persistentId=doi:...
+        the latest version: its number, licence, and files with size and checksum
+    GET /api/access/datafile/<id>[?format=original]
+        a file, usually by a redirect to its storage
 
 Each file of the archive counts as one series. A zip is verified whole, then its images are unpacked into a
 folder of its name; a table keeps its name. Of a table that Dataverse has taken in, the file that its authors
@@ -28,7 +31,7 @@ from medimg.archive.transport.unzip import LIMITS, BadZip, Limits, open_zip
 from medimg.errors import MedimgError
 
 ORIGINAL = "original"
-"""In a key, in place of a checksum: what Dataverse states for a table that it has taken in may be that of its own rendering."""
+"""In a key, in place of a checksum: the one that Dataverse states may be of its own rendering."""
 
 UNPACKED_TYPES = (".jpg", ".jpeg", ".png", ".csv", ".txt")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
@@ -90,7 +93,8 @@ class DataverseSource:
         except BadZip:
             file.path.unlink(missing_ok=True)
             raise
-        file.path.unlink()  # Only now: a call that was killed while it unpacked need not fetch a gigabyte again.
+        # Only now: a call that was killed while it unpacked need not fetch a gigabyte again.
+        file.path.unlink()
 
     def _download(self, url: str, series: Series, *, md5: str) -> Downloaded:
         try:

@@ -1,4 +1,6 @@
-"""Any PACS by DICOMweb: QIDO-RS lists series and instances, WADO-RS hands over whole instances as they are stored (DICOM PS3.18).
+"""Any PACS by DICOMweb (DICOM PS3.18).
+
+QIDO-RS lists series and instances, WADO-RS hands over whole instances as they are stored.
 
 Addresses are built from the configured one and from UIDs alone: a RetrieveURL or BulkDataURI in an answer is
 never followed, because it could lead to any host. Whole instances are asked for, so there is no bulk data to
@@ -30,7 +32,10 @@ USER, PASSWORD, TOKEN = "MEDIMG_DICOMWEB_USER", "MEDIMG_DICOMWEB_PASSWORD", "MED
 
 JSON_HEADERS = {"Accept": "application/dicom+json"}
 ORIGINAL_HEADERS = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
-"""Without the asterisk a server converts to Explicit VR Little Endian, DICOM PS3.18 8.7.3.5.2: other bytes than it holds."""
+"""Without the asterisk a server converts to Explicit VR Little Endian: other bytes than it holds.
+
+See DICOM PS3.18 8.7.3.5.2.
+"""
 
 PATIENT_ID, STUDY_UID, SERIES_UID, SOP_UID, MODALITY, INSTANCES = (
     "00100020",
@@ -165,7 +170,9 @@ class DicomwebSource:
     def _search(
         self, path: str, tags: Sequence[str], *, expected: int | None = None, **matching: str
     ) -> list[Row]:
-        """All rows, page after page until an empty one: a server may send fewer than asked for, and then has more.
+        """Reads all rows, page after page until an empty one.
+
+        A server may send fewer rows than asked for, and then has more.
 
         Rows that come twice, because a row was added meanwhile, are one.
 
@@ -270,7 +277,9 @@ class _CutShortError(MedimgError):
 
 
 def unwrap(path: Path, *, url: str, boundary: str, sop_uid: str = "") -> Arrived:
-    """Takes the one part out of a multipart/related answer (RFC 2046 section 5.1.1, RFC 2387), into a file beside it.
+    """Copies the one part of a multipart/related answer into a file beside it.
+
+    See RFC 2046 section 5.1.1 and RFC 2387.
 
     Args:
         boundary: as the answer's Content-Type says, without quotes.

@@ -299,7 +299,7 @@ class FolderSource:
         return contents
 
     def _scan_zip(self, path: str, contents: Contents, seen: MutableMapping[str, Held]) -> None:
-        """One member at a time lies in the staging folder while its header is read: a zip may be larger than the room there is."""
+        """Scans a zip one member at a time, since a zip may be larger than the room in the staging folder."""
         found, seen_here = Contents(), ChainMap({}, seen)
         try:
             for member in extract(self._folder / path, to=self._staging, name=_shown(path)):
@@ -454,7 +454,10 @@ TAGS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", 
 
 
 def list_records(directory: Dataset) -> Iterator[tuple[str, str, str]]:
-    """(SeriesInstanceUID, SOPInstanceUID, path as stated) of each file that a DICOMDIR lists in a series (DICOM PS3.3 F.3)."""
+    """Yields each file that a DICOMDIR lists in a series (DICOM PS3.3 F.3).
+
+    As SeriesInstanceUID, SOPInstanceUID and the path as stated.
+    """
     records = {record.seq_item_tell: record for record in directory.get("DirectoryRecordSequence") or ()}
     seen: set[int] = set()
     for series in records.values():

@@ -1,4 +1,4 @@
-"""The Imaging Data Commons over plain HTTPS: its public buckets, without credentials, SDK or index at run time.
+"""The Imaging Data Commons over plain HTTPS: public buckets, without credentials, SDK or index.
 
     <bucket>/<crdc_series_uuid>/<crdc_instance_uuid>.dcm
 
@@ -148,12 +148,15 @@ def list_published(collection: Collection) -> list[Series]:
 
 
 def bucket_address(address: str, bucket: str) -> str:
-    """The address of a bucket: "https://{bucket}.host" with its name in it, or below the address of a server."""
+    """Returns a bucket's address: its name in "https://{bucket}.host", or below a server's address."""
     return address.replace("{bucket}", bucket) if "{bucket}" in address else f"{address}/{bucket}"
 
 
 def read_series_list(name: str) -> list[Series]:
-    """A series list of this package: a CSV file whose columns are the fields of Series, below comment lines that say where it comes from."""
+    """Reads a series list of this package: a CSV file whose columns are the fields of Series.
+
+    Comment lines at its top say where it comes from.
+    """
     text = resources.files("medimg.archive").joinpath(name).read_text(encoding="utf-8")
     return [
         _read_row(row)

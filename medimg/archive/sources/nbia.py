@@ -1,8 +1,11 @@
-"""NBIA, the image store of The Cancer Imaging Archive, by its REST interface, version 4 (no login for public data).
+"""NBIA, the image store of The Cancer Imaging Archive, by its REST interface, version 4.
 
-    getSeries?Collection=CMMD&format=json       all series of a collection in one answer; an empty body means
-    none getImageWithMD5Hash?SeriesInstanceUID=...   a zip made on the fly: images, md5hashes.csv
-    ("Filename,MD5Hash", often the last member), LICENSE
+Public data need no login.
+
+    getSeries?Collection=CMMD&format=json
+        all series of a collection in one answer; an empty body means none
+    getImageWithMD5Hash?SeriesInstanceUID=...
+        a zip made on the fly: images, md5hashes.csv ("Filename,MD5Hash", often the last member), LICENSE
 
 A server that breaks down while it packs may close the zip properly and early, so that a series only counts as
 whole if list and zip name the same files. The zip has no ETag: a cut costs the series, not more.

@@ -58,7 +58,7 @@ def origin_of(address: str) -> str:
 
 
 def list_origins(addresses: Addresses) -> tuple[str, ...]:
-    """The origins that may be asked: those of the addresses, and of IDC's address with each of its buckets."""
+    """Lists the origins that may be asked: of the addresses, and of IDC's address with each bucket."""
     known = [
         addresses.nbia,
         addresses.tcia,
@@ -75,7 +75,9 @@ def list_hosts(addresses: Addresses) -> tuple[str, ...]:
 
 
 def choose_names(names: Sequence[str], *, collection: Collection, addresses: Addresses) -> tuple[str, ...]:
-    """The names of sources to use, in order: as asked for, else what was named by an address, else the collection's own.
+    """Chooses the names of sources to use, in order.
+
+    As asked for, else what was named by an address, else the collection's own.
 
     Raises:
         UsageError: an unknown name, or a source that needs an address or a folder and has none.
@@ -131,7 +133,9 @@ def bring_tables(
     addresses: Addresses,
     say: Callable[[str], None],
 ) -> Iterator[tuple[str, Arrived]]:
-    """Hands over the wanted tables with the name of their source: of the folder if it is one of the sources and has them, else of TCIA.
+    """Hands over the wanted tables, each with the name of its source.
+
+    The folder's if the folder is one of the sources and has them, else TCIA's.
 
     Raises:
         MedimgError: a table cannot be had; the message names it.
@@ -164,9 +168,8 @@ NEEDS = {
 
 
 def _make_folder(addresses: Addresses, staging: Path, say: Callable[[str], None]) -> Source:
-    from medimg.archive.sources.folder import (
-        FolderSource,  # With it comes pydicom, whose third of a second no other source waits for before its first byte.
-    )
+    # With it comes pydicom, whose third of a second no other source waits for before its first byte.
+    from medimg.archive.sources.folder import FolderSource
 
     return FolderSource(Path(addresses.folder), staging=staging, on_message=say)
 

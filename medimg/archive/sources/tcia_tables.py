@@ -1,7 +1,9 @@
-"""Clinical tables of The Cancer Imaging Archive: their present address from its collection manager, the configured one where that fails.
+"""Clinical tables of The Cancer Imaging Archive.
 
-    GET <tcia>/downloads/?per_page=100&page=1&_fields=...    WordPress: a JSON list; the page after the last
-    is empty or answers 400
+Their present address comes from its collection manager, the configured one is used where that fails.
+
+    GET <tcia>/downloads/?per_page=100&page=1&_fields=...
+        WordPress: a JSON list; the page after the last is empty or answers 400
 
 The archive renames its files ("-1", "_v2") and answers with a page of HTML for what is gone, so that a table
 counts by its content only.
@@ -99,7 +101,9 @@ def list_addresses(name: str, *, transfer: Transfer, address: str) -> list[str]:
 
 
 def find_address(table: Table, addresses: list[str]) -> str:
-    """The address of a table among several, the first of several equally good: by its very file name, else by its name but for a version.
+    """Finds the address of a table among several, the first of several equally good.
+
+    By its very file name, else by its name but for a version.
 
     Returns:
         empty if there is none.
@@ -116,7 +120,7 @@ def find_address(table: Table, addresses: list[str]) -> str:
 
 
 def check_table(path: Path, *, kind: str, name: str) -> None:
-    """Raises MedimgError unless the file is a workbook ("xlsx") or comma separated text ("csv"), by its content."""
+    """Raises MedimgError unless the content is a workbook ("xlsx") or comma separated text ("csv")."""
     with path.open("rb") as opened:
         beginning = opened.read(BEGINNING_BYTES)
     if kind == "xlsx":
@@ -171,7 +175,8 @@ def _download(table: Table, url: str, *, transfer: Transfer) -> Downloaded:
 
 def _read_rows(transfer: Transfer, address: str) -> Iterator[Mapping[str, Any]]:
     for page in range(1, MOST_PAGES + 1):
-        url = f"{address.rstrip('/')}/downloads/?{urlencode({'per_page': PAGE_ROWS, 'page': page, '_fields': FIELDS}, safe=',')}"
+        query = urlencode({"per_page": PAGE_ROWS, "page": page, "_fields": FIELDS}, safe=",")
+        url = f"{address.rstrip('/')}/downloads/?{query}"
         try:
             answer = transfer.read(url)
         except TransferError as error:

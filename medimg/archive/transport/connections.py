@@ -53,7 +53,9 @@ class Hosts:
             raise Unreachable(f"{shown_url(url)}: host {host!r} is not allowed, expected one of {known}")
 
     def check_peer(self, host: str, peer: str) -> None:
-        """Raises Unreachable if a name led where it must not: whatever the name server says now, the connection is what counts.
+        """Raises Unreachable if a name led where it must not.
+
+        Checked on the connection, not on what the name server says now.
 
         Args:
             host: as in the address.
@@ -79,7 +81,7 @@ class Rules:
 
 
 class Connections:
-    """Open connections, through the proxies that the environment names (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)."""
+    """Open connections, through the proxies of the environment (HTTP_PROXY, HTTPS_PROXY, NO_PROXY)."""
 
     def __init__(self, rules: Rules, *, workers: int) -> None:
         self._rules = rules

@@ -29,7 +29,10 @@ from medimg.archive.transport.urls import shown_url
 from medimg.errors import DiskFull, MedimgError, one_line
 
 BLOCK_BYTES = 1 << 20
-"""Read, hashed and written at once: hashlib lets other threads run meanwhile, and with small blocks they would mostly wait for each other."""
+"""Read, hashed and written at once: hashlib lets other threads run meanwhile.
+
+With small blocks they would mostly wait for each other.
+"""
 RESERVE_BYTES = 64 << 20
 """Stays free on the disk; also how many bytes are written between two looks at it."""
 
@@ -89,7 +92,10 @@ class PartialFile:
         )
 
     def range_headers(self) -> dict[str, str]:
-        """Asks for the rest; nothing where it must begin anew: only a strong ETag says that the rest belongs to these bytes."""
+        """Returns the headers that ask for the rest; none where it must begin again.
+
+        Only a strong ETag says that the rest belongs to these bytes.
+        """
         if not self._on_disk() or not self._etag.startswith('"'):
             return {}
         return {"Range": f"bytes={self._on_disk()}-", "If-Match": self._etag}

@@ -70,7 +70,9 @@ def repeat(
     sleep: Callable[[float], None],
     on_retry: Callable[[str], None],
 ) -> Result:
-    """Calls until it succeeds, fails for good, or attempts since the last progress of `reached` (in bytes) are used up.
+    """Calls until it succeeds, fails for good, or has used up its attempts.
+
+    Attempts are counted since the last progress of `reached` (in bytes).
 
     Args:
         sleep: waits for so many seconds; what it raises ends everything.

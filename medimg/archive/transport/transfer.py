@@ -1,4 +1,4 @@
-"""Bytes over HTTP that can be trusted: allowed hosts only, time limits, retries, resumed parts, hashes taken on the way."""
+"""Bytes over HTTP that can be trusted: allowed hosts, time limits, retries, resumed parts, hashes."""
 
 from __future__ import annotations
 
@@ -161,7 +161,9 @@ class Transfer:
         md5: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Downloaded:
-        """GET of a file of any size into the parts folder, continued where an earlier try (of this or an earlier process) ended.
+        """Downloads a file of any size into the parts folder by GET.
+
+        Continues where an earlier try (of this or an earlier process) ended.
 
         Args:
             url: its part is only hashed, not fetched, where an earlier try left it whole.
@@ -171,8 +173,8 @@ class Transfer:
             headers: sent along.
 
         Raises:
-            NotFound, AccessDenied, Unreachable, TransferError, Interrupted; DiskFull; MedimgError where the file
-            cannot be written.
+            NotFound, AccessDenied, Unreachable, TransferError, Interrupted; DiskFull; MedimgError where the
+                file cannot be written.
         """
         self._parts.mkdir(parents=True, exist_ok=True)
         part = PartialFile(

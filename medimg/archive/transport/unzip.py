@@ -221,7 +221,10 @@ def _explained(what: str) -> Iterator[None]:
 
 
 def _check_directory(opened: BinaryIO, *, name: str, limits: Limits) -> int:
-    """Checks the length of the list of entries entry by entry, because zipfile reads it whole and makes an object of each. Returns its offset."""
+    """Checks the length of the list of entries entry by entry. Returns its offset.
+
+    Needed because zipfile reads the list whole and makes an object of each entry.
+    """
     size = opened.seek(0, os.SEEK_END)
     count, length, end = _read_end(opened, size=size, name=name)
     start = end - length

@@ -17,7 +17,10 @@ from medimg.errors import one_line
 
 
 def shown_url(url: str) -> str:
-    """An address as messages and receipts show it: without user name, password and fragment, and without the values of secret parameters."""
+    """Returns an address as messages and receipts show it.
+
+    Without user name, password and fragment, and without the values of secret parameters.
+    """
     try:
         parts = urllib.parse.urlsplit(url)
         netloc = parts.netloc.rpartition("@")[2]
@@ -28,7 +31,8 @@ def shown_url(url: str) -> str:
 
 
 _SECRET = re.compile(
-    r"token|secret|signature|passw|credential|api-?_?key|^(sig|se|sp|key|pwd|auth|authorization|policy)$|^x-(amz|goog)-|^awsaccesskeyid$",
+    r"token|secret|signature|passw|credential|api-?_?key|^(sig|se|sp|key|pwd|auth|authorization|policy)$|"
+    r"^x-(amz|goog)-|^awsaccesskeyid$",
     re.I,
 )
 
@@ -57,7 +61,8 @@ def host_of(url: str) -> str:
 def origin_of(url: str) -> str:
     """scheme://host:port, the port always named."""
     parsed = parse_address(url)
-    return f"{parsed.scheme}://{host_of(url)}:{parsed.port or {'http': 80, 'https': 443}.get(parsed.scheme or '', 0)}"
+    port = parsed.port or {"http": 80, "https": 443}.get(parsed.scheme or "", 0)
+    return f"{parsed.scheme}://{host_of(url)}:{port}"
 
 
 def is_loopback(host: str) -> bool:

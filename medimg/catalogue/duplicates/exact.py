@@ -41,7 +41,10 @@ class ExactDuplicates:
 
 @dataclass(frozen=True)
 class DuplicateFindings:
-    """Cases in their given order with the duplicates' statuses settled, the pairs, and one line for each surprise."""
+    """Cases in their given order with the duplicates' statuses settled, the pairs, and any surprises.
+
+    Surprises are `anomalies`, one line each.
+    """
 
     cases: list[Case]
     duplicates: list[ExactDuplicates]
@@ -175,7 +178,10 @@ def exclude(case: Case, *, reason: str) -> Case:
 
 
 def find_duplicate_groups(cases: Sequence[Case], *, duplicates: Sequence[ExactDuplicates]) -> list[str]:
-    """One line for each pair of groups whose every case has a twin in the other: most likely one patient under two ids."""
+    """Describes each pair of groups whose every case has an exact duplicate in the other.
+
+    Most likely that is one patient under two ids.
+    """
     members: dict[str, set[str]] = defaultdict(set)
     for case in cases:
         members[case.group_id].add(case.case_id)

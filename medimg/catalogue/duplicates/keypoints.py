@@ -1,4 +1,6 @@
-"""Local features of images, and how many of them two images have in the same arrangement, whatever is turned, flipped, cropped or zoomed.
+"""Local features of images, and how many of them two images have in the same arrangement.
+
+However an image is turned, flipped, cropped or zoomed.
 
 SIFT (Lowe 2004, Distinctive image features from scale-invariant keypoints) and RANSAC. Grey only: stain and
 illumination have no say.
@@ -23,7 +25,10 @@ TOLERANCE_PIXELS = 4.0
 LEAST_AGREEING = 10
 """Different photographs and radiographs reach 4 (benchmarks/duplicates_20261121.md)."""
 LEAST_SPREAD_PIXELS = 10.0
-"""Median distance of agreeing keypoints from their middle: a label that stands on many films is smaller, and no spot of the body."""
+"""Least median distance of agreeing keypoints from their middle.
+
+A label that stands on many films is smaller, and is not a spot of the body.
+"""
 
 # A descriptor holds 4 x 4 places of 8 directions (Lowe 2004); in the mirror the rows of places and the
 # directions run the other way.
@@ -44,24 +49,34 @@ class Keypoints:
 
 
 def find_keypoints(grey_HW: np.ndarray) -> Keypoints:
-    """The MOST_KEYPOINTS strongest features of an image, uint8, which is first resized to LARGEST_SIDE with its aspect ratio kept."""
+    """Finds the MOST_KEYPOINTS strongest features of an image, uint8.
+
+    The image is first resized to LARGEST_SIDE with its aspect ratio kept.
+    """
     scale = LARGEST_SIDE / max(grey_HW.shape)
     height, width = (max(1, round(side * scale)) for side in grey_HW.shape)
     detector = cv2.SIFT.create(nfeatures=MOST_KEYPOINTS, contrastThreshold=LEAST_CONTRAST)
-    found, descriptors = detector.detectAndCompute(resize(grey_HW, (height, width)), None)  # type: ignore[call-overload]
+    resized_HW = resize(grey_HW, (height, width))
+    found, descriptors = detector.detectAndCompute(resized_HW, None)  # type: ignore[call-overload]
     if descriptors is None:
         return Keypoints(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8))
     return Keypoints(np.array([point.pt for point in found], np.float32), descriptors.astype(np.uint8))
 
 
 def take_roots(descriptors_NB: np.ndarray) -> np.ndarray:
-    """Descriptors of length 1 whose product is the Hellinger kernel of the given ones (Arandjelovic and Zisserman 2012), float32."""
+    """Normalises descriptors to length 1 so that their product is the Hellinger kernel, float32.
+
+    See Arandjelovic and Zisserman 2012.
+    """
     values_NB = descriptors_NB.astype(np.float32)
     return np.sqrt(values_NB / np.maximum(values_NB.sum(axis=1, keepdims=True), 1))
 
 
 def count_agreeing(first: Keypoints, second: Keypoints) -> int:
-    """How many keypoints of two images lie in the same arrangement: moved, turned, scaled, and perhaps mirrored, as a whole."""
+    """Counts the keypoints of two images that are in the same arrangement.
+
+    Moved, turned, scaled, and perhaps mirrored, as a whole.
+    """
     mirrored = Keypoints(second.points_N2 * np.array([-1, 1], np.float32), second.descriptors_NB[:, MIRRORED])
     return max(count_inliers(first, second), count_inliers(first, mirrored))
 

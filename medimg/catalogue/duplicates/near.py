@@ -23,7 +23,10 @@ from medimg.errors import MedimgError
 from medimg.images.prepare import Ingest, prepare_image
 
 HASH_DISTANCE = 31
-"""Bits of 255 that two near duplicates may differ in: PDQ's threshold, and half of what the nearest different images measured here differ in."""
+"""Bits of 255 that two near duplicates may differ in: PDQ's threshold.
+
+Half of what the nearest different images measured here differ in.
+"""
 GREY = Ingest(image_size=None, channels=1)
 
 
@@ -99,7 +102,9 @@ def read_signature(item: tuple[str, int], *, root: str, keypoints: bool) -> Sign
 
 
 def pair_cases(signatures: Sequence[Signature], *, owned: Sequence[Collection[str]]) -> list[NearPair]:
-    """The pairs of different cases that own near-duplicate images, each with its closest hashes and its most keypoints.
+    """Finds the pairs of different cases that own near-duplicate images.
+
+    Each with its closest hashes and its most keypoints.
 
     Args:
         owned: case ids by image; an image can belong to several cases.

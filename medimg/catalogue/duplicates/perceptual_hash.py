@@ -45,7 +45,9 @@ def hash_image(grey_HW: np.ndarray) -> np.ndarray:
 
 
 def iterate_turned(hashes_NUV: np.ndarray) -> Iterator[np.ndarray]:
-    """The hashes of the images as they are, flipped, and turned by 90, 180 and 270 degrees: eight arrays of the same shape.
+    """Returns the hashes of the images as they are, flipped, and turned by 90, 180 and 270 degrees.
+
+    Eight arrays of the same shape.
 
     No pixel is needed: a flip changes the sign of every second frequency of its axis, and a transposition
     swaps the axes.
@@ -58,7 +60,9 @@ def iterate_turned(hashes_NUV: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def find_close_hashes(hashes_NUV: np.ndarray, *, distance: int) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs of hashes that differ in at most `distance` of BITS bits, in whatever way one of the two images is flipped or turned.
+    """Finds all pairs of hashes that differ in at most `distance` of BITS bits.
+
+    However one of the two images is flipped or turned.
 
     Exact: each hash is compared with each, as a product of matrices of signs, whose blocks hold BLOCK_VALUES
     values whatever N is.

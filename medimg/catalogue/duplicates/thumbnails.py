@@ -13,7 +13,9 @@ SIDE = 32
 
 
 def make_thumbnail(image: np.ndarray, *, side: int = SIDE) -> np.ndarray:
-    """The image averaged down (or interpolated up) to a square, its aspect ratio given up, so that a turned copy has the turned thumbnail.
+    """Averages the image down (or interpolates it up) to a square, its aspect ratio given up.
+
+    So a turned copy has the turned thumbnail.
 
     Args:
         image: HW, or RGB as HWC, uint8 or uint16.

@@ -53,7 +53,10 @@ def find_same_spots(keypoints: Sequence[Keypoints], *, cases: Sequence[str]) -> 
 
 
 def list_candidates(embeddings_NW: np.ndarray, *, cases_N: np.ndarray) -> np.ndarray:
-    """Pairs of rows of different cases, of which one is among the other's nearest, as pairs_P2: the smaller number first, sorted, each pair once."""
+    """Finds pairs of rows of different cases of which one is among the other's nearest.
+
+    As pairs_P2: the smaller number first, sorted, each pair once.
+    """
     rows = np.arange(len(embeddings_NW))
     count = min(CANDIDATES, len(rows) - 1)
     if count < 1:

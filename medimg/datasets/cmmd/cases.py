@@ -1,10 +1,10 @@
 """CMMD: Chinese Mammography Database, benign or malignant per breast (CC BY 4.0, doi 10.7937/tcia.eqde-4b16).
 
 On disk:  <root>/CMMD_clinicaldata_revision.xlsx (or .csv)   one row per labelled breast
-          <root>/**/*.dcm                                    any depth; keyed by SOPInstanceUID, never by file
-          name <root>/lesions.csv                                 outlines of lesions, optional; see
-          medimg.datasets.outlines <root>/**/*_AnnotationFile.json                    those of TOMPEI-CMMD,
-          optional; see medimg.datasets.cmmd.tompei_outlines
+          <root>/**/*.dcm                                    any depth; keyed by SOPInstanceUID, not by name
+          <root>/lesions.csv                                 outlines of lesions, optional; see outlines.py
+          <root>/**/*_AnnotationFile.json                    those of TOMPEI-CMMD, optional; see
+                                                             tompei_outlines.py
 
 Quirks: 729 patients have a second, unlabelled breast; 30 have one benign and one malignant breast, so labels
 belong to (patient, side) and splits to the patient. The view is only in ViewCodeSequence; D1-1506 is numbered
@@ -52,15 +52,14 @@ OLDEST_BAND = "70+"
 # (Malignant): which label is right cannot be told, so both breasts go.
 _UID_ROOT = "1.3.6.1.4.1.14519.5.2.1.1239.1759."
 _SAME_AS_D1_0202 = "erratum of the collection: same pixels as D1-0202, which is kept"
+_OPPOSITE_OF = "erratum of the collection: same pixels as {}, which has the opposite label"
 ERRATA: Mapping[str, str] = {
     _UID_ROOT + "228270158714114514484881513982": _SAME_AS_D1_0202,
     _UID_ROOT + "184463292925992510193862407718": _SAME_AS_D1_0202,
     _UID_ROOT + "349257837843256761326949762368": _SAME_AS_D1_0202,
     _UID_ROOT + "160352706963357360723748518560": _SAME_AS_D1_0202,
-    _UID_ROOT
-    + "150245827408011484522806023616": "erratum of the collection: same pixels as D1-1292, which has the opposite label",
-    _UID_ROOT
-    + "226697836240718683195976711053": "erratum of the collection: same pixels as D1-0808, which has the opposite label",
+    _UID_ROOT + "150245827408011484522806023616": _OPPOSITE_OF.format("D1-1292"),
+    _UID_ROOT + "226697836240718683195976711053": _OPPOSITE_OF.format("D1-0808"),
 }
 
 
@@ -246,7 +245,7 @@ def read_view_code(header: Header) -> str:
 
 
 def describe_rows_without_images(table: ClinicalTable, breasts: Iterable[Breast]) -> list[str]:
-    """One line for each row whose breast has no image: the rest of the collection after a partial download."""
+    """Describes each row whose breast has no image: the rest of the collection after a partial download."""
     missing = sorted(set(table.breasts) - set(breasts), key=lambda breast: table.breasts[breast].rows)
     return [
         f"{table.name} row {table.breasts[breast].rows[0]}: no image of {' '.join(breast)}"

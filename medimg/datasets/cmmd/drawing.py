@@ -48,7 +48,11 @@ class PhantomBreast:
 
 @dataclass(frozen=True)
 class Outline:
-    """Where breast tissue ends: it reaches `reach` of the columns from the chest wall and `height` of the rows up and down from the middle."""
+    """Where breast tissue ends.
+
+    It reaches `reach` of the columns from the chest wall and `height` of the rows up and down from the
+    middle.
+    """
 
     reach: float
     height: float
@@ -80,7 +84,9 @@ class Lesion:
 def draw_breast(
     breast: PhantomBreast, *, view: str, rows: int, columns: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws one view, "CC" or "MLO", as it is stored: the chest wall on the left for a left breast, on the right for a right one.
+    """Draws one view, "CC" or "MLO", as it is stored.
+
+    The chest wall is on the left for a left breast, on the right for a right one.
 
     Returns:
         uint8 image_HW, 0 outside the breast, and the bool mask_HW of the lesion, empty where the breast has
@@ -116,7 +122,10 @@ def lesion_box(mask_HW: np.ndarray) -> tuple[tuple[int, int], tuple[int, int]] |
 
 
 def lesion_outline(mask_HW: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """The convex hull of a lesion as (y, x) of pixel centres, spicules and all specks within: as a reader draws round it. Empty for an empty mask."""
+    """Returns the convex hull of a lesion as (y, x) of pixel centres; empty for an empty mask.
+
+    With spicules and all specks within, as a reader outlines it.
+    """
     points_N2 = np.argwhere(mask_HW)
     if len(points_N2) < 3:
         return ()
@@ -221,7 +230,10 @@ def add_mass(
 def around(
     shape: tuple[int, ...], *, centre: tuple[float, float], reach: float
 ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
-    """The part of an image within `reach` pixels of a point (clipped to the image), and there the distance in pixels and the angle in radians."""
+    """Returns the part of an image within `reach` pixels of a point, clipped to the image.
+
+    With the distance in pixels and the angle in radians there.
+    """
     spans = [
         (max(0, int(middle - reach)), max(0, min(size, int(middle + reach) + 2)))
         for middle, size in zip(centre, shape, strict=True)

@@ -45,7 +45,9 @@ TWO_LABELS, SIXTEEN_BIT, ODD_NUMBERS, COPIED, COPY = 1, 2, 3, 4, 5
 
 
 def write_phantom(to: Path, *, cases: int, seed: int, rows: int = ROWS, columns: int = COLUMNS) -> None:
-    """Writes the tree of `cases` patients: the clinical workbook, lesions.csv and <patient>/<series UID>/1-<n>.dcm.
+    """Writes the tree of `cases` patients.
+
+    That is the clinical workbook, lesions.csv and <patient>/<series UID>/1-<n>.dcm.
 
     The same arguments give the same bytes.
 
@@ -76,7 +78,10 @@ def write_phantom(to: Path, *, cases: int, seed: int, rows: int = ROWS, columns:
 
 
 def plan_breasts(*, cases: int, seed: int) -> list[PhantomBreast]:
-    """The breasts of a tree of `cases` patients, by patient, in the order of the collection: D1 balanced, D2 nearly all malignant."""
+    """Makes the breasts of `cases` patients, by patient, in the order of the collection.
+
+    D1 is balanced, D2 nearly all malignant.
+    """
     rng = np.random.default_rng([seed, 0])
     count_d1 = max(1, round(cases * SHARE_D1))
     breasts: list[PhantomBreast] = []
@@ -93,7 +98,10 @@ def plan_breasts(*, cases: int, seed: int) -> list[PhantomBreast]:
 
 
 def spread_labels(count: int, *, rng: np.random.Generator) -> np.ndarray:
-    """Half the patients malignant, in random order, but benign for the copied one and malignant for its copy."""
+    """Makes half the patients malignant, in random order.
+
+    But benign for the copied one and malignant for its copy.
+    """
     malignant = rng.permutation(np.arange(count) % 2 == 0)
     if count > COPY:
         malignant[[COPIED, COPY]] = (False, True)
@@ -131,7 +139,10 @@ def plan_d1(first: PhantomBreast, *, place: int, rng: np.random.Generator) -> li
 
 
 def plan_d2(first: PhantomBreast, *, place: int, rng: np.random.Generator) -> list[PhantomBreast]:
-    """A malignant breast with its subtype, missing for some, and the other breast: not labelled, or now and then benign."""
+    """Makes a malignant breast with its subtype, missing for some, and the other breast.
+
+    The other one is not labelled, or now and then benign.
+    """
     subtype = None if place % 7 == 6 else str(rng.choice(SUBTYPES, p=[0.5, 0.2, 0.18, 0.12]))
     second = other_breast(first, malignancy="Benign" if place % 60 == 3 else None)
     return number_views([replace(first, subtype=subtype), second])
@@ -162,7 +173,10 @@ def number_views(breasts: Sequence[PhantomBreast]) -> list[PhantomBreast]:
 
 
 def copy_pixels(breasts: Sequence[PhantomBreast]) -> list[PhantomBreast]:
-    """Gives one D1 patient the pixels of another with the opposite label: an erratum that only comparing pixels can find."""
+    """Gives one D1 patient the pixels of another with the opposite label.
+
+    An erratum that only comparing pixels can find.
+    """
     position = {breast.patient: index for index, breast in enumerate(breasts)}
     copied, copy = position.get(f"D1-{COPIED + 1:04d}"), position.get(f"D1-{COPY + 1:04d}")
     breasts = list(breasts)
@@ -204,7 +218,10 @@ def make_uid(seed: int, *names: str) -> str:
 def make_dataset(
     image_HW: np.ndarray, breast: PhantomBreast, *, seed: int, number: int, view: str
 ) -> Dataset:
-    """The image with the attributes that CMMD's files have: Digital Mammography X-Ray Image, For Presentation, uncompressed."""
+    """Makes the image with the attributes that CMMD's files have.
+
+    Digital Mammography X-Ray Image, For Presentation, uncompressed.
+    """
     dataset = Dataset()
     dataset.SpecificCharacterSet = "ISO_IR 100"
     dataset.ImageType = ["DERIVED", "PRIMARY"]

@@ -1,8 +1,8 @@
-"""TOMPEI-CMMD: outlines of lesions on the MLO views of CMMD, published beside it (TCIA analysis result, 2025).
+"""TOMPEI-CMMD: outlines of lesions on CMMD's MLO views, published beside it (TCIA result, 2025).
 
 On disk:  <root>/**/<patient>_MLO_<L or R>_AnnotationFile.json   a list of lesions, each with `label` and
-`cgPoints`, a list of {x, y} in
-                                                                 pixels of the stored image
+                                                                 `cgPoints`, a list of {x, y} in pixels of the
+                                                                 stored image
 
 Quirks: there is no UID, so the file's name says which image is meant; a label may end with a blank ("calc ");
 macOS has left copies of its own under __MACOSX. For a few patients the side in the name is not the side in

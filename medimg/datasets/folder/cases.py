@@ -1,7 +1,7 @@
 """Any folder of DICOM, PNG or JPEG images with a labels.csv: one image, one label, one case.
 
 On disk:  <root>/labels.csv    columns file (relative to the folder), patient_id, label; any further column is
-metadata
+                               metadata
           <root>/**            the images, at any depth
 
 A case's id is its file's relative path, with characters other than letters, digits and `_.-~/`
@@ -93,8 +93,11 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
     cases: list[Case] = []
     rejects: list[Reject] = []
     for header in sorted(headers, key=lambda header: header.path):
-        case_or_reject = place_file(header, row=rows.get(header.path))
-        (cases if isinstance(case_or_reject, Case) else rejects).append(case_or_reject)  # type: ignore[arg-type]
+        placed = place_file(header, row=rows.get(header.path))
+        if isinstance(placed, Case):
+            cases.append(placed)
+        else:
+            rejects.append(placed)
     anomalies = [
         *(row.problem for row in rows.values() if row.problem),
         *describe_repeats(rows),
@@ -106,7 +109,7 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
 
 
 def place_file(header: Header, *, row: FileRow | None) -> Case | Reject:
-    """The file's case, or the reason why it has none: without a patient nothing can keep it out of two splits."""
+    """Returns the file's case, or why it has none: without a patient it could get into two splits."""
     tagged = read_patient(header)
     if row is None and not tagged:
         return Reject(header.path, "excluded", f"no row in {TABLE} and no patient in the file")
@@ -181,7 +184,7 @@ def normalise_path(row: Row) -> str:
 
 
 def name_metadata(table: Table) -> dict[str, str]:
-    """Further columns and the names that they get: letters, digits and underscores, for these become feature names."""
+    """Maps further columns to the names of features: letters, digits and underscores."""
     names = {
         column: re.sub(r"\W+", "_", column).strip("_") for column in table.columns if column not in COLUMNS
     }

@@ -1,4 +1,7 @@
-"""A stand-in for a user's own folder, drawn from a seed: discs and rings as DICOM, PNG and JPEG, with a labels.csv and two metadata columns."""
+"""Phantom of a user's own folder, made from a seed: discs and rings as DICOM, PNG and JPEG.
+
+With a labels.csv and two metadata columns.
+"""
 
 from __future__ import annotations
 

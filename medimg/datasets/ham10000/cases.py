@@ -1,11 +1,14 @@
-"""HAM10000: dermatoscopic images of pigmented skin lesions, seven diagnoses (CC BY-NC 4.0, doi 10.7910/DVN/DBW86T).
+"""HAM10000: dermatoscopic images of pigmented skin lesions, seven diagnoses (CC BY-NC 4.0).
 
-On disk:  <root>/HAM10000_metadata (.csv, .tab, .tsv, .txt or none)  one row per image; any separator,
-`dataset` and an index column optional
-          <root>/**/ISIC_*.jpg                                        any depth, keyed by image_id: the two
-          zips of Dataverse, unpacked <root>/ISIC2018_Task3_Test_GroundTruth (.csv ...)           truth of the
-          challenge's test images, optional: with the columns of the metadata
-                                                                      or one column per class
+DOI: 10.7910/DVN/DBW86T.
+
+On disk:  <root>/HAM10000_metadata (.csv, .tab, .tsv, .txt or none)
+              one row per image; any separator, `dataset` and an index column optional
+          <root>/**/ISIC_*.jpg
+              any depth, keyed by image_id: the two zips of Dataverse, unpacked
+          <root>/ISIC2018_Task3_Test_GroundTruth (.csv ...)
+              truth of the challenge's test images, optional: with the columns of the metadata, or one column
+              per class
 
 Quirks: 10,015 images show 7,470 lesions, so splits belong to the lesion. `dx_type` is follow_up for nv alone:
 how a diagnosis was made gives it away. Two lesions have images of two ages. Images of one lesion under two
@@ -149,7 +152,7 @@ def make_case(row: LesionImage, header: Header | None, *, on_disk: bool) -> Case
 
 
 def check_unpacked(root: Path) -> None:
-    """Raises UsageError for a zip with images that lie nowhere below root: workers read files, not members of archives."""
+    """Raises UsageError for a zip with images that are nowhere below root, since workers read files only."""
     archives = sorted((*root.glob("HAM10000_images*.zip"), *root.glob("ISIC2018_Task3_Test_*.zip")))
     on_disk = {path.name for path in root.rglob("ISIC_*")} if archives else set()
     for path in archives:
@@ -263,7 +266,10 @@ def band_age(age_years: float) -> str:
 
 
 def check_unique(rows: Sequence[LesionImage]) -> None:
-    """Raises UsageError where an id is none of ISIC's or stands there twice: copies of the table that were oversampled or augmented."""
+    """Raises UsageError where an id is not ISIC's or occurs twice.
+
+    That is so in copies of the table that were oversampled or augmented.
+    """
     first: dict[str, LesionImage] = {}
     for row in rows:
         prefix, _, digits = row.image_id.partition("_")

@@ -1,4 +1,6 @@
-"""A stand-in for HAM10000, drawn from a seed: seven diagnoses in HAM10000's proportions, lesions with several images, two folders, CRLF metadata.
+"""Phantom of HAM10000, made from a seed: seven diagnoses in HAM10000's proportions.
+
+With lesions of several images, two folders and CRLF metadata.
 
 The classes differ in colour and outline so that a small network learns them; nothing about the drawings is
 medicine.
@@ -108,7 +110,10 @@ def write_phantom(to: Path, *, cases: int, seed: int) -> None:
 
 
 def share_lesions(lesions: int) -> dict[str, int]:
-    """Lesions of each class: HAM10000's proportions, but at least LEAST_PER_CLASS of each where there are enough lesions for that."""
+    """Returns the number of lesions of each class, in HAM10000's proportions.
+
+    But at least LEAST_PER_CLASS of each where there are enough lesions for that.
+    """
     least = min(LEAST_PER_CLASS, lesions // len(LOOKS))
     if not least:
         raise UsageError(f"phantom of {lesions} lesions, expected at least {len(LOOKS)}, one of each class")

@@ -1,10 +1,12 @@
-"""Tissue tiles in class folders: twelve organs of the Human Protein Atlas (CC BY-SA 4.0, doi 10.1126/science.1260419), or any other classes.
+"""Tissue tiles in class folders: twelve organs of the Human Protein Atlas, or any other classes.
+
+The Atlas: CC BY-SA 4.0, doi 10.1126/science.1260419.
 
 On disk:  <root>/train/<class>/**, <root>/test/<class>/**   with an official split, both folders with the same
-classes
+                                                            classes
      or:  <root>/<class>/**                                 without one
           <class>_source_group.csv beside a class folder    columns file (relative to it) and source_group,
-          optional
+                                                            optional
 
 Quirks: the Atlas takes tissue of three donors per organ (six of endometrium and skin), so tiles of one donor
 are many and alike: what must not be split is the donor or source, which the tables name. A tile without a row
@@ -35,7 +37,7 @@ LEFT_BEHIND = ("Thumbs.db", "desktop.ini")
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """One folder of tiles: its path relative to the root, its class, and the official split that it stands in, if any."""
+    """One folder of tiles: its path relative to the root, its class, and its official split, if any."""
 
     path: str
     name: str
@@ -107,7 +109,7 @@ def list_folders(root: Path) -> list[str]:
 
 
 def check_class_folder(root: Path, folder: ClassFolder) -> None:
-    """Refuses an empty folder, and a misspelt one: the twelve are known, and whoever has one of them means them."""
+    """Refuses an empty folder, and a misspelt one where any of the Atlas' twelve is there."""
     others = {*list_folders((root / folder.path).parent)} - {folder.name}
     if folder.name not in CLASSES and others & set(CLASSES):
         raise UsageError(
@@ -127,7 +129,10 @@ def is_content(name: str) -> bool:
 
 
 def check_tables(root: Path, folders: Sequence[ClassFolder]) -> None:
-    """Refuses a table of sources of no class folder: its tiles would be dealt one by one, and their donors to several splits."""
+    """Refuses a table of sources that belongs to no class folder.
+
+    Its tiles would be dealt one by one, and their donors to several splits.
+    """
     known = {folder.table for folder in folders}
     for parent in sorted({(root / folder.path).parent for folder in folders}):
         for path in sorted(parent.glob(f"*{TABLE_ENDING}")):
@@ -239,7 +244,7 @@ def describe_classes(folders: Iterable[ClassFolder]) -> list[str]:
 def describe_sources(
     sources: Mapping[str, Mapping[str, str]], *, by_path: Mapping[str, ClassFolder], headers: Iterable[Header]
 ) -> list[str]:
-    """One line for each class folder with tiles of unknown source, and for each with rows whose file is not there."""
+    """Describes each class folder with tiles of unknown source or with rows whose file is not there."""
     known = {header.path for header in headers}
     lines = []
     for path, rows in sources.items():

@@ -1,4 +1,6 @@
-"""A stand-in of the twelve tissue classes, drawn from a seed: train and test folders, heavy imbalance, copies across folders.
+"""Phantom of the twelve tissue classes, made from a seed.
+
+With train and test folders, heavy imbalance and copies across folders.
 
 Organs differ in size and number of the blue nuclei and in how the brown stain lies; the two sample groups of
 skin, and those of endometrium, by a shade only.

@@ -14,7 +14,11 @@ from medimg.errors import UsageError
 
 CMMD = read_series_list("cmmd_series.csv")
 UIDS = [one.uid for one in CMMD]
-HEADER = "downloadServerUrl=https://nbia.cancerimagingarchive.net/\nincludeAnnotation=true\nnoOfrRetry=4\nListOfSeriesToDownload=\n"
+HEADER = """downloadServerUrl=https://nbia.cancerimagingarchive.net/
+includeAnnotation=true
+noOfrRetry=4
+ListOfSeriesToDownload=
+"""
 
 
 def patients_of(series):

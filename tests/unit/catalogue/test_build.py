@@ -49,7 +49,8 @@ def healthy_catalogue(healthy: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 def build(root: Path, to: Path, **options: object) -> Catalogue:
     values = {"split": SplitSettings(), "workers": 1, **options}
-    return build_catalogue(values.pop("data_set", DATA_SET), data_root=root, to=to, **values)  # type: ignore[arg-type]
+    data_set = values.pop("data_set", DATA_SET)
+    return build_catalogue(data_set, data_root=root, to=to, **values)  # type: ignore[arg-type]
 
 
 def write_six(
@@ -329,8 +330,11 @@ def test_the_same_pixels_in_another_transfer_syntax_are_found(tmp_path):
 def test_copies_that_a_table_labels_differently_are_a_label_conflict_not_a_mere_copy(tmp_path):
     def list_by_file(root, headers):
         labels = {"one": "Benign", "two": "Malignant"}
-        return Listing([Case(header.path, header.path, (ImageRef(header.path, "CC"),), labels={"malignancy": labels.get(header.path[:3], "Benign")})
-                        for header in headers])  # fmt: skip
+        cases = []
+        for path in [header.path for header in headers]:
+            label = labels.get(path[:3], "Benign")
+            cases.append(Case(path, path, (ImageRef(path, "CC"),), labels={"malignancy": label}))
+        return Listing(cases)
 
     write_six(tmp_path / "data", pictures={"one.dcm": Picture("X1", "CC", 7)})
     shutil.copy(tmp_path / "data" / "one.dcm", tmp_path / "data" / "two.dcm")

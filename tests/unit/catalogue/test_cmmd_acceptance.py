@@ -1,4 +1,4 @@
-"""CMMD's real headers and clinical table (with drawn pixels) against the figures that its publisher and its errata state."""
+"""CMMD's real headers and clinical table (with synthetic pixels) against the published figures and errata."""
 
 import subprocess
 import sys
@@ -54,12 +54,15 @@ def test_the_whole_collection_has_the_published_counts_and_its_errata_are_found(
     root = write_tree(tmp_path / "data", shared_data, "--rows", "96", "--columns", "80")
     summary = build(root, tmp_path / "catalogue").summary
     assert summary["before_exclusions"] == {
-        "groups": 1775, "images": 5202, "labelled_cases": 1872, "unlabelled_cases": 729, "classes": {"Benign": 556, "Malignant": 1316},
+        "groups": 1775, "images": 5202, "labelled_cases": 1872, "unlabelled_cases": 729,
+        "classes": {"Benign": 556, "Malignant": 1316},
         "labelled_images": 3744, "unlabelled_images": 1458,
     }  # fmt: skip
     assert pairs_of(summary) == {
-        ("D1-0202-L", "D2-0284-L"): False, ("D1-0202-R", "D2-0284-R"): False, ("D1-0808-R", "D1-1292-R"): True,
-    }  # fmt: skip
+        ("D1-0202-L", "D2-0284-L"): False,
+        ("D1-0202-R", "D2-0284-R"): False,
+        ("D1-0808-R", "D1-1292-R"): True,
+    }
     assert summary["quality_flags"] == {"BitsStored differs": 2}
     assert summary["quarantined"]["total"] == 0
 

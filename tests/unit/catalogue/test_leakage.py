@@ -1,4 +1,4 @@
-"""What lies on both sides of a split is counted and told, and near duplicates are kept on one side where that may be chosen."""
+"""What is on both sides of a split is reported; near duplicates stay on one side where that can be chosen."""
 
 import io
 import shutil

@@ -1,4 +1,4 @@
-"""Malformed files among good ones: each ends in the catalogue or in quarantine with a reason, and the work goes on."""
+"""Malformed files among good ones: each is catalogued or quarantined with a reason, and the work goes on."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""What a fetch brought, held against its receipts: where it comes from is told, and what has changed since is not used."""
+"""Fetched data against their receipts: the source is reported, and what has changed since is not used."""
 
 from __future__ import annotations
 

@@ -6,8 +6,9 @@ from medimg.cases import Header
 from medimg.catalogue.quality import find_unusable, flag_headers
 
 MAMMOGRAM = {
-    "SOPInstanceUID": "1.2", "Modality": "MG", "ImageLaterality": "L", "PatientOrientation": ["A", "FR"], "Rows": 100, "Columns": 80,
-    "BitsAllocated": 16, "BitsStored": 12, "ImagerPixelSpacing": [0.1, 0.1], "PatientAge": "044Y", "BurnedInAnnotation": "NO",
+    "SOPInstanceUID": "1.2", "Modality": "MG", "ImageLaterality": "L", "PatientOrientation": ["A", "FR"],
+    "Rows": 100, "Columns": 80, "BitsAllocated": 16, "BitsStored": 12, "ImagerPixelSpacing": [0.1, 0.1],
+    "PatientAge": "044Y", "BurnedInAnnotation": "NO",
 }  # fmt: skip
 
 

@@ -41,9 +41,13 @@ STUDY = Case(
     official_split="test",
 )
 BARE = Case(
-    case_id="b-study", group_id="b", images=(ImageRef("b.png", "T1", 0, "", "00"),), clinical={"age_years": None, "dose": 2, "mixed": "seven"},
-    status="unlabelled", reason="no row",
-)  # fmt: skip
+    case_id="b-study",
+    group_id="b",
+    images=(ImageRef("b.png", "T1", 0, "", "00"),),
+    clinical={"age_years": None, "dose": 2, "mixed": "seven"},
+    status="unlabelled",
+    reason="no row",
+)
 
 
 def write(

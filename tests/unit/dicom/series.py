@@ -24,7 +24,7 @@ def write_series(
     orientation: Sequence[float] = AXIAL,
     **attributes: Any,
 ) -> list[Path]:
-    """Writes slices DHW, first to last along the normal, under names and with instance numbers that run the other way.
+    """Writes slices DHW, first to last along the normal; names and instance numbers run the other way.
 
     An attribute given as a list of D values differs from slice to slice.
     """

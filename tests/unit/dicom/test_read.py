@@ -1,4 +1,4 @@
-"""Reading DICOM files: every transfer syntax gives the same values, and what is wrong with a file is said in one line."""
+"""Reading DICOM files: every transfer syntax gives the same values, and a fault is reported in one line."""
 
 import contextlib
 import json

@@ -127,8 +127,11 @@ def test_frames_of_an_enhanced_object_are_sorted_by_their_own_positions(tmp_path
         PixelValueTransformationSequence=[item(RescaleSlope=2, RescaleIntercept=-5)],
     )
     path = write_dicom(
-        tmp_path / "a.dcm", *ramp(4)[order], SharedFunctionalGroupsSequence=[shared], PerFrameFunctionalGroupsSequence=groups
-    )  # fmt: skip
+        tmp_path / "a.dcm",
+        *ramp(4)[order],
+        SharedFunctionalGroupsSequence=[shared],
+        PerFrameFunctionalGroupsSequence=groups,
+    )
     volume = read_volume([path])
     np.testing.assert_array_equal(values_of(volume.stack), ramp(4) * 2.0 - 5)
     np.testing.assert_allclose(volume.affine @ [3, 2, 1, 1], [0.75, 1, 9, 1])

@@ -1,4 +1,4 @@
-"""Display values equal pydicom's chain and the standard's own formulas, and a larger one is always brighter."""
+"""Display values equal pydicom's chain and the standard's formulas, and a larger one is always brighter."""
 
 from typing import Any
 
@@ -60,7 +60,10 @@ def test_display_values_equal_pydicom_within_rounding(chain, bits):
 
 
 def output_range(dataset: Dataset) -> tuple[float, float]:
-    """Of pydicom's result: the LUT's, or the whole range of stored values after the modality LUT (PS3.3 C.11.2.1.2.1)."""
+    """The range of pydicom's result: of the LUT, or of all stored values after the modality LUT.
+
+    See PS3.3 C.11.2.1.2.1.
+    """
     if "VOILUTSequence" in dataset:
         return 0, 1023
     if "ModalityLUTSequence" in dataset:

@@ -46,8 +46,10 @@ def one(image: np.ndarray) -> Stack:
 
 
 def study(count: int = 7, **changes: object) -> Record:
-    images = {role: Stack([noise(20, 24, dtype=np.uint16, seed=10 * seed + z) for z in range(count)], count, AFFINE, 1.0, -1024.0)
-              for seed, role in enumerate(("Flair", "T1c"))}  # fmt: skip
+    images = {}
+    for seed, role in ((0, "Flair"), (10, "T1c")):
+        slices = [noise(20, 24, dtype=np.uint16, seed=seed + z) for z in range(count)]
+        images[role] = Stack(slices, count, AFFINE, 1.0, -1024.0)
     masks = {"tumour": Stack([np.full((20, 24), z % 4, np.uint8) for z in range(count)], count, AFFINE)}
     return Record(make_case(**changes), images, masks)
 
@@ -87,8 +89,9 @@ def test_metadata_survive_and_what_is_unknown_is_absent():
     [example] = record_to_examples(Record(make_case(), {"CC": one(noise(4, 4))}))
     names = set(tf.train.Example.FromString(example).features.feature)
     assert names == {
-        "case_id", "group_id", "level_breast", "level_patient", "label_malignancy", "clinical_age_years", "clinical_source", "image_CC"
-    }  # fmt: skip
+        *("case_id", "group_id", "level_breast", "level_patient", "label_malignancy"),
+        *("clinical_age_years", "clinical_source", "image_CC"),
+    }
     case = examples_to_record([example]).case
     assert case == make_case(clinical={"age_years": 44.0, "source": "D1"})
 
