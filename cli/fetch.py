@@ -17,23 +17,16 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from medimg.archive.collections import Collection
-from medimg.archive.fetch import (
-    Outcome,
-    clear_parts,
-    fetch_all,
-    fetch_tables,
-    hold_root,
-    is_there,
-    verify,
-    work_folder,
-)
+from medimg.archive.data_root import clear_parts, hold_root, is_there, work_folder
+from medimg.archive.fetch import Fetcher, Outcome, fetch_all, fetch_tables
 from medimg.archive.licences import write_terms
 from medimg.archive.plan import Selection, select, summarise
 from medimg.archive.receipts import RECEIPTS_FILE, Receipts
 from medimg.archive.source import Addresses, NotAvailable, Series, Source
-from medimg.archive.sources.dicomweb import login_from
+from medimg.archive.sources.dicomweb_login import login_from
 from medimg.archive.sources.registry import (
     PRIVATE,
+    Connection,
     bring_tables,
     choose_names,
     list_hosts,
@@ -42,7 +35,9 @@ from medimg.archive.sources.registry import (
     make_sources,
 )
 from medimg.archive.transport.errors import Interrupted
-from medimg.archive.transport.transfer import Transfer
+from medimg.archive.transport.http_messages import Access
+from medimg.archive.transport.transfer import Control, Transfer
+from medimg.archive.verify import verify
 from medimg.console.progress import Meter, metering
 from medimg.console.terminal import make_console, say
 from medimg.errors import DiskFull, MedimgError, UsageError
@@ -72,7 +67,7 @@ class Request:
 class Session:
     """An open fetch: connections, sources, how it shows, and how to stop it."""
 
-    transfer: Transfer
+    connection: Connection
     sources: Sequence[Source]
     meter: Meter
     stop: threading.Event
@@ -116,21 +111,14 @@ def open_session(request: Request) -> Iterator[Session]:
     login = login_from(os.environ, addresses.dicomweb) if addresses.dicomweb else None
     with metering("fetching") as meter:
         transfer = Transfer(
-            origins=list_origins(addresses),
-            allowed_hosts=list_hosts(addresses),
+            Access(list_origins(addresses), list_hosts(addresses), (login,) if login else ()),
             parts=parts,
-            logins=(login,) if login else (),
-            on_bytes=meter.advance,
-            on_retry=meter.say,
-            stop=stop,
+            control=Control(on_bytes=meter.advance, on_retry=meter.say, stop=stop),
             workers=request.workers,
         )
-        yield Session(
-            transfer,
-            make_sources(names, addresses=addresses, transfer=transfer, staging=staging, say=meter.say),
-            meter,
-            stop,
-        )
+        connection = Connection(addresses, transfer, meter.say)
+        sources = make_sources(names, connection=connection, staging=staging)
+        yield Session(connection, sources, meter, stop)
 
 
 def list_held(collection: Collection, sources: Sequence[Source]) -> list[Series]:
@@ -170,28 +158,17 @@ def bring(request: Request, chosen: Sequence[Series], *, session: Session, recei
             root=request.to,
             receipts=receipts,
             arriving=lambda missing: bring_tables(
-                collection,
-                missing,
-                sources=session.sources,
-                transfer=session.transfer,
-                addresses=request.addresses,
-                say=session.meter.say,
+                collection, missing, sources=session.sources, connection=session.connection
             ),
         )
     except (DiskFull, Interrupted):
         raise
     except MedimgError as error:
         tables, failures = Outcome(), [str(error)]
-    outcome = fetch_all(
-        chosen,
-        collection=collection,
-        root=request.to,
-        receipts=receipts,
-        sources=session.sources,
-        workers=request.workers,
-        say=session.meter.say,
-        stop=session.stop,
+    fetcher = Fetcher(
+        collection, request.to, receipts, sources=session.sources, say=session.meter.say, stop=session.stop
     )
+    outcome = fetch_all(fetcher, chosen, workers=request.workers)
     return replace(
         outcome,
         files=outcome.files + tables.files,

@@ -14,34 +14,20 @@ receipt.
 
 from __future__ import annotations
 
-import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from pathlib import Path, PurePosixPath
-
-from filelock import FileLock, Timeout
+from pathlib import Path
 
 from medimg.archive.collections import Collection, Table
-from medimg.archive.receipts import Finished, Receipt, Receipts, repair
+from medimg.archive.data_root import check_room, is_there, place, present_files, safe_name, work_folder
+from medimg.archive.receipts import TABLES, Finished, Receipt, Receipts
 from medimg.archive.source import Arrived, InvalidFile, NotAvailable, Series, Source, SourceFailed, is_uid
 from medimg.archive.transport.errors import Interrupted
 from medimg.errors import DiskFull, MedimgError
-from medimg.files import WORK_FOLDER, bring_to_disk, cannot_write, hash_file
-
-TABLES = "tables"
-"""What receipts of clinical tables have in place of a series."""
-
-RESERVE_BYTES = 256_000_000
-"""Kept free on the disk of the data root."""
-
-Say = Callable[[str], None]
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+from medimg.files import WORK_FOLDER
 
 
 @dataclass
@@ -62,116 +48,22 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
 
 
-def work_folder(root: Path, name: str) -> Path:
-    """A folder of the fetch's own below the data root, made if need be."""
-    folder = root / WORK_FOLDER / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@contextmanager
-def hold_root(root: Path, say: Say) -> Iterator[Receipts]:
-    """The data root for one writer: a second fetch into it says so and waits. Yields its receipts."""
-    lock = FileLock(work_folder(root, ".") / "fetch.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        say(f"another fetch is writing to {root}; waiting for it to end")
-        lock.acquire()
-    try:
-        repair(root)
-        yield Receipts(root)
-    finally:
-        lock.release()
-
-
-def is_there(series: Series, *, root: Path, receipts: Receipts) -> bool:
-    """Whether the series was finished with this very content and all its files still have their size.
-
-    Reads no content.
-    """
-    note = receipts.finished(series.uid)
-    if note is None or note.key != series.key:
-        return False
-    present = present_files(series.uid, root=root, receipts=receipts)
-    return len(present) == note.files
-
-
-def present_files(uid: str, *, root: Path, receipts: Receipts) -> list[Receipt]:
-    """Receipts of a series whose file lies there with its size."""
-    return [receipt for receipt in receipts.of_series(uid) if _has_size(root / receipt.path, receipt.bytes)]
-
-
-def fetch_all(
-    series: Sequence[Series],
-    *,
-    collection: Collection,
-    root: Path,
-    receipts: Receipts,
-    sources: Sequence[Source],
-    workers: int,
-    say: Say,
-    stop: threading.Event,
-) -> Outcome:
-    """Fetches what is missing, several series at once; each from the first source that has it.
-
-    Args:
-        sources: in order of preference. One that fails altogether is left out for the rest of the call, with
-            a message.
-        stop: set when the user interrupts; what is in flight ends soon, and its parts stay.
-
-    Raises:
-        DiskFull: there is no room; everything finished stays.
-    """
-    outcome = Outcome(series=len(series))
-    missing = [one for one in series if not is_there(one, root=root, receipts=receipts)]
-    outcome.kept = len(series) - len(missing)
-    check_room(root, need_bytes=sum(one.bytes or 0 for one in missing))
-    fetcher = _Fetcher(collection, root, receipts, sources, say, stop)
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="fetch") as pool:
-        waiting = iter(missing)
-        running: dict[Future[tuple[int, int]], Series] = {}
-        try:
-            while True:
-                # Few at a time, so that an interrupt or a full disk does not wait for a long queue.
-                while len(running) < 2 * workers and (one := next(waiting, None)):
-                    running[pool.submit(fetcher.fetch, one)] = one
-                if not running:
-                    return outcome
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    one = running.pop(future)
-                    try:
-                        files, size = future.result()
-                    except (DiskFull, Interrupted):
-                        raise
-                    except MedimgError as error:
-                        outcome.failures.append(f"series {one.uid}: {error}")
-                        continue
-                    outcome.files += files
-                    outcome.bytes += size
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-
-
-def check_room(root: Path, *, need_bytes: int) -> None:
-    """Raises DiskFull unless the disk of the root has room for so much and a reserve."""
-    free = shutil.disk_usage(root).free
-    if free < need_bytes + RESERVE_BYTES:
-        need = f"{need_bytes / 1e6:,.0f} MB for what is to come and {RESERVE_BYTES / 1e6:.0f} MB spare"
-        raise DiskFull(f"{root}: the disk has {free / 1e6:,.0f} MB free, expected {need}")
-
-
 @dataclass
-class _Fetcher:
-    """What the workers share."""
+class Fetcher:
+    """Fetches the series of a collection into a data root.
+
+    Attributes:
+        sources: in order of preference. One that fails altogether is left out from then on, with a message.
+        say: called with one line about what did not go as planned.
+        stop: set when the user interrupts; what is in flight ends soon, and its parts stay.
+        down: why a source was left out, by its name.
+    """
 
     collection: Collection
     root: Path
     receipts: Receipts
     sources: Sequence[Source]
-    say: Say
+    say: Callable[[str], None]
     stop: threading.Event
     down: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -254,10 +146,8 @@ class _Fetcher:
 
     def _judge(self, arrived: Arrived, series: Series, source: Source) -> Receipt:
         """The receipt that a file would get. Raises InvalidFile where the file is not what was promised."""
-        from medimg.dicom.parse import (
-            check_whole,
-            open_dicom,
-        )  # A third of a second, in which the other workers' first bytes can come.
+        # A third of a second, in which the other workers' first bytes can come.
+        from medimg.dicom.parse import check_whole, open_dicom
 
         sop_uid = patient = ""
         if arrived.name:
@@ -288,15 +178,10 @@ class _Fetcher:
                         "at most (DICOM PS3.5 section 9.1)"
                     )
             path = f"{series.uid}/{sop_uid}.dcm"
-        return make_receipt(
-            arrived,
-            path=path,
-            series=series,
-            collection=self.collection,
-            source=source.name,
-            patient_id=patient,
-            sop_uid=sop_uid,
+        receipt = make_receipt(
+            arrived, path=path, series=series, collection=self.collection, source=source.name
         )
+        return replace(receipt, patient_id=patient, sop_uid=sop_uid)
 
     def _put_aside(self, stale: Sequence[Receipt]) -> None:
         """Moves what only an older version of a series held out of the data."""
@@ -308,6 +193,44 @@ class _Fetcher:
                 self.say(
                     f"{receipt.path} is not in the archive's present version; moved to {WORK_FOLDER}/replaced"
                 )
+
+
+def fetch_all(fetcher: Fetcher, series: Sequence[Series], *, workers: int) -> Outcome:
+    """Fetches what is missing, several series at once; each from the first source that has it.
+
+    Raises:
+        DiskFull: there is no room; everything finished stays.
+    """
+    root, receipts, stop = fetcher.root, fetcher.receipts, fetcher.stop
+    outcome = Outcome(series=len(series))
+    missing = [one for one in series if not is_there(one, root=root, receipts=receipts)]
+    outcome.kept = len(series) - len(missing)
+    check_room(root, need_bytes=sum(one.bytes or 0 for one in missing))
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="fetch") as pool:
+        waiting = iter(missing)
+        running: dict[Future[tuple[int, int]], Series] = {}
+        try:
+            while True:
+                # Few at a time, so that an interrupt or a full disk does not wait for a long queue.
+                while len(running) < 2 * workers and (one := next(waiting, None)):
+                    running[pool.submit(fetcher.fetch, one)] = one
+                if not running:
+                    return outcome
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    one = running.pop(future)
+                    try:
+                        files, size = future.result()
+                    except (DiskFull, Interrupted):
+                        raise
+                    except MedimgError as error:
+                        outcome.failures.append(f"series {one.uid}: {error}")
+                        continue
+                    outcome.files += files
+                    outcome.bytes += size
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
 
 
 def fetch_tables(
@@ -338,16 +261,9 @@ def fetch_tables(
 
 
 def make_receipt(
-    arrived: Arrived,
-    *,
-    path: str,
-    series: Series,
-    collection: Collection,
-    source: str,
-    patient_id: str = "",
-    sop_uid: str = "",
+    arrived: Arrived, *, path: str, series: Series, collection: Collection, source: str
 ) -> Receipt:
-    """The receipt of a verified file."""
+    """Makes the receipt of a verified file, without what only DICOM says."""
     return Receipt(
         path=path,
         bytes=arrived.bytes,
@@ -357,8 +273,6 @@ def make_receipt(
         series=series.uid,
         collection=collection.name,
         source=source,
-        patient_id=patient_id,
-        sop_uid=sop_uid,
         key=series.key,
         version=series.version,
         licence=series.licence or collection.licence,
@@ -367,103 +281,6 @@ def make_receipt(
     )
 
 
-def clear_parts(root: Path) -> None:
-    """Removes the partial files that are left after a fetch that brought everything."""
-    shutil.rmtree(work_folder(root, "parts"))
-    work_folder(root, "parts")
-
-
-def place(arrived: Arrived, final: Path) -> None:
-    """Brings a verified file to disk and gives it its final name; replaces what is there."""
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        bring_to_disk(arrived.path)
-        arrived.path.replace(final)
-    except OSError as error:
-        raise cannot_write(final, error) from None
-
-
-@dataclass(frozen=True)
-class Verified:
-    """What verification found, one line each.
-
-    Attributes:
-        bad: files that are missing or differ; what differed lies in the quarantine, and the next fetch brings
-            it again.
-        edited: tables that differ; they stay, since people correct tables.
-    """
-
-    bad: list[str]
-    edited: list[str]
-
-
-def verify(root: Path, receipts: Receipts, *, workers: int, advance: Callable[[int], None]) -> Verified:
-    """Compares every file with its receipt, by content."""
-
-    def check(receipt: Receipt) -> str:
-        problem = compare(root, receipt)
-        advance(receipt.bytes)
-        return problem
-
-    known = list(receipts)
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        problems = [
-            (receipt, problem)
-            for receipt, problem in zip(known, pool.map(check, known), strict=True)
-            if problem
-        ]
-    edited = [
-        problem
-        for receipt, problem in problems
-        if receipt.series == TABLES and (root / receipt.path).exists()
-    ]
-    bad = {receipt: problem for receipt, problem in problems if problem not in edited}
-    for receipt in bad:
-        if (root / receipt.path).is_file():
-            (root / receipt.path).replace(work_folder(root, "quarantine") / receipt.sha256)
-    if bad:
-        receipts.drop(bad)
-    return Verified(list(bad.values()), edited)
-
-
-def compare(root: Path, receipt: Receipt) -> str:
-    """What is wrong with a file by its receipt; empty if nothing is."""
-    path = root / receipt.path
-    try:
-        size = path.stat().st_size
-        if size != receipt.bytes:
-            return f"{receipt.path}: has {size} bytes, expected {receipt.bytes}"
-        found = hash_file(path)
-    except FileNotFoundError:
-        return f"{receipt.path}: missing, expected {receipt.bytes} bytes"
-    except OSError as error:
-        return f"{receipt.path}: cannot be read ({error.strerror}), expected {receipt.bytes} bytes"
-    return (
-        ""
-        if found == receipt.sha256
-        else f"{receipt.path}: sha256 is {found}, expected {receipt.sha256} as when it was fetched"
-    )
-
-
 def plain_text(value: str) -> str:
     """A value as a PACS lists it: some leave blanks and what cannot be printed out of their answers."""
     return "".join(letter for letter in value if letter.isprintable()).strip()
-
-
-def safe_name(name: str) -> str:
-    """The name, if it is a plain relative path of plain characters.
-
-    Raises:
-        InvalidFile: it is not; nothing an archive says may lead out of the data root or hide in it.
-    """
-    parts = PurePosixPath(name).parts
-    if not parts or len(parts) > 4 or not all(_NAME.fullmatch(part) for part in parts):
-        raise InvalidFile(f"file name {name!r}, expected letters, digits, dot, dash and underscore")
-    return "/".join(parts)
-
-
-def _has_size(path: Path, size: int) -> bool:
-    try:
-        return path.stat().st_size == size
-    except OSError:
-        return False

@@ -23,6 +23,9 @@ from medimg.files import bring_to_disk, cannot_write, replace_file
 RECEIPTS_FILE = "receipts.jsonl"
 """Lies in the data root."""
 
+TABLES = "tables"
+"""What receipts of clinical tables have in place of a series."""
+
 
 @dataclass(frozen=True)
 class Receipt:

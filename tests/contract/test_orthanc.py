@@ -16,7 +16,9 @@ import pytest
 
 from medimg.archive.collections import Collection
 from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed
-from medimg.archive.sources.dicomweb import PASSWORD, TOKEN, USER, DicomwebSource, login_from
+from medimg.archive.sources.dicomweb import DicomwebSource
+from medimg.archive.sources.dicomweb_login import PASSWORD, TOKEN, USER, login_from
+from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
 from tests.fakes.fault_proxy import Fault, FaultProxy
@@ -83,7 +85,7 @@ def connect(
     login = login_from(environment, pacs.url)
     patience = Patience(read_seconds=20, attempts=2, first_wait_seconds=0.01)
     return DicomwebSource(
-        Transfer(origins=(pacs.root,), parts=parts, patience=patience, logins=(login,) if login else ()),
+        Transfer(Access((pacs.root,), logins=(login,) if login else ()), parts=parts, patience=patience),
         pacs.url,
         page=page,
     )
@@ -177,7 +179,7 @@ def test_after_a_fault_on_the_way_the_files_are_the_same(pacs, tmp_path, fault, 
         patience = Patience(read_seconds=5, attempts=3, first_wait_seconds=0.01)
         login = login_from({USER: pacs.user, PASSWORD: pacs.password}, proxy.url)
         source = DicomwebSource(
-            Transfer(origins=(proxy.url,), parts=tmp_path, patience=patience, logins=(login,)),
+            Transfer(Access((proxy.url,), logins=(login,)), parts=tmp_path, patience=patience),
             f"{proxy.url}/dicom-web",
         )
         arrived = fetch(source, Series(SERIES, study_uid=STUDY))

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from medimg.archive.collections import find_collection
-from medimg.archive.fetch import Outcome, fetch_all, hold_root, work_folder
+from medimg.archive.data_root import hold_root, work_folder
+from medimg.archive.fetch import Fetcher, Outcome, fetch_all
 from medimg.archive.receipts import Receipts
 from medimg.archive.sources.idc import IdcSource
+from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.retries import Patience
-from medimg.archive.transport.transfer import Transfer
+from medimg.archive.transport.transfer import Control, Transfer
 from tests.fakes.archive import CmmdArchive, choose_series, publish
 from tests.fakes.fault_proxy import Fault, FaultProxy
 
@@ -56,22 +58,14 @@ def fetch(archive: CmmdArchive, proxy: FaultProxy, root: Path) -> tuple[Outcome,
     stop = threading.Event()
     with hold_root(root, said.append) as receipts:
         transfer = Transfer(
-            origins=(proxy.url,),
+            Access((proxy.url,)),
             parts=work_folder(root, "parts"),
             patience=HURRY,
-            on_retry=said.append,
-            stop=stop,
+            control=Control(on_retry=said.append, stop=stop),
         )
-        outcome = fetch_all(
-            archive.series,
-            collection=find_collection("cmmd"),
-            root=root,
-            receipts=receipts,
-            sources=[IdcSource(transfer, proxy.url)],
-            workers=2,
-            say=said.append,
-            stop=stop,
-        )
+        sources = [IdcSource(transfer, proxy.url)]
+        fetcher = Fetcher(find_collection("cmmd"), root, receipts, sources, say=said.append, stop=stop)
+        outcome = fetch_all(fetcher, archive.series, workers=2)
     return outcome, said
 
 

@@ -9,26 +9,20 @@ follow to. An answer that has no ETag cannot be continued: a cut costs one insta
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import http.client
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from email.message import Message
-from pathlib import Path
-from typing import BinaryIO
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from medimg.archive.collections import Collection
 from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed, is_uid
+from medimg.archive.sources.dicomweb_login import PASSWORD, TOKEN, USER, check_address
+from medimg.archive.sources.multipart import CutShort, unwrap
 from medimg.archive.transport.errors import AccessDenied, NotFound, TransferError, Unreachable
-from medimg.archive.transport.transfer import Login, Transfer
-from medimg.errors import MedimgError, UsageError, one_line
-from medimg.files import cannot_write
-
-USER, PASSWORD, TOKEN = "MEDIMG_DICOMWEB_USER", "MEDIMG_DICOMWEB_PASSWORD", "MEDIMG_DICOMWEB_TOKEN"
-"""Environment variables; an address or an option would end up in the shell's history and in `ps`."""
+from medimg.archive.transport.transfer import Transfer
+from medimg.errors import MedimgError, one_line
 
 JSON_HEADERS = {"Accept": "application/dicom+json"}
 ORIGINAL_HEADERS = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
@@ -54,9 +48,6 @@ NO_SUCH_SEARCH = (400, 404, 405, 501)
 PAGE_BYTES = 64_000_000
 MOST_ROWS = 5_000_000
 """A search with more than that is a server that never ends."""
-
-BLOCK_BYTES = 1 << 20
-PREAMBLE_BYTES = 1 << 16
 
 Row = dict[str, str]
 """First values by tag, empty where there is none."""
@@ -158,9 +149,8 @@ class DicomwebSource:
             if error.status not in NO_SUCH_SEARCH:
                 raise
             rows = self._search_all_series()
-        studies = {
-            row[STUDY_UID] for row in rows if row[SERIES_UID] == uid
-        }  # A server may ignore what it does not know to match by.
+        # A server may ignore what it does not know to match by.
+        studies = {row[STUDY_UID] for row in rows if row[SERIES_UID] == uid}
         if len(studies) != 1:
             raise NotAvailable(
                 f"{self.address}: series {uid} is in {len(studies)} studies, expected to find it in one"
@@ -228,22 +218,19 @@ class DicomwebSource:
             if answer.status == http.client.NO_CONTENT:
                 return [], warning
             with suppress(ValueError, TypeError, AttributeError, LookupError, RecursionError):
-                return [
-                    {tag: _first_value(row, tag) for tag in tags} for row in _list_of(json.loads(body))
-                ], warning
+                return [_first_values(row, tags) for row in _list_of(json.loads(body))], warning
         raise SourceFailed(f"{url}: begins with {body[:40]!r}, expected a list of data sets in DICOM JSON")
 
     def _fetch_instance(self, url: str, *, sop_uid: str) -> Arrived:
         try:
             return self._retrieve(url, sop_uid=sop_uid)
-        except _CutShortError:
+        except CutShort:
             return self._retrieve(url, sop_uid=sop_uid)
 
     def _retrieve(self, url: str, *, sop_uid: str) -> Arrived:
         downloaded = self._transfer.download(url, headers=ORIGINAL_HEADERS)
-        if (
-            not downloaded.headers
-        ):  # It came whole to an earlier process, and the boundary that its headers named went with that.
+        # It came whole to an earlier process, and the boundary that its headers named went with that.
+        if not downloaded.headers:
             downloaded.path.unlink()
             downloaded = self._transfer.download(url, headers=ORIGINAL_HEADERS)
         content = Message()
@@ -270,152 +257,6 @@ class DicomwebSource:
         finally:
             if not kept:
                 downloaded.path.unlink(missing_ok=True)
-
-
-class _CutShortError(MedimgError):
-    """The multipart answer ended before its closing boundary."""
-
-
-def unwrap(path: Path, *, url: str, boundary: str, sop_uid: str = "") -> Arrived:
-    """Copies the one part of a multipart/related answer into a file beside it.
-
-    See RFC 2046 section 5.1.1 and RFC 2387.
-
-    Args:
-        boundary: as the answer's Content-Type says, without quotes.
-
-    Raises:
-        MedimgError: it is cut short, has no part or several, or a part that is not application/dicom; nothing
-            is left beside it then.
-    """
-    to = path.with_name(f"{path.name}.dcm")
-    delimiter = b"--" + boundary.encode("latin-1", "replace")
-    try:
-        with path.open("rb") as wrapped, to.open("wb") as opened:
-            part = _open_part(wrapped, url=url, delimiter=delimiter)
-            hashes = _copy_part(wrapped, opened, url=url, delimiter=b"\r\n" + delimiter)
-            size = opened.tell()
-        said = part.get("Content-Length", str(size)).strip()
-        if said != str(size):
-            raise _CutShortError(
-                f"{url}: the instance has {size} bytes, expected {one_line(said)} as its Content-Length says"
-            )
-    except OSError as error:
-        to.unlink(missing_ok=True)
-        raise cannot_write(to, error) from None
-    except BaseException:
-        to.unlink(missing_ok=True)
-        raise
-    return Arrived(to, url, size, *hashes, sop_uid=sop_uid)
-
-
-def _open_part(wrapped: BinaryIO, *, url: str, delimiter: bytes) -> Message:
-    """The headers of the first part; `wrapped` then stands at its content."""
-    while wrapped.tell() < PREAMBLE_BYTES and (line := wrapped.readline(PREAMBLE_BYTES)):
-        if line.rstrip() == delimiter:
-            break
-    else:
-        raise _CutShortError(
-            f"{url}: no boundary in the first {wrapped.tell()} bytes of the multipart answer"
-        )
-    try:
-        headers = http.client.parse_headers(wrapped)
-    except http.client.HTTPException as error:
-        raise MedimgError(f"{url}: the part's headers cannot be read ({one_line(str(error))})") from None
-    if headers.get("Content-Type") and headers.get_content_type() != "application/dicom":
-        raise MedimgError(
-            f"{url}: a part of type {one_line(headers['Content-Type'])!r}, expected application/dicom"
-        )
-    return headers
-
-
-def _copy_part(wrapped: BinaryIO, to: BinaryIO, *, url: str, delimiter: bytes) -> tuple[str, str]:
-    """Copies up to the delimiter and returns MD5 and sha256 of what was copied.
-
-    There must be no part after it.
-    """
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    window, at = b"", -1
-    while at < 0:
-        block = wrapped.read(BLOCK_BYTES)
-        window += block
-        at = window.find(delimiter)
-        # Without one the last bytes are held back, for it may begin in them.
-        done = at if at >= 0 else max(0, len(window) - len(delimiter) + 1)
-        to.write(window[:done])
-        md5.update(window[:done])
-        sha256.update(window[:done])
-        if at < 0:
-            if not block:
-                raise _CutShortError(
-                    f"{url}: the multipart answer ends without its closing boundary, expected a whole "
-                    "instance"
-                )
-            window = window[done:]
-    after = (window[at + len(delimiter) :] + wrapped.read(2))[:2]
-    if after != b"--":
-        if len(after) < 2:
-            raise _CutShortError(
-                f"{url}: the multipart answer ends within its closing boundary, expected a whole instance"
-            )
-        raise MedimgError(f"{url}: the multipart answer has several parts, expected one instance")
-    return md5.hexdigest(), sha256.hexdigest()
-
-
-def login_from(environment: Mapping[str, str], address: str) -> Login | None:
-    """The credentials for the PACS at that address: bearer token, or user and password (RFC 6750, RFC 7617).
-
-    None where there are none.
-
-    Raises:
-        UsageError: both kinds, half of one, a value that cannot be sent, or credentials in the address.
-    """
-    parts = urlsplit(check_address(address))
-    user, password, token = (environment.get(name, "") for name in (USER, PASSWORD, TOKEN))
-    if token and (user or password):
-        raise UsageError(f"{TOKEN} is set together with {USER} or {PASSWORD}, expected one kind of login")
-    if bool(user) != bool(password):
-        raise UsageError(
-            f"{USER if user else PASSWORD} is set without {PASSWORD if user else USER}, expected both or none"
-        )
-    if not token.isascii() or not (token + user + password).isprintable() or ":" in user or " " in token:
-        raise UsageError(
-            f"{USER}, {PASSWORD} or {TOKEN} holds a character that cannot be sent (a line break, or a "
-            "colon in the user's name)"
-        )
-    if not token and not user:
-        return None
-    origin = f"{parts.scheme}://{parts.netloc}" + (
-        "" if parts.port else f":{443 if parts.scheme == 'https' else 80}"
-    )
-    return Login(
-        origin,
-        f"Bearer {token}" if token else "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode(),
-    )
-
-
-def check_address(address: str) -> str:
-    """The address without a slash at its end.
-
-    Raises UsageError if it is none, or holds credentials; they are not repeated in the message.
-    """
-    try:
-        parts = urlsplit(address)
-        parts.port  # noqa: B018 -- raises for a port that is none
-    except ValueError:
-        raise UsageError(
-            "the DICOMweb address cannot be read, expected one like https://pacs.example.org/dicom-web"
-        ) from None
-    if parts.username is not None or parts.password is not None:
-        raise UsageError(
-            f"the DICOMweb address of {parts.hostname} holds credentials; set {USER} and {PASSWORD}, "
-            f"or {TOKEN}, instead"
-        )
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise UsageError(
-            f"DICOMweb address {one_line(address)!r}, expected one like https://pacs.example.org/dicom-web"
-        )
-    return address.rstrip("/")
 
 
 def check_uid(uid: str, tag: str) -> str:
@@ -450,6 +291,10 @@ def _row_to_series(row: Row) -> Series:
         instances=int(count) if count.isdecimal() and len(count) < 10 else None,
         modality=row[MODALITY],
     )
+
+
+def _first_values(row: Mapping[str, Mapping[str, list[object]]], tags: Sequence[str]) -> Row:
+    return {tag: _first_value(row, tag) for tag in tags}
 
 
 def _first_value(row: Mapping[str, Mapping[str, list[object]]], tag: str) -> str:

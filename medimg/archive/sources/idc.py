@@ -24,7 +24,8 @@ from medimg.archive import idc_index
 from medimg.archive.collections import Collection
 from medimg.archive.source import Addresses, Arrived, NotAvailable, Series, SourceFailed
 from medimg.archive.transport.errors import AccessDenied, NotFound, Unreachable
-from medimg.archive.transport.transfer import HttpResponse, Transfer
+from medimg.archive.transport.http_messages import HttpResponse
+from medimg.archive.transport.transfer import Transfer
 from medimg.archive.transport.urls import shown_url
 from medimg.errors import MedimgError, one_line
 

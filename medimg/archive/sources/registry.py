@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from medimg.archive import idc_index
@@ -37,10 +36,15 @@ def read_addresses(
     environment: Mapping[str, str], *, dicomweb: str = "", folder: str = "", allowed_hosts: Sequence[str] = ()
 ) -> Addresses:
     """The addresses: the command line's before the environment's before the public ones."""
-    given: dict[str, Any] = {
-        name: environment[variable] for name, variable in VARIABLES.items() if environment.get(variable)
-    }
-    addresses = replace(Addresses(), **given)
+    given = {name: environment[variable] for name, variable in VARIABLES.items() if environment.get(variable)}
+    public = Addresses()
+    addresses = Addresses(
+        idc=given.get("idc", public.idc),
+        nbia=given.get("nbia", public.nbia),
+        tcia=given.get("tcia", public.tcia),
+        dataverse=given.get("dataverse", public.dataverse),
+        dicomweb=given.get("dicomweb", public.dicomweb),
+    )
     return replace(
         addresses, dicomweb=dicomweb or addresses.dicomweb, folder=folder, allowed_hosts=tuple(allowed_hosts)
     )
@@ -102,16 +106,22 @@ def choose_names(names: Sequence[str], *, collection: Collection, addresses: Add
     return chosen
 
 
-def make_sources(
-    names: Sequence[str],
-    *,
-    addresses: Addresses,
-    transfer: Transfer,
-    staging: Path,
-    say: Callable[[str], None],
-) -> list[Source]:
-    """The sources of those names."""
-    return [MAKERS[name](addresses, transfer, staging, say) for name in names]
+@dataclass(frozen=True)
+class Connection:
+    """What sources share: where the archives are, the way there, and who hears of what goes wrong.
+
+    Attributes:
+        say: called with one line.
+    """
+
+    addresses: Addresses
+    transfer: Transfer
+    say: Callable[[str], None]
+
+
+def make_sources(names: Sequence[str], *, connection: Connection, staging: Path) -> list[Source]:
+    """Makes the sources of those names."""
+    return [MAKERS[name](connection, staging) for name in names]
 
 
 def list_known(collection: Collection) -> list[Series] | None:
@@ -125,13 +135,7 @@ def list_known(collection: Collection) -> list[Series] | None:
 
 
 def bring_tables(
-    collection: Collection,
-    wanted: Sequence[Table],
-    *,
-    sources: Sequence[Source],
-    transfer: Transfer,
-    addresses: Addresses,
-    say: Callable[[str], None],
+    collection: Collection, wanted: Sequence[Table], *, sources: Sequence[Source], connection: Connection
 ) -> Iterator[tuple[str, Arrived]]:
     """Hands over the wanted tables, each with the name of its source.
 
@@ -148,17 +152,20 @@ def bring_tables(
                     missing.remove(table)
                     yield source.name, arrived
     if missing and all(source.name in PRIVATE for source in sources):
-        say(
+        connection.say(
             f"{', '.join(table.name for table in missing)}: not in the folder or PACS; add what is "
             "needed to the data root yourself"
         )
         return
     if missing:
         rest = replace(collection, tables=tuple(missing))
-        yield from (
-            ("tcia", arrived)
-            for arrived in fetch_tables(rest, transfer=transfer, address=addresses.tcia, on_message=say)
-        )
+        for arrived in fetch_tables(
+            rest,
+            transfer=connection.transfer,
+            address=connection.addresses.tcia,
+            on_message=connection.say,
+        ):
+            yield "tcia", arrived
 
 
 NEEDS = {
@@ -167,23 +174,23 @@ NEEDS = {
 }
 
 
-def _make_folder(addresses: Addresses, staging: Path, say: Callable[[str], None]) -> Source:
+def _make_folder(connection: Connection, staging: Path) -> Source:
     # With it comes pydicom, whose third of a second no other source waits for before its first byte.
     from medimg.archive.sources.folder import FolderSource
 
-    return FolderSource(Path(addresses.folder), staging=staging, on_message=say)
+    return FolderSource(Path(connection.addresses.folder), staging=staging, on_message=connection.say)
 
 
-MAKERS: Mapping[str, Callable[[Addresses, Transfer, Path, Callable[[str], None]], Source]] = {
-    "idc": lambda addresses, transfer, staging, say: IdcSource(transfer, address=addresses.idc),
-    "nbia": lambda addresses, transfer, staging, say: NbiaSource(
-        transfer, address=addresses.nbia, staging=staging
+MAKERS: Mapping[str, Callable[[Connection, Path], Source]] = {
+    "idc": lambda connection, staging: IdcSource(connection.transfer, address=connection.addresses.idc),
+    "nbia": lambda connection, staging: NbiaSource(
+        connection.transfer, address=connection.addresses.nbia, staging=staging
     ),
-    "dicomweb": lambda addresses, transfer, staging, say: DicomwebSource(
-        transfer, address=addresses.dicomweb, on_message=say
+    "dicomweb": lambda connection, staging: DicomwebSource(
+        connection.transfer, address=connection.addresses.dicomweb, on_message=connection.say
     ),
-    "folder": lambda addresses, transfer, staging, say: _make_folder(addresses, staging, say),
-    "dataverse": lambda addresses, transfer, staging, say: DataverseSource(
-        transfer, address=addresses.dataverse, staging=staging
+    "folder": _make_folder,
+    "dataverse": lambda connection, staging: DataverseSource(
+        connection.transfer, address=connection.addresses.dataverse, staging=staging
     ),
 }

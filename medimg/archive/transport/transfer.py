@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.client import NOT_IMPLEMENTED, HTTPException
 from pathlib import Path
-from typing import Any
 
 from urllib3.exceptions import HTTPError, LocationValueError
 from urllib3.response import BaseHTTPResponse
@@ -26,6 +24,7 @@ from medimg.archive.transport.connections import (
     read_into,
 )
 from medimg.archive.transport.errors import AccessDenied, NotFound, TransferError, Unreachable
+from medimg.archive.transport.http_messages import Access, HttpResponse, drain, redirect_target
 from medimg.archive.transport.partial_files import (
     BLOCK_BYTES,
     RESERVE_BYTES,
@@ -35,49 +34,26 @@ from medimg.archive.transport.partial_files import (
     naming_disk_errors,
 )
 from medimg.archive.transport.retries import PATIENCE, Patience, Result, RetryNeeded, read_retry_after, repeat
-from medimg.archive.transport.urls import origin_of, parse_address, shown_url
+from medimg.archive.transport.urls import origin_of, shown_url
 from medimg.errors import one_line
 
 REDIRECTS = 5
 
 
 @dataclass(frozen=True)
-class Login:
-    """Credentials of one origin; they are sent there and nowhere else, and appear in no message.
+class Control:
+    """What the caller of a transfer hears of it, and how it ends it.
 
     Attributes:
-        origin: scheme://host:port.
-        header: the value of Authorization.
+        on_bytes: called with the number of bytes that arrived, from any thread.
+        on_retry: called with one line, before each wait.
+        stop: when set, every call ends with Interrupted soon (while a connection is being made: after
+            `connect_seconds` at the latest).
     """
 
-    origin: str
-    header: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class HttpResponse:
-    """A small answer, whole.
-
-    Header names are in lower case; `url` is where the redirects led, without secrets.
-    """
-
-    url: str
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        """What the body says in JSON.
-
-        Raises TransferError where it is none; the message says how it begins.
-        """
-        try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError):
-            raise TransferError(
-                f"{self.url}: an answer that begins with {self.body[:60]!r}, expected JSON",
-                status=self.status,
-            ) from None
+    on_bytes: Callable[[int], None] = lambda count: None
+    on_retry: Callable[[str], None] = lambda line: None
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 class Transfer:
@@ -86,41 +62,27 @@ class Transfer:
     Thread-safe, except that one URL is downloaded by one thread at a time; the workers share its connections.
 
     Args:
-        origins: addresses that the user or the configuration named (scheme://host[:port]); all other hosts
-            are refused, in redirects too.
-        allowed_hosts: further host names (exact, or a suffix that begins with a dot), for redirects of an
-            archive to its storage. A name that leads to a private address is refused, for a stranger's
-            redirect must not reach into the user's network; an address itself may be listed.
+        access: whom it may speak to, and with which credentials.
         parts: folder for incomplete files; they outlive the process.
         patience: time limits and retries.
-        logins: credentials by origin.
-        on_bytes: called with the number of bytes that arrived, from any thread.
-        on_retry: called with one line, before each wait.
-        stop: when set, every call ends with Interrupted soon (while a connection is being made: after
-            `connect_seconds` at the latest).
         workers: how many connections to one host are kept open.
     """
 
     def __init__(
         self,
+        access: Access,
         *,
-        origins: tuple[str, ...],
         parts: Path,
-        allowed_hosts: tuple[str, ...] = (),
         patience: Patience = PATIENCE,
-        logins: tuple[Login, ...] = (),
-        on_bytes: Callable[[int], None] | None = None,
-        on_retry: Callable[[str], None] | None = None,
-        stop: threading.Event | None = None,
+        control: Control | None = None,
         workers: int = 8,
     ) -> None:
         self._patience = patience
         self._parts = parts
-        self._on_bytes = on_bytes or (lambda count: None)
-        self._on_retry = on_retry or (lambda line: None)
-        self._stop = stop or threading.Event()
-        self._logins = {origin_of(login.origin): login.header for login in logins}
-        self._rules = Rules(Hosts(origins, allowed_hosts), patience, self._stop)
+        self._control = control or Control()
+        self._stop = self._control.stop
+        self._logins = {origin_of(login.origin): login.header for login in access.logins}
+        self._rules = Rules(Hosts(access.origins, access.allowed_hosts), patience, self._stop)
         self._connections = Connections(self._rules, workers=workers)
 
     def read(
@@ -221,7 +183,7 @@ class Transfer:
         buffer, filled = memoryview(bytearray(BLOCK_BYTES)), 0
         try:
             while count := read_into(response, buffer[filled:]):
-                self._on_bytes(count)
+                self._control.on_bytes(count)
                 filled += count
                 if filled == BLOCK_BYTES:
                     yield buffer
@@ -256,7 +218,7 @@ class Transfer:
                     self._check_status(url, response)
                     yield url, response
                     return
-                target = _redirect_target(url, response)
+                target = redirect_target(url, response)
                 if origin_of(target) != origin_of(url):
                     headers = {
                         name: value
@@ -265,7 +227,7 @@ class Transfer:
                     }
                 form = form if response.status in (307, 308) else None
                 url = target
-                _drain(response)
+                drain(response)
             raise TransferError(f"{shown_url(url)}: more than {REDIRECTS} redirects, expected an answer")
         finally:
             if response is not None:
@@ -332,28 +294,13 @@ class Transfer:
 
     def _repeat(self, attempt: Callable[[], Result], *, reached: Callable[[], int] = lambda: 0) -> Result:
         return repeat(
-            attempt, patience=self._patience, reached=reached, sleep=self._sleep, on_retry=self._on_retry
+            attempt,
+            patience=self._patience,
+            reached=reached,
+            sleep=self._sleep,
+            on_retry=self._control.on_retry,
         )
 
     def _sleep(self, seconds: float) -> None:
         self._stop.wait(seconds)
         check_stop(self._stop)
-
-
-def _redirect_target(url: str, response: BaseHTTPResponse) -> str:
-    """Where an answer sends us. Raises TransferError where it does not say, or would give up encryption."""
-    location = response.headers.get("Location", "")
-    target = urllib.parse.urljoin(url, location)
-    if not location or (parse_address(url).scheme == "https" and parse_address(target).scheme != "https"):
-        found = f"redirect to {shown_url(target)}" if location else "redirect without Location"
-        raise TransferError(f"{shown_url(url)}: {found}, expected an https address", status=response.status)
-    return target
-
-
-def _drain(response: BaseHTTPResponse) -> None:
-    """Reads a short rest, so that the connection can be used again."""
-    with contextlib.suppress(HTTPError):
-        if int(response.headers.get("Content-Length", "0")) < BLOCK_BYTES:
-            while response.read1(BLOCK_BYTES):
-                pass
-    response.close()

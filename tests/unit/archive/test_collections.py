@@ -11,6 +11,7 @@ from medimg.archive import idc_index
 from medimg.archive.collections import COLLECTIONS, find_collection
 from medimg.archive.source import NotAvailable, Series
 from medimg.archive.sources.idc import IdcSource, read_series_list
+from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.transfer import Transfer
 from medimg.datasets.cmmd.clinical_table import read_clinical_table
 from medimg.errors import UsageError
@@ -29,7 +30,7 @@ def no_index(monkeypatch):
 
 @pytest.fixture
 def idc(tmp_path):
-    return IdcSource(Transfer(origins=(), parts=tmp_path))
+    return IdcSource(Transfer(Access(()), parts=tmp_path))
 
 
 @pytest.mark.parametrize("collection", PUBLISHED, ids=lambda collection: collection.name)

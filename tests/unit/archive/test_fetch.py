@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from medimg.archive.collections import Collection, Table
-from medimg.archive.fetch import fetch_all, fetch_tables, hold_root, is_there, safe_name, verify
+from medimg.archive.data_root import hold_root, is_there, safe_name
+from medimg.archive.fetch import Fetcher, fetch_all, fetch_tables
 from medimg.archive.receipts import RECEIPTS_FILE, Receipts, read_provenance, repair
 from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed
 from medimg.archive.sources.folder import FolderSource
 from medimg.archive.transport.errors import Interrupted
+from medimg.archive.verify import verify
 from medimg.datasets import find_data_set, write_phantom
 from medimg.errors import DiskFull, MedimgError
 
@@ -56,16 +58,8 @@ class Recording(FolderSource):
 def run(root: Path, *sources, series, said: list[str] | None = None):
     lines = said if said is not None else []
     with hold_root(root, lines.append) as receipts:
-        return fetch_all(
-            series,
-            collection=MINE,
-            root=root,
-            receipts=receipts,
-            sources=sources,
-            workers=2,
-            say=lines.append,
-            stop=threading.Event(),
-        )
+        fetcher = Fetcher(MINE, root, receipts, sources, say=lines.append, stop=threading.Event())
+        return fetch_all(fetcher, series, workers=2)
 
 
 def tree(root: Path) -> dict[str, str]:
@@ -245,16 +239,7 @@ def test_an_interrupt_keeps_what_is_finished(root, archive, source, series):
 
     stopping = Stopping(archive, staging=root / ".medimg" / "parts")
     with hold_root(root, print) as receipts, pytest.raises(Interrupted):
-        fetch_all(
-            series,
-            collection=MINE,
-            root=root,
-            receipts=receipts,
-            sources=[stopping],
-            workers=1,
-            say=print,
-            stop=stop,
-        )
+        fetch_all(Fetcher(MINE, root, receipts, [stopping], say=print, stop=stop), series, workers=1)
     kept = tree(root)
     assert 0 < len(kept) < sum(one.instances for one in series)
     run(root, source, series=series)

@@ -1,4 +1,4 @@
-"""A Dataverse repository over loopback: tables come as their authors wrote them, images out of zips that are verified first."""
+"""Dataverse over loopback: tables as their authors wrote them, images out of verified zips."""
 
 import hashlib
 import zipfile
@@ -9,6 +9,7 @@ from medimg.archive.collections import Collection
 from medimg.archive.source import NotAvailable, Series, SourceFailed
 from medimg.archive.sources.dataverse import DataverseSource, parse_version
 from medimg.archive.transport.errors import AccessDenied
+from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
 from medimg.archive.transport.unzip import BadZip
@@ -28,7 +29,7 @@ def make_source(tmp_path, server):
     (tmp_path / "staging").mkdir(exist_ok=True)
     origins = (server.url, server.storage.url)
     transfer = Transfer(
-        origins=origins, parts=tmp_path / "parts", patience=Patience(attempts=2, first_wait_seconds=0.01)
+        Access(origins), parts=tmp_path / "parts", patience=Patience(attempts=2, first_wait_seconds=0.01)
     )
     return DataverseSource(transfer, address=server.url, staging=tmp_path / "staging")
 
@@ -160,9 +161,8 @@ def test_a_redirect_to_a_host_that_nobody_allowed_is_refused(tmp_path):
         server.storage.url = "http://169.254.169.254"
         (tmp_path / "staging").mkdir()
         transfer = Transfer(
-            origins=(server.url,),
+            Access((server.url,), allowed_hosts=(".s3.amazonaws.com",)),
             parts=tmp_path / "parts",
-            allowed_hosts=(".s3.amazonaws.com",),
             patience=Patience(attempts=1),
         )
         source = DataverseSource(transfer, address=server.url, staging=tmp_path / "staging")

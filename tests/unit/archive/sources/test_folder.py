@@ -203,7 +203,8 @@ def test_used_and_left_out_add_up_to_what_is_there(folder):
     lines: list[str] = []
     assert fetch_all(connect(folder, lines)) == images
     assert lines[0] == (
-        f"{folder}: 13 files, 3 used, left out: 2 identical copy, 3 no DICOM, 1 pipe, socket or device, 2 unreadable, 1 unreadable zip, "
+        f"{folder}: 13 files, 3 used, left out: 2 identical copy, 3 no DICOM, 1 pipe, socket or "
+        "device, 2 unreadable, 1 unreadable zip, "
         "1 without a valid SOPInstanceUID and SeriesInstanceUID"
     )
     assert "left out, identical copy: first/1-1.dcm of copy of it.dcm" in lines

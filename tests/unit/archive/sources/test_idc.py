@@ -8,6 +8,7 @@ import pytest
 from medimg.archive.plan import Selection, select
 from medimg.archive.source import NotAvailable, Series, SourceFailed
 from medimg.archive.sources.idc import IdcSource, bucket_address, read_series_list
+from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
 from medimg.catalogue.index import scan
@@ -43,7 +44,7 @@ def md5_of(content):
 
 
 def make_source(url, tmp_path):
-    return IdcSource(Transfer(origins=(url,), parts=tmp_path / "parts", patience=HASTY), address=url)
+    return IdcSource(Transfer(Access((url,)), parts=tmp_path / "parts", patience=HASTY), address=url)
 
 
 def series_of(bucket, *, key=FIRST, instances=None):
@@ -150,7 +151,7 @@ def test_a_server_that_is_not_there_fails_the_source(tmp_path):
 
 @pytest.fixture
 def answering():
-    """Starts servers that give one answer to every list, and one content, without an ETag, to every object."""
+    """Starts servers with one answer to every list, and one content, without an ETag, for every object."""
     servers = []
 
     def start(status, listed, content=b""):
@@ -177,7 +178,8 @@ def answering():
 
 
 def listing(inner):
-    return f'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{inner}</ListBucketResult>'.encode()
+    opening = '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+    return f"{opening}{inner}</ListBucketResult>".encode()
 
 
 GOOD_KEY = f"<Key>{FIRST}/{FIRST}.dcm</Key>"

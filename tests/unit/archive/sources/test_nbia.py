@@ -1,4 +1,4 @@
-"""NBIA over loopback: each image is what md5hashes.csv says, and whatever goes wrong with a zip is one line that names series and file."""
+"""NBIA over loopback: each image is what md5hashes.csv says, or one line names series and file."""
 
 import hashlib
 
@@ -9,6 +9,7 @@ from medimg.archive.collections import Collection
 from medimg.archive.source import NotAvailable, Series, SourceFailed
 from medimg.archive.sources.nbia import NbiaSource, name_licence, parse_md5s, parse_series, read_doi
 from medimg.archive.transport.errors import TransferError
+from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
 from medimg.archive.transport.unzip import BadZip
@@ -52,7 +53,7 @@ def make_source(tmp_path, address, **patience):
     origin = "/".join(address.split("/")[:3])
     (tmp_path / "staging").mkdir(exist_ok=True)
     transfer = Transfer(
-        origins=(origin,),
+        Access((origin,)),
         parts=tmp_path / "parts",
         patience=Patience(attempts=2, first_wait_seconds=0.01, **patience),
     )

@@ -1,4 +1,4 @@
-"""Clinical tables: the address comes from the archive, the configured one where that fails, and only a table is taken for a table."""
+"""Clinical tables: their address is the archive's, else the configured one; only tables pass for one."""
 
 import io
 
@@ -8,6 +8,7 @@ import pytest
 from medimg.archive.collections import Collection, Table
 from medimg.archive.sources.tcia_tables import fetch_tables, find_address
 from medimg.archive.transport.errors import NotFound
+from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
 from medimg.errors import MedimgError
@@ -36,7 +37,7 @@ def fetch(server, tmp_path, *, name=NAME, kind="xlsx", address=None, url=None):
     """Returns the content of the one table, its address, and what was said."""
     said = []
     transfer = Transfer(
-        origins=(server.url,),
+        Access((server.url,)),
         parts=tmp_path / "parts",
         patience=Patience(attempts=2, first_wait_seconds=0.01),
     )
@@ -212,7 +213,7 @@ def test_a_table_that_is_not_there_is_missing(tmp_path, server):
 
 
 def test_a_collection_without_tables_asks_nobody(tmp_path, server):
-    transfer = Transfer(origins=(server.url,), parts=tmp_path / "parts")
+    transfer = Transfer(Access((server.url,)), parts=tmp_path / "parts")
     assert (
         list(
             fetch_tables(Collection(name="a", title="", tcia="A"), transfer=transfer, address=server.address)

@@ -1,5 +1,6 @@
 import base64
 import contextlib
+import dataclasses
 import errno
 import hashlib
 import http.server
@@ -28,8 +29,9 @@ from urllib3.exceptions import ConnectTimeoutError
 
 from medimg.archive.transport.connections import Hosts, explain
 from medimg.archive.transport.errors import AccessDenied, Interrupted, NotFound, TransferError, Unreachable
+from medimg.archive.transport.http_messages import Access, HttpResponse, Login
 from medimg.archive.transport.retries import PATIENCE, Patience
-from medimg.archive.transport.transfer import HttpResponse, Login, Transfer
+from medimg.archive.transport.transfer import Control, Transfer
 from medimg.archive.transport.urls import shown_url
 from medimg.errors import MedimgError, UsageError
 from tests.fakes.fault_proxy import Fault, FaultProxy
@@ -150,7 +152,14 @@ def proxy(server):
 
 
 def transfer(url, tmp_path, **options):
-    return Transfer(**{"origins": (url,), "parts": tmp_path / "parts", "patience": SHORT} | options)
+    """Options are those of Access, Control and Transfer."""
+
+    def take(kind):
+        names = [each.name for each in dataclasses.fields(kind) if each.name in options]
+        return {name: options.pop(name) for name in names}
+
+    access, control = Access(**{"origins": (url,)} | take(Access)), Control(**take(Control))
+    return Transfer(access, parts=tmp_path / "parts", control=control, **{"patience": SHORT} | options)
 
 
 def is_right(downloaded):
@@ -307,8 +316,11 @@ def test_a_whole_part_is_hashed_not_fetched(tmp_path, proxy, known):
 
 def test_a_killed_process_leaves_a_part_that_is_continued(tmp_path):
     content = random.Random(1).randbytes(6_000_000)
-    code = "import sys; from pathlib import Path; from medimg.archive.transport.transfer import Transfer; url, parts = sys.argv[1:]; "
-    code += "Transfer(origins=(url,), parts=Path(parts)).download(url)"
+    code = (
+        "import sys; from pathlib import Path; from medimg.archive.transport.transfer import Transfer; "
+        "from medimg.archive.transport.http_messages import Access; url, parts = sys.argv[1:]; "
+        "Transfer(Access((url,)), parts=Path(parts)).download(url)"
+    )
     with serving(content=content, etag='"one"') as server, FaultProxy(server) as proxy:
         url, parts = f"{proxy.url}/file", tmp_path / "parts"
         proxy.script("/file", [Fault("slow", bytes_per_second=3_000_000)])

@@ -1,4 +1,4 @@
-"""Zips from strangers: what is whole and harmless comes out as it went in, anything else is refused in one line that names it."""
+"""Zips from strangers: what is whole and harmless comes out as it went in, the rest is refused."""
 
 import contextlib
 import hashlib
@@ -244,7 +244,8 @@ def test_what_is_no_zip_says_how_it_begins(tmp_path, content):
         next(extract(path, to=tmp_path, name="https://archive/getImage"))
     assert (
         str(caught.value)
-        == f"https://archive/getImage: no zip archive, or not the whole of one ({len(content)} bytes, begins with {content!r})"
+        == f"https://archive/getImage: no zip archive, or not the whole of one ({len(content)} bytes, "
+        f"begins with {content!r})"
     )
 
 

@@ -237,7 +237,8 @@ def test_a_missing_table_is_wrong_use(tmp_path):
     (tmp_path / "CMMD_clinical.xlsx").touch()
     with pytest.raises(
         UsageError,
-        match=r"CMMD_clinicaldata_revision\.xlsx or CMMD_clinicaldata_revision\.csv; found CMMD_clinical\.xlsx",
+        match=r"CMMD_clinicaldata_revision\.xlsx or CMMD_clinicaldata_revision\.csv; found "
+        r"CMMD_clinical\.xlsx",
     ):
         list_cases(tmp_path, [])
 

@@ -224,7 +224,8 @@ def test_images_that_are_still_packed_are_refused_until_they_are_unpacked(tmp_pa
     (root / "images" / "ISIC_0000002.jpg").unlink()
     with pytest.raises(
         UsageError,
-        match=r"1 of its 2 images are nowhere in the folder \(first: ISIC_0000002.jpg\); expected unpacked images: unzip",
+        match=r"1 of its 2 images are nowhere in the folder \(first: ISIC_0000002.jpg\); expected unpacked "
+        r"images: unzip",
     ):
         list_tables(root)
 
@@ -302,7 +303,8 @@ def test_odd_images_are_quarantined_or_read_as_they_are_meant_and_the_counts_add
     rgb.convert("CMYK").save(cmyk)
     rgb.save(
         turned,
-        exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00",
+        exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00"
+        b"\x06\x00\x00\x00\x00\x00\x00\x00",
     )
     palette.unlink()
     rgb.quantize(64).save(palette.with_suffix(".png"))
