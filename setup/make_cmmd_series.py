@@ -18,10 +18,12 @@ from medimg.archive.source import Series
 from medimg.datasets.cmmd.clinical_table import read_clinical_table
 
 HEADER = """\
-# The series of CMMD (Chinese Mammography Database, Cui et al. 2021, doi 10.7937/tcia.eqde-4b16), licence CC
-# BY 4.0. Source: the index of the Imaging Data Commons, v24; label and origin from TCIA's
-# CMMD_clinicaldata_revision.xlsx. label: the malignancy of the patient's labelled breasts; origin: the part
-# of the collection, D1 or D2. Columns are the fields of Series.
+# The series of CMMD (Chinese Mammography Database, Cui et al. 2021, doi 10.7937/tcia.eqde-4b16), \
+licence CC BY 4.0.
+# Source: the index of the Imaging Data Commons, v24; label and origin from TCIA's \
+CMMD_clinicaldata_revision.xlsx.
+# label: the malignancy of the patient's labelled breasts; origin: the part of the collection, D1 or D2. \
+Columns are the fields of Series.
 # Made by setup/make_cmmd_series.py
 """
 VERSION = "IDC v24"
