@@ -21,18 +21,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from medimg.cases import Case, Header, ImageRef
-from medimg.catalogue.build import build_catalogue, divide
+from medimg.catalogue.build import BuildOptions, build_catalogue
+from medimg.catalogue.division import SplitBasis, divide
 from medimg.catalogue.duplicates.exact import settle_duplicates
 from medimg.catalogue.duplicates.near import NearDuplicates
 from medimg.catalogue.quality import flag_headers
+from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
 from medimg.catalogue.split import SplitSettings
-from medimg.catalogue.tables import (
-    Catalogue,
-    make_cases_table,
-    make_images_table,
-    make_pairs_table,
-    write_catalogue,
-)
+from medimg.catalogue.tables import Catalogue, write_catalogue
 from medimg.datasets.cmmd.cases import DATA_SET
 
 Result = TypeVar("Result")
@@ -48,7 +44,10 @@ def measure(function: Callable[[], Result]) -> tuple[float, Result]:
 def build(data: Path, to: Path) -> Catalogue:
     """A catalogue with the index beside it."""
     return build_catalogue(
-        DATA_SET, data_root=data, to=to, split=SplitSettings(), index_path=to.parent / "index.parquet"
+        DATA_SET,
+        data_root=data,
+        to=to,
+        options=BuildOptions(SplitSettings(), index_path=to.parent / "index.parquet"),
     )
 
 
@@ -91,7 +90,7 @@ def plan(patients: int, to: Path) -> None:
     cases, headers = make_study(patients)
     duplicates = settle_duplicates(cases, headers=headers, head="malignancy")
     division = divide(
-        duplicates, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=to, near=NearDuplicates()
+        duplicates, near=NearDuplicates(), data_set=DATA_SET, basis=SplitBasis(SplitSettings()), root=to
     )
     flags = flag_headers(list(headers.values()))
     table = make_cases_table(duplicates.cases, assignments=division.assignments, strata=division.strata)

@@ -131,7 +131,7 @@ def main() -> None:
     if options.mode:
         measure(options.mode, options.images, options.catalogue, options.data)
         return
-    from medimg.catalogue.build import build_catalogue
+    from medimg.catalogue.build import BuildOptions, build_catalogue
     from medimg.catalogue.split import SplitSettings
     from medimg.datasets import find_data_set
     from medimg.datasets.cmmd.phantom import write_phantom
@@ -145,8 +145,7 @@ def main() -> None:
             find_data_set("cmmd"),
             data_root=options.data,
             to=catalogue,
-            split=SplitSettings(),
-            index_path=catalogue / "index.parquet",
+            options=BuildOptions(SplitSettings(), index_path=catalogue / "index.parquet"),
         )
     modes = [("loop", options.images), ("beam1", options.images), ("beam2", options.images), ("beam2", 100)]
     rounds = [

@@ -33,7 +33,7 @@ from components.case_example_gen.executor import WriteShard, plan_shards
 from kubeflow.flink.hosts import name_of
 from kubeflow.flink.local import REPOSITORY, fetch_jars, free_port, running, session_cluster, wait_for
 from medimg.cases import Case
-from medimg.catalogue.build import build_catalogue
+from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import catalogue_cases, read_catalogue
 from medimg.datasets import find_data_set
@@ -95,8 +95,7 @@ def choose_cases(data: Path, catalogue: Path, images: int) -> list[Case]:
             find_data_set("cmmd"),
             data_root=data,
             to=catalogue,
-            split=SplitSettings(),
-            index_path=catalogue / "index.parquet",
+            options=BuildOptions(SplitSettings(), index_path=catalogue / "index.parquet"),
         )
     tables = read_catalogue(catalogue)
     chosen: list[Case] = []

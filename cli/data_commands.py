@@ -144,7 +144,7 @@ def catalogue(
 
     Example: medimg catalogue cmmd --data data --to catalogue --folds 5
     """
-    from medimg.catalogue.build import build_catalogue
+    from medimg.catalogue.build import BuildOptions, build_catalogue
     from medimg.catalogue.split import SplitSettings
     from medimg.catalogue.summary import print_summary
     from medimg.console.terminal import make_console
@@ -154,11 +154,13 @@ def catalogue(
         find_data_set(data_set),
         data_root=data,
         to=to,
-        split=SplitSettings(
-            ratios=parse_ratios(split), folds=folds, seed=seed, near_duplicates=near_duplicates
+        options=BuildOptions(
+            SplitSettings(
+                ratios=parse_ratios(split), folds=folds, seed=seed, near_duplicates=near_duplicates
+            ),
+            previous=previous,
+            index_path=to / "index.parquet",
         ),
-        previous=previous,
-        index_path=to / "index.parquet",
     )
     print_summary(built.summary, make_console())
 

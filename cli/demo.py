@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from medimg.catalogue.build import build_catalogue
+from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.summary import print_summary
 from medimg.console.terminal import make_console
 from medimg.datasets import find_data_set, write_phantom
@@ -32,8 +32,7 @@ def run_demo(to: Path, *, patients: int, console: Console | None = None) -> tupl
         find_data_set(config.data_set),
         data_root=data,
         to=to / "catalogue",
-        split=config.split,
-        index_path=to / "catalogue" / "index.parquet",
+        options=BuildOptions(config.split, index_path=to / "catalogue" / "index.parquet"),
     )
     print_summary(catalogue.summary, console)
     run = to / "run"

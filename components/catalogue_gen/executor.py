@@ -8,7 +8,7 @@ from typing import Any
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
 
-from medimg.catalogue.build import build_catalogue
+from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.provenance import PROVENANCE
 from medimg.catalogue.split import SplitSettings
 from medimg.datasets import find_data_set
@@ -29,9 +29,11 @@ class Executor(BaseExecutor):
             find_data_set(exec_properties["data_set"]),
             data_root=Path(exec_properties["data_root"]),
             to=Path(artifact.uri),
-            split=SplitSettings(**{**settings, "ratios": tuple(settings["ratios"])}),
-            previous=Path(exec_properties["previous"]) if exec_properties["previous"] else None,
-            index_path=Path(exec_properties["index"]),
+            options=BuildOptions(
+                SplitSettings(**{**settings, "ratios": tuple(settings["ratios"])}),
+                previous=Path(exec_properties["previous"]) if exec_properties["previous"] else None,
+                index_path=Path(exec_properties["index"]),
+            ),
         )
         artifact.set_string_custom_property("data_set", exec_properties["data_set"])
         artifact.set_string_custom_property("content_hash", catalogue.summary["content_hash"])

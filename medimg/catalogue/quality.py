@@ -64,6 +64,14 @@ def flag_headers(
     return flags
 
 
+def count_flags(flags: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Counts the images with each flag, by its name."""
+    counts: Counter[str] = Counter()
+    for found in flags.values():
+        counts.update(flag.partition(":")[0] for flag in found)
+    return dict(sorted(counts.items()))
+
+
 def find_usual(headers: Sequence[Header], name: str) -> Any:
     """The value that most DICOM headers have; of equals, the smallest."""
     counts = Counter(header.tags[name] for header in headers if header.tags.get(name) is not None)

@@ -17,11 +17,11 @@ from rich.table import Table
 
 from medimg.archive.receipts import Receipt
 from medimg.cases import Case, DataSet, Reject, Status
-from medimg.catalogue.duplicates.exact import ExactDuplicates
+from medimg.catalogue.duplicates.exact import ACTIVE, ExactDuplicates
 from medimg.catalogue.duplicates.near import NearDuplicates
 from medimg.catalogue.leakage import SIDES
 from medimg.catalogue.provenance import PROVENANCE, name_provenance
-from medimg.catalogue.split import Assignment, gather_clusters
+from medimg.catalogue.split import SPLITS, Assignment, gather_clusters
 from medimg.errors import MedimgError, one_line
 from medimg.files import hash_file
 
@@ -115,6 +115,13 @@ def count_splits(
         }
         for (split, stratum, name, status), groups in sorted(cells.items())
     ]
+
+
+def count_groups(cases: Iterable[Case], *, assignments: Mapping[str, Assignment]) -> dict[str, int]:
+    """Counts the groups in each split."""
+    active = {(assignments[case.case_id].split, case.group_id) for case in cases if case.status in ACTIVE}
+    counts = Counter(split for split, _ in active)
+    return {split: counts[split] for split in SPLITS}
 
 
 def list_reasons(cases: Sequence[Case], *, rejects: Sequence[Reject], status: str) -> dict[str, Any]:

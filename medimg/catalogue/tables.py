@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,54 +23,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from medimg.cases import Annotation, Case, Header, ImageRef, Reject, Value
-from medimg.catalogue.split import Assignment, gather_clusters
+from medimg.cases import Annotation, Case, ImageRef, Value
+from medimg.catalogue.rows import is_absent, make_pairs_table
+from medimg.catalogue.split import gather_clusters
 from medimg.errors import MedimgError, UsageError
 from medimg.files import hash_file, replace_file
 
 CASES, IMAGES, PAIRS, SUMMARY = "cases.parquet", "images.parquet", "pairs.parquet", "summary.json"
-WHOLE = (
-    "fold",
-    "image_count",
-    "frame",
-    "rows",
-    "columns",
-    "bits_stored",
-    "size",
-    "hash_distance",
-    "keypoints",
-)
-FRONT = ("case_id", "group_id", "status", "reason", "split", "fold", "stratum", "official_split")
-IMAGE_COLUMNS = (
-    *("path", "case_id", "role", "frame", "is_mask", "kind", "status", "reason", "flags"),
-    *("sop_instance_uid", "series_instance_uid", "study_instance_uid"),
-    *("rows", "columns", "bits_stored", "photometric", "transfer_syntax", "size", "sha256", "pixel_hash"),
-)
-PAIR_COLUMNS = ("case_id", "other_case_id", "hash_distance", "keypoints")
-TAG_COLUMNS = {
-    "series_instance_uid": "SeriesInstanceUID",
-    "study_instance_uid": "StudyInstanceUID",
-    "rows": "Rows",
-    "columns": "Columns",
-    "bits_stored": "BitsStored",
-    "photometric": "PhotometricInterpretation",
-    "transfer_syntax": "TransferSyntaxUID",
-}
-
-
-@dataclass(frozen=True)
-class NearPair:
-    """Two cases with a near-duplicate image.
-
-    Attributes:
-        cases: in the order of case ids.
-        hash_distance: bits of their hashes that differ; None where those are too far apart.
-        keypoints: number of those that agree; None where too few do, or where they were not looked for.
-    """
-
-    cases: tuple[str, str]
-    hash_distance: int | None = None
-    keypoints: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,155 +43,6 @@ class Catalogue:
     images: pd.DataFrame
     pairs: pd.DataFrame
     summary: dict[str, Any]
-
-
-def make_cases_table(
-    cases: Sequence[Case], *, assignments: Mapping[str, Assignment], strata: Mapping[str, str]
-) -> pa.Table:
-    """One row per case, sorted by case id.
-
-    Args:
-        assignments, strata: by case; one in neither (all cases of its group are excluded) has no split.
-    """
-    ordered = sorted(cases, key=lambda case: case.case_id)
-    rows = []
-    for case in ordered:
-        assignment = assignments.get(case.case_id)
-        rows.append(
-            {
-                "case_id": case.case_id,
-                "group_id": case.group_id,
-                "status": case.status,
-                "reason": case.reason,
-                "split": assignment.split if assignment else None,
-                "fold": assignment.fold if assignment else None,
-                "stratum": strata.get(case.case_id),
-                "official_split": case.official_split,
-                **{f"level_{name}": value for name, value in case.levels.items()},
-                **{f"label_{name}": value for name, value in case.labels.items()},
-                **{f"clinical_{name}": value for name, value in case.clinical.items()},
-                "annotations": json.dumps([asdict(annotation) for annotation in case.annotations]),
-                "image_count": len(case.images),
-            }
-        )
-    middle = [f"{what}_{name}" for what, names in list_open_columns(ordered).items() for name in names]
-    return make_table(rows, columns=[*FRONT, *middle, "annotations", "image_count"])
-
-
-def list_open_columns(cases: Iterable[Case]) -> dict[str, list[str]]:
-    """Names of levels, labels and clinical columns that any case has.
-
-    Levels in their order, the others sorted.
-    """
-    levels: dict[str, None] = {}
-    labels: set[str] = set()
-    clinical: set[str] = set()
-    for case in cases:
-        levels.update(dict.fromkeys(case.levels))
-        labels.update(case.labels)
-        clinical.update(case.clinical)
-    return {"level": list(levels), "label": sorted(labels), "clinical": sorted(clinical)}
-
-
-def make_images_table(
-    cases: Sequence[Case],
-    *,
-    rejects: Sequence[Reject],
-    headers: Mapping[str, Header],
-    flags: Mapping[str, Sequence[str]],
-) -> pa.Table:
-    """One row per image or mask of a case, sorted by case id, then one per rejected file, sorted by path."""
-    rows: list[dict[str, Any]] = []
-    for case in sorted(cases, key=lambda case: case.case_id):
-        for is_mask, images in ((False, case.images), (True, case.masks)):
-            for image in images:
-                place = {
-                    "path": image.path,
-                    "case_id": case.case_id,
-                    "role": image.role,
-                    "frame": image.frame,
-                    "is_mask": is_mask,
-                }
-                rows.append(
-                    {
-                        **place,
-                        "status": case.status,
-                        "reason": case.reason,
-                        "sop_instance_uid": image.sop_instance_uid or None,
-                    }
-                )
-    for reject in sorted(rejects, key=lambda reject: reject.path):
-        rows.append({"path": reject.path, "is_mask": False, "status": reject.status, "reason": reject.reason})
-        rows[-1].update({name: getattr(reject, name, None) for name in ("size", "sha256")})
-    for row in rows:
-        header = headers.get(row["path"])
-        row["flags"] = json.dumps(list(flags.get(row["path"], ())))
-        if header:
-            row.update(
-                {
-                    "kind": header.kind,
-                    "size": header.size,
-                    "sha256": header.sha256,
-                    "pixel_hash": header.pixel_hash,
-                }
-            )
-            row.update({column: header.tags.get(tag) for column, tag in TAG_COLUMNS.items()})
-            row["sop_instance_uid"] = row.get("sop_instance_uid") or header.tags.get("SOPInstanceUID")
-    return make_table(rows, columns=IMAGE_COLUMNS)
-
-
-def make_pairs_table(pairs: Iterable[NearPair]) -> pa.Table:
-    """One row per pair of near duplicates."""
-    rows = [
-        dict(zip(PAIR_COLUMNS, (*pair.cases, pair.hash_distance, pair.keypoints), strict=True))
-        for pair in pairs
-    ]
-    return make_table(rows, columns=PAIR_COLUMNS)
-
-
-def make_table(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str]) -> pa.Table:
-    """Makes an Arrow table; column types follow from their names, of clinical columns from the values."""
-    arrays = []
-    for name in columns:
-        values = [row.get(name) for row in rows]
-        kind = choose_type(name, values)
-        arrays.append(pa.array([convert(value, kind) for value in values], type=kind))
-    return pa.table(arrays, names=list(columns))
-
-
-def choose_type(name: str, values: Iterable[Any]) -> pa.DataType:
-    """Whole numbers, numbers or text; a column that mixes text and numbers is text."""
-    if name == "is_mask":
-        return pa.bool_()
-    if name in WHOLE:
-        return pa.int64()
-    if name.startswith("clinical_"):
-        kinds = {type(value) for value in values if value is not None}
-        if kinds and kinds <= {int, bool}:
-            return pa.int64()
-        if kinds and kinds <= {int, bool, float}:
-            return pa.float64()
-    return pa.string()
-
-
-def convert(value: Any, kind: pa.DataType) -> Any:
-    """The value as the column's type holds it; NaN and other absent values are null."""
-    if is_absent(value):
-        return None
-    return (
-        str(value)
-        if kind == pa.string()
-        else float(value)
-        if kind == pa.float64()
-        else int(value)
-        if kind == pa.int64()
-        else value
-    )
-
-
-def is_absent(value: Any) -> bool:
-    """True for None, NaN and pandas' NA."""
-    return value is None or value is pd.NA or bool(value != value)
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
@@ -323,29 +133,25 @@ def find_clusters(catalogue: Catalogue) -> dict[str, str]:
     They are joined because their images are the same or nearly so.
     """
     group_by_case = dict(zip(catalogue.cases["case_id"], catalogue.cases["group_id"], strict=True))
-    pairs = [
-        *(pair["cases"] for pair in catalogue.summary["duplicates"]),
-        *catalogue.pairs[["case_id", "other_case_id"]].to_numpy(),
-    ]
+    identical = [pair["cases"] for pair in catalogue.summary["duplicates"]]
+    pairs = [*identical, *catalogue.pairs[["case_id", "other_case_id"]].to_numpy()]
     links = [(group_by_case[first], group_by_case[second]) for first, second in pairs]
     clusters = gather_clusters(dict.fromkeys(group_by_case.values(), ""), links=links)
     return {group: cluster[0] for cluster in clusters for group in cluster}
 
 
-def row_to_case(row: Mapping[Any, Any], *, images: tuple[ImageRef, ...], masks: tuple[ImageRef, ...]) -> Case:
+def row_to_case(
+    row: Mapping[Hashable, Any], *, images: tuple[ImageRef, ...], masks: tuple[ImageRef, ...]
+) -> Case:
     """One row of the cases table with its images as a Case."""
-    annotations = tuple(
-        Annotation(
-            item["role"], item["label"], item["kind"], tuple((float(y), float(x)) for y, x in item["points"])
-        )
-        for item in json.loads(row["annotations"])
-    )
+    annotations = tuple(map(_parse_annotation, json.loads(row["annotations"])))
+    levels, labels = take_columns(row, "level_"), take_columns(row, "label_")
     return Case(
         case_id=row["case_id"],
         group_id=row["group_id"],
         images=images,
-        levels={name: value for name, value in take_columns(row, "level_").items() if value is not None},
-        labels={name: str(value) for name, value in take_columns(row, "label_").items() if value is not None},
+        levels={name: str(value) for name, value in levels.items() if value is not None},
+        labels={name: str(value) for name, value in labels.items() if value is not None},
         clinical=take_columns(row, "clinical_"),
         annotations=annotations,
         masks=masks,
@@ -355,8 +161,13 @@ def row_to_case(row: Mapping[Any, Any], *, images: tuple[ImageRef, ...], masks: 
     )
 
 
-def take_columns(row: Mapping[Any, Any], prefix: str) -> dict[str, Any]:
-    """Columns whose name starts with `prefix`, without it; absent values are None."""
+def _parse_annotation(item: Mapping[str, Any]) -> Annotation:
+    points = tuple((float(y), float(x)) for y, x in item["points"])
+    return Annotation(item["role"], item["label"], item["kind"], points)
+
+
+def take_columns(row: Mapping[Hashable, Any], prefix: str) -> dict[str, Value]:
+    """Returns the columns whose name starts with `prefix`, without it; absent values are None."""
     taken: dict[str, Value] = {}
     for name, value in row.items():
         if str(name).startswith(prefix):

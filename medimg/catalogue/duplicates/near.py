@@ -15,8 +15,8 @@ from medimg.cases import Case
 from medimg.catalogue.duplicates.exact import ACTIVE
 from medimg.catalogue.duplicates.keypoints import Keypoints, find_keypoints
 from medimg.catalogue.duplicates.perceptual_hash import find_close_hashes, hash_image
+from medimg.catalogue.rows import NearPair
 from medimg.catalogue.split import Search
-from medimg.catalogue.tables import NearPair
 from medimg.console.progress import show_progress
 from medimg.dicom.safety import guarded_map
 from medimg.errors import MedimgError

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from components.case_example_gen import executor
 from medimg.cases import Record
-from medimg.catalogue.build import build_catalogue
+from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import read_catalogue
 from medimg.datasets import find_data_set
@@ -35,7 +35,7 @@ def data(tmp_path_factory):
         find_data_set("cmmd"),
         data_root=folder / "data",
         to=folder / "catalogue",
-        split=SplitSettings(ratios=(0.5, 0.25, 0.25)),
+        options=BuildOptions(SplitSettings(ratios=(0.5, 0.25, 0.25))),
     )
     return folder
 

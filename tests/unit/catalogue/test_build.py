@@ -13,7 +13,7 @@ from pydicom.uid import RLELossless
 from rich.console import Console
 
 from medimg.cases import Case, ImageRef, Listing
-from medimg.catalogue.build import build_catalogue, data_fingerprint
+from medimg.catalogue.build import BuildOptions, build_catalogue, data_fingerprint
 from medimg.catalogue.query import run_query
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.summary import print_summary
@@ -48,9 +48,9 @@ def healthy_catalogue(healthy: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def build(root: Path, to: Path, **options: object) -> Catalogue:
-    values = {"split": SplitSettings(), "workers": 1, **options}
-    data_set = values.pop("data_set", DATA_SET)
-    return build_catalogue(data_set, data_root=root, to=to, **values)  # type: ignore[arg-type]
+    data_set = options.pop("data_set", DATA_SET)
+    built = BuildOptions(**{"split": SplitSettings(), "workers": 1, **options})  # type: ignore[arg-type]
+    return build_catalogue(data_set, data_root=root, to=to, options=built)  # type: ignore[arg-type]
 
 
 def write_six(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from medimg.catalogue.build import build_catalogue
+from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import Catalogue
 from medimg.datasets.cmmd.cases import DATA_SET
@@ -28,9 +28,7 @@ def build(root: Path, to: Path, previous: Path | None = None) -> Catalogue:
         DATA_SET,
         data_root=root,
         to=to,
-        split=SplitSettings(),
-        previous=previous,
-        index_path=to.with_suffix(".index"),
+        options=BuildOptions(SplitSettings(), previous=previous, index_path=to.with_suffix(".index")),
     )
 
 

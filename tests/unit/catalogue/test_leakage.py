@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from medimg.catalogue.build import build_catalogue
+from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.leakage import count_crossings
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.summary import print_summary
@@ -38,7 +38,10 @@ def write_tile(path: Path, tile: np.ndarray) -> None:
 
 def build(root: Path, to: Path, **settings: object) -> Catalogue:
     return build_catalogue(
-        find_data_set("tissue"), data_root=root, to=to, split=SplitSettings(**settings), workers=1
+        find_data_set("tissue"),
+        data_root=root,
+        to=to,
+        options=BuildOptions(SplitSettings(**settings), workers=1),
     )  # type: ignore[arg-type]
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 
-from medimg.catalogue.build import build_catalogue
+from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.split import SplitSettings
 from medimg.datasets import find_data_set
 
@@ -12,14 +12,14 @@ def test_every_malformed_file_has_a_place_and_the_good_ones_are_used(shared_data
     find_data_set("cmmd").write_phantom(data, cases=24, seed=1, rows=96, columns=80)
     good = len(list(data.rglob("*.dcm")))
     alone = build_catalogue(
-        find_data_set("cmmd"), data_root=data, to=tmp_path / "alone", split=SplitSettings()
+        find_data_set("cmmd"), data_root=data, to=tmp_path / "alone", options=BuildOptions(SplitSettings())
     )
     corpus = sorted(path for path in (shared_data / "malformed").iterdir() if path.is_file())
     for number, path in enumerate(corpus):
         (data / "malformed").mkdir(exist_ok=True)
         shutil.copy(path, data / "malformed" / f"{number}.dcm")
     catalogue = build_catalogue(
-        find_data_set("cmmd"), data_root=data, to=tmp_path / "both", split=SplitSettings()
+        find_data_set("cmmd"), data_root=data, to=tmp_path / "both", options=BuildOptions(SplitSettings())
     )
     images = catalogue.images.set_index("path")
     assert sum(catalogue.summary["images"].values()) == good + len(corpus) == len(images)

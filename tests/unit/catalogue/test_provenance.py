@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from medimg.archive.receipts import Finished, Receipt, Receipts
-from medimg.catalogue.build import build_catalogue, data_fingerprint
+from medimg.catalogue.build import BuildOptions, build_catalogue, data_fingerprint
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.summary import hash_content, print_summary
 from medimg.catalogue.tables import Catalogue
@@ -86,7 +86,10 @@ def index_of(root: Path) -> Path:
 
 def build(root: Path, to: Path) -> Catalogue:
     return build_catalogue(
-        DATA_SET, data_root=root, to=to, split=SplitSettings(), workers=1, index_path=index_of(root)
+        DATA_SET,
+        data_root=root,
+        to=to,
+        options=BuildOptions(SplitSettings(), index_path=index_of(root), workers=1),
     )
 
 

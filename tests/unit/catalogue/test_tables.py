@@ -8,15 +8,12 @@ import pytest
 
 from medimg.cases import Annotation, Case, Header, ImageRef, Reject
 from medimg.catalogue.query import run_query
+from medimg.catalogue.rows import NearPair, make_cases_table, make_images_table, make_pairs_table
 from medimg.catalogue.split import Assignment
 from medimg.catalogue.tables import (
     Catalogue,
-    NearPair,
     catalogue_cases,
     find_clusters,
-    make_cases_table,
-    make_images_table,
-    make_pairs_table,
     read_catalogue,
     write_catalogue,
 )

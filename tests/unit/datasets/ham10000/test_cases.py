@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from medimg.cases import Header
-from medimg.catalogue.build import build_catalogue
+from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.split import SplitSettings
 from medimg.datasets.ham10000.cases import ABSENT, CLASSES, DATA_SET, REJECTED, list_cases, list_tables
 from medimg.datasets.ham10000.phantom import (
@@ -241,14 +241,15 @@ def test_the_challenges_images_make_up_the_test_split_where_the_ratios_leave_it_
         DATA_SET,
         data_root=root,
         to=tmp_path / "catalogue",
-        split=SplitSettings(ratios=(0.85, 0.15, 0.0)),
-        workers=1,
+        options=BuildOptions(SplitSettings(ratios=(0.85, 0.15, 0.0)), workers=1),
     )
     assert list(catalogue.cases.query("split == 'test'")["case_id"]) == ["ISIC_0000003"]
 
 
 def test_the_phantom_holds_a_copy_across_folders_and_a_picture_of_two_lesions(phantom, tmp_path):
-    catalogue = build_catalogue(DATA_SET, data_root=phantom, to=tmp_path, split=SplitSettings(), workers=1)
+    catalogue = build_catalogue(
+        DATA_SET, data_root=phantom, to=tmp_path, options=BuildOptions(SplitSettings(), workers=1)
+    )
     reasons = [row["reason"] for row in catalogue.summary["excluded"]["reasons"]]
     assert [reason.partition(" as ")[0] for reason in reasons] == ["identical pixels", "same pixels"]
     active = catalogue.cases.query("status == 'used'")
@@ -312,7 +313,7 @@ def test_odd_images_are_quarantined_or_read_as_they_are_meant_and_the_counts_add
     cv2.imwrite(str(deep.with_suffix(".png")), 257 * np.asarray(rgb)[..., ::-1].astype(np.uint16))
     cut.write_bytes(cut.read_bytes()[:600])
     catalogue = build_catalogue(
-        DATA_SET, data_root=root, to=tmp_path / "catalogue", split=SplitSettings(), workers=1
+        DATA_SET, data_root=root, to=tmp_path / "catalogue", options=BuildOptions(SplitSettings(), workers=1)
     )
     cases = catalogue.cases.set_index("case_id")
     for path in (cmyk, cut):
@@ -329,7 +330,10 @@ def test_odd_images_are_quarantined_or_read_as_they_are_meant_and_the_counts_add
 
 def test_the_real_table_yields_10015_images_of_7470_lesions_none_of_them_in_two_splits(shared_data, tmp_path):
     catalogue = build_catalogue(
-        DATA_SET, data_root=shared_data / "ham10000", to=tmp_path, split=SplitSettings(), workers=1
+        DATA_SET,
+        data_root=shared_data / "ham10000",
+        to=tmp_path,
+        options=BuildOptions(SplitSettings(), workers=1),
     )
     images = len(list((shared_data / "ham10000").rglob("ISIC_*.jpg")))
     assert len(catalogue.cases) == catalogue.summary["input"]["cases"] == 10_015
@@ -358,7 +362,10 @@ def test_with_all_its_images_no_real_lesion_would_be_in_two_splits(shared_data, 
             str(tmp_path / f"{case.case_id}.png"), np.array([[0, 255, number % 256, number // 256]], np.uint8)
         )
     catalogue = build_catalogue(
-        DATA_SET, data_root=tmp_path, to=tmp_path / "catalogue", split=SplitSettings(), workers=1
+        DATA_SET,
+        data_root=tmp_path,
+        to=tmp_path / "catalogue",
+        options=BuildOptions(SplitSettings(), workers=1),
     )
     used = catalogue.cases.query("status == 'used'")
     assert used["group_id"].nunique() == 7470

@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from medimg.cases import Header
-from medimg.catalogue.build import build_catalogue
+from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import read_catalogue
 from medimg.datasets import find_data_set
@@ -27,8 +27,7 @@ def build(root, to, **settings):
         find_data_set("tissue"),
         data_root=root,
         to=to,
-        split=SplitSettings(ratios=RATIOS, **settings),
-        workers=1,
+        options=BuildOptions(SplitSettings(ratios=RATIOS, **settings), workers=1),
     )
 
 
@@ -160,13 +159,19 @@ def test_the_official_split_is_kept_eval_comes_from_train_and_the_leak_is_told(p
 
 def test_an_earlier_catalogue_keeps_its_groups_but_not_where_cases_were_dealt(phantom, tmp_path):
     build(phantom, tmp_path / "first")
-    options = {"data_root": phantom, "to": tmp_path / "second", "workers": 1, "previous": tmp_path / "first"}
-    again = build_catalogue(find_data_set("tissue"), split=SplitSettings(ratios=RATIOS, seed=9), **options)
+
+    def build_again(**settings):
+        options = BuildOptions(SplitSettings(ratios=RATIOS, **settings), tmp_path / "first", workers=1)
+        return build_catalogue(
+            find_data_set("tissue"), data_root=phantom, to=tmp_path / "second", options=options
+        )
+
+    again = build_again(seed=9)
     assert again.cases["split"].tolist() == read_catalogue(tmp_path / "first").cases["split"].tolist()
     with pytest.raises(
         UsageError, match="a catalogue that is split by group, expected one that is split by case"
     ):
-        build_catalogue(find_data_set("tissue"), split=SplitSettings(ratios=RATIOS, by="case"), **options)
+        build_again(by="case")
 
 
 def test_of_a_tile_in_train_and_test_the_one_in_test_stays(phantom, tmp_path):

@@ -13,11 +13,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from medimg.cases import Header
-from medimg.catalogue.build import divide
+from medimg.catalogue.division import SplitBasis, divide
 from medimg.catalogue.duplicates.exact import settle_duplicates
 from medimg.catalogue.duplicates.near import NearDuplicates
+from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
 from medimg.catalogue.split import SplitSettings
-from medimg.catalogue.tables import Catalogue, make_cases_table, make_images_table, make_pairs_table, to_frame
+from medimg.catalogue.tables import Catalogue, to_frame
 from medimg.datasets.cmmd.cases import DATA_SET
 from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.classification.baselines import (
@@ -214,7 +215,7 @@ def cmmd(shared_data, tmp_path_factory):
         DATA_SET.list_cases(root, list(headers.values())).cases, headers=headers, head="malignancy"
     )
     division = divide(
-        duplicates, data_set=DATA_SET, settings=SplitSettings(), previous={}, root=root, near=NearDuplicates()
+        duplicates, near=NearDuplicates(), data_set=DATA_SET, basis=SplitBasis(SplitSettings()), root=root
     )
     cases = make_cases_table(duplicates.cases, assignments=division.assignments, strata=division.strata)
     images = make_images_table(duplicates.cases, rejects=[], headers=headers, flags={})
