@@ -19,6 +19,9 @@ Status = Literal["used", "unlabelled", "excluded", "quarantined"]
 
 Value = str | int | float | None
 
+Tags = Mapping[str, Any]
+"""Header attributes by DICOM keyword: text, numbers, lists of them, or a sequence as a list of such mappings."""
+
 PHANTOM_FILE = "PHANTOM.txt"
 """Stands in the root of drawn data, so that no report can pass them off as patients."""
 
@@ -43,7 +46,7 @@ class Header:
     size: int
     sha256: str
     pixel_hash: str
-    tags: Mapping[str, Any]
+    tags: Tags
 
 
 @dataclass(frozen=True)

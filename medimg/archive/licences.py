@@ -18,11 +18,12 @@ def write_terms(collection: Collection, series: Sequence[Series], *, root: Path)
     licences = sorted({one.licence for one in series if one.licence} or {collection.licence} - {""})
     dois = sorted({one.doi for one in series if one.doi} or {collection.doi} - {""})
     if licences:
-        lines = [
-            f"{collection.title}",
-            *(f"Licence: {licence}" for licence in licences),
-            *([f"Its text: {collection.licence_url}"] if collection.licence_url else []),
-            *(f"Source: https://doi.org/{doi}" for doi in dois),
+        lines = [collection.title]
+        lines += [f"Licence: {licence}" for licence in licences]
+        if collection.licence_url:
+            lines.append(f"Its text: {collection.licence_url}")
+        lines += [f"Source: https://doi.org/{doi}" for doi in dois]
+        lines += [
             "",
             "Fetched with medimg; receipts.jsonl lists each file with its address, size and "
             "checksums. Please cite what CITATION.bib names.",

@@ -12,6 +12,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,16 +132,24 @@ def select(series: Sequence[Series], selection: Selection, *, patient_pattern: s
 
 
 def summarise(series: Sequence[Series], *, patient_pattern: str = "") -> Plan:
-    """What the series come to."""
+    """Counts what the series come to."""
     strata = _group_patients(series, _patient_namer(patient_pattern))
+    files = size = unknown = 0
+    licences = set()
+    for one in series:
+        files += one.instances or 0
+        size += one.bytes or 0
+        unknown += one.instances is None or one.bytes is None
+        licences.add(one.licence)
+    by_stratum = {stratum: len(patients) for stratum, patients in sorted(strata.items())}
     return Plan(
         series=tuple(series),
-        patients=sum(map(len, strata.values())),
-        files=sum(one.instances or 0 for one in series),
-        bytes=sum(one.bytes or 0 for one in series),
-        unknown=sum(one.instances is None or one.bytes is None for one in series),
-        licences=tuple(sorted({one.licence for one in series} - {""})),
-        by_stratum={stratum: len(patients) for stratum, patients in sorted(strata.items())},
+        patients=sum(by_stratum.values()),
+        files=files,
+        bytes=size,
+        unknown=unknown,
+        licences=tuple(sorted(licences - {""})),
+        by_stratum=by_stratum,
     )
 
 
@@ -304,7 +313,5 @@ def _make_table(connection: duckdb.DuckDBPyConnection, series: Sequence[Series])
     columns = ", ".join(
         f"unnest(?::{'BIGINT' if name in NUMBERS else 'VARCHAR'}[]) AS {name}" for name in COLUMNS
     )
-    connection.execute(
-        f"CREATE TABLE series AS SELECT {columns}",
-        [[getattr(one, field) for one in series] for field in COLUMNS.values()],
-    )
+    values = [list(map(attrgetter(field), series)) for field in COLUMNS.values()]
+    connection.execute(f"CREATE TABLE series AS SELECT {columns}", values)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from medimg.cases import Case
 from medimg.catalogue.duplicates.exact import ACTIVE, ExactDuplicates
@@ -34,9 +33,10 @@ def count_parted(groups: Mapping[str, str], *, splits: Mapping[str, str]) -> dic
     sizes: dict[str, Counter[str]] = defaultdict(Counter)
     for case_id, split in splits.items():
         sizes[groups[case_id]][split] += 1
-    return {
-        "-".join(sides): sum(size[sides[0]] * size[sides[1]] for size in sizes.values()) for sides in SIDES
-    }
+    counts = {}
+    for one, other in SIDES:
+        counts[f"{one}-{other}"] = sum(size[one] * size[other] for size in sizes.values())
+    return counts
 
 
 def tabulate_leakage(
@@ -45,7 +45,7 @@ def tabulate_leakage(
     duplicates: Iterable[ExactDuplicates],
     near: NearDuplicates,
     assignments: Mapping[str, Assignment],
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Counts, for each thing that two cases can have in common, the pairs that have it across splits.
 
     Only used and unlabelled cases count.
@@ -54,17 +54,13 @@ def tabulate_leakage(
         rows of `common` and `pairs`, a mapping as of `count_crossings`; None where nobody searched.
     """
     splits = {case.case_id: assignments[case.case_id].split for case in cases if case.status in ACTIVE}
+    groups = {case.case_id: case.group_id for case in cases}
+    identical = [pair.cases for pair in duplicates]
     hashes = [pair.cases for pair in near.pairs if pair.hash_distance is not None]
     keypoints = [pair.cases for pair in near.pairs if pair.keypoints is not None]
     return [
-        {
-            "common": "the same group",
-            "pairs": count_parted({case.case_id: case.group_id for case in cases}, splits=splits),
-        },
-        {
-            "common": "identical pixels",
-            "pairs": count_crossings((pair.cases for pair in duplicates), splits=splits),
-        },
+        {"common": "the same group", "pairs": count_parted(groups, splits=splits)},
+        {"common": "identical pixels", "pairs": count_crossings(identical, splits=splits)},
         {
             "common": "nearly the same image, by perceptual hash",
             "pairs": None if near.search == "off" else count_crossings(hashes, splits=splits),
@@ -78,16 +74,17 @@ def tabulate_leakage(
 
 def describe_crossings(near: NearDuplicates, *, assignments: Mapping[str, Assignment], by: str) -> list[str]:
     """Describes near duplicates in different splits in one line: nothing is moved for them."""
-    splits = [
-        (pair.cases, tuple(assignments[case_id].split for case_id in pair.cases)) for pair in near.pairs
+    crossing = [
+        pair.cases
+        for pair in near.pairs
+        if assignments[pair.cases[0]].split != assignments[pair.cases[1]].split
     ]
-    crossing = [(cases, sides) for cases, sides in splits if sides[0] != sides[1]]
     if not crossing:
         return []
-    (first, second), sides = crossing[0]
+    first, second = crossing[0]
     why = "split.by is case" if by == "case" else "the official or an earlier split is kept"
-    where = f"{first} in {sides[0]}, {second} in {sides[1]}"
+    where = f"{first} in {assignments[first].split}, {second} in {assignments[second].split}"
     return [
-        f"leak: {len(crossing)} of {len(splits)} pairs of near duplicates lie in different splits "
+        f"leak: {len(crossing)} of {len(near.pairs)} pairs of near duplicates lie in different splits "
         f"(first: {where}), as {why}; figures are too good"
     ]

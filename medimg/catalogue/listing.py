@@ -1,4 +1,4 @@
-"""The data set's listing of the files that can be trusted, checked: every file is in one case or one reject."""
+"""The data set's listing of its usable files, checked: every file is in one case or one reject."""
 
 from __future__ import annotations
 
@@ -65,10 +65,8 @@ def check_claims(listing: Listing, *, headers: Sequence[Header], name: str) -> N
         raise MedimgError(
             f"data set {name}: {min(claims)} is in {claims[min(claims)][0]}, but no such image was found"
         )
-    repeated = [
-        case_id for case_id, count in Counter(case.case_id for case in listing.cases).items() if count > 1
-    ]
-    if repeated:
+    counts = Counter(case.case_id for case in listing.cases)
+    if repeated := [case_id for case_id, count in counts.items() if count > 1]:
         raise MedimgError(
             f"data set {name}: case id {min(repeated)} is given to several cases, expected unique ids"
         )

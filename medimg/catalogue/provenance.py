@@ -42,7 +42,7 @@ def list_changed_tables(tables: Sequence[Path], *, receipts: Receipts, root: Pat
     return [f"{path}: {reason}" for path, reason in find_changed(files, receipts).items()]
 
 
-def describe_receipts(images: Sequence[tuple[str, str]], receipts: Receipts) -> dict[str, Any]:
+def describe_receipts(images: Sequence[tuple[str, str]], receipts: Receipts) -> dict[str, object]:
     """Returns `provenance` and `receipts`: how many images match, have no receipt, or have changed.
 
     Images without a receipt that can be compared count as `without`; the three add up.

@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from medimg.cases import Header, Reject
+from medimg.cases import Header, Reject, Tags
 
 OLDEST_YEARS = 110
 SMALLEST_PIXELS = 16
@@ -72,13 +71,13 @@ def count_flags(flags: Mapping[str, Sequence[str]]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def find_usual(headers: Sequence[Header], name: str) -> Any:
+def find_usual(headers: Sequence[Header], name: str) -> str | int | None:
     """The value that most DICOM headers have; of equals, the smallest."""
     counts = Counter(header.tags[name] for header in headers if header.tags.get(name) is not None)
     return min(counts, key=lambda value: (-counts[value], str(value))) if counts else None
 
 
-def flag_orientation(tags: Mapping[str, Any]) -> str:
+def flag_orientation(tags: Tags) -> str:
     """Mammograms only: PatientOrientation (0020,0020) against ImageLaterality (0020,0062)."""
     laterality = str(tags.get("ImageLaterality") or tags.get("Laterality") or "")
     orientation = tags.get("PatientOrientation")
@@ -100,7 +99,7 @@ def flag_orientation(tags: Mapping[str, Any]) -> str:
     )
 
 
-def flag_bits(tags: Mapping[str, Any]) -> str:
+def flag_bits(tags: Tags) -> str:
     """BitsStored (0028,0101) cannot exceed BitsAllocated (0028,0100)."""
     stored, allocated = tags.get("BitsStored"), tags.get("BitsAllocated")
     return (
@@ -110,21 +109,21 @@ def flag_bits(tags: Mapping[str, Any]) -> str:
     )
 
 
-def flag_spacing(tags: Mapping[str, Any]) -> str:
+def flag_spacing(tags: Tags) -> str:
     """Only DICOM can state a spacing."""
     if not tags.get("SOPInstanceUID") or tags.get("PixelSpacing") or tags.get("ImagerPixelSpacing"):
         return ""
     return "spacing: neither PixelSpacing (0028,0030) nor ImagerPixelSpacing (0018,1164)"
 
 
-def flag_size(tags: Mapping[str, Any]) -> str:
+def flag_size(tags: Tags) -> str:
     """Too small to show anything."""
     rows, columns = tags.get("Rows"), tags.get("Columns")
     tiny = isinstance(rows, int) and isinstance(columns, int) and min(rows, columns) < SMALLEST_PIXELS
     return f"size: {rows} x {columns} pixels" if tiny else ""
 
 
-def flag_age(tags: Mapping[str, Any]) -> str:
+def flag_age(tags: Tags) -> str:
     """PatientAge (0010,1010), an Age String like 044Y (PS3.5 6.2)."""
     age = str(tags.get("PatientAge") or "")
     match = re.fullmatch(r"(\d{1,3})([DWMY])", age.strip())
@@ -133,7 +132,7 @@ def flag_age(tags: Mapping[str, Any]) -> str:
     return f"age: PatientAge {age!r}, expected 000D to {OLDEST_YEARS}Y"
 
 
-def flag_lossy(tags: Mapping[str, Any]) -> str:
+def flag_lossy(tags: Tags) -> str:
     """Lost detail does not come back, whatever the present transfer syntax (PS3.3 C.7.6.1.1.5)."""
     return (
         "lossy: LossyImageCompression (0028,2110) is 01"
@@ -142,7 +141,7 @@ def flag_lossy(tags: Mapping[str, Any]) -> str:
     )
 
 
-CHECKS: tuple[Callable[[Mapping[str, Any]], str], ...] = (
+CHECKS: tuple[Callable[[Tags], str], ...] = (
     flag_orientation,
     flag_bits,
     flag_spacing,

@@ -220,7 +220,10 @@ def deal_eval(
     if not train or not total:
         return {}
     parts = {name: shares[name] / total for name in ("train", "eval")}
-    mine = [left for cluster in clusters if (left := tuple(group for group in cluster if group in train))]
+    mine = []
+    for cluster in clusters:
+        if left := tuple(group for group in cluster if group in train):
+            mine.append(left)
     return deal(
         train,
         clusters=mine,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -47,14 +48,12 @@ def hash_content(
         f"table {path.relative_to(root) if path.is_relative_to(root) else path.name}\0{hash_file(path)}\n"
         for path in tables
     )
-    lines += sorted(
-        "receipt " + "\0".join(getattr(one, name) for name in ("path", "sha256", *PROVENANCE)) + "\n"
-        for one in receipts
-    )
+    describe = attrgetter("path", "sha256", *PROVENANCE)
+    lines += sorted("receipt " + "\0".join(describe(one)) + "\n" for one in receipts)
     return hashlib.sha256("".join(lines).encode("utf-8", "backslashreplace")).hexdigest()
 
 
-def count_statuses(cases: Sequence[Case], *, rejects: Sequence[Reject], files: int) -> dict[str, Any]:
+def count_statuses(cases: Sequence[Case], *, rejects: Sequence[Reject], files: int) -> dict[str, object]:
     """Cases and image files by status.
 
     Raises:
@@ -68,24 +67,30 @@ def count_statuses(cases: Sequence[Case], *, rejects: Sequence[Reject], files: i
     if sum(images.values()) != files:
         told = ", ".join(f"{images[status]} {status}" for status in STATUSES)
         raise MedimgError(f"catalogue: {told}: that is {sum(images.values())} image files, expected {files}")
-    by_case: Counter[str] = Counter(case.status for case in cases)
     return {
         "input": {"images": files, "cases": len(cases)},
         "images": {status: images[status] for status in STATUSES},
-        "cases": {status: by_case[status] for status in STATUSES},
+        "cases": _count_by_status(cases),
     }
 
 
-def count_before_exclusions(cases: Sequence[Case], *, head: str, files: int) -> dict[str, Any]:
+def _count_by_status(cases: Iterable[Case]) -> dict[str, int]:
+    counts: Counter[str] = Counter(case.status for case in cases)
+    return {status: counts[status] for status in STATUSES}
+
+
+def count_before_exclusions(cases: Sequence[Case], *, head: str, files: int) -> dict[str, object]:
     """What the data set holds before anything is left out: to compare with what its publisher states."""
     labelled = [case for case in cases if head in case.labels]
     images = {image.path: head in case.labels for case in cases for image in case.images}
+    groups = {case.group_id for case in cases}
+    classes = Counter(case.labels[head] for case in labelled)
     return {
-        "groups": len({case.group_id for case in cases}),
+        "groups": len(groups),
         "images": files,
         "labelled_cases": len(labelled),
         "unlabelled_cases": len(cases) - len(labelled),
-        "classes": dict(sorted(Counter(case.labels[head] for case in labelled).items())),
+        "classes": dict(sorted(classes.items())),
         "labelled_images": sum(images.values()),
         "unlabelled_images": len(images) - sum(images.values()),
     }
@@ -93,7 +98,7 @@ def count_before_exclusions(cases: Sequence[Case], *, head: str, files: int) -> 
 
 def count_splits(
     cases: Sequence[Case], *, head: str, assignments: Mapping[str, Assignment], strata: Mapping[str, str]
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Counts used and unlabelled cases and groups per split, stratum and class of the first head.
 
     The class is None for unlabelled cases.
@@ -124,7 +129,7 @@ def count_groups(cases: Iterable[Case], *, assignments: Mapping[str, Assignment]
     return {split: counts[split] for split in SPLITS}
 
 
-def list_reasons(cases: Sequence[Case], *, rejects: Sequence[Reject], status: str) -> dict[str, Any]:
+def list_reasons(cases: Sequence[Case], *, rejects: Sequence[Reject], status: str) -> dict[str, object]:
     """Reasons of one status with the cases and files they hit, most frequent first.
 
     Names are capped, totals are not.
@@ -136,21 +141,24 @@ def list_reasons(cases: Sequence[Case], *, rejects: Sequence[Reject], status: st
     for reject in rejects:
         if reject.status == status:
             by_reason[reject.reason]["files"].append(reject.path)
-    rows: list[dict[str, Any]] = [
+    # Most frequent first.
+    ordered = sorted(by_reason, key=lambda reason: (-sum(map(len, by_reason[reason].values())), reason))
+    rows = [
         {
             "reason": reason,
-            **{
-                what: {"total": len(names), "names": sorted(names)[:NAMES_SHOWN]}
-                for what, names in hit.items()
-            },
+            "cases": _cap_names(by_reason[reason]["cases"]),
+            "files": _cap_names(by_reason[reason]["files"]),
         }
-        for reason, hit in by_reason.items()
+        for reason in ordered
     ]
-    rows.sort(key=lambda row: (-row["cases"]["total"] - row["files"]["total"], row["reason"]))
     return {"total": len(rows), "reasons": rows[:REASONS_SHOWN]}
 
 
-def list_duplicates(duplicates: Sequence[ExactDuplicates]) -> list[dict[str, Any]]:
+def _cap_names(names: Sequence[str]) -> dict[str, object]:
+    return {"total": len(names), "names": sorted(names)[:NAMES_SHOWN]}
+
+
+def list_duplicates(duplicates: Sequence[ExactDuplicates]) -> list[dict[str, object]]:
     """The pairs of cases with identical pixels."""
     return [
         {
@@ -163,7 +171,7 @@ def list_duplicates(duplicates: Sequence[ExactDuplicates]) -> list[dict[str, Any
     ]
 
 
-def summarize_search(near: NearDuplicates, *, groups: Mapping[str, str]) -> dict[str, Any]:
+def summarize_search(near: NearDuplicates, *, groups: Mapping[str, str]) -> dict[str, object]:
     """Summarises the search for near duplicates: how, how many pairs, and the groups that they join.
 
     The pairs themselves are in their own table.
@@ -171,7 +179,7 @@ def summarize_search(near: NearDuplicates, *, groups: Mapping[str, str]) -> dict
     Args:
         groups: group by case, of the used and unlabelled cases.
     """
-    links = [(groups[first], groups[second]) for first, second in (pair.cases for pair in near.pairs)]
+    links = [(groups[pair.cases[0]], groups[pair.cases[1]]) for pair in near.pairs]
     clusters = gather_clusters(dict.fromkeys(groups.values(), ""), links=links)
     return {
         "search": near.search,
@@ -184,7 +192,7 @@ def summarize_search(near: NearDuplicates, *, groups: Mapping[str, str]) -> dict
     }
 
 
-def describe_data_set(data_set: DataSet, *, is_published: bool) -> dict[str, Any]:
+def describe_data_set(data_set: DataSet, *, is_published: bool) -> dict[str, object]:
     """Describes where the data come from, their terms of use, and what their groups are called.
 
     The terms are unknown unless the data are the published ones.

@@ -145,13 +145,12 @@ def row_to_case(
 ) -> Case:
     """One row of the cases table with its images as a Case."""
     annotations = tuple(map(_parse_annotation, json.loads(row["annotations"])))
-    levels, labels = take_columns(row, "level_"), take_columns(row, "label_")
     return Case(
         case_id=row["case_id"],
         group_id=row["group_id"],
         images=images,
-        levels={name: str(value) for name, value in levels.items() if value is not None},
-        labels={name: str(value) for name, value in labels.items() if value is not None},
+        levels=_take_texts(row, "level_"),
+        labels=_take_texts(row, "label_"),
         clinical=take_columns(row, "clinical_"),
         annotations=annotations,
         masks=masks,
@@ -164,6 +163,10 @@ def row_to_case(
 def _parse_annotation(item: Mapping[str, Any]) -> Annotation:
     points = tuple((float(y), float(x)) for y, x in item["points"])
     return Annotation(item["role"], item["label"], item["kind"], points)
+
+
+def _take_texts(row: Mapping[Hashable, Any], prefix: str) -> dict[str, str]:
+    return {name: str(value) for name, value in take_columns(row, prefix).items() if value is not None}
 
 
 def take_columns(row: Mapping[Hashable, Any], prefix: str) -> dict[str, Value]:

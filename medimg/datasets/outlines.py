@@ -52,7 +52,8 @@ def read_outline(row: Row, *, table: str) -> Annotation:
     """One row as an annotation without a role."""
     kind, text = row.values["kind"], row.values["points"]
     try:
-        points = tuple((float(y), float(x)) for y, x in (point.split() for point in text.split(";")))
+        pairs = map(str.split, text.split(";"))
+        points = tuple((float(y), float(x)) for y, x in pairs)
     except ValueError:
         raise UsageError(f"{table} row {row.number}: points {text[:60]!r}, expected `y x;y x;...`") from None
     if kind == "polygon" and len(points) >= 3:

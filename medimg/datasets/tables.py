@@ -13,7 +13,7 @@ import codecs
 import csv
 import io
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -70,13 +70,15 @@ def read_table(path: Path, *, required: Sequence[str]) -> Table:
         )
     columns = name_columns(numbered[position][1], required=required, table=path.name)
     rows = tuple(
-        Row(number, {name: cells[index] if index < len(cells) else "" for index, name in columns.items()})
-        for number, cells in numbered[position + 1 :]
-        if any(cells)
+        Row(number, _name_cells(cells, columns)) for number, cells in numbered[position + 1 :] if any(cells)
     )
     if not rows:
         raise UsageError(f"{path.name}: no row below the header, expected one per labelled case")
     return Table(path.name, tuple(columns.values()), rows)
+
+
+def _name_cells(cells: Sequence[str], columns: Mapping[int, str]) -> dict[str, str]:
+    return {name: cells[index] if index < len(cells) else "" for index, name in columns.items()}
 
 
 def find_header(numbered: Sequence[NumberedCells], *, required: Sequence[str]) -> int | None:
@@ -117,7 +119,7 @@ def read_workbook(path: Path) -> list[NumberedCells]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"{path.name}: not a readable Excel workbook ({reason}), expected .xlsx") from None
     fill_merged(sheet, values)
-    return [(number, [cell_text(value) for value in row]) for number, row in enumerate(values, start=1)]
+    return [(number, list(map(cell_text, row))) for number, row in enumerate(values, start=1)]
 
 
 def check_size(path: Path) -> None:
@@ -190,7 +192,7 @@ def decode_text(content: bytes, *, table: str) -> str:
     raise UsageError(f"{table}: text in an unknown encoding, expected UTF-8, UTF-16 or GB18030")
 
 
-def cell_text(value: Any) -> str:
+def cell_text(value: object) -> str:
     """Returns a cell as stripped text, empty where there is nothing.
 
     Whole numbers have no decimal point, dates are in ISO 8601.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -110,14 +109,14 @@ def decode_rle(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
             f"an RLE frame of {len(frame)} bytes cannot hold the {expected_bytes} bytes that the "
             "header declares"
         )
-    options: dict[str, Any] = {
-        "rows": pixel_format.rows,
-        "columns": pixel_format.columns,
-        "bits_allocated": pixel_format.bits_allocated,
-    }
-    planes = np.frombuffer(
-        decode_rle_bytes(frame, version=2, **options), dtype=f"<u{pixel_format.bits_allocated // 8}"
+    decoded = decode_rle_bytes(
+        frame,
+        version=2,
+        rows=pixel_format.rows,
+        columns=pixel_format.columns,
+        bits_allocated=pixel_format.bits_allocated,
     )
+    planes = np.frombuffer(decoded, dtype=f"<u{pixel_format.bits_allocated // 8}")
     if planes.nbytes != expected_bytes:
         raise ValueError(f"the RLE frame holds {planes.nbytes} bytes, expected {expected_bytes}")
     if pixel_format.samples == 1:

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
+from medimg.cases import Tags
 from medimg.dicom.safety import LIMITS, Limits, describe, inflate
 from medimg.dicom.tags import collect_tags
 from medimg.errors import UnreadableFile
@@ -59,7 +60,7 @@ class DicomFile:
     pixels_representation: str = ""
 
 
-def read_tags(path: str | os.PathLike[str], *, name: str = "", limits: Limits = LIMITS) -> dict[str, Any]:
+def read_tags(path: str | os.PathLike[str], *, name: str = "", limits: Limits = LIMITS) -> Tags:
     """Reads the wanted header attributes, JSON-able, by keyword (see medimg.dicom.tags); never a pixel.
 
     Raises:
@@ -118,7 +119,7 @@ _NESTING = 200
 """About the depth of sequences at which Python's recursion limit of 1000 ends the parser."""
 
 
-def tags_of(file: DicomFile) -> dict[str, Any]:
+def tags_of(file: DicomFile) -> Tags:
     """The wanted header attributes of an open file."""
     return collect_tags(file.dataset, transfer_syntax=file.transfer_syntax)
 

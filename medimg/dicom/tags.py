@@ -9,6 +9,8 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
 
+from medimg.cases import Tags
+
 HEADER_TAGS = (
     "SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
     "InstanceNumber", "SeriesNumber",
@@ -43,9 +45,9 @@ PRESENCE_FLAGS = {
 """Flag to the keyword whose presence it states; the values themselves are too large for a table."""
 
 
-def collect_tags(dataset: Dataset, *, transfer_syntax: str) -> dict[str, Any]:
+def collect_tags(dataset: Dataset, *, transfer_syntax: str) -> Tags:
     """The wanted attributes that the data set has, by keyword; one that is there without a value is None."""
-    tags: dict[str, Any] = {"TransferSyntaxUID": transfer_syntax}
+    tags: dict[str, object] = {"TransferSyntaxUID": transfer_syntax}
     for keyword in HEADER_TAGS:
         if keyword in dataset:
             tags[keyword] = json_value(dataset[keyword])
@@ -54,22 +56,24 @@ def collect_tags(dataset: Dataset, *, transfer_syntax: str) -> dict[str, Any]:
     return tags
 
 
-def json_value(element: DataElement) -> Any:
+def json_value(element: DataElement) -> object:
     """Text, int, float, a list of them, or None.
 
     A sequence becomes a list of mappings with the code attributes.
     """
     value = element.value
     if isinstance(value, DicomSequence):
-        return [
-            {keyword: str(item[keyword].value) for keyword in CODE_TAGS if keyword in item} for item in value
-        ]
+        return [_collect_code(item) for item in value]
     if isinstance(value, (MultiValue, list, tuple)):
         return [_scalar(part, element.VR) for part in value]
     return _scalar(value, element.VR)
 
 
-def _scalar(value: Any, representation: str) -> Any:
+def _collect_code(item: Dataset) -> dict[str, str]:
+    return {keyword: str(item[keyword].value) for keyword in CODE_TAGS if keyword in item}
+
+
+def _scalar(value: Any, representation: str) -> str | int | float | None:
     if value is None or value == "":
         return None
     if representation == "IS":

@@ -24,7 +24,8 @@ def study_feature_spec(roles: Sequence[str], *, masks: Sequence[str] = ()) -> di
     """
     import tensorflow as tf
 
-    names = [*(f"image_{role}" for role in roles), *(f"mask_{role}" for role in masks)]
+    names = [f"image_{role}" for role in roles]
+    names += [f"mask_{role}" for role in masks]
     spec: dict[str, Any] = {name: tf.io.RaggedFeature(tf.string) for name in names}
     spec["block"] = tf.io.FixedLenFeature([BLOCK_LENGTH], tf.int64, default_value=[0, 0, 1, 1, 1])
     return spec

@@ -47,6 +47,9 @@ LENGTH_BYTES = 16
 SUFFIXES = ("_affine", "_rescale", "_label", "_length")
 """A role that ended so could not be told from another role's feature."""
 
+Features = dict[str, list[str | bytes | float | int]]
+"""Values by feature name, of one kind each."""
+
 
 def record_to_examples(record: Record, *, largest_bytes: int = LARGEST_BYTES) -> Iterator[bytes]:
     """Encodes a record as serialized Examples; the same record always gives the same bytes.
@@ -107,13 +110,7 @@ def examples_to_record(serialized: Iterable[bytes]) -> Record:
     if len(ids) > 1:
         raise MedimgError(f"Examples of cases {', '.join(ids)}, expected blocks of one case")
     blocks = _in_order(parsed, case_id=ids[0])
-    roles = {
-        kind: sorted({role for values in blocks for role in _roles(values, kind)})
-        for kind in ("image", "mask")
-    }
-    images = {role: _join(blocks, f"image_{role}") for role in roles["image"]}
-    masks = {role: _join(blocks, f"mask_{role}") for role in roles["mask"]}
-    return Record(_case(blocks[0]), images, masks)
+    return Record(_case(blocks[0]), _join_roles(blocks, "image"), _join_roles(blocks, "mask"))
 
 
 @dataclass
@@ -130,9 +127,8 @@ class _Block:
 
 
 def _stacks(record: Record) -> dict[str, Stack]:
-    stacks = {f"image_{role}": stack for role, stack in record.images.items()} | {
-        f"mask_{role}": stack for role, stack in record.masks.items()
-    }
+    stacks = {f"image_{role}": stack for role, stack in record.images.items()}
+    stacks |= {f"mask_{role}": stack for role, stack in record.masks.items()}
     return dict(sorted(stacks.items()))
 
 
@@ -162,11 +158,11 @@ def _encoded_slices(record: Record) -> Iterator[dict[str, bytes]]:
         yield encoded
 
 
-def _metadata(record: Record) -> dict[str, list[Any]]:
+def _metadata(record: Record) -> Features:
     """All features but slices and block."""
     case = record.case
     _check_names(record)
-    features: dict[str, list[Any]] = {"case_id": [case.case_id], "group_id": [case.group_id]}
+    features: Features = {"case_id": [case.case_id], "group_id": [case.group_id]}
     features |= {f"level_{name}": [level] for name, level in case.levels.items()}
     features |= {f"label_{head}": [label] for head, label in case.labels.items()}
     features |= {
@@ -197,8 +193,8 @@ def _number_or_text(value: Value) -> str | float:
     return value if isinstance(value, str) else float(value)  # type: ignore[arg-type]
 
 
-def _annotation_features(annotations: Sequence[Annotation]) -> dict[str, list[Any]]:
-    features: dict[str, list[Any]] = {}
+def _annotation_features(annotations: Sequence[Annotation]) -> Features:
+    features: Features = {}
     for annotation in annotations:
         name = f"{annotation.kind}_{annotation.role}"
         features.setdefault(name, []).extend(float(value) for point in annotation.points for value in point)
@@ -208,7 +204,7 @@ def _annotation_features(annotations: Sequence[Annotation]) -> dict[str, list[An
     return features
 
 
-def _serialize(fixed: Any, features: Mapping[str, list[Any]]) -> bytes:
+def _serialize(fixed: Any, features: Features) -> bytes:
     """The message `fixed` and these features as one Example."""
     message = type(fixed)()
     message.CopyFrom(fixed)
@@ -217,7 +213,7 @@ def _serialize(fixed: Any, features: Mapping[str, list[Any]]) -> bytes:
     return serialized
 
 
-def _make_message(features: Mapping[str, list[Any]]) -> Any:
+def _make_message(features: Features) -> Any:
     from tensorflow.core.example import example_pb2
 
     message = example_pb2.Example()
@@ -225,14 +221,13 @@ def _make_message(features: Mapping[str, list[Any]]) -> Any:
     return message
 
 
-def _add_features(message: Any, features: Mapping[str, list[Any]]) -> None:
+def _add_features(message: Any, features: Features) -> None:
     """Filled in place: a message that is made of others copies them, and with them the image."""
     for name, values in features.items():
         feature = message.features.feature[name]
         if isinstance(values[0], (bytes, str)):
-            feature.bytes_list.value.extend(
-                value.encode() if isinstance(value, str) else value for value in values
-            )
+            texts = (value.encode() if isinstance(value, str) else value for value in values)
+            feature.bytes_list.value.extend(texts)
         elif isinstance(values[0], float):
             feature.float_list.value.extend(values)
         else:
@@ -247,6 +242,13 @@ def _parse(serialized: bytes) -> dict[str, list[Any]]:
         name: list(getattr(features[name], features[name].WhichOneof("kind")).value)
         for name in sorted(features)
     }
+
+
+def _join_roles(blocks: Sequence[Mapping[str, list[Any]]], kind: str) -> dict[str, Stack]:
+    roles: set[str] = set()
+    for values in blocks:
+        roles.update(_roles(values, kind))
+    return {role: _join(blocks, f"{kind}_{role}") for role in sorted(roles)}
 
 
 def _in_order(parsed: list[dict[str, list[Any]]], *, case_id: str) -> list[dict[str, list[Any]]]:

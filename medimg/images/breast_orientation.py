@@ -9,11 +9,11 @@ Image).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from medimg.cases import Tags
 
 CRANIO_CAUDAL_CODES = ("399162004", "R-10242")
 """SNOMED CT and the older SNOMED RT code of the cranio-caudal view (DICOM PS3.16 CID 4014)."""
@@ -45,7 +45,7 @@ class Flips:
         return matrix
 
 
-def mammogram_flips(tags: Mapping[str, Any], *, preview_HW: np.ndarray) -> Flips:
+def mammogram_flips(tags: Tags, *, preview_HW: np.ndarray) -> Flips:
     """Finds the flips that bring a mammogram to the canonical orientation.
 
     The row direction of Patient Orientation decides on left-right: A (towards the front) means that the chest
@@ -65,14 +65,14 @@ def mammogram_flips(tags: Mapping[str, Any], *, preview_HW: np.ndarray) -> Flips
     return Flips(left_right=left_right, up_down=_is_upside_down(column_direction, tags))
 
 
-def _patient_orientation(tags: Mapping[str, Any]) -> tuple[str, str]:
+def _patient_orientation(tags: Tags) -> tuple[str, str]:
     value = tags.get("PatientOrientation")
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         return "", ""
     return str(value[0] or "").upper(), str(value[1] or "").upper()
 
 
-def _is_upside_down(column_direction: str, tags: Mapping[str, Any]) -> bool:
+def _is_upside_down(column_direction: str, tags: Tags) -> bool:
     if "F" in column_direction or "H" in column_direction:
         return column_direction.find("H") >= 0 and "F" not in column_direction
     side = tags.get("ImageLaterality") or tags.get("Laterality")
@@ -81,7 +81,7 @@ def _is_upside_down(column_direction: str, tags: Mapping[str, Any]) -> bool:
     return _is_cranio_caudal(tags) and side in ("L", "R") and column_direction[:1] == side
 
 
-def _is_cranio_caudal(tags: Mapping[str, Any]) -> bool:
+def _is_cranio_caudal(tags: Tags) -> bool:
     codes = [str(item.get("CodeValue", "")) for item in tags.get("ViewCodeSequence") or []]
     return str(tags.get("ViewPosition") or "").upper() == "CC" or any(
         code in CRANIO_CAUDAL_CODES for code in codes

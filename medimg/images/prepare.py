@@ -6,15 +6,15 @@ decode -> modality LUT -> VOI LUT -> MONOCHROME1 inversion -> canonical orientat
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from medimg.cases import Tags
 from medimg.dicom.parse import open_dicom, refusing, tags_of
 from medimg.dicom.read import frame_of
 from medimg.dicom.windowing import Display, linear_display, make_display
@@ -114,7 +114,7 @@ def keep_image(path: str | os.PathLike[str], *, ingest: Ingest, name: str = "") 
         return read_plain_jpeg(path, channels=ingest.channels, size=ingest.image_size)
 
 
-def _prepare(stored: np.ndarray, display: Display, tags: Mapping[str, Any], ingest: Ingest) -> Prepared:
+def _prepare(stored: np.ndarray, display: Display, tags: Tags, ingest: Ingest) -> Prepared:
     """Prepares an image: mirrored, cropped and resized as `ingest` says.
 
     For speed, with the same output, orientation and crop look at thinned views only, and the display chain

@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +30,7 @@ PLAIN_SEGMENTS = ("APP0", "APP2", "APP14")
 
 def read_raster_tags(
     path: str | os.PathLike[str], *, name: str = "", limits: Limits = LIMITS
-) -> dict[str, Any]:
+) -> dict[str, str | int]:
     """Rows, Columns, BitsStored, SamplesPerPixel and PhotometricInterpretation of what `read_raster` returns.
 
     No pixel is decoded.
@@ -48,7 +47,7 @@ def read_raster_tags(
         return raster_tags((rows, columns) if grey else (rows, columns, 3), bits=_bits(path))
 
 
-def raster_tags(shape: tuple[int, ...], *, bits: int) -> dict[str, Any]:
+def raster_tags(shape: tuple[int, ...], *, bits: int) -> dict[str, str | int]:
     """The tags of an image of this shape, HW or HWC."""
     return {
         "Rows": shape[0],

@@ -6,11 +6,11 @@ import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from medimg.cases import Header
+from medimg.cases import Header, Tags
 from medimg.dicom.parse import DicomFile, looks_like_dicom, open_dicom, refusing, tags_of
 from medimg.dicom.read import frames_of
 from medimg.dicom.safety import LIMITS
@@ -109,7 +109,7 @@ def _leaves(path: Path, root: Path) -> bool:
     return not path.resolve().is_relative_to(root.resolve())
 
 
-def _scan_dicom(full: Path, name: str) -> tuple[dict[str, Any], str]:
+def _scan_dicom(full: Path, name: str) -> tuple[Tags, str]:
     with open_dicom(full, name=name) as file:
         return tags_of(file), hash_pixels(frames_of(file), count=_frame_count(file))
 
@@ -118,6 +118,6 @@ def _frame_count(file: DicomFile) -> int:
     return int(file.dataset.get("NumberOfFrames") or 1)
 
 
-def _scan_raster(full: Path, name: str) -> tuple[dict[str, Any], str]:
+def _scan_raster(full: Path, name: str) -> tuple[Tags, str]:
     pixels = read_raster(full, name=name, limits=LIMITS)
     return raster_tags(pixels.shape, bits=pixels.dtype.itemsize * 8), hash_pixels([pixels], count=1)

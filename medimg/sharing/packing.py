@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from medimg.archive.transport.unzip import Limits, open_zip
+from medimg.archive.transport.unzip import open_zip
+from medimg.archive.transport.zip_checks import Limits
 from medimg.errors import UsageError
 from medimg.reporting.bundle import (
     CHECKS_FILE,

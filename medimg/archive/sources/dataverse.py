@@ -27,7 +27,8 @@ from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed
 from medimg.archive.transport.errors import NotFound, TransferError, Unreachable
 from medimg.archive.transport.partial_files import Downloaded
 from medimg.archive.transport.transfer import Transfer
-from medimg.archive.transport.unzip import LIMITS, BadZip, Limits, open_zip
+from medimg.archive.transport.unzip import open_zip
+from medimg.archive.transport.zip_checks import LIMITS, BadZip, Limits
 from medimg.errors import MedimgError
 
 ORIGINAL = "original"

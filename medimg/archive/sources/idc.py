@@ -159,15 +159,13 @@ def read_series_list(name: str) -> list[Series]:
     Comment lines at its top say where it comes from.
     """
     text = resources.files("medimg.archive").joinpath(name).read_text(encoding="utf-8")
-    return [
-        _read_row(row)
-        for row in csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
-    ]
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return [_read_row(row) for row in csv.DictReader(lines)]
 
 
 def _read_row(row: Mapping[str, str]) -> Series:
-    values: dict[str, Any] = {**row, "instances": int(row["instances"]), "bytes": int(row["bytes"])}
-    return Series(**values)
+    texts = {name: text for name, text in row.items() if name not in ("instances", "bytes")}
+    return Series(**texts, instances=int(row["instances"]), bytes=int(row["bytes"]))
 
 
 def _parse_listing(answer: HttpResponse) -> Any:

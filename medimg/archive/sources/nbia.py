@@ -26,7 +26,8 @@ from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed
 from medimg.archive.transport.errors import AccessDenied, NotFound, TransferError, Unreachable
 from medimg.archive.transport.partial_files import Downloaded
 from medimg.archive.transport.transfer import Transfer
-from medimg.archive.transport.unzip import LIMITS, BadZip, Limits, Zip, open_zip
+from medimg.archive.transport.unzip import Zip, open_zip
+from medimg.archive.transport.zip_checks import LIMITS, BadZip, Limits
 from medimg.errors import one_line
 
 MD5_LIST = "md5hashes.csv"

@@ -17,7 +17,6 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
 
 from medimg.archive.collections import Collection, Table
@@ -25,7 +24,8 @@ from medimg.archive.source import Arrived, SourceFailed
 from medimg.archive.transport.errors import Interrupted, TransferError
 from medimg.archive.transport.partial_files import Downloaded
 from medimg.archive.transport.transfer import Transfer
-from medimg.archive.transport.unzip import BadZip, open_zip
+from medimg.archive.transport.unzip import open_zip
+from medimg.archive.transport.zip_checks import BadZip
 from medimg.errors import DiskFull, MedimgError
 
 PAGE_ROWS, MOST_PAGES = 100, 100
@@ -89,7 +89,7 @@ def list_addresses(name: str, *, transfer: Transfer, address: str) -> list[str]:
     """
     rows = sorted(
         _read_rows(transfer, address),
-        key=lambda row: row["id"] if isinstance(row.get("id"), int) else 0,
+        key=lambda row: number if isinstance(number := row.get("id"), int) else 0,
         reverse=True,
     )
     # Not "CMMD2-DA-clinical" for "CMMD".
@@ -173,7 +173,7 @@ def _download(table: Table, url: str, *, transfer: Transfer) -> Downloaded:
     return found
 
 
-def _read_rows(transfer: Transfer, address: str) -> Iterator[Mapping[str, Any]]:
+def _read_rows(transfer: Transfer, address: str) -> Iterator[Mapping[str, object]]:
     for page in range(1, MOST_PAGES + 1):
         query = urlencode({"per_page": PAGE_ROWS, "page": page, "_fields": FIELDS}, safe=",")
         url = f"{address.rstrip('/')}/downloads/?{query}"
@@ -193,17 +193,17 @@ def _read_rows(transfer: Transfer, address: str) -> Iterator[Mapping[str, Any]]:
             return
 
 
-def _row_title(row: Mapping[str, Any]) -> str:
+def _row_title(row: Mapping[str, object]) -> str:
     title = row.get("title")
     return html.unescape(str(title.get("rendered", "") if isinstance(title, dict) else title or ""))
 
 
-def _is_public(row: Mapping[str, Any]) -> bool:
+def _is_public(row: Mapping[str, object]) -> bool:
     access = row.get("download_access")
     return "public" in [str(one).lower() for one in (access if isinstance(access, list) else [access])]
 
 
-def _row_to_address(row: Mapping[str, Any], *, at: str) -> str:
+def _row_to_address(row: Mapping[str, object], *, at: str) -> str:
     """The address of the file, if it is at the archive itself (with or without www, and then by its scheme).
 
     Else empty.

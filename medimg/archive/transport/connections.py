@@ -27,6 +27,9 @@ from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.urls import host_of, is_loopback, parse_address, shown_url
 from medimg.errors import UsageError, one_line
 
+POOLS = 16
+"""Hosts to which connections are kept."""
+
 TICK_SECONDS = 0.2
 """How often a thread that waits for a server looks whether it should stop."""
 
@@ -85,14 +88,13 @@ class Connections:
 
     def __init__(self, rules: Rules, *, workers: int) -> None:
         self._rules = rules
-        timeout = urllib3.Timeout(connect=rules.patience.connect_seconds, read=rules.patience.read_seconds)
-        self._options: dict[str, Any] = {
-            "num_pools": 16,
-            "maxsize": workers,
-            "retries": False,
-            "timeout": timeout,
-        }
-        self._direct = self._guarded(urllib3.PoolManager(**self._options))
+        self._timeout = urllib3.Timeout(
+            connect=rules.patience.connect_seconds, read=rules.patience.read_seconds
+        )
+        self._workers = workers
+        self._direct = self._guarded(
+            urllib3.PoolManager(num_pools=POOLS, maxsize=workers, retries=False, timeout=self._timeout)
+        )
         self._proxies = {
             scheme: self._proxy(address)
             for scheme, address in urllib.request.getproxies().items()
@@ -127,7 +129,16 @@ class Connections:
         try:
             auth = parse_address(address).auth
             headers = make_headers(proxy_basic_auth=urllib.parse.unquote(auth)) if auth else None
-            return self._guarded(urllib3.ProxyManager(address, proxy_headers=headers, **self._options))
+            return self._guarded(
+                urllib3.ProxyManager(
+                    address,
+                    POOLS,
+                    proxy_headers=headers,
+                    maxsize=self._workers,
+                    retries=False,
+                    timeout=self._timeout,
+                )
+            )
         except (HTTPError, ProxySchemeUnknown):
             raise UsageError(
                 f"proxy {shown_url(address)} from the environment: not supported, expected http://host:port"

@@ -111,7 +111,8 @@ def settle_duplicates(
     holders: dict[str, set[str]] = defaultdict(set)
     anomalies = []
     for case in cases:
-        hashes = [headers[path].pixel_hash for path in dict.fromkeys(image.path for image in case.images)]
+        paths = dict.fromkeys(image.path for image in case.images)
+        hashes = [headers[path].pixel_hash for path in paths]
         if len(set(hashes) - set(blank)) < len([item for item in hashes if item not in blank]):
             anomalies.append(f"case {case.case_id}: two of its images have identical pixels")
         for pixel_hash in set(hashes) - set(blank) - {""}:
@@ -131,12 +132,8 @@ def settle_duplicates(
     ]
     for subset in sets.subsets():
         if len(subset) > 1:
-            by_id.update(
-                {
-                    case.case_id: case
-                    for case in settle([by_id[case_id] for case_id in sorted(subset)], head=head)
-                }
-            )
+            members = [by_id[case_id] for case_id in sorted(subset)]
+            by_id.update({case.case_id: case for case in settle(members, head=head)})
     return DuplicateFindings(
         [by_id[case.case_id] for case in cases],
         duplicates,

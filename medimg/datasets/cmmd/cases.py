@@ -256,10 +256,8 @@ def describe_rows_without_images(table: ClinicalTable, breasts: Iterable[Breast]
 def describe_patients_without_rows(table: ClinicalTable, breasts: Iterable[Breast]) -> list[str]:
     """One line for each patient with images and not one row."""
     known = {patient for patient, _ in table.breasts} | set(table.problems)
-    return [
-        f"{patient}: has images and no row in {table.name}"
-        for patient in sorted({patient for patient, _ in breasts} - known)
-    ]
+    unknown = {patient for patient, _ in breasts} - known
+    return [f"{patient}: has images and no row in {table.name}" for patient in sorted(unknown)]
 
 
 def describe_missing_views(breasts: Mapping[Breast, Mapping[str, Header]]) -> list[str]:

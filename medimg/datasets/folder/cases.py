@@ -198,15 +198,12 @@ def name_metadata(table: Table) -> dict[str, str]:
 
 
 def find_number_columns(table: Table) -> dict[str, bool]:
-    """Whether each column holds numbers only (and at least one)."""
-    columns = {
-        column: [row.values[column] for row in table.rows if not is_missing(row.values[column])]
-        for column in table.columns
-    }
-    return {
-        column: bool(values) and all(parse_number(value) is not None for value in values)
-        for column, values in columns.items()
-    }
+    """Finds out for each column whether it holds numbers only (and at least one)."""
+    numeric = {}
+    for column in table.columns:
+        values = [row.values[column] for row in table.rows if not is_missing(row.values[column])]
+        numeric[column] = bool(values) and None not in map(parse_number, values)
+    return numeric
 
 
 def parse_number(text: str) -> float | None:

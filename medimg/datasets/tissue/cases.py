@@ -143,7 +143,10 @@ def check_tables(root: Path, folders: Sequence[ClassFolder]) -> None:
 
 def check_same_classes(root: Path, folders: Iterable[ClassFolder]) -> None:
     """Refuses a class that one side of the official split lacks."""
-    names = {split: {folder.name for folder in folders if folder.official_split == split} for split in SPLITS}
+    names: dict[str, set[str]] = {split: set() for split in SPLITS}
+    for folder in folders:
+        if folder.official_split:
+            names[folder.official_split].add(folder.name)
     for split, other in (SPLITS, SPLITS[::-1]):
         if missing := sorted(names[other] - names[split]):
             raise UsageError(

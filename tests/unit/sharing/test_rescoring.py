@@ -5,7 +5,7 @@ import zipfile
 import pandas as pd
 import pytest
 
-from medimg.archive.transport.unzip import BadZip
+from medimg.archive.transport.zip_checks import BadZip
 from medimg.errors import MedimgError
 from medimg.evaluation.figures import read_metrics
 from medimg.sharing.packing import pack, write_zip

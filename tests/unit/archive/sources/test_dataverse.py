@@ -12,7 +12,7 @@ from medimg.archive.transport.errors import AccessDenied
 from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
-from medimg.archive.transport.unzip import BadZip
+from medimg.archive.transport.zip_checks import BadZip
 from medimg.errors import MedimgError
 from tests.fakes.dataverse import DOI, DataFile, DataverseServer
 from tests.fakes.loopback import md5_of, pack

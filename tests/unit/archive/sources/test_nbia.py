@@ -12,7 +12,7 @@ from medimg.archive.transport.errors import TransferError
 from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
-from medimg.archive.transport.unzip import BadZip
+from medimg.archive.transport.zip_checks import BadZip
 from medimg.errors import MedimgError
 from tests.fakes.fault_proxy import Fault, FaultProxy
 from tests.fakes.loopback import md5_of

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medimg.archive.transport.unzip import LIMITS, BadZip, Limits, extract, open_zip
+from medimg.archive.transport.unzip import extract, open_zip
+from medimg.archive.transport.zip_checks import LIMITS, BadZip, Limits
 from medimg.errors import MedimgError
 from tests.fakes.loopback import md5_of, pack
 

@@ -9,7 +9,8 @@ from PIL import Image
 from medimg.cases import Header
 from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.split import SplitSettings
-from medimg.datasets.ham10000.cases import ABSENT, CLASSES, DATA_SET, REJECTED, list_cases, list_tables
+from medimg.datasets.ham10000.cases import ABSENT, DATA_SET, REJECTED, list_cases, list_tables
+from medimg.datasets.ham10000.metadata_table import CLASSES
 from medimg.datasets.ham10000.phantom import (
     LOOKS,
     draw_lesion,
