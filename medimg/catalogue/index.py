@@ -212,7 +212,7 @@ def read_index(path: Path) -> dict[str, Entry]:
     """Entries by path.
 
     None if the index is absent, damaged, or was written by another version of the readers (then all is read
-    anew).
+    again).
     """
     try:
         table = pq.read_table(path, memory_map=False)

@@ -65,8 +65,10 @@ def count_statuses(cases: Sequence[Case], *, rejects: Sequence[Reject], files: i
     status_by_path.update({reject.path: reject.status for reject in rejects})
     images: Counter[str] = Counter(status_by_path.values())
     if sum(images.values()) != files:
-        told = ", ".join(f"{images[status]} {status}" for status in STATUSES)
-        raise MedimgError(f"catalogue: {told}: that is {sum(images.values())} image files, expected {files}")
+        counts = ", ".join(f"{images[status]} {status}" for status in STATUSES)
+        raise MedimgError(
+            f"catalogue: {counts}: that is {sum(images.values())} image files, expected {files}"
+        )
     return {
         "input": {"images": files, "cases": len(cases)},
         "images": {status: images[status] for status in STATUSES},
@@ -217,11 +219,11 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         console.print(f"data: {escape(one_line(name_provenance(row)))}", highlight=False, soft_wrap=True)
     if summary["provenance"]:
         counts = summary["receipts"]
-        told = (
+        compared = (
             f"{counts['with']:,} as their receipt says, {counts['without']:,} without one, "
             f"{counts['changed']:,} changed since they were fetched"
         )
-        console.print(f"images: {told}", highlight=False, soft_wrap=True)
+        console.print(f"images: {compared}", highlight=False, soft_wrap=True)
     table = Table("", *STATUSES, "total")
     for what in ("cases", "images"):
         table.add_row(
@@ -230,8 +232,7 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     console.print(make_split_table(summary))
     for status in ("excluded", "quarantined"):
-        told = summary[status]["reasons"]
-        for row in told[:NAMES_SHOWN]:
+        for row in summary[status]["reasons"][:NAMES_SHOWN]:
             names = row["cases"]["names"] + row["files"]["names"]
             total = row["cases"]["total"] + row["files"]["total"]
             shown = ", ".join(names[:3]) + (f" and {total - 3:,} more" if total > 3 else "")
@@ -285,14 +286,14 @@ def describe_search(found: Mapping[str, Any]) -> str:
         return "near duplicates were not searched (near_duplicates is off)"
     flat = f", {found['without_contrast']:,} of them without contrast" if found["without_contrast"] else ""
     means = "hash" if found["search"] == "hash" else "hash or keypoints"
-    told = (
+    pairs = (
         f"{found['pairs']:,} pairs of cases are near duplicates by {means}, among {found['images']:,} "
         f"images{flat}"
     )
     if found["clusters"] == found["groups"]:
-        return f"{told}; none of them joins groups"
+        return f"{pairs}; none of them joins groups"
     return (
-        f"{told}; they join {found['groups']:,} groups to {found['clusters']:,}, the largest of "
+        f"{pairs}; they join {found['groups']:,} groups to {found['clusters']:,}, the largest of "
         f"{found['largest_cluster']:,} groups"
     )
 

@@ -37,11 +37,11 @@ def show_progress(items: Iterable[Item], *, total: int, title: str, shown: bool 
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             yield from bar.track(items, total=total, description=title)
     else:
-        told = time.monotonic()
+        printed_at = time.monotonic()
         for count, item in enumerate(items, start=1):
-            if time.monotonic() - told > LINE_EVERY_SECONDS:
+            if time.monotonic() - printed_at > LINE_EVERY_SECONDS:
                 print(f"{title}: {count} of {total}", file=sys.stderr, flush=True)
-                told = time.monotonic()
+                printed_at = time.monotonic()
             yield item
 
 
@@ -100,7 +100,7 @@ class _Lines:
         self._total = ""
         self._lock = threading.Lock()
         self._count = self._counted = 0
-        self._told = time.monotonic()
+        self._printed_at = time.monotonic()
 
     def expect(self, count: int | None) -> None:
         self._total = "" if count is None else f" of {decimal(count)}"
@@ -109,13 +109,13 @@ class _Lines:
         with self._lock:
             self._count += count
             now = time.monotonic()
-            if now - self._told <= LINE_EVERY_SECONDS:
+            if now - self._printed_at <= LINE_EVERY_SECONDS:
                 return
             line = (
                 f"{self._title}: {decimal(self._count)}{self._total}, "
-                f"{decimal(int((self._count - self._counted) / (now - self._told)))}/s"
+                f"{decimal(int((self._count - self._counted) / (now - self._printed_at)))}/s"
             )
-            self._told, self._counted = now, self._count
+            self._printed_at, self._counted = now, self._count
         self.say(line)
 
     def say(self, line: str) -> None:

@@ -44,7 +44,7 @@ class NiftiSlices:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         with refusing(self.path.name):
-            # An open file is read on from where the last slice ended; opened anew, a .gz would be inflated
+            # An open file is read on from where the last slice ended; opened again, a .gz would be inflated
             # from its start for each slice.
             image = _nibabel().load(self.path, keep_file_open=True)
             for index in range(self.shape[0]):

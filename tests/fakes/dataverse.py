@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from tests.fakes.loopback import Answer, LoopbackServer, md5_of
 
@@ -69,7 +68,7 @@ class DataverseServer(LoopbackServer):
             if file.original:
                 self.storage.contents[f"/{number}.orig"] = file.original
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> DataverseServer:
         self.storage.__enter__()
         return super().__enter__()
 
@@ -97,7 +96,7 @@ class DataverseServer(LoopbackServer):
         )
 
     def _describe(self) -> Answer:
-        version: dict[str, Any] = {"versionNumber": 1, "versionMinorNumber": 2, "versionState": "RELEASED"}
+        version: dict[str, object] = {"versionNumber": 1, "versionMinorNumber": 2, "versionState": "RELEASED"}
         if self.licence:
             version["license"] = {
                 "name": self.licence,
@@ -110,13 +109,13 @@ class DataverseServer(LoopbackServer):
         return Answer(json.dumps({"status": "OK", "data": {"id": 1, "latestVersion": version}}).encode())
 
 
-def describe_file(number: int, file: DataFile) -> dict[str, Any]:
-    """What Dataverse says of a file.
+def describe_file(number: int, file: DataFile) -> dict[str, object]:
+    """Returns what Dataverse says of a file.
 
     The MD5 of a table is that of one of its two forms, nobody knows which.
     """
     md5 = md5_of(file.content)
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "id": number,
         "filename": file.name,
         "filesize": len(file.content),

@@ -79,7 +79,7 @@ class NbiaSource:
         try:
             yield from self._fetch_once(url, done)
         except BadZip:
-            # Nothing vouches for a zip made on the fly until it is unpacked; one that broke is made anew.
+            # Nothing vouches for a zip made on the fly until it is unpacked; one that broke is made again.
             # What was good is not handed over twice.
             yield from self._fetch_once(url, done)
 

@@ -46,7 +46,7 @@ class Downloaded:
         url: as asked for, without secrets (`shown_url`).
         bytes, md5, sha256: of the file.
         fetched: bytes that this call moved: less than `bytes` where it continued an earlier part, more where
-            it had to begin anew.
+            it had to start again.
         headers: of the last answer, names in lower case; empty where an earlier process had fetched all of
             it.
     """
@@ -113,11 +113,13 @@ class PartialFile:
             raise self._wrong(f"a web page ({kind})", "a file", response.status)
         etag = headers.get("etag", "")
         if response.status == 206 and not self.range_headers():
-            raise self._wrong("status 206 although no range was asked for", "200", response.status, anew=True)
+            raise self._wrong(
+                "status 206 although no range was asked for", "200", response.status, restart=True
+            )
         if response.status == 206:
             self._take_rest(headers, response.status)
             if etag and etag != self._etag:
-                raise self._wrong(f"ETag {one_line(etag)}", self._etag, response.status, anew=True)
+                raise self._wrong(f"ETag {one_line(etag)}", self._etag, response.status, restart=True)
         elif response.status == 200:
             size = (
                 int(headers["content-length"])
@@ -126,7 +128,7 @@ class PartialFile:
             )
             if size is not None and size != (self._wanted_size if self._wanted_size is not None else size):
                 raise self._wrong(f"{size} bytes announced", f"{self._wanted_size}", response.status)
-            self.begin_anew()
+            self.restart()
             self._etag, self._md5 = etag, self._wanted_md5 or _md5_of(headers)
             self.size = size if self._wanted_size is None else self._wanted_size
             if self.size is None and not self._md5 and not _is_chunked(headers):
@@ -159,20 +161,20 @@ class PartialFile:
         self.fetched += len(block)
         self.most = max(self.most, self.bytes)
         if self.size is not None and self.bytes > self.size:
-            raise self._wrong(f"at least {self.bytes} bytes", f"{self.size}", anew=True)
+            raise self._wrong(f"at least {self.bytes} bytes", f"{self.size}", restart=True)
 
     def check(self) -> None:
         """Compares with what the caller and the server say of the whole file.
 
-        Raises RetryNeeded, and it will begin anew.
+        Raises RetryNeeded, and it starts again.
         """
         if self.size is not None and self.bytes != self.size:
-            raise self._wrong(f"{self.bytes} bytes", f"{self.size}", anew=self.bytes > self.size)
+            raise self._wrong(f"{self.bytes} bytes", f"{self.size}", restart=self.bytes > self.size)
         md5 = self._digests[0].hexdigest()
         if self._md5 and md5 != self._md5:
-            raise self._wrong(f"MD5 {md5}", self._md5, anew=True)
+            raise self._wrong(f"MD5 {md5}", self._md5, restart=True)
         if not self._wanted_md5 and _looks_like_html(self.path):
-            raise self._wrong("a web page", "a file", anew=True)
+            raise self._wrong("a web page", "a file", restart=True)
 
     def check_disk(self) -> None:
         """Raises DiskFull if the rest and a reserve have no room."""
@@ -184,7 +186,7 @@ class PartialFile:
                 f"({RESERVE_BYTES} in reserve)"
             )
 
-    def begin_anew(self) -> None:
+    def restart(self) -> None:
         """Throws away what came so far."""
         self.path.unlink(missing_ok=True)
         self._forget_hashes()
@@ -211,7 +213,7 @@ class PartialFile:
                 f"Content-Range {one_line(found) or 'missing'}",
                 f"bytes {self._on_disk()}-{size - 1}/{size}",
                 status,
-                anew=True,
+                restart=True,
             )
         self.size = size
 
@@ -252,9 +254,10 @@ class PartialFile:
         )
         draft.replace(self._notes)
 
-    def _wrong(self, found: str, expected: str, status: int = 200, *, anew: bool = False) -> RetryNeeded:
+    def _wrong(self, found: str, expected: str, status: int = 200, *, restart: bool = False) -> RetryNeeded:
         return RetryNeeded(
-            TransferError(f"{shown_url(self.url)}: {found}, expected {expected}", status=status), anew=anew
+            TransferError(f"{shown_url(self.url)}: {found}, expected {expected}", status=status),
+            restart=restart,
         )
 
 

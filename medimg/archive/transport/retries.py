@@ -48,15 +48,15 @@ PATIENCE = Patience()
 
 
 class RetryNeeded(Exception):
-    """An attempt failed with what may pass; `anew` where the bytes so far are of no use."""
+    """An attempt failed with what may pass; `restart` where the bytes so far are of no use."""
 
     def __init__(
-        self, failure: TransferError, *, wait_seconds: float | None = None, anew: bool = False
+        self, failure: TransferError, *, wait_seconds: float | None = None, restart: bool = False
     ) -> None:
         super().__init__(str(failure))
         self.failure = failure
         self.wait_seconds = wait_seconds
-        self.anew = anew
+        self.restart = restart
 
     def failure_after(self, attempts: int) -> TransferError:
         return type(self.failure)(f"{self.failure} ({attempts} attempts)", status=self.failure.status)

@@ -129,7 +129,7 @@ class Transfer:
 
         Args:
             url: its part is only hashed, not fetched, where an earlier try left it whole.
-            size, md5: what the archive says of the file; a file that differs is thrown away and fetched anew,
+            size, md5: what the archive says of the file; a file that differs is thrown away and fetched again,
                 until attempts are used up. Without `md5` the answer's ETag is used where it is an MD5 (32 hex
                 digits, S3 without multipart), and `x-goog-hash`.
             headers: sent along.
@@ -157,8 +157,8 @@ class Transfer:
                 part.check()
                 part.forget()
         except RetryNeeded as again:
-            if again.anew:
-                part.begin_anew()
+            if again.restart:
+                part.restart()
             raise
         return part.downloaded()
 
@@ -288,7 +288,7 @@ class Transfer:
                 TransferError(
                     f"{found} (the file changed at the server), expected the rest of it", status=status
                 ),
-                anew=True,
+                restart=True,
             )
         raise failure
 

@@ -155,10 +155,10 @@ def settle(cases: list[Case], *, head: str) -> list[Case]:
     """Cases that share pixels, sorted by id, with statuses that let at most one be used."""
     labels = {case.labels[head] for case in cases if head in case.labels}
     if len(labels) > 1:
-        told = ", ".join(f"{case.case_id} ({case.labels.get(head, 'unlabelled')})" for case in cases[:4]) + (
-            ", ..." if len(cases) > 4 else ""
-        )
-        return [exclude(case, reason=f"identical pixels with different {head}: {told}") for case in cases]
+        labelled = ", ".join(
+            f"{case.case_id} ({case.labels.get(head, 'unlabelled')})" for case in cases[:4]
+        ) + (", ..." if len(cases) > 4 else "")
+        return [exclude(case, reason=f"identical pixels with different {head}: {labelled}") for case in cases]
     active = [case for case in cases if case.status in ACTIVE]
     if not active:
         return cases

@@ -240,8 +240,8 @@ def name_in(folder: ClassFolder, path: str) -> str:
 def describe_classes(folders: Iterable[ClassFolder]) -> list[str]:
     """One line if the classes are not the Atlas'."""
     names = sorted({folder.name for folder in folders} - set(CLASSES))
-    told = "licence and data sheet of this data set do not speak of these images"
-    return [f"classes {shown(names)}: none of the Human Protein Atlas' twelve; {told}"] if names else []
+    meaning = "licence and data sheet of this data set do not speak of these images"
+    return [f"classes {shown(names)}: none of the Human Protein Atlas' twelve; {meaning}"] if names else []
 
 
 def describe_sources(

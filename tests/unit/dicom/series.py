@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -22,7 +21,7 @@ def write_series(
     *,
     gap_mm: float = 2.5,
     orientation: Sequence[float] = AXIAL,
-    **attributes: Any,
+    **attributes: object,
 ) -> list[Path]:
     """Writes slices DHW, first to last along the normal; names and instance numbers run the other way.
 
@@ -39,7 +38,7 @@ def write_series(
     paths = []
     for index, slice_HW in enumerate(slices):
         position = np.array([-120.0, -60.0, 30.0]) + normal * gap_mm * index
-        geometry: dict[str, Any] = {
+        geometry: dict[str, object] = {
             "ImagePositionPatient": position.tolist(),
             "ImageOrientationPatient": list(orientation),
             "PixelSpacing": [0.5, 0.75],
@@ -53,7 +52,9 @@ def write_series(
     return paths
 
 
-def write_segmentation(path: Path, frames: Sequence[tuple[int, int, np.ndarray]], **attributes: Any) -> Path:
+def write_segmentation(
+    path: Path, frames: Sequence[tuple[int, int, np.ndarray]], **attributes: object
+) -> Path:
     """Writes a SEG object; each frame is (segment number, 1-based slice as in `write_series`, values HW)."""
     fractional = attributes.get("SegmentationType") == "FRACTIONAL"
     dataset = make_dataset(
@@ -88,7 +89,7 @@ def _frame_groups(number: int, index: int) -> Dataset:
     )
 
 
-def _item(**attributes: Any) -> Dataset:
+def _item(**attributes: object) -> Dataset:
     item = Dataset()
     for keyword, value in attributes.items():
         setattr(item, keyword, value)

@@ -11,11 +11,9 @@ def box_of(image: np.ndarray) -> Box:
     return breast_box(image[::step, ::step], shape=image.shape)
 
 
-def draw(
-    shape: tuple[int, int], *, top: int, left: int, bottom: int, right: int, dtype: str = "uint8"
-) -> np.ndarray:
+def draw(shape: tuple[int, int], bright: Box, *, dtype: str = "uint8") -> np.ndarray:
     image = np.zeros(shape, dtype)
-    image[top:bottom, left:right] = np.iinfo(dtype).max // 2
+    image[bright.slices] = np.iinfo(dtype).max // 2
     return image
 
 
@@ -25,7 +23,8 @@ def test_the_box_holds_the_whole_breast_and_at_most_8_pixels_more(seed, dtype):
     top, left, height, width = (
         np.random.default_rng(seed).integers((0, 0, 120, 120), (200, 200, 400, 300)).tolist()
     )
-    box = box_of(draw((701, 603), top=top, left=left, bottom=top + height, right=left + width, dtype=dtype))
+    bright = Box(top, left, top + height, left + width)
+    box = box_of(draw((701, 603), bright, dtype=dtype))
     assert top - 8 < box.top <= top
     assert left - 8 < box.left <= left
     assert top + height <= box.bottom < top + height + 8
@@ -33,11 +32,11 @@ def test_the_box_holds_the_whole_breast_and_at_most_8_pixels_more(seed, dtype):
 
 
 def test_small_images_are_looked_at_pixel_by_pixel():
-    assert box_of(draw((100, 90), top=11, left=0, bottom=83, right=37)) == Box(11, 0, 83, 37)
+    assert box_of(draw((100, 90), Box(11, 0, 83, 37))) == Box(11, 0, 83, 37)
 
 
 def test_a_burnt_in_label_does_not_widen_the_box():
-    image = draw((800, 600), top=100, left=0, bottom=700, right=300)
+    image = draw((800, 600), Box(100, 0, 700, 300))
     image[10:60, 500:590] = 255
     assert box_of(image).right < 310
 

@@ -33,7 +33,7 @@ def server():
         yield server
 
 
-def fetch(server, tmp_path, *, name=NAME, kind="xlsx", address=None, url=None):
+def fetch(server, tmp_path, *, table=None, address=None):
     """Returns the content of the one table, its address, and what was said."""
     said = []
     transfer = Transfer(
@@ -41,15 +41,11 @@ def fetch(server, tmp_path, *, name=NAME, kind="xlsx", address=None, url=None):
         parts=tmp_path / "parts",
         patience=Patience(attempts=2, first_wait_seconds=0.01),
     )
-    collection = Collection(
-        name="cmmd",
-        title="CMMD",
-        tcia="CMMD",
-        tables=(Table(name, server.at(name) if url is None else url, kind),),
-    )
+    table = table or Table(NAME, server.at(NAME), "xlsx")
+    collection = Collection(name="cmmd", title="CMMD", tcia="CMMD", tables=(table,))
     address = server.address if address is None else address
     [arrived] = fetch_tables(collection, transfer=transfer, address=address, on_message=said.append)
-    assert arrived.name == name
+    assert arrived.name == table.name
     content = arrived.path.read_bytes()
     arrived.path.unlink()
     assert not list((tmp_path / "parts").glob("*.part"))
@@ -190,7 +186,7 @@ def test_what_is_no_table_is_refused_by_its_content(tmp_path, server, kind, cont
         MedimgError,
         match=rf"/table: (begins with b.*, expected a table \({kind}\)|a web page, expected a file)",
     ):
-        fetch(server, tmp_path, name="table", kind=kind)
+        fetch(server, tmp_path, table=Table("table", server.at("table"), kind))
     assert not list((tmp_path / "parts").glob("*.part"))
 
 
@@ -199,17 +195,17 @@ def test_what_is_no_table_is_refused_by_its_content(tmp_path, server, kind, cont
 )
 def test_a_csv_is_taken_as_authors_write_it(tmp_path, server, content):
     server.files["table.csv"] = content
-    assert fetch(server, tmp_path, name="table.csv", kind="csv")[0] == content
+    assert fetch(server, tmp_path, table=Table("table.csv", server.at("table.csv"), "csv"))[0] == content
 
 
 def test_a_table_without_any_address_is_named(tmp_path, server):
     with pytest.raises(MedimgError, match=r"a\.csv: no address known"):
-        fetch(server, tmp_path, name="a.csv", kind="csv", url="")
+        fetch(server, tmp_path, table=Table("a.csv", "", "csv"))
 
 
 def test_a_table_that_is_not_there_is_missing(tmp_path, server):
     with pytest.raises(NotFound, match=r"nowhere/a.csv: status 404"):
-        fetch(server, tmp_path, name="a.csv", kind="csv", url=f"{server.url}/nowhere/a.csv")
+        fetch(server, tmp_path, table=Table("a.csv", f"{server.url}/nowhere/a.csv", "csv"))
 
 
 def test_a_collection_without_tables_asks_nobody(tmp_path, server):
