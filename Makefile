@@ -48,7 +48,7 @@ check: setup ## style, types, import rules, locks
 bench: setup ## the benchmarks, one after the other; results on the terminal
 	@for benchmark in benchmarks/bench_*.py; do echo "$$benchmark" && $(BIN)/python "$$benchmark" || exit 1; done
 
-lock: ## requirements/*.lock anew from pyproject.toml
+lock: ## requirements/*.lock and constraints-*.txt again from pyproject.toml
 	@setup/lock.sh
 
 clean: ## away with .venv, caches and the demo's output

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes requirements/*.lock anew from pyproject.toml, for both platforms. Usage: setup/lock.sh [--upgrade | --upgrade-package NAME]
+# Writes requirements/*.lock and constraints-*.txt again from pyproject.toml, for both platforms. Usage: setup/lock.sh [--upgrade | --upgrade-package NAME]
 #
 # PLATFORM=py310|py313 does it for that one only.
 # Without an option what is locked stays as it is, and only what pyproject.toml asks for newly is added. Locks carry hashes and no index host.
@@ -29,6 +29,8 @@ lock() {
   done
   say "resolving requirements/$platform-fetch.lock"
   compile "${target[@]}" "$@" requirements/fetch.in --constraints "$core" --output-file "requirements/$platform-fetch.lock"
+  .venv/bin/python setup/locks.py --constraints "$platform" >"requirements/constraints-$platform.txt.new"
+  mv "requirements/constraints-$platform.txt.new" "requirements/constraints-$platform.txt"
 }
 
 if [ -n "${PLATFORM:-}" ]; then check_platform "$PLATFORM" && PLATFORMS=("$PLATFORM"); fi

@@ -3,6 +3,8 @@
 Each platform, py310 and py313, has its own. A lock has a hash for every package and names no index host; it
 holds a version of everything that pyproject.toml asks for; the lock of an extra and the core's name the same
 version of a package that both hold. The lock of the small image that only fetches holds a part of the core's.
+For those who install the wheel, requirements/constraints-<platform>.txt holds the versions of the core's and of all
+extras' locks without the hashes.
 The PyPI package `kubeflow`, which would hide ours, is not installed.
 """
 
@@ -95,6 +97,38 @@ def list_problems(root: Path) -> Iterator[str]:
             for name in sorted(fetch.keys() - core.keys())
         )
         yield from list_differing(fetch, core=core, lock=f"{platform}-fetch.lock", of=f"{platform}.lock")
+        yield from list_stale_constraints(root, platform=platform)
+
+
+def list_stale_constraints(root: Path, *, platform: str) -> Iterator[str]:
+    """Yields one line if the platform's constraints are not those that its locks give."""
+    path = root / f"requirements/constraints-{platform}.txt"
+    try:
+        if path.read_text() != make_constraints(root, platform=platform):
+            yield f"{path.name} differs from the locks: run `make lock`"
+    except (OSError, ValueError) as error:
+        yield str(error)
+
+
+def make_constraints(root: Path, *, platform: str) -> str:
+    """Returns the versions of the platform's core and extras as the text of a file for `pip install --constraint`.
+
+    Raises:
+        ValueError: two locks hold different versions of a package, of which an installation can obey only one.
+    """
+    extras = read_project(root)["optional-dependencies"]
+    versions: dict[str, str] = {}
+    holders: dict[str, str] = {}
+    for lock in (f"{platform}.lock", *(f"{platform}-{extra}.lock" for extra in extras)):
+        for package, version in read_lock(root / "requirements" / lock).items():
+            holder = holders.setdefault(package, lock)
+            if versions.setdefault(package, version) != version:
+                raise ValueError(
+                    f"{lock} holds {package} {version}, {holder} {versions[package]}: run `make lock`"
+                )
+    pins = "".join(f"{package}=={version}\n" for package, version in sorted(versions.items()))
+    python = PYTHON_VERSIONS[platform]
+    return f"# Made by setup/lock.sh from {platform}*.lock: the versions alone, for Python {python}.\n{pins}"
 
 
 def list_differing(pins: dict[str, str], *, core: dict[str, str], lock: str, of: str) -> Iterator[str]:
@@ -126,11 +160,19 @@ def list_intruders() -> Iterator[str]:
 
 
 def main() -> int:
-    """Prints the problems, or with --list what an extra asks for; returns the exit code."""
+    """Prints the problems, or what an extra asks for, or a platform's constraints; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[1])
     parser.add_argument("--list", metavar="EXTRA", help="print what this extra asks for and stop")
+    parser.add_argument(
+        "--constraints",
+        choices=PYTHON_VERSIONS,
+        help="print requirements/constraints-<platform>.txt as the locks give it and stop",
+    )
     arguments = parser.parse_args()
+    if arguments.constraints:
+        print(make_constraints(arguments.root, platform=arguments.constraints), end="")
+        return 0
     if arguments.list:
         print(*read_project(arguments.root)["optional-dependencies"][arguments.list], sep="\n")
         return 0

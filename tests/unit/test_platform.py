@@ -132,6 +132,34 @@ def test_a_fetch_lock_that_lacks_or_adds_a_package_is_named(check_locks, tmp_pat
     assert complaint in answer.stderr
 
 
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_constraints_hold_the_versions_of_all_locks_and_nothing_else(platform):
+    requirements = REPOSITORY / "requirements"
+    locks = [path for path in requirements.glob(f"{platform}*.lock") if not path.name.endswith("-fetch.lock")]
+    pins = {line.split()[0] for lock in locks for line in lock.read_text().splitlines() if "==" in line}
+    lines = (requirements / f"constraints-{platform}.txt").read_text().splitlines()
+    assert lines[0].startswith("#")
+    assert sorted(lines[1:]) == sorted(pins)
+
+
+def test_constraints_that_differ_from_the_locks_are_named(check_locks, tmp_path):
+    constraints = tmp_path / "requirements/constraints-py313.txt"
+    constraints.write_text(constraints.read_text().replace("pydicom==3.0.2", "pydicom==3.0.1"))
+    answer = check_locks()
+    assert answer.returncode == 1
+    assert answer.stderr == "locks: constraints-py313.txt differs from the locks: run `make lock`\n"
+
+
+def test_extras_that_disagree_are_named(check_locks, tmp_path):
+    """Each agrees with the core, which holds no such package; no constraint could serve both."""
+    for name, version in (("idc", "1.0"), ("share", "2.0")):
+        with (tmp_path / f"requirements/py310-{name}.lock").open("a") as lock:
+            lock.write(f"left-pad=={version} \\\n    --hash=sha256:{'0' * 64}\n")
+    answer = check_locks()
+    assert answer.returncode == 1
+    assert "py310-share.lock holds left-pad 2.0, py310-idc.lock 1.0" in answer.stderr
+
+
 # The set-up
 
 
