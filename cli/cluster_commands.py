@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli.kubeflow_package import check_kubeflow
 from cli.options import EXIT_NOT_BLESSED, expect_folder
 
 app = typer.Typer()
@@ -52,6 +53,7 @@ def compile_spec(
     Example: medimg compile cmmd_classification --image registry/medimg:0.1.0 --root
     minio://mlpipeline/v2/artifacts --to cmmd.yaml
     """
+    check_kubeflow()
     from kubeflow.compile import Request, compile_config, find_target, write_spec
     from pipeline.config.overrides import load_config
 
@@ -89,6 +91,7 @@ def run_spec(
 
     Example: medimg run-spec cmmd.yaml --to spec-run --parameter data_root=/data
     """
+    check_kubeflow()
     from kubeflow.run_spec import Home, choose_engine, execute_spec
     from kubeflow.spec import parse_parameters, read_spec
 
