@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, metadata, version
 
+import medimg
 from medimg.errors import MedimgError
-
-PACKAGES = {"medimg": "medimg-tfx", "tfx": "tfx"}
 
 
 def installed_versions() -> str:
     """What is installed here, as it is written into a spec: `medimg=0.1.0,tfx=1.16.0`."""
-    return ",".join(f"{name}={find_version(package)}" for name, package in PACKAGES.items())
+    return f"medimg={medimg.__version__},tfx={find_version('tfx')}"
 
 
 def list_extras() -> list[str]:
     """The extras of our package, sorted."""
-    return sorted(metadata(PACKAGES["medimg"]).get_all("Provides-Extra", []))
+    return sorted(metadata("medimg-tfx").get_all("Provides-Extra", []))
 
 
 def find_version(package: str) -> str:

@@ -22,6 +22,7 @@ import grpc
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
 from apache_beam.runners.runner import PipelineState
 
+import medimg
 from medimg.errors import MedimgError
 from medimg.hashing import hash_code
 from pipeline.beam.flags import explain_engine, read_flag
@@ -111,7 +112,7 @@ def versions() -> dict[str, str]:
     return {
         "Python": ".".join(platform.python_version_tuple()[:2]),
         "apache-beam": metadata.version("apache-beam"),
-        "medimg-tfx": metadata.version("medimg-tfx"),
+        "medimg-tfx": medimg.__version__,
         # The version alone says nothing about a checkout.
         "code of CaseExampleGen": hash_code(["components.case_example_gen.executor"])[:12],
     }
