@@ -37,8 +37,8 @@ COPY components components
 COPY pipeline pipeline
 COPY kubeflow kubeflow
 COPY cli cli
+COPY schema schema
 RUN $INSTALL --target /opt/medimg .
-COPY schema /opt/medimg/schema
 RUN python -W ignore slim.py /opt/medimg
 
 FROM tools AS fetch-packages

@@ -148,7 +148,10 @@ def find_collection(name: str) -> Collection:
     if name in COLLECTIONS:
         return COLLECTIONS[name]
     if not idc_index.is_installed():
-        hint = "other collections of the Imaging Data Commons need its index: setup/install.sh core idc"
+        hint = (
+            "other collections of the Imaging Data Commons need its index, "
+            "the extra `idc` (pip install 'medimg-tfx[idc]', in a checkout setup/install.sh core idc)"
+        )
         raise UsageError(f"unknown data set {name!r}: {nearest(_fold(name), COLLECTIONS)}; {hint}")
     ids = idc_index.list_collections()
     if name not in ids:

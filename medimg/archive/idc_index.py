@@ -86,8 +86,8 @@ def _import_index() -> Any:
         return importlib.import_module("idc_index_data")
     except ImportError:
         raise UsageError(
-            "the index of the Imaging Data Commons is not installed, expected after: setup/install.sh "
-            "core idc"
+            "the index of the Imaging Data Commons is not installed; "
+            "the extra `idc` has it (pip install 'medimg-tfx[idc]', in a checkout setup/install.sh core idc)"
         ) from None
 
 

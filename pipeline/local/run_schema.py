@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
+from importlib import resources
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -18,7 +19,8 @@ from medimg.errors import UsageError, nearest
 from medimg.evaluation.classification.shortcuts import COUNTS
 from pipeline.config.run_config import RunConfig
 
-SCHEMAS = Path(__file__).resolve().parents[2] / "schema"
+# In a checkout a link to schema/, in an installed wheel the files themselves (docs/decisions/0015).
+SCHEMAS = Path(str(resources.files("pipeline"))) / "schemas"
 
 
 def write_schema(config: RunConfig, *, data_root: Path, to: Path) -> Path:
