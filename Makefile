@@ -1,6 +1,6 @@
 # Everything sets itself up: no target needs another one run before it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebook test test-py313 test-image check bench lock clean
+.PHONY: help setup demo notebook wheel test test-py313 test-image check bench lock clean
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 RUN = demo/run
@@ -21,6 +21,9 @@ notebook: setup ## a finished run's slices, history, statistics and lineage as a
 	@MEDIMG_RUN='$(abspath $(RUN))' $(BIN)/jupyter-nbconvert --log-level ERROR --execute --to html notebooks/evaluate.ipynb --output-dir '$(RUN)' \
 	  --template offline --TemplateExporter.extra_template_basedirs=notebooks/templates
 	@echo "notebook: $(RUN)/evaluate.html"
+
+wheel: ## the package for `pip install`, in dist/
+	@setup/wheel.sh
 
 # What needs TFX is dealt to two processes by file: each imports it once and holds a shared pipeline run of its own.
 test: setup ## all tests; a part of them: make test TESTS=tests/unit
@@ -52,5 +55,5 @@ lock: ## requirements/*.lock and constraints-*.txt again from pyproject.toml
 	@setup/lock.sh
 
 clean: ## away with .venv, caches and the demo's output
-	@rm -rf .venv .uv demo build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	@rm -rf .venv .uv demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

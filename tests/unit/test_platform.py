@@ -348,6 +348,7 @@ def test_make_help_names_every_target():
         "demo",
         "test",
         "notebook",
+        "wheel",
         "check",
         "bench",
         "lock",
