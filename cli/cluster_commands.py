@@ -50,8 +50,7 @@ def compile_spec(
 ) -> None:
     """Writes the pipeline as a spec for Kubeflow Pipelines or Vertex AI.
 
-    Example: medimg compile cmmd_classification --image registry/medimg:0.1.0 --root
-    minio://mlpipeline/v2/artifacts --to cmmd.yaml
+    Example: medimg compile cmmd_demo --image registry/medimg:0.1.0 --root minio://mlpipeline --to cmmd.yaml
     """
     check_kubeflow()
     from kubeflow.compile import Request, compile_config, find_target, write_spec
