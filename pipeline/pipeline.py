@@ -20,10 +20,10 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import pusher_pb2, trainer_pb2, transform_pb2
 
 from components.baseline_model.component import BaselineModel
-from components.case_example_gen.component import CaseExampleGen
+from components.case_example_gen.component import CaseExampleGen, ExampleContent
 from components.catalogue_gen.component import CatalogueGen
 from components.data_gate.component import DataGate
-from components.evaluator.eval_config import make_eval_config
+from components.evaluator.eval_config import Measurement, make_eval_config
 from components.report_gen.component import ReportGen
 from medimg.catalogue.split import SPLITS
 from medimg.evaluation.classification.costs import make_cost_matrices
@@ -58,11 +58,13 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
     example_gen = CaseExampleGen(
         catalogue,
         data_root=places.data_root,
-        ingest=as_json(config.ingest),
-        examples_settings=as_json(config.examples),
-        columns=config.columns,
-        shortcuts=config.evaluation.shortcuts,
-        heads=config.heads,
+        content=ExampleContent(
+            ingest=as_json(config.ingest),
+            settings=as_json(config.examples),
+            columns=config.columns,
+            shortcuts=config.evaluation.shortcuts,
+            heads=config.heads,
+        ),
         code=code.examples,
     )
     examples = example_gen.outputs["examples"]
@@ -77,10 +79,10 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
     )
     validator = ExampleValidator(statistics_gen.outputs["statistics"], schema)
     gate = DataGate(
-        catalogue,
-        example_gen.outputs["rejects"],
-        statistics_gen.outputs["statistics"],
-        validator.outputs["anomalies"],
+        catalogue=catalogue,
+        rejects=example_gen.outputs["rejects"],
+        statistics=statistics_gen.outputs["statistics"],
+        anomalies=validator.outputs["anomalies"],
         settings=as_json(config.data_gate),
         head=config.model.heads[0].name,
         code=code.gate,
@@ -122,11 +124,13 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
         baseline_model=baseline.outputs["model"],
         example_splits=["test"],
         eval_config=make_eval_config(
-            heads=config.heads,
-            slices=config.evaluation.slices,
+            Measurement(
+                heads=config.heads,
+                slices=config.evaluation.slices,
+                shortcuts=config.evaluation.shortcuts,
+                costs=make_cost_matrices(config.evaluation.costs, heads=config.heads),
+            ),
             gates=config.evaluation.gates,
-            shortcuts=config.evaluation.shortcuts,
-            costs=make_cost_matrices(config.evaluation.costs, heads=config.heads),
             code=code.evaluator,
         ),
     )

@@ -13,7 +13,10 @@ from components.baseline_model.executor import Executor
 
 
 class BaselineModelSpec(ComponentSpec):
-    """`baseline` stands for the content of the last pushed model, so that a new push is noticed by the cache."""
+    """Parameters and output of BaselineModel.
+
+    `baseline` is a hash of the last pushed model's content, so that a new push changes the cache key.
+    """
 
     PARAMETERS = {
         "serving": ExecutionParameter(type=str),

@@ -1,11 +1,11 @@
 """Executor of BaselineModel."""
 
 import os
-from typing import Any
 
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
+from tfx.types.artifact import Artifact
 from tfx.utils import io_utils, path_utils
 
 from medimg.hashing import newest_version
@@ -16,9 +16,9 @@ class Executor(BaseExecutor):
 
     def Do(
         self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, str],
     ) -> None:
         serving = exec_properties["serving"]
         version = newest_version(fileio.listdir(serving) if fileio.isdir(serving) else [])

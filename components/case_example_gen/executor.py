@@ -1,4 +1,7 @@
-"""Executor of CaseExampleGen: rows of metadata are dealt to shards, and one DoFn does all the work on pixels."""
+"""Executor of CaseExampleGen.
+
+Rows of metadata are assigned to shards, and one DoFn does all the work on pixels.
+"""
 
 import dataclasses
 import hashlib
@@ -13,6 +16,7 @@ from typing import Any
 import apache_beam as beam
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import artifact_utils
+from tfx.types.artifact import Artifact
 
 from components.artifacts import Rejects
 from medimg.cases import Case
@@ -52,9 +56,8 @@ class WriteShard(beam.DoFn):
 
         rejects: list[dict[str, Any]] = []
         written = 0
-        # A name outside the split's folder, of which whatever reads it takes every file; its own in every
-        # attempt: an engine that has given up a host starts the shard on another one, where the process ids
-        # may be the same.
+        # Outside the split's folder (readers take every file in it), under a name unique to the attempt: Beam
+        # may retry a shard on another host, where the process ids may be the same.
         temporary = os.path.join(
             os.path.dirname(os.path.dirname(shard.path)),
             f"{PART}{shard.split}-{os.path.basename(shard.path)}-{uuid.uuid4().hex}",
@@ -101,9 +104,9 @@ class Executor(BaseBeamExecutor):
 
     def Do(
         self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, str],
     ) -> None:
         examples = artifact_utils.get_single_instance(output_dict["examples"])
         rejects_uri = artifact_utils.get_single_uri(output_dict["rejects"])
@@ -126,8 +129,8 @@ class Executor(BaseBeamExecutor):
             _ = (
                 pipeline
                 | "Shards" >> beam.Create(shards)
-                | "Deal"
-                >> beam.Reshuffle()  # Rows of metadata. Pixels never cross a shuffle: the runner keeps about 4 copies of what does.
+                # Rows of metadata. Pixels never cross a shuffle: the runner keeps about 4 copies of its data.
+                | "Deal" >> beam.Reshuffle()
                 | "Write"
                 >> beam.ParDo(WriteShard(exec_properties["data_root"], ingest, settings["largest_bytes"]))
                 | "Gather" >> beam.combiners.ToList()
@@ -172,7 +175,13 @@ def plan_splits(
     unlabelled: bool,
     shortcuts: Mapping[str, Mapping[str, float]] | None = None,
 ) -> dict[str, list[Case]]:
-    """Cases by the name of the split that they are written to, clinical columns cut down to `columns`, `shortcuts` added by case."""
+    """Returns the cases by the name of the split that they are written to.
+
+    Of the clinical columns only `columns` are kept; `shortcuts` are added by case.
+
+    Raises:
+        MedimgError: a split has no labelled case.
+    """
     splits: dict[str, list[Case]] = {split: [] for split in SPLITS}
     for prefix, status in (("", "used"), ("unlabelled_", "unlabelled")):
         if prefix and not unlabelled:
@@ -193,7 +202,10 @@ def plan_splits(
 
 
 def plan_shards(split: str, cases: list[Case], uri: str, cases_per_shard: int) -> Iterable[Shard]:
-    """Deals cases to files in an order that depends on their ids alone, so that neighbours in the table do not end up side by side."""
+    """Assigns cases to files in an order that depends on their ids alone.
+
+    So neighbours in the table do not end up side by side.
+    """
     ordered = sorted(cases, key=lambda case: hashlib.sha256(case.case_id.encode()).digest())
     count = -(-len(ordered) // cases_per_shard)
     for number in range(count):

@@ -7,6 +7,7 @@ from typing import Any
 
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
+from tfx.types.artifact import Artifact
 
 from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.provenance import PROVENANCE
@@ -15,13 +16,17 @@ from medimg.datasets import find_data_set
 
 
 class Executor(BaseExecutor):
-    """Builds the catalogue and notes its counts, its content hash and where its data come from on the artifact, where lineage finds them."""
+    """Builds the catalogue.
+
+    Its counts, its content hash and the provenance of its data become custom properties of the artifact, from
+    which the lineage is read.
+    """
 
     def Do(
         self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, str],
     ) -> None:
         artifact = artifact_utils.get_single_instance(output_dict["catalogue"])
         settings = json.loads(exec_properties["split"])
@@ -43,7 +48,7 @@ class Executor(BaseExecutor):
         note_provenance(artifact, catalogue.summary)
 
 
-def note_provenance(artifact: Any, summary: Mapping[str, Any]) -> None:
+def note_provenance(artifact: Artifact, summary: Mapping[str, Any]) -> None:
     """Puts what the receipts say into ML Metadata, several values as "idc; nbia".
 
     Nothing for data that no fetch brought.

@@ -1,4 +1,7 @@
-"""DataGate: stops a run whose data break the contract, in plain words (ExampleValidator only writes anomalies down)."""
+"""DataGate: stops a run whose data break the contract, in plain words.
+
+ExampleValidator only writes anomalies down.
+"""
 
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
@@ -28,31 +31,22 @@ class DataGateSpec(ComponentSpec):
 
 
 class DataGate(BaseComponent):
-    """Fails on schema anomalies, a group in two splits, a class missing from a split, too many quarantined images; warns of drift."""
+    """Checks the data against the contract.
+
+    Fails on schema anomalies, a group in two splits, a class missing from a split, and too many quarantined
+    images; warns of drift.
+
+    Args:
+        settings: DataGateSettings as JSON.
+        head: the main label.
+        code: fingerprint of the code that checks.
+        channels: one for each input of DataGateSpec.
+    """
 
     SPEC_CLASS = DataGateSpec
     EXECUTOR_SPEC = ExecutorClassSpec(Executor)
 
-    def __init__(
-        self,
-        catalogue: BaseChannel,
-        rejects: BaseChannel,
-        statistics: BaseChannel,
-        anomalies: BaseChannel,
-        *,
-        settings: str,
-        head: str,
-        code: str,
-    ) -> None:
+    def __init__(self, *, settings: str, head: str, code: str, **channels: BaseChannel) -> None:
         super().__init__(
-            DataGateSpec(
-                catalogue=catalogue,
-                rejects=rejects,
-                statistics=statistics,
-                anomalies=anomalies,
-                settings=settings,
-                head=head,
-                code=code,
-                report=Channel(type=GateReport),
-            )
+            DataGateSpec(settings=settings, head=head, code=code, **channels, report=Channel(type=GateReport))
         )

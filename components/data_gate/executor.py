@@ -4,13 +4,13 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import tensorflow_data_validation as tfdv
 from absl import logging
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
+from tfx.types.artifact import Artifact
 
 from components.artifacts import GateReport, Rejects
 from medimg.catalogue.split import SPLITS
@@ -23,9 +23,9 @@ class Executor(BaseExecutor):
 
     def Do(
         self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, str],
     ) -> None:
         settings = json.loads(exec_properties["settings"])
         catalogue = read_catalogue(Path(artifact_utils.get_single_uri(input_dict["catalogue"])))
@@ -57,7 +57,7 @@ class Executor(BaseExecutor):
             raise MedimgError(f"DataGate: {failures[0]}{more}")
 
 
-def schema_anomalies(artifact: Any) -> Iterator[str]:
+def schema_anomalies(artifact: Artifact) -> Iterator[str]:
     """What ExampleValidator found, one line per split and feature."""
     for split in artifact_utils.decode_split_names(artifact.split_names):
         found = anomalies_pb2.Anomalies.FromString(
@@ -68,7 +68,10 @@ def schema_anomalies(artifact: Any) -> Iterator[str]:
 
 
 def split_groups(catalogue: Catalogue) -> Iterator[str]:
-    """Groups whose cases lie in more than one split, but for leaks that the catalogue names: dealt by case, or parted by the publisher."""
+    """Yields a line for each group whose cases are in more than one split.
+
+    Leaks that the catalogue names are left out: a split by case, and the publisher's own split.
+    """
     if catalogue.summary["split_settings"].get("by") == "case":
         return
     placed = catalogue.cases[catalogue.cases.status.isin(["used", "unlabelled"])]
@@ -83,29 +86,40 @@ def missing_classes(catalogue: Catalogue, head: str) -> Iterator[str]:
     column = f"label_{head}"
     used = catalogue.cases[catalogue.cases.status == "used"]
     if column not in used:
-        yield f"no case has a label {head!r}; labels found: {', '.join(str(name)[6:] for name in used if str(name).startswith('label_'))}"
+        labels = [str(name).removeprefix("label_") for name in used if str(name).startswith("label_")]
+        yield f"no case has a label {head!r}; labels found: {', '.join(labels)}"
         return
     classes = sorted(used[column].dropna().unique())
     if len(classes) < 2:
-        yield f"label {head!r} has one class only ({', '.join(map(str, classes))}), expected two or more"
+        found = ", ".join(map(str, classes))
+        yield f"label {head!r} has one class only ({found}), expected two or more"
     for split in SPLITS:
         present = set(used[used.split == split][column].dropna())
         for name in map(str, classes):
             if name not in present:
-                yield f"class {name!r} of {head!r} is missing from split {split}; another seed, other ratios or more groups are needed"
+                yield (
+                    f"class {name!r} of {head!r} is missing from split {split}; "
+                    "another seed, other ratios or more groups are needed"
+                )
 
 
 def too_many_quarantined(catalogue: Catalogue, rejected: int, share: float) -> Iterator[str]:
-    """The share of quarantined images, of the catalogue and of decoding together, against the config's limit."""
+    """Compares the share of quarantined images with the config's limit.
+
+    Images that the catalogue and that decoding quarantined count together.
+    """
     counts = catalogue.summary["images"]
     quarantined = counts["quarantined"] + rejected
     total = counts["used"] + counts["quarantined"]
     if total and quarantined / total > share:
-        yield f"{quarantined} of {total} images are quarantined ({quarantined / total:.1%}), the config allows {share:.1%}"
+        yield (
+            f"{quarantined} of {total} images are quarantined ({quarantined / total:.1%}), "
+            f"the config allows {share:.1%}"
+        )
 
 
-def drifts(artifact: Any, threshold: float, *, head: str) -> Iterator[str]:
-    """Clinical columns, and the main label, whose distribution in eval or test is far from train's.
+def drifts(artifact: Artifact, threshold: float, *, head: str) -> Iterator[str]:
+    """Yields a line for each clinical column, or the main label, that is far from train in eval or test.
 
     See `feature_distance`.
     """
@@ -121,10 +135,13 @@ def drifts(artifact: Any, threshold: float, *, head: str) -> Iterator[str]:
             distance = feature_distance(train, feature)
             if distance > threshold:
                 what = name.removeprefix("clinical_").removeprefix("label_")
-                yield f"{what} is distributed differently in {split} than in train: distance {distance:.2f}, warned of above {threshold:g}"
+                yield (
+                    f"{what} is distributed differently in {split} than in train: "
+                    f"distance {distance:.2f}, warned of above {threshold:g}"
+                )
 
 
-def load_features(artifact: Any, split: str) -> dict[str, statistics_pb2.FeatureNameStatistics]:
+def load_features(artifact: Artifact, split: str) -> dict[str, statistics_pb2.FeatureNameStatistics]:
     """Feature statistics of one split by feature name."""
     path = os.path.join(artifact.uri, f"Split-{split}", "FeatureStats.pb")
     datasets = tfdv.load_stats_binary(path).datasets
@@ -134,14 +151,18 @@ def load_features(artifact: Any, split: str) -> dict[str, statistics_pb2.Feature
 def feature_distance(
     first: statistics_pb2.FeatureNameStatistics, second: statistics_pb2.FeatureNameStatistics
 ) -> float:
-    """L-infinity distance of the value shares, or the shift of the mean in the first's standard deviations."""
+    """Returns how far two distributions of a feature are apart.
+
+    For numbers that is the shift of the mean in the first's standard deviations, for text the L-infinity
+    distance of the values' shares.
+    """
     if first.HasField("num_stats") and second.HasField("num_stats"):
         deviation = first.num_stats.std_dev
         return float(abs(first.num_stats.mean - second.num_stats.mean) / deviation) if deviation > 0 else 0.0
-    shares = [value_shares(feature) for feature in (first, second)]
+    first_shares, second_shares = value_shares(first), value_shares(second)
+    labels = first_shares.keys() | second_shares.keys()
     return max(
-        (abs(shares[0].get(label, 0.0) - shares[1].get(label, 0.0)) for label in {*shares[0], *shares[1]}),
-        default=0.0,
+        (abs(first_shares.get(label, 0.0) - second_shares.get(label, 0.0)) for label in labels), default=0.0
     )
 
 

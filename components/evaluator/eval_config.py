@@ -1,34 +1,49 @@
-"""The Evaluator's configuration: what is measured on which slices, and the gates that a model must pass to be blessed."""
+"""The Evaluator's configuration: what is measured on which slices, and the gates of a model."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow_model_analysis as tfma
 from google.protobuf.wrappers_pb2 import DoubleValue
 from tensorflow_model_analysis.proto import config_pb2  # TFMA 0.52 no longer gives these at its top.
 
-from medimg.evaluation.classification.costs import NO_COSTS
 from medimg.evaluation.gates import Gate, check_gates, split_slice
 
 CASES = "cases"
 METRICS_MODULE = "components.evaluator.tfma_metrics"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What the Evaluator measures, on which slices and at which levels.
+
+    Attributes:
+        heads: output of the model to classes, the positive one last. `transform_features` gives
+            `label_<head>`.
+        slices: clinical columns; each value is a slice.
+        levels: coarser levels ("patient") for which figures are added under that name; two-class heads by
+            max, others by mean.
+        shortcuts: if there are any, the Examples hold `shortcut_<head>`, and heads of two classes get
+            `auc_above_shortcut`.
+        costs: head to what its answers cost, where that decides the predicted class.
+    """
+
+    heads: Mapping[str, Sequence[str]]
+    slices: Sequence[str] = ()
+    levels: Sequence[str] = ()
+    shortcuts: Sequence[str] = ()
+    costs: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
 def make_eval_config(
-    *,
-    heads: Mapping[str, Sequence[str]],
-    slices: Sequence[str] = (),
-    gates: Sequence[Gate] = (),
-    levels: Sequence[str] = (),
-    shortcuts: Sequence[str] = (),
-    costs: Mapping[str, np.ndarray] = NO_COSTS,
-    code: str = "",
+    measurement: Measurement, *, gates: Sequence[Gate] = (), code: str = ""
 ) -> config_pb2.EvalConfig:
-    """The configuration for models with one output per head and raw Examples.
+    """Makes the configuration for models with one output per head and raw Examples.
 
     Checked here, not when the Evaluator runs.
 
@@ -36,21 +51,15 @@ def make_eval_config(
     condition only, and without one it drops the change thresholds.
 
     Args:
-        heads: output of the model to classes, the positive one last. `transform_features` gives
-            `label_<head>`.
-        slices: clinical columns; each value is a slice.
+        measurement: what is measured.
         gates: become thresholds of exactly their own slice. A plain threshold would hold for every slice.
-        levels: coarser levels ("patient") for which figures are added under that name; two-class heads by
-            max, others by mean.
-        shortcuts: if there are any, the Examples hold `shortcut_<head>`, and heads of two classes get
-            `auc_above_shortcut`.
-        costs: head to what its answers cost, where that decides the predicted class.
         code: hash of the metrics' source.
 
     Raises:
         UsageError: a gate names an unknown head, metric or slice.
     """
-    check_gates(gates, heads=heads, slices=slices, shortcuts=shortcuts)
+    heads = measurement.heads
+    check_gates(gates, heads=heads, slices=measurement.slices, shortcuts=measurement.shortcuts)
     model = config_pb2.ModelSpec(
         signature_name="serving_default", preprocessing_function_names=["transform_features"]
     )
@@ -59,34 +68,38 @@ def make_eval_config(
         model.label_key = f"label_{next(iter(heads))}"
     else:
         model.label_keys.update({head: f"label_{head}" for head in heads})
-    specs = [
-        make_metrics_spec(
+    sliced = [config_pb2.SlicingSpec(feature_keys=[f"clinical_{column}"]) for column in measurement.slices]
+    config = config_pb2.EvalConfig(
+        model_specs=[model],
+        slicing_specs=[config_pb2.SlicingSpec(), *sliced],
+        metrics_specs=list(list_metrics_specs(measurement, gates=gates, code=code)),
+    )
+    tfma.utils.verify_eval_config(config)
+    return config
+
+
+def list_metrics_specs(
+    measurement: Measurement, *, gates: Sequence[Gate], code: str
+) -> Iterator[config_pb2.MetricsSpec]:
+    """Yields the metrics and gates of each head, with the output's name where there are several."""
+    for head, classes in measurement.heads.items():
+        spec = make_metrics_spec(
             classes,
             gates=[gate for gate in gates if gate.head == head],
-            levels=levels,
-            costs_CC=costs.get(head),
+            levels=measurement.levels,
+            costs_CC=measurement.costs.get(head),
             code=code,
         )
-        for head, classes in heads.items()
-    ]
-    for spec, (head, classes) in zip(specs, heads.items(), strict=True):
-        if shortcuts and len(classes) == 2:
+        if measurement.shortcuts and len(classes) == 2:
             config = json.dumps(
                 {"name": CASES, "feature_key": f"shortcut_{head}", "code": code}, sort_keys=True
             )
             spec.metrics.append(
                 config_pb2.MetricConfig(class_name="AboveShortcut", module=METRICS_MODULE, config=config)
             )
-    if len(heads) > 1:
-        for spec, head in zip(specs, heads, strict=True):
+        if len(measurement.heads) > 1:
             spec.output_names.append(head)
-    slicing = [
-        config_pb2.SlicingSpec(),
-        *(config_pb2.SlicingSpec(feature_keys=[f"clinical_{column}"]) for column in slices),
-    ]
-    config = config_pb2.EvalConfig(model_specs=[model], slicing_specs=slicing, metrics_specs=specs)
-    tfma.utils.verify_eval_config(config)
-    return config
+        yield spec
 
 
 def make_metrics_spec(
@@ -97,17 +110,12 @@ def make_metrics_spec(
     costs_CC: np.ndarray | None,
     code: str,
 ) -> config_pb2.MetricsSpec:
-    """Our metrics of one head, and its gates; the output is named by the caller."""
-    settings = [
-        {"name": CASES},
-        *(
-            {"name": level, "group_key": f"level_{level}", "how": "max" if len(classes) == 2 else "mean"}
-            for level in levels
-        ),
-    ]
+    """Makes the metrics and gates of one head; the output is named by the caller."""
+    how = "max" if len(classes) == 2 else "mean"
+    rolled_up = [{"name": level, "group_key": f"level_{level}", "how": how} for level in levels]
     metrics = [config_pb2.MetricConfig(class_name="ExampleCount")]
     costs = {} if costs_CC is None else {"costs": costs_CC.tolist()}
-    for setting in settings:
+    for setting in ({"name": CASES}, *rolled_up):
         config = json.dumps({**setting, **costs, "classes": list(classes), "code": code}, sort_keys=True)
         metrics.append(
             config_pb2.MetricConfig(class_name="CaseMetrics", module=METRICS_MODULE, config=config)
@@ -122,13 +130,11 @@ def make_metrics_spec(
 
 
 def make_threshold(gate: Gate) -> config_pb2.PerSliceMetricThreshold:
-    """The gate as a threshold of its slice only."""
-    wanted = split_slice(gate.slice)
-    slicing = (
-        config_pb2.SlicingSpec(feature_values={f"clinical_{wanted[0]}": wanted[1]})
-        if wanted
-        else config_pb2.SlicingSpec()
-    )
+    """Makes the gate a threshold of its slice only."""
+    slicing = config_pb2.SlicingSpec()
+    if found := split_slice(gate.slice):
+        column, value = found
+        slicing.feature_values[f"clinical_{column}"] = value
     threshold = config_pb2.MetricThreshold(
         value_threshold=config_pb2.GenericValueThreshold(lower_bound=DoubleValue(value=gate.lower_bound))
     )

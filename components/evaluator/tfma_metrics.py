@@ -1,14 +1,19 @@
-"""CaseMetrics: our exact metrics inside TensorFlow Model Analysis, per case or rolled up to a level, equal to the report's figures."""
+"""CaseMetrics: our exact metrics inside TensorFlow Model Analysis, equal to the report's figures.
+
+They are per case or rolled up to a level.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types, metric_util
+from tensorflow_model_analysis.proto import config_pb2
 
 from medimg.evaluation.classification.metrics import auc, evaluate, metrics_of
 from medimg.evaluation.gates import ABOVE_SHORTCUT
@@ -25,7 +30,9 @@ class Row(NamedTuple):
 
 
 class CaseMetrics(tfma.metrics.Metric):
-    """Emits `<name>/<metric>` for every metric of `medimg.evaluation.classification.metrics.metrics_of(classes)`, with `<name>/n` and `<name>/positives`.
+    """Emits `<name>/<metric>` for every metric of a head, with `<name>/n` and `<name>/positives`.
+
+    The metrics are those of `medimg.evaluation.classification.metrics.metrics_of(classes)`.
 
     Labels are class indices, below 0 for a case without one, which does not count. A metric that is undefined
     (one class) is NaN, and NaN fails every threshold.
@@ -71,23 +78,26 @@ def create_computations(
     how: str = "max",
     costs: Sequence[Sequence[float]] | None = None,
     code: str = "",
-    eval_config: Any = None,
+    eval_config: config_pb2.EvalConfig | None = None,
     model_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-) -> list[Any]:
-    """One computation per model and output; TFMA calls this with the arguments that it finds by name."""
+) -> list[metric_types.MetricComputation]:
+    """Makes one computation per model and output.
+
+    TFMA calls this with the arguments that it finds by name.
+    """
     del code  # Only there to be part of the configuration.
     features = (
         [metric_types.FeaturePreprocessor(feature_keys=[group_key], include_default_inputs=True)]
         if group_key
         else None
     )
+    counts = COUNTS if len(classes) == 2 else COUNTS[:1]
+    metrics = [*metrics_of(classes, with_costs=costs is not None), *counts]
     computations = []
-    for place in list_places(model_names, output_names):
-        keys = make_keys(classes, name=name, with_costs=costs is not None, place=place)
-        combiner = CaseCombiner(
-            classes, keys=keys, roll_up=(group_key, how), costs=costs, place=place, eval_config=eval_config
-        )
+    for output in list_outputs(eval_config, model_names, output_names):
+        keys = {metric: output.make_key(f"{name}/{metric}") for metric in metrics}
+        combiner = CaseCombiner(classes, output=output, keys=keys, roll_up=(group_key, how), costs=costs)
         computations.append(
             metric_types.MetricComputation(
                 keys=list(combiner.keys.values()), preprocessors=features, combiner=combiner
@@ -96,29 +106,49 @@ def create_computations(
     return computations
 
 
-def list_places(
-    model_names: Sequence[str] | None, output_names: Sequence[str] | None
-) -> list[dict[str, str]]:
-    """Each model with each output, as TFMA's keys name them; the only one of either by the empty name."""
+@dataclass(frozen=True)
+class ModelOutput:
+    """One output of one model, as TFMA names them: the only one of either by the empty name."""
+
+    eval_config: config_pb2.EvalConfig | None
+    model_name: str
+    output_name: str
+
+    def make_key(self, name: str) -> metric_types.MetricKey:
+        """Returns TFMA's key of a metric.
+
+        The weighting is None, not its default False: thresholds by name look for None, and would never be
+        found.
+        """
+        return metric_types.MetricKey(
+            name=name, example_weighted=None, model_name=self.model_name, output_name=self.output_name
+        )
+
+    def read(self, element: metric_types.StandardMetricInputs) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields class index, below 0 without a label, and probabilities [C] of each case of an element."""
+        triples = metric_util.to_label_prediction_example_weight(
+            element,
+            eval_config=self.eval_config,
+            model_name=self.model_name,
+            output_name=self.output_name,
+            flatten=False,
+            squeeze=False,
+        )
+        for label, prediction, _ in triples:
+            yield int(np.asarray(label).reshape(-1)[0]), np.asarray(prediction, dtype=np.float64).reshape(-1)
+
+
+def list_outputs(
+    eval_config: config_pb2.EvalConfig | None,
+    model_names: Sequence[str] | None,
+    output_names: Sequence[str] | None,
+) -> list[ModelOutput]:
+    """Returns each model with each output."""
     return [
-        {"model_name": model, "output_name": output}
+        ModelOutput(eval_config, model, output)
         for model in model_names or [""]
         for output in output_names or [""]
     ]
-
-
-def make_keys(
-    classes: Sequence[str], *, name: str, with_costs: bool, place: Mapping[str, str]
-) -> dict[str, Any]:
-    """TFMA's key of each metric.
-
-    The weighting is None, not its default False: thresholds by name look for None and would never be found.
-    """
-    names = [*metrics_of(classes, with_costs=with_costs), *(COUNTS if len(classes) == 2 else COUNTS[:1])]
-    return {
-        metric: metric_types.MetricKey(name=f"{name}/{metric}", example_weighted=None, **place)
-        for metric in names
-    }
 
 
 class CaseCombiner(beam.CombineFn):
@@ -128,16 +158,14 @@ class CaseCombiner(beam.CombineFn):
         self,
         classes: Sequence[str],
         *,
-        keys: Mapping[str, Any],
+        output: ModelOutput,
+        keys: Mapping[str, metric_types.MetricKey],
         roll_up: tuple[str | None, str],
         costs: Sequence[Sequence[float]] | None,
-        place: Mapping[str, str],
-        eval_config: Any,
     ) -> None:
-        self.classes, self.keys, self.place = list(classes), keys, place
+        self.classes, self.output, self.keys = list(classes), output, keys
         self.costs_CC = None if costs is None else np.array(costs, dtype=np.float64)
         self.group_key, self.how = roll_up
-        self.eval_config = eval_config
         if self.group_key and self.how == "max" and len(self.classes) != 2:
             raise ValueError(
                 f"CaseMetrics: how='max' is defined for two classes, found {len(self.classes)}; use 'mean'"
@@ -146,19 +174,14 @@ class CaseCombiner(beam.CombineFn):
     def create_accumulator(self) -> list[Row]:
         return []
 
-    def add_input(self, accumulator: list[Row], element: Any) -> list[Row]:
-        triples = metric_util.to_label_prediction_example_weight(
-            element, eval_config=self.eval_config, flatten=False, squeeze=False, **self.place
-        )
-        for label, prediction, _ in triples:
-            index = int(np.asarray(label).reshape(-1)[0])
+    def add_input(self, accumulator: list[Row], element: metric_types.StandardMetricInputs) -> list[Row]:
+        for index, probabilities_C in self.output.read(element):
             if index >= 0:
-                probabilities = tuple(np.asarray(prediction, dtype=np.float64).reshape(-1).tolist())
-                accumulator.append(Row(self.read_group(element), index, probabilities))
+                accumulator.append(Row(self.read_group(element), index, tuple(probabilities_C.tolist())))
         return accumulator
 
-    def read_group(self, element: Any) -> str:
-        """The case's id at the level that is rolled up to."""
+    def read_group(self, element: metric_types.StandardMetricInputs) -> str:
+        """Returns the case's id at the level that is rolled up to."""
         if not self.group_key:
             return ""
         value = np.asarray(element.features[self.group_key]).reshape(-1)
@@ -166,10 +189,10 @@ class CaseCombiner(beam.CombineFn):
             raise ValueError(f"CaseMetrics: a case without {self.group_key}, which its roll-up needs")
         return value[0].decode() if isinstance(value[0], bytes) else str(value[0])
 
-    def merge_accumulators(self, accumulators: Any) -> list[Row]:
+    def merge_accumulators(self, accumulators: Iterable[list[Row]]) -> list[Row]:
         return [row for accumulator in accumulators for row in accumulator]
 
-    def extract_output(self, accumulator: list[Row]) -> dict[Any, float]:
+    def extract_output(self, accumulator: list[Row]) -> dict[metric_types.MetricKey, float]:
         rows = (
             roll_up_rows(accumulator, how=self.how, classes=len(self.classes))
             if self.group_key
@@ -181,7 +204,8 @@ class CaseCombiner(beam.CombineFn):
         )
         if probabilities_NC.shape[1] != len(self.classes):
             raise ValueError(
-                f"CaseMetrics: the model's output has {probabilities_NC.shape[1]} values per case, expected {len(self.classes)}"
+                f"CaseMetrics: the model's output has {probabilities_NC.shape[1]} values per case, "
+                f"expected {len(self.classes)}"
             )
         counts = {"n": float(len(rows)), "positives": float((labels_N == 1).sum())}
         values = {
@@ -192,7 +216,7 @@ class CaseCombiner(beam.CombineFn):
 
 
 def roll_up_rows(rows: Sequence[Row], *, how: str, classes: int) -> list[Row]:
-    """One row per group, by the same rule as `medimg.evaluation.protocols.roll_up`."""
+    """Returns one row per group, by the same rule as `medimg.evaluation.protocols.roll_up`."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
@@ -209,7 +233,9 @@ def roll_up_rows(rows: Sequence[Row], *, how: str, classes: int) -> list[Row]:
 
 
 class AboveShortcut(tfma.metrics.Metric):
-    """Emits `<name>/auc_above_shortcut` of a head with two classes: AUC of the model minus AUC of the shortcuts on the same cases.
+    """Emits `<name>/auc_above_shortcut` of a head with two classes.
+
+    That is the AUC of the model minus the AUC of the shortcuts on the same cases.
 
     Cases without a label do not count. NaN on one class, which fails every threshold.
     """
@@ -233,17 +259,20 @@ def create_shortcut_computations(
     feature_key: str,
     name: str = "cases",
     code: str = "",
-    eval_config: Any = None,
+    eval_config: config_pb2.EvalConfig | None = None,
     model_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-) -> list[Any]:
-    """One computation per model and output; TFMA calls this with the arguments that it finds by name."""
+) -> list[metric_types.MetricComputation]:
+    """Makes one computation per model and output.
+
+    TFMA calls this with the arguments that it finds by name.
+    """
     del code  # Only there to be part of the configuration.
     preprocessor = metric_types.FeaturePreprocessor(feature_keys=[feature_key], include_default_inputs=True)
     computations = []
-    for place in list_places(model_names, output_names):
-        key = metric_types.MetricKey(name=f"{name}/{ABOVE_SHORTCUT}", example_weighted=None, **place)
-        combiner = ShortcutCombiner(key, feature_key=feature_key, place=place, eval_config=eval_config)
+    for output in list_outputs(eval_config, model_names, output_names):
+        key = output.make_key(f"{name}/{ABOVE_SHORTCUT}")
+        combiner = ShortcutCombiner(key, output=output, feature_key=feature_key)
         computations.append(
             metric_types.MetricComputation(keys=[key], preprocessors=[preprocessor], combiner=combiner)
         )
@@ -253,35 +282,33 @@ def create_shortcut_computations(
 class ShortcutCombiner(beam.CombineFn):
     """Keeps label, the model's probability and the shortcuts' of every labelled case."""
 
-    def __init__(self, key: Any, *, feature_key: str, place: Mapping[str, str], eval_config: Any) -> None:
-        self.key, self.feature_key, self.place, self.eval_config = key, feature_key, place, eval_config
+    def __init__(self, key: metric_types.MetricKey, *, output: ModelOutput, feature_key: str) -> None:
+        self.key, self.output, self.feature_key = key, output, feature_key
 
     def create_accumulator(self) -> list[tuple[int, float, float]]:
         return []
 
     def add_input(
-        self, accumulator: list[tuple[int, float, float]], element: Any
+        self, accumulator: list[tuple[int, float, float]], element: metric_types.StandardMetricInputs
     ) -> list[tuple[int, float, float]]:
         shortcut = np.asarray(element.features[self.feature_key], dtype=np.float64).reshape(-1)
-        triples = metric_util.to_label_prediction_example_weight(
-            element, eval_config=self.eval_config, flatten=False, squeeze=False, **self.place
-        )
-        for label, prediction, _ in triples:
-            index = int(np.asarray(label).reshape(-1)[0])
+        for index, probabilities_C in self.output.read(element):
             if index < 0:
                 continue
             if not len(shortcut):
                 raise ValueError(
                     f"AboveShortcut: a case without {self.feature_key}, expected one in every Example"
                 )
-            accumulator.append(
-                (index, float(np.asarray(prediction, dtype=np.float64).reshape(-1)[-1]), float(shortcut[0]))
-            )
+            accumulator.append((index, float(probabilities_C[-1]), float(shortcut[0])))
         return accumulator
 
-    def merge_accumulators(self, accumulators: Any) -> list[tuple[int, float, float]]:
+    def merge_accumulators(
+        self, accumulators: Iterable[list[tuple[int, float, float]]]
+    ) -> list[tuple[int, float, float]]:
         return [row for accumulator in accumulators for row in accumulator]
 
-    def extract_output(self, accumulator: list[tuple[int, float, float]]) -> dict[Any, float]:
+    def extract_output(
+        self, accumulator: list[tuple[int, float, float]]
+    ) -> dict[metric_types.MetricKey, float]:
         labels_N, model_N, shortcut_N = np.array(accumulator, dtype=np.float64).reshape(-1, 3).T
         return {self.key: auc(labels_N, model_N) - auc(labels_N, shortcut_N)}

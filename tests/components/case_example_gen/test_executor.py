@@ -1,4 +1,4 @@
-"""CaseExampleGen's work: the same bytes whatever the number of workers, and nothing lost where a file cannot be read."""
+"""CaseExampleGen: the same bytes for any number of workers, and nothing lost where a file cannot be read."""
 
 from __future__ import annotations
 
@@ -126,9 +126,10 @@ def test_every_case_carries_what_the_shortcuts_say_and_only_on_request(data):
     splits = executor.plan_splits(catalogue, columns=[], unlabelled=True, shortcuts=shortcuts)
     cases = [case for split in splits.values() for case in split]
     features = {case.case_id: features_of(case) for case in cases}
-    assert {
+    written = {
         case_id: feature["shortcut_malignancy"].float_list.value[0] for case_id, feature in features.items()
-    } == {
+    }
+    assert written == {
         case_id: np.float32(scores["malignancy"])
         for case_id, scores in shortcuts.items()
         if case_id in features

@@ -19,8 +19,10 @@ def make_catalogue(rows, *, quarantined=0, used=100, by="group"):
 
 
 GOOD = [
-    (f"{split}-{label}", f"{split}-{label}", split, label) for split in ("train", "eval", "test") for label in ("Benign", "Malignant")
-]  # fmt: skip
+    (f"{split}-{label}", f"{split}-{label}", split, label)
+    for split in ("train", "eval", "test")
+    for label in ("Benign", "Malignant")
+]
 
 
 def test_good_data_pass():

@@ -1,4 +1,7 @@
-"""CaseMetrics in the real TensorFlow Model Analysis: equal to scikit-learn and to the report, per slice, and gates that hold."""
+"""CaseMetrics in the real TensorFlow Model Analysis.
+
+Its figures equal scikit-learn's and the report's, per slice too, and its gates hold.
+"""
 
 import json
 from typing import ClassVar
@@ -10,7 +13,7 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from components.evaluator.eval_config import make_eval_config
+from components.evaluator.eval_config import Measurement, make_eval_config
 from components.report_gen.evaluator_results import passes
 from medimg.errors import UsageError
 from medimg.evaluation.classification.above_shortcut import measure_above_shortcut
@@ -130,7 +133,8 @@ def evaluate_model(tmp_path_factory, table):
 
     def run(name, *, gates=(), levels=("patient",), costs=NO_COSTS, baseline=False):
         config = make_eval_config(
-            heads=HEADS, slices=["source"], gates=gates, levels=levels, shortcuts=["source"], costs=costs
+            Measurement(heads=HEADS, slices=["source"], levels=levels, shortcuts=["source"], costs=costs),
+            gates=gates,
         )
         config = tfma.utils.update_eval_config_with_defaults(config, has_baseline=baseline, rubber_stamp=True)
         models = [
@@ -296,10 +300,10 @@ def test_a_model_above_its_gates_is_valid_and_the_same_model_is_no_worse_than_it
 )
 def test_a_wrong_gate_is_refused_with_the_nearest_right_name(gate, words):
     with pytest.raises(UsageError, match=words):
-        make_eval_config(heads=HEADS, slices=["source"], gates=[gate])
+        make_eval_config(Measurement(heads=HEADS, slices=["source"]), gates=[gate])
 
 
 def test_changed_code_changes_the_configuration():
-    first, second = (make_eval_config(heads=HEADS, code=code) for code in ("a", "b"))
+    first, second = (make_eval_config(Measurement(heads=HEADS), code=code) for code in ("a", "b"))
     assert first != second
     assert json.loads(first.metrics_specs[0].metrics[1].config)["code"] == "a"
