@@ -1,4 +1,7 @@
-"""ReportGen: scores the splits once through the exported signature and writes predictions, figures with intervals, and the report."""
+"""ReportGen: scores the splits once through the exported signature.
+
+It writes predictions, figures with intervals, and the report.
+"""
 
 from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec

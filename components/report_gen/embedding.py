@@ -1,4 +1,7 @@
-"""Embeds cases of all splits with the exported network and as plain pixels, for what the report says of the data."""
+"""Embeds cases of all splits with the exported network and as plain pixels.
+
+The report's sections on the data use these vectors.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -52,15 +56,19 @@ def embed_splits(
     embedded = time.monotonic()
     table = tabulate_embedded(cases.set_index("case_id").loc[names].reset_index(), vectors)
     table.to_parquet(report / EMBEDDINGS_FILE, index=False)
+    mapping_seconds = time.monotonic() - embedded
     print(
-        f"embedded {len(names)} cases in {embedded - began:.1f} s, mapped them in {time.monotonic() - embedded:.1f} s",
+        f"embedded {len(names)} cases in {embedded - began:.1f} s, mapped them in {mapping_seconds:.1f} s",
         flush=True,
     )
     return table
 
 
 def choose_cases(catalogue: Catalogue, *, count: int) -> pd.DataFrame:
-    """At most `count` used cases with their clusters, sorted by id: whole clusters, which ones depends on their names alone."""
+    """Returns at most `count` used cases with their clusters, sorted by id.
+
+    Clusters are taken whole; which ones depends on their names alone.
+    """
     cases = catalogue.cases
     cases = cases[(cases["status"] == "used") & cases["split"].isin(SPLITS)].sort_values(
         "case_id", ignore_index=True
@@ -77,16 +85,16 @@ def choose_cases(catalogue: Catalogue, *, count: int) -> pd.DataFrame:
 
 
 def embed_cases(
-    files: Sequence[str], case_ids: Sequence[str], *, exported: Exported, embedder: Any
+    files: Sequence[str], case_ids: Sequence[str], *, exported: Exported, embedder: keras.Model
 ) -> tuple[list[str], dict[str, np.ndarray]]:
-    """The ids of those of these cases that were written as Examples, and their vectors [N, D] by embedding, in that order.
+    """Returns ids and vectors [N, D] by embedding of those of these cases that were written as Examples.
 
-    PIXELS are all views' side by side, an absent one black. MODEL is what `embedder`, a Keras model, makes of
-    the network's inputs.
+    PIXELS are all views' side by side, an absent one black. MODEL is the output of `embedder` for the
+    network's inputs. Ids and vectors are in the order of the files.
     """
-    wanted = tf.constant(case_ids)
+    chosen = tf.constant(case_ids)
     examples = tf.data.TFRecordDataset(list(files)).filter(
-        lambda example: tf.reduce_any(read_ids(example[None]) == wanted)
+        lambda example: tf.reduce_any(read_ids(example[None]) == chosen)
     )
     batches = examples.batch(BATCH).map(
         lambda batch: (read_ids(batch), exported.read(batch)), num_parallel_calls=tf.data.AUTOTUNE

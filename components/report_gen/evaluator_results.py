@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2, validation_result_pb2
 
 from components.evaluator.eval_config import CASES
 from medimg.evaluation.figures import value_text
@@ -40,8 +41,8 @@ def candidate_name(uri: str) -> str:
     return next((spec.name for spec in config.model_specs if not spec.is_baseline), "")
 
 
-def show(value: Any) -> str:
-    """A slice's value as the report's figures name it."""
+def show(value: bytes | str | float) -> str:
+    """Returns a slice's value as the report's figures name it."""
     return value.decode() if isinstance(value, bytes) else value_text(value)
 
 
@@ -57,13 +58,15 @@ def list_evaluated(evaluated: Mapping[tuple[str, str, str], float]) -> Iterator[
             }
 
 
-def passes(gate: Gate, validation: Any, *, heads: Mapping[str, Sequence[str]]) -> bool:
+def passes(
+    gate: Gate, validation: validation_result_pb2.ValidationResult, *, heads: Mapping[str, Sequence[str]]
+) -> bool:
     """Whether the Evaluator let the gate pass: an absent slice and an undefined figure do not."""
     place = output_of(gate.head, heads), f"{CASES}/{gate.metric}", gate.slice
     return gate.slice not in missing_slices(validation) and place not in failed_gates(validation)
 
 
-def failed_gates(validation: Any) -> Iterator[tuple[str, str, str]]:
+def failed_gates(validation: validation_result_pb2.ValidationResult) -> Iterator[tuple[str, str, str]]:
     """(head, metric, slice) of each threshold that was missed on a slice that exists."""
     for by_slice in validation.metric_validations_per_slice:
         name = (
@@ -77,7 +80,7 @@ def failed_gates(validation: Any) -> Iterator[tuple[str, str, str]]:
             yield failure.metric_key.output_name, failure.metric_key.name, name
 
 
-def missing_slices(validation: Any) -> Iterator[str]:
+def missing_slices(validation: validation_result_pb2.ValidationResult) -> Iterator[str]:
     """Gated slices without a case: every gate on them fails, though TFMA lists no failure of theirs."""
     for spec in validation.missing_slices:
         yield (
@@ -93,7 +96,7 @@ def output_of(head: str, heads: Mapping[str, Sequence[str]]) -> str:
     return "" if only_head(heads) else head
 
 
-def show_single(key: Any) -> str:
+def show_single(key: metrics_for_slice_pb2.SingleSliceKey) -> str:
     """The value of one column of a slice."""
     value = getattr(key, key.WhichOneof("kind"))
     return show(value)

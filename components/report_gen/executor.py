@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
+from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
 from components.report_gen.embedding import embed_splits
 from components.report_gen.evaluator_results import only_head, read_evaluation
-from components.report_gen.explaining import explain_split
+from components.report_gen.explaining import ScoredSplit, explain_split
 from components.report_gen.run_facts import gather_facts
 from components.report_gen.scoring import list_records, read_images, score_examples
 from medimg.catalogue.split import SPLITS, TEST, TRAIN
@@ -36,9 +37,9 @@ class Executor(BaseExecutor):
 
     def Do(
         self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, str],
     ) -> None:
         config = json.loads(exec_properties["config"])
         artifact = artifact_utils.get_single_instance(output_dict["report"])
@@ -60,29 +61,23 @@ class Executor(BaseExecutor):
         facts = dataclasses.replace(
             facts, heads=merge_heads(heads, merges), merges=config["evaluation"]["merge"]
         )
-        folder, files, mistakes = (
-            Path(artifact.uri),
-            list_records(examples, TEST),
-            list_misclassifications(predictions, facts),
-        )
+        folder, misclassified = Path(artifact.uri), list_misclassifications(predictions, facts)
         embedded = embed_splits(folder, config=config, model=model, examples=examples, catalogue=catalogue)
-        images = read_gallery(examples, mistakes, neighbours=find_training_neighbours(embedded, facts))
+        images = read_gallery(examples, misclassified, neighbours=find_training_neighbours(embedded, facts))
         write_bundle(folder, predictions=predictions, facts=facts, gallery=images)
         write_shortcuts(folder, catalogue, evaluation=config["evaluation"], heads=heads)
-        explained: dict[str, Any] = {
-            "predictions": predictions,
-            "mistakes": mistakes,
-            "files": files,
-            "split": TEST,
-        }
-        explain_split(folder, config=config, model=model, catalogue=catalogue, **explained)
+        scored_split = ScoredSplit(TEST, list_records(examples, TEST), predictions, misclassified)
+        explain_split(folder, config=config, model=model, catalogue=catalogue, scored=scored_split)
         note_figures(artifact, derive(folder))
 
 
 def score_splits(
     model: Path, examples: str, *, heads: Mapping[str, Sequence[str]], splits: Sequence[str]
 ) -> pd.DataFrame:
-    """The predictions of the splits, and but for train those of their unlabelled cases where these were written."""
+    """Returns the predictions of the splits.
+
+    But for train, those of their unlabelled cases are among them where these were written.
+    """
     tables = []
     for split in splits:
         for name in (split, f"unlabelled_{split}") if split != TRAIN else (split,):
@@ -92,10 +87,10 @@ def score_splits(
 
 
 def read_gallery(
-    examples: str, mistakes: Sequence[PredictedCase], *, neighbours: pd.DataFrame
+    examples: str, misclassified: Sequence[PredictedCase], *, neighbours: pd.DataFrame
 ) -> dict[str, dict[str, bytes]]:
-    """Images by role of mistakes and of their nearest training cases, by case."""
-    shown = {mistake.case_id for mistake in mistakes}
+    """Returns images by role of misclassified cases and of their nearest training cases, by case."""
+    shown = {case.case_id for case in misclassified}
     near = set(neighbours.loc[neighbours["case_id"].isin(shown), "neighbour"])
     return read_images(list_records(examples, TEST), shown) | read_images(list_records(examples, TRAIN), near)
 
@@ -103,12 +98,14 @@ def read_gallery(
 def write_shortcuts(
     to: Path, catalogue: Catalogue, *, evaluation: Mapping[str, Any], heads: Mapping[str, Sequence[str]]
 ) -> None:
-    """Writes the table of shortcuts with the columns that protocols and slices select by, if the config names any shortcut."""
+    """Writes the table of shortcuts, if the config names any.
+
+    It has the columns too that protocols and slices select by.
+    """
     if evaluation["shortcuts"]:
-        selecting = [
-            *evaluation["slices"],
-            *(column for protocol in find_protocols(evaluation["protocols"]) for column in protocol.where),
-        ]
+        selecting = list(evaluation["slices"])
+        for protocol in find_protocols(evaluation["protocols"]):
+            selecting += protocol.where
         table = tabulate_shortcuts(catalogue, evaluation["shortcuts"], heads=heads, clinical=selecting)
         table.to_parquet(to / SHORTCUTS_FILE, index=False)
 
@@ -120,20 +117,21 @@ def complete(
     heads: Mapping[str, Sequence[str]],
     columns: Sequence[str],
 ) -> pd.DataFrame:
-    """Adds fold, number of images, cluster and the columns that no Example of these splits happens to carry."""
+    """Adds fold, number of images, cluster, and the columns that no Example of these splits has."""
     cases = catalogue.cases.set_index("case_id")
     predictions = predictions.assign(
         fold=predictions.case_id.map(cases["fold"]).astype("Int64"),
         image_count=predictions.case_id.map(cases["image_count"]).astype("Int64"),
         cluster_id=predictions.group_id.map(find_clusters(catalogue)),
     )
-    for column in (*(f"label_{head}" for head in heads), *(f"clinical_{column}" for column in columns)):
+    labels = [f"label_{head}" for head in heads]
+    for column in (*labels, *(f"clinical_{column}" for column in columns)):
         if column not in predictions:
             predictions[column] = None
     return predictions
 
 
-def note_figures(artifact: Any, figures: Sequence[Figure]) -> None:
+def note_figures(artifact: Artifact, figures: Sequence[Figure]) -> None:
     """Puts every figure into ML Metadata as custom properties of the report.
 
     Each number is one, `<head>.<metric>.<protocol>.<level>.<split>.<slice>.<what>`, to look up and compare;

@@ -1,4 +1,7 @@
-"""Explains cases of a scored split with the exported network, for the report: pictures of a few, checks on those whose lesions are outlined."""
+"""Explains cases of a scored split with the exported network, for the report.
+
+It draws pictures of a few, and checks the maps of those whose lesions are outlined.
+"""
 
 from __future__ import annotations
 
@@ -35,6 +38,23 @@ RANDOMISED_NETWORKS = 3
 
 
 @dataclass(frozen=True)
+class ScoredSplit:
+    """A split with what the model said of it.
+
+    Attributes:
+        name: of the split.
+        files: its Examples.
+        predictions: the table of `components.report_gen.scoring`; other splits may be in it.
+        misclassified: the cases that the report shows.
+    """
+
+    name: str
+    files: Sequence[str]
+    predictions: pd.DataFrame
+    misclassified: Sequence[PredictedCase]
+
+
+@dataclass(frozen=True)
 class Subject:
     """What is explained: the exported network, the cases' Examples by id, and the head that is asked.
 
@@ -56,11 +76,8 @@ def explain_split(
     *,
     config: Mapping[str, Any],
     model: Path,
-    files: Sequence[str],
-    predictions: pd.DataFrame,
-    mistakes: Sequence[PredictedCase],
     catalogue: Catalogue,
-    split: str,
+    scored: ScoredSplit,
 ) -> None:
     """Writes `explanations/` into the report's folder; nothing for a task that has none.
 
@@ -71,111 +88,113 @@ def explain_split(
     an ensemble it is the first network.
 
     Args:
-        config: the RunConfig as plain values; of each kind of answer `evaluation.explained_cases` cases are drawn,
-            and at most `evaluation.saliency_checked_cases` positives are checked.
-        files: the split's Examples.
-        predictions: the split's.
-        mistakes: those that the report shows; where cases are explained each has a Grad-CAM too.
+        config: the RunConfig as plain values; of each kind of prediction `evaluation.explained_cases` cases
+            are drawn, and at most `evaluation.saliency_checked_cases` positives are checked.
+        scored: the split; where cases are explained each misclassified one has a Grad-CAM too.
     """
-    task = find_task(config["task"])
-    explained, checked = (
-        config["evaluation"]["explained_cases"],
-        config["evaluation"]["saliency_checked_cases"],
-    )
+    task, evaluation = find_task(config["task"]), config["evaluation"]
+    explained, checked = evaluation["explained_cases"], evaluation["saliency_checked_cases"]
     if task.explain is None or not (explained or checked):
         return
     began = time.monotonic()
-    head, classes = config["model"]["heads"][0]["name"], config["model"]["heads"][0]["classes"]
-    costs = read_cost_matrices(
-        config["evaluation"]["costs"], heads={one["name"]: one["classes"] for one in config["model"]["heads"]}
+    heads = {head["name"]: head["classes"] for head in config["model"]["heads"]}
+    head, classes = next(iter(heads.items()))
+    costs = read_cost_matrices(evaluation["costs"], heads=heads)
+    cases = [(MISTAKE, case) for case in scored.misclassified if explained]
+    cases += choose_examples(
+        scored.predictions,
+        head=head,
+        classes=classes,
+        costs_CC=costs.get(head),
+        split=scored.name,
+        count=explained,
     )
-    answers = [(MISTAKE, mistake) for mistake in mistakes if explained]
-    answers += choose_examples(
-        predictions, head=head, classes=classes, costs_CC=costs.get(head), split=split, count=explained
-    )
-    outlined = choose_outlined(
-        predictions, catalogue, head=head, positive=classes[-1], split=split, count=checked
-    )
+    drawn_ids = {case.case_id for _, case in cases}
+    of_split = scored.predictions[scored.predictions["split"] == scored.name]
+    positives = of_split.loc[of_split[f"label_{head}"] == classes[-1], "case_id"]
+    outlined = choose_outlined(positives, catalogue, count=checked)
     subject = Subject(
         exported=open_exported(model, config=config),
         cut=task.explain,
-        examples=read_examples(files, {*outlined, *(answer.case_id for _, answer in answers)}),
+        examples=read_examples(scored.files, {*outlined, *drawn_ids}),
         head=head,
         classes=classes,
     )
     (report / EXPLANATIONS_FILE).parent.mkdir(parents=True, exist_ok=True)
-    draw_answers(report, answers, subject)
+    draw_cases(report, cases, subject)
     drawn = time.monotonic()
     if rows := check_outlined(outlined, subject):
-        checks = pd.DataFrame(rows).assign(**{"head": head, "class": classes[-1], "split": split})
+        checks = pd.DataFrame(rows).assign(**{"head": head, "class": classes[-1], "split": scored.name})
         checks.to_parquet(report / CHECKS_FILE, index=False)
-    told = f"explained {len({answer.case_id for _, answer in answers})} cases in {drawn - began:.1f} s"
+    checking_seconds = time.monotonic() - drawn
     print(
-        f"{told}, checked {len(outlined)} with outlined lesions in {time.monotonic() - drawn:.1f} s",
+        f"explained {len(drawn_ids)} cases in {drawn - began:.1f} s, "
+        f"checked {len(outlined)} with outlined lesions in {checking_seconds:.1f} s",
         flush=True,
     )
 
 
-def choose_outlined(
-    predictions: pd.DataFrame, catalogue: Catalogue, *, head: str, positive: str, split: str, count: int
-) -> list[str]:
-    """At most `count` positive cases with an outlined lesion, sorted; which ones depends on the ids alone."""
+def choose_outlined(positives: pd.Series, catalogue: Catalogue, *, count: int) -> list[str]:
+    """Returns at most `count` of the positive cases with an outlined lesion, sorted.
+
+    Which ones depends on the ids alone.
+
+    Args:
+        positives: case ids.
+    """
     outlined = catalogue.cases.loc[catalogue.cases["annotations"] != "[]", "case_id"]
-    rows = predictions[
-        (predictions["split"] == split)
-        & (predictions[f"label_{head}"] == positive)
-        & predictions["case_id"].isin(outlined)
-    ]
+    case_ids = positives[positives.isin(outlined)]
     return sorted(
-        sorted(rows["case_id"], key=lambda case_id: hashlib.sha256(str(case_id).encode()).digest())[:count]
+        sorted(case_ids, key=lambda case_id: hashlib.sha256(str(case_id).encode()).digest())[:count]
     )
 
 
-def draw_answers(report: Path, answers: Sequence[tuple[str, PredictedCase]], subject: Subject) -> None:
+def draw_cases(report: Path, cases: Sequence[tuple[str, PredictedCase]], subject: Subject) -> None:
     """Writes the pictures, their legend and index.json, a row per picture."""
     network = subject.cut(subject.exported.network, subject.head)
-    by_case = {answer.case_id: (kind, answer) for kind, answer in answers}
-    rows: list[dict[str, Any]] = []
+    by_case = {case.case_id: (kind, case) for kind, case in cases}
+    rows: list[dict[str, str | float]] = []
     folder = (report / EXPLANATIONS_FILE).parent
-    wanted: dict[tuple[str, bool], list[str]] = defaultdict(list)
-    for case_id, (kind, answer) in by_case.items():
-        wanted[answer.predicted, kind == MISTAKE].append(case_id)
-    for (name, is_mistake), case_ids in wanted.items():
-        methods = [GRAD_CAM] if is_mistake else list(METHODS)
-        class_index = subject.classes.index(name)
+    groups: dict[tuple[str, bool], list[str]] = defaultdict(list)
+    for case_id, (kind, case) in by_case.items():
+        groups[case.predicted, kind == MISTAKE].append(case_id)
+    for (name, is_misclassified), case_ids in groups.items():
         for records, inputs in read_batches(case_ids, subject):
-            batch = Batch(records, inputs, subject.exported.settings.roles)
-            for row in draw_batch(
-                batch, network=network, class_index=class_index, folder=folder, methods=methods
-            ):
-                kind, answer = by_case[row["case_id"]]
-                about = {
-                    "kind": kind,
-                    "head": answer.head,
-                    "label": answer.label,
-                    "class": answer.predicted,
-                    "probability": answer.probability,
-                }
-                rows.append({**row, **about, "file": f"{folder.name}/{row['file']}"})
+            pictures = draw_batch(
+                Batch(records, inputs, subject.exported.settings.roles),
+                network=network,
+                class_index=subject.classes.index(name),
+                folder=folder,
+                methods=[GRAD_CAM] if is_misclassified else list(METHODS),
+            )
+            for picture in pictures:
+                kind, case = by_case[picture["case_id"]]
+                rows.append(
+                    {
+                        **picture,
+                        "kind": kind,
+                        "head": case.head,
+                        "label": case.label,
+                        "class": case.predicted,
+                        "probability": case.probability,
+                        "file": f"{folder.name}/{picture['file']}",
+                    }
+                )
     if rows:
         (report / LEGEND_FILE).write_bytes(draw_legend())
     chosen = list(by_case)
-    rows.sort(key=lambda row: chosen.index(row["case_id"]))
+    rows.sort(key=lambda row: chosen.index(str(row["case_id"])))
     (report / EXPLANATIONS_FILE).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 def check_outlined(case_ids: Sequence[str], subject: Subject) -> list[dict[str, Any]]:
-    """A row per outlined view, method and network."""
+    """Returns a row per outlined view, method and network."""
     if not case_ids:
         return []
-    randomised = {
-        f"{RANDOMISED}-{seed}": randomise(subject.exported.network, seed=seed)
-        for seed in range(RANDOMISED_NETWORKS)
-    }
-    networks = {
-        name: subject.cut(model, subject.head)
-        for name, model in {TRAINED: subject.exported.network, **randomised}.items()
-    }
+    networks = {TRAINED: subject.cut(subject.exported.network, subject.head)}
+    for seed in range(RANDOMISED_NETWORKS):
+        randomised = randomise(subject.exported.network, seed=seed)
+        networks[f"{RANDOMISED}-{seed}"] = subject.cut(randomised, subject.head)
     rows: list[dict[str, Any]] = []
     for records, inputs in read_batches(case_ids, subject):
         batch = Batch(records, inputs, subject.exported.settings.roles)
@@ -188,7 +207,5 @@ def read_batches(case_ids: Sequence[str], subject: Subject) -> Iterator[tuple[li
     for start in range(0, len(case_ids), BATCH):
         serialized = [subject.examples[case_id] for case_id in case_ids[start : start + BATCH]]
         inputs = subject.exported.read(tf.constant(serialized))
-        yield (
-            [examples_to_record([example]) for example in serialized],
-            {name: values.numpy() for name, values in inputs.items()},
-        )
+        records = [examples_to_record([example]) for example in serialized]
+        yield records, {name: values.numpy() for name, values in inputs.items()}

@@ -9,8 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_model_analysis as tfma
 from tfx.types import artifact_utils
+from tfx.types.artifact import Artifact
 
 from components.artifacts import GateReport, Rejects
 from components.evaluator.eval_config import CASES
@@ -37,14 +39,17 @@ PACKAGES = (
 
 
 def gather_facts(
-    input_dict: Mapping[str, list[Any]],
-    exec_properties: Mapping[str, Any],
+    input_dict: Mapping[str, list[Artifact]],
+    exec_properties: Mapping[str, str],
     *,
     catalogue: Catalogue,
     evaluated: Mapping[tuple[str, str, str], float],
     model: Path,
 ) -> RunFacts:
-    """What the report says of the run: blessing, counts, versions, hashes, warnings. No path and no clock."""
+    """Gathers what the report says of the run: blessing, counts, versions, hashes, warnings.
+
+    No path and no time is among them.
+    """
     config = json.loads(exec_properties["config"])
     summary = catalogue.summary
     gate = json.loads(Path(artifact_utils.get_single_uri(input_dict["gate"]), GateReport.FILE).read_text())
@@ -58,6 +63,12 @@ def gather_facts(
         else None
     )
     heads = {head["name"]: list(head["classes"]) for head in config["model"]["heads"]}
+    costs = read_cost_matrices(config["evaluation"]["costs"], heads=heads)
+    outcomes = [(describe_gate(one, evaluated), passes(one, validation, heads=heads)) for one in gates]
+    unreadable = [
+        f"{reject['case_id']} could not be read while writing Examples: {reject['reason']}"
+        for reject in rejects
+    ]
     return RunFacts(
         title=f"{summary['title'] or config['data_set']}: {config['model']['heads'][0]['name']}",
         config_name=config["name"],
@@ -66,7 +77,7 @@ def gather_facts(
         licence=summary["licence"],
         doi=summary["doi"],
         blessed=bool(validation.validation_ok) if validation else None,
-        gates=[(describe_gate(one, evaluated), passes(one, validation, heads=heads)) for one in gates],
+        gates=outcomes,
         summary=summary,
         config=dict(flatten(without_folders(config))),
         versions={name: version(name) for name in PACKAGES},
@@ -75,24 +86,22 @@ def gather_facts(
             **json.loads(exec_properties["facts"]),
             "model": hash_tree(model),
         },
-        warnings=[
-            f"{reject['case_id']} could not be read while writing Examples: {reject['reason']}"
-            for reject in rejects
-        ]
-        + gate["warnings"],
+        warnings=[*unreadable, *gate["warnings"]],
         synthetic=bool(summary.get("synthetic")),
         split=TEST,
         protocols=config["evaluation"]["protocols"],
         slices=config["evaluation"]["slices"],
         resamples=config["evaluation"]["resamples"],
         shortcuts=config["evaluation"]["shortcuts"],
-        costs={
-            head: costs_CC.tolist()
-            for head, costs_CC in read_cost_matrices(config["evaluation"]["costs"], heads=heads).items()
-        },
+        costs=as_lists(costs),
         prevalence=json.loads((model / FACTS_FILE).read_text(encoding="utf-8"))["prevalence"],
         evaluated=list(list_evaluated(evaluated)),
     )
+
+
+def as_lists(matrices: Mapping[str, np.ndarray]) -> dict[str, list[list[float]]]:
+    """Returns matrices as nested lists, as JSON has them."""
+    return {name: matrix.tolist() for name, matrix in matrices.items()}
 
 
 def describe_gate(gate: Gate, evaluated: Mapping[tuple[str, str, str], float]) -> str:
@@ -106,7 +115,10 @@ def describe_gate(gate: Gate, evaluated: Mapping[tuple[str, str, str], float]) -
 
 
 def without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config with a file of weights by its name alone: where it lies is this machine's business, and its hash stands beside."""
+    """Returns the config with a file of weights by its name alone.
+
+    Its folder concerns this machine only, and its hash is among the facts.
+    """
     weights = config["model"]["weights"]
     return {**config, "model": {**config["model"], "weights": weights and Path(weights).name}}
 

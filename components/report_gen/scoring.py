@@ -6,7 +6,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,10 +20,11 @@ NO_SCALARS = (IMAGE_PREFIX, "mask_", "box_", "polygon_")
 
 
 def score_examples(model: Path, files: Sequence[str], *, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """One row per case: ids, clinical columns and labels as in the Example, the mean colour of coloured images, and the model's probabilities.
+    """Returns a row per case: ids, clinical columns, labels, mean colour and the model's probabilities.
 
-    The columns of medimg.evaluation.protocols (`p_`, and `v_` and `m<i>_` where the model has a signature
-    `details`) and those of medimg.images.colour.
+    Ids, clinical columns and labels are as in the Example, the mean colour is that of coloured images. The
+    columns are those of medimg.evaluation.protocols (`p_`, and `v_` and `m<i>_` where the model has a
+    signature `details`) and those of medimg.images.colour.
 
     Args:
         model: folder of the SavedModel.
@@ -78,7 +78,7 @@ def read_row(serialized: bytes) -> dict[str, str | float]:
     return {**dict(read_scalars(features)), **measure_colour(list_images(features).values())}
 
 
-def read_scalars(features: Mapping[str, Any]) -> Iterator[tuple[str, str | float]]:
+def read_scalars(features: Mapping[str, tf.train.Feature]) -> Iterator[tuple[str, str | float]]:
     """Features of one value; images and what is drawn on them are none, though they may have one."""
     for name, feature in features.items():
         if name.startswith(NO_SCALARS):
@@ -115,7 +115,7 @@ def read_examples(files: Sequence[str], case_ids: set[str]) -> dict[str, bytes]:
     return examples
 
 
-def list_images(features: Mapping[str, Any]) -> dict[str, bytes]:
+def list_images(features: Mapping[str, tf.train.Feature]) -> dict[str, bytes]:
     """The bytes of each image by role."""
     return {
         name.removeprefix(IMAGE_PREFIX): feature.bytes_list.value[0]

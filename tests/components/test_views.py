@@ -22,9 +22,9 @@ def test_a_number_is_drawn_as_a_histogram_per_split():
         for split, start in (("train", 0), ("test", 9))
     }
     chart = draw_feature("age", splits)
-    assert (
-        chart.title
-        == "Histogram of age by split, mean: train 40.0 (standard deviation 8.2); test 46.0 (standard deviation 9.2)"
+    assert chart.title == (
+        "Histogram of age by split, mean: "
+        "train 40.0 (standard deviation 8.2); test 46.0 (standard deviation 9.2)"
     )
 
 

@@ -1,4 +1,7 @@
-"""Embedding real Examples with a real network: every chosen case once, whole groups, pixels as the network is given them."""
+"""Embedding real Examples with a real network.
+
+Every chosen case is embedded once, groups are whole, pixels are as the network is given them.
+"""
 
 from __future__ import annotations
 

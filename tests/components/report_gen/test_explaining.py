@@ -1,4 +1,7 @@
-"""Explanations of a trained and exported network on real Examples: it looks at the blob that its classes differ in, a randomised one does not."""
+"""Explanations of a trained and exported network on real Examples.
+
+It looks at the blob that its classes differ in, a randomised one does not.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from tests.components.examples import (
 
 SIDE = 9
 SHOWN = slice(10, 12)
-"""Answers that stand for the gallery's mistakes, by their rank in confidence: no kind of example."""
+"""Cases that stand for the gallery's misclassified ones, by their rank in confidence: no kind of example."""
 CONFIG: dict[str, Any] = {
     "task": "classification",
     "model": MODEL,
@@ -37,7 +40,10 @@ CONFIG: dict[str, Any] = {
 
 
 def make_outlined_case(number: int) -> tuple[dict[str, Any], tuple[float, float]]:
-    """A case of the Trainer's tests whose CC view alone has a blob, and the blob's centre: a box is known round it, on an Example of its own."""
+    """A case of the Trainer's tests whose CC view alone has a blob, and the blob's centre.
+
+    A box round it is known, on its own Example.
+    """
     generator = np.random.default_rng((7, number))
     y, x = generator.uniform(14, HEIGHT - 14), generator.uniform(12, WIDTH - 12)
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
@@ -61,7 +67,7 @@ def outline(serialized: bytes, centre: tuple[float, float]) -> bytes:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network trained on 80 such cases and exported, and 40 more in the split test, the malignant ones outlined."""
+    """A network trained on 80 such cases and exported, and 40 more in split test, malignant ones outlined."""
     import tensorflow as tf
 
     from components.trainer.run import run
@@ -88,7 +94,7 @@ def explained(root: Path) -> Path:
 
 
 def explain(root: Path, to: Path, **evaluation: int) -> None:
-    from components.report_gen.explaining import explain_split
+    from components.report_gen.explaining import ScoredSplit, explain_split
     from components.report_gen.scoring import score_examples
     from medimg.reporting.sections.classification.predicted_cases import list_rows, tabulate_answers
 
@@ -105,16 +111,9 @@ def explain(root: Path, to: Path, **evaluation: int) -> None:
         )
     )
     config = {**CONFIG, "evaluation": {**CONFIG["evaluation"], **evaluation}}
-    mistakes = list_rows(tabulate_answers(predictions, head="malignancy", classes=CLASSES, split="test"))[
-        SHOWN
-    ]
-    scored: dict[str, Any] = {
-        "predictions": predictions,
-        "mistakes": mistakes,
-        "files": [str(root / "test")],
-        "split": "test",
-    }
-    explain_split(to, config=config, model=model, catalogue=catalogue, **scored)
+    cases = list_rows(tabulate_answers(predictions, head="malignancy", classes=CLASSES, split="test"))
+    scored = ScoredSplit("test", [str(root / "test")], predictions, cases[SHOWN])
+    explain_split(to, config=config, model=model, catalogue=catalogue, scored=scored)
 
 
 def test_grad_cam_of_the_trained_network_points_at_the_blob_and_beats_chance_and_randomised_weights(
@@ -123,14 +122,14 @@ def test_grad_cam_of_the_trained_network_points_at_the_blob_and_beats_chance_and
     figures = {
         figure.name: figure for figure in measure_checks(pd.read_parquet(explained / "checks.parquet"))
     }
-    told = {
+    intervals = {
         name: (round(figure.value, 2), round(figure.low, 2), round(figure.high, 2))
         for name, figure in figures.items()
     }
-    assert figures["pointing_grad_cam_minus_randomised"].low > 0, told
-    assert figures["pointing_grad_cam_minus_chance"].low > 0, told
-    assert figures["energy_grad_cam_minus_randomised"].low > 0, told
-    assert figures["pointing_integrated_gradients_minus_chance"].low > 0, told
+    assert figures["pointing_grad_cam_minus_randomised"].low > 0, intervals
+    assert figures["pointing_grad_cam_minus_chance"].low > 0, intervals
+    assert figures["energy_grad_cam_minus_randomised"].low > 0, intervals
+    assert figures["pointing_integrated_gradients_minus_chance"].low > 0, intervals
     assert figures["pointing_grad_cam"].n == 20
 
 
