@@ -1,12 +1,22 @@
-"""The two dotted names that TFX calls: `components.entry_points.preprocessing_fn` (Transform) and `components.entry_points.run_fn` (Trainer)."""
+"""The two dotted names that TFX calls.
+
+`components.entry_points.preprocessing_fn` is Transform's, `components.entry_points.run_fn` Trainer's.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from tfx.components.trainer.fn_args_utils import FnArgs
 
 
-def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> dict[str, Any]:
-    """Raw features to transformed features, as the task named in `custom_config` does it with its `model` settings."""
+def preprocessing_fn(inputs: dict[str, tf.Tensor], custom_config: dict[str, Any]) -> dict[str, tf.Tensor]:
+    """Transforms raw features as the task does that `custom_config` names, with its settings.
+
+    `custom_config` has `task`, and its model settings under `model`.
+    """
     from components.trainer.run import read_settings
     from medimg.tasks import find_task
 
@@ -16,7 +26,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
     return task.preprocess(inputs, settings)
 
 
-def run_fn(fn_args: Any) -> None:
+def run_fn(fn_args: FnArgs) -> None:
     """Trains and exports; see `components.trainer.run.run`."""
     from components.trainer.run import run
 

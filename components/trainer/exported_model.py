@@ -1,4 +1,4 @@
-"""An exported model opened as the network that it holds: for what needs more of it than its signatures return."""
+"""Loads the Keras network of an exported model, for explanations and embeddings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ class Exported:
     clinical_sizes: Mapping[str, int]
 
     def read(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What the exported signature hands to the network for these serialized Examples, clinical inputs included."""
+        """Returns the network's inputs for these serialized Examples, as the exported signature makes them.
+
+        Clinical inputs are included.
+        """
         images = tf.io.parse_example(examples, self.task.image_spec(self.settings))
         inputs = decode_batch(images, task=self.task, settings=self.settings)
         if self.clinical_sizes:

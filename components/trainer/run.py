@@ -12,21 +12,27 @@ import math
 import os
 import shutil
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pydantic
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.trainer.serving import FACTS_FILE, Serving, export, raw_spec
+from components.trainer.serving import FACTS_FILE, FeatureSpec, Serving, export, raw_spec
 from medimg.errors import MedimgError, UsageError
 from medimg.tasks import Task, find_task
 from medimg.tasks.fitting import Data, Epoch, Fitted, Member
 
+if TYPE_CHECKING:
+    from tfx.components.trainer.fn_args_utils import FnArgs
+
+Settings = TypeVar("Settings")
+Tensors = dict[str, tf.Tensor]
+"""Of one case or a batch, by name."""
 PARSE_BATCH = 64
 HISTORY_FILE = "history.json"
 
@@ -49,8 +55,8 @@ class Job:
     code: str
 
 
-def run(fn_args: Any) -> None:
-    """Trains and exports as `fn_args` (tfx.components.FnArgs) says.
+def run(fn_args: FnArgs) -> None:
+    """Trains and exports as `fn_args` says.
 
     Writes to `serving_model_dir` the SavedModel, `medimg.json` and each member's network, `model.keras` (then
     `model1.keras` ...); to `model_run_dir` TensorBoard logs and `history.json`.
@@ -60,10 +66,8 @@ def run(fn_args: Any) -> None:
     """
     job = read_job(fn_args.custom_config)
     transform_output = tft.TFTransformOutput(fn_args.transform_graph_path or fn_args.transform_output)
-    train_files, eval_files = (
-        list_files(fn_args.train_files, split="train"),
-        list_files(fn_args.eval_files, split="eval"),
-    )
+    train_files = list_files(fn_args.train_files, split="train")
+    eval_files = list_files(fn_args.eval_files, split="eval")
     key = training_key(job_facts(fn_args.custom_config), [train_files, eval_files], transform_output)
     folder = Path(job.checkpoints or fn_args.model_run_dir) / key
     clear_cache(folder)
@@ -88,9 +92,9 @@ def run(fn_args: Any) -> None:
         name: value for name, value in fitted.figures.items() if name in fitted.members[0].best.figures
     }
     print(f"best epoch {chosen}; calibrated on eval: {format_figures(followed)}; exporting", flush=True)
-    answer = job.task.make_predictor(fitted, model=job.model, training=job.training)
+    predictor = job.task.make_predictor(fitted, model=job.model, training=job.training)
     export(
-        Serving(answer, task=job.task, settings=job.model, transform_output=transform_output),
+        Serving(predictor, task=job.task, settings=job.model, transform_output=transform_output),
         fn_args.serving_model_dir,
     )
     for index, member in enumerate(fitted.members):
@@ -115,7 +119,7 @@ def read_job(custom_config: dict[str, Any] | None) -> Job:
     return Job(task, model, training, config.get("checkpoints"), str(config.get("code", "")))
 
 
-def read_settings(kind: type[Any], values: dict[str, Any], *, section: str) -> Any:
+def read_settings(kind: type[Settings], values: dict[str, Any], *, section: str) -> Settings:
     """`values` as the dataclass `kind`; a UsageError names the first key that is wrong."""
     try:
         return pydantic.TypeAdapter(kind).validate_python(values)
@@ -134,14 +138,17 @@ def list_files(patterns: Iterable[str], *, split: str) -> list[str]:
 
 
 def job_facts(custom_config: dict[str, Any]) -> dict[str, Any]:
-    """What of `custom_config` decides the result: all but where checkpoints lie."""
+    """Returns what of `custom_config` decides the result: all but the folder of checkpoints."""
     return {key: value for key, value in custom_config.items() if key != "checkpoints"}
 
 
 def training_key(
     facts: dict[str, Any], splits: list[list[str]], transform_output: tft.TFTransformOutput
 ) -> str:
-    """Names a training by what decides its result: configuration, content of the Examples and the Transform graph."""
+    """Names a training by what decides its result.
+
+    That is its configuration, the content of the Examples and the Transform graph.
+    """
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for files in splits:
         digest.update(b"split")
@@ -155,7 +162,13 @@ def training_key(
 
 
 def record_checksums(file: str) -> Iterator[bytes]:
-    """Length and CRC-32C of each record of a TFRecord file, read from the frames alone: content's fingerprint without reading the content."""
+    """Yields length and CRC-32C of each record of a TFRecord file, read from the frames alone.
+
+    They identify the content without reading it.
+
+    Raises:
+        MedimgError: the file is truncated or compressed.
+    """
     size = tf.io.gfile.stat(file).length
     with tf.io.gfile.GFile(file, "rb") as stream:
         position = 0
@@ -165,7 +178,8 @@ def record_checksums(file: str) -> Iterator[bytes]:
             end = position + 16 + (struct.unpack("<Q", header[:8])[0] if len(header) == 12 else size)
             if end > size:
                 raise MedimgError(
-                    f"{file}: truncated TFRecord at byte {position} of {size}, or compressed; expected whole, uncompressed records"
+                    f"{file}: truncated TFRecord at byte {position} of {size}, or compressed; "
+                    "expected whole, uncompressed records"
                 )
             stream.seek(end - 4)
             yield header[:8] + stream.read(4)
@@ -180,7 +194,10 @@ def read_data(
     transform_output: tft.TFTransformOutput,
     folder: Path,
 ) -> Data:
-    """Both splits as decoded cases, on disk in `folder` where they fit in the settings' `cache_bytes`, and their targets."""
+    """Reads both splits as decoded cases with their targets.
+
+    The cases are kept on disk in `folder` where they fit in the settings' `cache_bytes`.
+    """
     layer = transform_output.transform_features_layer()
     sizes = job.task.clinical_sizes(transform_output, job.model)
     count = sum(1 for file in (*train_files, *eval_files) for _ in record_checksums(file))
@@ -202,22 +219,23 @@ def read_data(
         cases.append(
             decoded.apply(tf.data.experimental.assert_cardinality(len(next(iter(targets[-1].values())))))
         )
-    print(
-        f"{count} cases of train and eval {'decoded and kept on disk' if cached else 'will be decoded anew in each epoch'}",
-        flush=True,
-    )
+    decoding = "decoded and kept on disk" if cached else "will be decoded anew in each epoch"
+    print(f"{count} cases of train and eval {decoding}", flush=True)
     return Data(cases[0], cases[1], targets[0], targets[1], clinical_width=sum(sizes.values()))
 
 
 def parse_cases(
-    files: list[str], *, job: Job, transform_layer: Any, raw: dict[str, Any], sizes: dict[str, int]
+    files: list[str],
+    *,
+    job: Job,
+    transform_layer: tft.TransformFeaturesLayer,
+    raw: FeatureSpec,
+    sizes: dict[str, int],
 ) -> tf.data.Dataset:
     """Dataset of (image features, clinical inputs, targets), one case each, in the order of the files."""
     images = job.task.image_spec(job.model)
 
-    def parse(
-        serialized: tf.Tensor,
-    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def parse(serialized: tf.Tensor) -> tuple[Tensors, Tensors, Tensors]:
         transformed = transform_layer(tf.io.parse_example(serialized, raw))
         clinical = job.task.clinical_inputs(transformed, job.model, sizes)
         return tf.io.parse_example(serialized, images), clinical, job.task.targets(transformed, job.model)
@@ -225,24 +243,22 @@ def parse_cases(
     return tf.data.TFRecordDataset(files).batch(PARSE_BATCH).map(parse).unbatch()
 
 
-def decoder(job: Job) -> Any:
-    """The function that decodes one parsed case to (inputs, targets)."""
+def decoder(job: Job) -> Callable[[Tensors, Tensors, Tensors], tuple[Tensors, Tensors]]:
+    """Returns the function that decodes one parsed case to (inputs, targets)."""
 
-    def decode(
-        images: dict[str, tf.Tensor], clinical: dict[str, tf.Tensor], targets: dict[str, tf.Tensor]
-    ) -> Any:
+    def decode(images: Tensors, clinical: Tensors, targets: Tensors) -> tuple[Tensors, Tensors]:
         return {**job.task.decode_case(images, job.model), **clinical}, targets
 
     return decode
 
 
 def collect_targets(targets: tf.data.Dataset) -> dict[str, np.ndarray]:
-    """All cases' targets as arrays by name; arrays of length 0 for an empty split."""
+    """Returns all cases' targets as arrays by name; arrays of length 0 for an empty split."""
     rows = list(targets.as_numpy_iterator())
-    return {
-        name: np.array([row[name] for row in rows], dtype=spec.dtype.as_numpy_dtype)
-        for name, spec in targets.element_spec.items()
-    }
+    arrays = {}
+    for name, spec in targets.element_spec.items():
+        arrays[name] = np.array([row[name] for row in rows], dtype=spec.dtype.as_numpy_dtype)
+    return arrays
 
 
 def cache_folder(folder: Path) -> Path:
@@ -251,27 +267,31 @@ def cache_folder(folder: Path) -> Path:
 
 
 def clear_cache(folder: Path) -> None:
-    """Removes what a killed run left: a half-written cache cannot be told from one that another process is writing."""
+    """Removes what a killed run left.
+
+    A half-written cache looks like one that another process is writing.
+    """
     shutil.rmtree(cache_folder(folder), ignore_errors=True)
 
 
-def describe_member(member: Member) -> dict[str, Any]:
-    """A member's epochs, for `history.json`."""
+def describe_member(member: Member) -> dict[str, object]:
+    """Returns a member's epochs, for `history.json`."""
     return {
         "best_epoch": member.best.number,
         "history": [dataclasses.asdict(epoch) for epoch in member.history],
     }
 
 
-def describe_export(job: Job, fitted: Fitted, *, clinical_sizes: Mapping[str, int]) -> dict[str, Any]:
-    """What a reader of the exported model needs, for `medimg.json`."""
+def describe_export(job: Job, fitted: Fitted, *, clinical_sizes: Mapping[str, int]) -> dict[str, object]:
+    """Returns what a reader of the exported model needs, for `medimg.json`."""
+    log_priors = {head: list(values) for head, values in fitted.log_priors.items()}
     return {
         "task": job.task.name,
         **job.task.describe(job.model),
         "code": job.code,
         "eval": dict(fitted.figures),
         "temperatures": dict(fitted.temperatures),
-        "log_priors": {head: list(values) for head, values in fitted.log_priors.items()},
+        "log_priors": log_priors,
         "prevalence": fitted.prevalence,
         "clinical_sizes": dict(clinical_sizes),
         "networks": [model_file(index) for index in range(len(fitted.members))],
@@ -287,10 +307,8 @@ def report_epoch(epoch: Epoch, job: Job, *, writer: tf.summary.SummaryWriter) ->
     """One line for people, one point per figure for TensorBoard."""
     is_ensemble = job.training.members > 1
     member = f"member {epoch.member + 1}/{job.training.members}, " if is_ensemble else ""
-    print(
-        f"{member}epoch {epoch.number + 1}/{job.training.epochs}: {format_figures(epoch.figures)}, {epoch.seconds:.1f} s",
-        flush=True,
-    )
+    progress = f"{member}epoch {epoch.number + 1}/{job.training.epochs}"
+    print(f"{progress}: {format_figures(epoch.figures)}, {epoch.seconds:.1f} s", flush=True)
     with writer.as_default():
         for name, value in epoch.figures.items():
             tf.summary.scalar(
@@ -307,13 +325,13 @@ def format_figures(figures: Mapping[str, float]) -> str:
     )
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Mapping[str, object]) -> None:
     """Writes indented JSON, the folder included; an undefined figure becomes null."""
     os.makedirs(path.parent, exist_ok=True)
     path.write_text(json.dumps(undefined_to_none(value), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def undefined_to_none(value: Any) -> Any:
+def undefined_to_none(value: object) -> object:
     """The same nested value with None for NaN, which is not JSON."""
     if isinstance(value, dict):
         return {key: undefined_to_none(item) for key, item in value.items()}

@@ -1,4 +1,6 @@
-"""The exported model: a tf.Module with the signatures that TensorFlow Serving, TFMA and our own prediction call.
+"""The exported model: a tf.Module with its signatures.
+
+TensorFlow Serving, TFMA and our own prediction call them.
 
 `details` stands beside `serving_default` because TFMA takes a model of one output by no name: further outputs
 would take that away.
@@ -9,21 +11,25 @@ Not `model.save` and not `ExportArchive`: both fail with the layer that TensorFl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from medimg.tasks import Task
 
+if TYPE_CHECKING:
+    import tensorflow_transform as tft
+
 FACTS_FILE = "medimg.json"
 """Beside the SavedModel: what its outputs mean."""
+FeatureSpec = dict[str, tf.io.FixedLenFeature | tf.io.VarLenFeature | tf.io.RaggedFeature]
 EXAMPLES = tf.TensorSpec([None], tf.string, name="examples")
 
 
-def raw_spec(transform_output: Any) -> dict[str, Any]:
-    """Parsing specification of the raw features that Transform knows.
+def raw_spec(transform_output: tft.TFTransformOutput) -> FeatureSpec:
+    """Returns the parsing specification of the raw features that Transform knows, but for images and masks.
 
-    The images are the task's own business.
+    Those are parsed by the task.
     """
     return {
         name: spec
@@ -35,12 +41,14 @@ def raw_spec(transform_output: Any) -> dict[str, Any]:
 class Serving(tf.Module):
     """Serialized raw Examples in, probabilities or transformed features out.
 
-    `answer` is what the task's `make_predictor` returns.
+    `predictor` is what the task's `make_predictor` returns.
     """
 
-    def __init__(self, answer: Any, *, task: Task, settings: Any, transform_output: Any) -> None:
+    def __init__(
+        self, predictor: Any, *, task: Task, settings: Any, transform_output: tft.TFTransformOutput
+    ) -> None:
         super().__init__()
-        self.answer = answer
+        self.predictor = predictor
         self.transform_layer = transform_output.transform_features_layer()
         self._task, self._settings = task, settings
         self._raw_spec = raw_spec(transform_output)
@@ -52,27 +60,30 @@ class Serving(tf.Module):
 
         Labels need not be there, nor images (an absent view is masked).
         """
-        outputs: Mapping[str, tf.Tensor] = self.answer.predict(self._read(examples))
+        outputs: Mapping[str, tf.Tensor] = self.predictor.predict(self._read(examples))
         return outputs
 
     @tf.function(input_signature=[EXAMPLES])
     def details(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
         """What `serve` returns, and what is behind it as the task says."""
-        outputs: Mapping[str, tf.Tensor] = self.answer.details(self._read(examples))
+        outputs: Mapping[str, tf.Tensor] = self.predictor.details(self._read(examples))
         return outputs
 
     @tf.function(input_signature=[EXAMPLES])
     def transform(self, examples: tf.Tensor) -> Mapping[str, tf.Tensor]:
-        """The transformed features: `label_<head>` int64 [batch, 1], -1 where missing, and the clinical inputs."""
+        """Returns the transformed features.
+
+        They are `label_<head>`, int64 [batch, 1], -1 where missing, and the clinical inputs.
+        """
         return dict(self.transform_layer(tf.io.parse_example(examples, self._raw_spec)))
 
     def _read(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """The network's inputs."""
         images = tf.io.parse_example(examples, self._task.image_spec(self._settings))
         inputs = decode_batch(images, task=self._task, settings=self._settings)
-        wanted = {name: self._raw_spec[name] for name in self._sizes}
-        if wanted:
-            transformed = self.transform_layer(tf.io.parse_example(examples, wanted))
+        clinical = {name: self._raw_spec[name] for name in self._sizes}
+        if clinical:
+            transformed = self.transform_layer(tf.io.parse_example(examples, clinical))
             inputs |= self._task.clinical_inputs(transformed, self._settings, self._sizes)
         return inputs
 
@@ -90,8 +101,11 @@ def decode_batch(images: Mapping[str, tf.Tensor], *, task: Task, settings: Any) 
 
 
 def export(serving: Serving, folder: str) -> None:
-    """Writes the SavedModel with `serving_default`, `transform_features` and, where there are any, `details` to `folder`."""
+    """Writes the SavedModel to `folder`.
+
+    Its signatures are `serving_default`, `transform_features` and, where the predictor has them, `details`.
+    """
     signatures = {"serving_default": serving.serve, "transform_features": serving.transform}
-    if serving.answer.has_details:
+    if serving.predictor.has_details:
         signatures["details"] = serving.details
     tf.saved_model.save(serving, folder, signatures=signatures)
