@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,8 @@ def compile_spec(
         list[str],
         typer.Option(
             "--image",
-            help="Of all components; extra=IMAGE where one is needed (gpu), Component=IMAGE of one. May be repeated.",
+            help="Of all components; extra=IMAGE where one is needed (gpu), Component=IMAGE of one. "
+            "May be repeated.",
         ),
     ],
     root: Annotated[
@@ -53,7 +55,8 @@ def compile_spec(
     Example: medimg compile cmmd_demo --image registry/medimg:0.1.0 --root minio://mlpipeline --to cmmd.yaml
     """
     check_kubeflow()
-    from kubeflow.compile import Request, compile_config, find_target, write_spec
+    from kubeflow.compile import compile_config, write_spec
+    from kubeflow.request import Request, find_target
     from pipeline.config.overrides import load_config
 
     loaded = load_config(config, overrides=overrides or [])
@@ -91,13 +94,17 @@ def run_spec(
     Example: medimg run-spec cmmd.yaml --to spec-run --parameter data_root=/data
     """
     check_kubeflow()
-    from kubeflow.run_spec import Home, choose_engine, execute_spec
+    from kubeflow.engines import ContainerOptions, Home, choose_engine
+    from kubeflow.run_spec import execute_spec
     from kubeflow.spec import parse_parameters, read_spec
 
-    spec, home = read_spec(file), Home(to.resolve())
-    chosen = choose_engine(mode, home, spec, program=engine, volumes=volumes or [], more=engine_args or [])
+    spec = read_spec(file)
+    if root:
+        spec = replace(spec, root=root)
+    options = ContainerOptions(engine, tuple(volumes or ()), tuple(engine_args or ()))
+    chosen = choose_engine(mode, Home(to.resolve()), spec, options=options)
     values = parse_parameters(parameters or [], known=sorted(spec.parameters))
-    outcome = execute_spec(spec, engine=chosen, home=home, parameters=values, root=root, workers=workers)
+    outcome = execute_spec(spec, engine=chosen, parameters=values, workers=workers)
     typer.echo(f"pushed: {outcome.pushed or 'nothing'}\nreport: {outcome.report or 'none'}")
     if outcome.blessed is False:
         typer.echo("NOT BLESSED")

@@ -17,15 +17,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from kubeflow.fingerprint_task import FINGERPRINTS, add_fingerprints
+from kubeflow.request import (
+    Request,
+    Target,
+    check_root,
+    choose_image,
+    expect_known,
+    find_state,
+    parse_images,
+)
 from kubeflow.spec import parse_parameters
-from kubeflow.uris import is_uri, to_local
 from kubeflow.versions import installed_versions, list_extras
-from medimg.errors import UsageError, nearest
+from medimg.errors import UsageError
 from medimg.files import replace_file
 from pipeline.beam.flags import parse_beam
 from pipeline.config.deployment import Deployment, Resources
@@ -33,41 +41,13 @@ from pipeline.config.places import Places
 from pipeline.config.run_config import RunConfig
 from pipeline.local.run import resolve_config
 
-Target = Literal["kfp", "vertex"]
+if TYPE_CHECKING:
+    from tfx.orchestration.pipeline import Pipeline
+
 COMMAND = ("python", "-m", "kubeflow.entrypoint")
 # What a run is given; every component with an exec property of that name takes its value from it.
 PARAMETERS: Mapping[str, str | None] = {"data_root": None, "previous": ""}
-SCHEMES = {"kfp": ("minio", "s3", "gs"), "vertex": ("gs",)}
-IMAGE = re.compile(
-    r"(?P<host>[a-zA-Z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?"
-)
-ROOT = re.compile(
-    r"(?P<scheme>[a-z0-9]+)://(?P<bucket>[a-z0-9][a-z0-9._-]{1,61}[a-z0-9])(/[A-Za-z0-9._=+-]+)*/?"
-)
 GPU_TYPES = {"kfp": re.compile(r"[a-z0-9.-]+/[A-Za-z0-9._-]+"), "vertex": re.compile(r"[A-Z][A-Z0-9_]+")}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is compiled, for where.
-
-    Attributes:
-        images: `IMAGE` for all components; `extra=IMAGE` for those that need the extra, `Component=IMAGE` for
-            one.
-        root: URI under which the platform keeps the artifacts.
-        parameters: `name=value`, the defaults of the pipeline's parameters.
-        data: a copy of the data, or a part of it, for data sets whose classes and columns only the data tell.
-        beam: where Beam's work is done, see `pipeline.beam.flags.parse_beam`.
-        beam_args: further flags for Beam, which win.
-    """
-
-    images: tuple[str, ...]
-    root: str
-    target: Target = "kfp"
-    parameters: tuple[str, ...] = ()
-    data: Path | None = None
-    beam: str = "local"
-    beam_args: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +61,7 @@ class Documents:
 class PlainDumper(yaml.SafeDumper):
     """Writes a value out wherever it stands: not every reader of YAML knows anchors."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
 
@@ -144,101 +124,20 @@ def write_spec(documents: Documents, to: Path, *, config: RunConfig) -> None:
     replace_file(to, write=lambda temporary: temporary.write_text(text))
 
 
-def find_target(name: str) -> Target:
-    """The target of that name. Raises UsageError for another one."""
-    for target in get_args(Target):
-        if target == name:
-            return cast("Target", target)
-    raise UsageError(f"--target {name}: expected {' or '.join(get_args(Target))}")
-
-
 def expect_compiler() -> None:
-    """Raises UsageError where the definition of the spec, which TFX does not bring along, is not installed."""
+    """Raises UsageError where the definition of the spec, which TFX does not bring, is not installed."""
     try:
         there = find_spec("kfp.pipeline_spec")
     except ModuleNotFoundError:
         there = None
     if there is None:
         raise UsageError(
-            "medimg compile needs the package kfp-pipeline-spec, which is not installed here: docker run IMAGE compile ... has it"
+            "medimg compile needs the package kfp-pipeline-spec, which is not installed here: "
+            "docker run IMAGE compile ... has it"
         )
 
 
-def parse_images(texts: Iterable[str]) -> dict[str, str]:
-    """The images by component or extra; the one for all others is called ""."""
-    images = {}
-    for text in texts:
-        name, _, image = text.rpartition("=")
-        if not IMAGE.fullmatch(image):
-            raise UsageError(
-                f"--image {text}: {image!r} is no name of an image; expected HOST/NAME:TAG or NAME@sha256:DIGEST, lower case"
-            )
-        images[name] = image
-    return images
-
-
-def choose_image(component: str, images: Mapping[str, str], deployment: Deployment) -> str:
-    """A component's own image, else that of the extra that it needs, else the one for all.
-
-    Raises UsageError where there is none.
-    """
-    extra = deployment.extra_of(component)
-    if image := images.get(component) or images.get(extra):
-        return image
-    if extra:
-        raise UsageError(
-            f"--image: {component} needs an image with the extra {extra}, expected --image {extra}=IMAGE or {component}=IMAGE"
-        )
-    raise UsageError(
-        f"--image: none for {component}, expected one image for all components, or {component}=IMAGE"
-    )
-
-
-def check_root(root: str, target: Target) -> None:
-    """Raises UsageError for a root that the target's launcher does not know."""
-    found = ROOT.fullmatch(root)
-    if not found or found["scheme"] not in SCHEMES[target]:
-        expected = " or ".join(f"{scheme}://bucket/folder" for scheme in SCHEMES[target])
-        raise UsageError(f"--root {root}: expected {expected} for {target}")
-
-
-def expect_known(what: str, names: Iterable[str], known: list[str], *, kind: str = "component") -> None:
-    """Raises UsageError for a name that is not among the known ones; the empty one names nothing."""
-    for name in names:
-        if name and name not in known:
-            raise UsageError(f"{what} {name}: no such {kind}; {nearest(name, known)}")
-
-
-def find_state(config: RunConfig, request: Request) -> str:
-    """The folder of what outlives a run, one per config, as the tasks see it.
-
-    Raises:
-        UsageError: it is not on a volume of the deployment (Kubeflow) or no bucket (Vertex AI), and would be
-            gone with the pod.
-    """
-    deployment = config.deployment
-    if request.target == "vertex":
-        state = (
-            f"{request.root.rstrip('/')}/state"
-            if deployment.state == Deployment().state
-            else deployment.state
-        )
-        if not is_uri(state):
-            raise UsageError(
-                f"deployment.state {state}: expected gs://bucket/folder, Vertex AI mounts no volumes"
-            )
-        return f"{to_local(state).rstrip('/')}/{config.name}"
-    paths = [volume.path for volume in deployment.volumes]
-    if len(set(paths)) < len(paths):
-        raise UsageError(f"deployment.volumes: two volumes at one path in {', '.join(sorted(paths))}")
-    if not any(Path(deployment.state).is_relative_to(path) for path in paths):
-        raise UsageError(
-            f"deployment.state {deployment.state}: not on a volume of the deployment ({', '.join(paths) or 'none'}), expected a path below one"
-        )
-    return f"{deployment.state.rstrip('/')}/{config.name}"
-
-
-def make_dag(config: RunConfig, request: Request, *, state: str) -> Any:
+def make_dag(config: RunConfig, request: Request, *, state: str) -> Pipeline:
     """The pipeline with a cluster's places.
 
     `data_root` and `previous` are left open: they become parameters.
@@ -281,7 +180,11 @@ def make_beam_flags(config: RunConfig, request: Request) -> tuple[str, ...]:
 def complete_task(
     pipeline: dict[str, Any], name: str, *, image: str, resources: Resources, target: Target
 ) -> None:
-    """Adds what TFX leaves out: parameters, caching, retries, image, resources, and for our entrypoint name, versions and types of outputs."""
+    """Adds what TFX leaves out.
+
+    That is parameters, caching, retries, image and resources, and for our entrypoint the name, the versions
+    and the types of outputs.
+    """
     task = pipeline["root"]["dag"]["tasks"][name]
     definitions = pipeline["components"][name]
     container = pipeline["deploymentSpec"]["executors"][definitions["executorLabel"]]["container"]
@@ -314,7 +217,8 @@ def complete_task(
 
 def make_resources(name: str, resources: Resources, target: Target) -> dict[str, Any]:
     """The limits of a pod as the spec has them."""
-    limits: dict[str, Any] = {"cpuLimit": resources.cpu, "memoryLimit": resources.memory_gb}
+    limits = {"cpuLimit": resources.cpu, "memoryLimit": resources.memory_gb}
+    accelerator = {}
     if resources.gpus:
         if not GPU_TYPES[target].fullmatch(resources.gpu_type):
             expected = {
@@ -324,13 +228,13 @@ def make_resources(name: str, resources: Resources, target: Target) -> dict[str,
             raise UsageError(
                 f"deployment: gpu_type of {name} is {resources.gpu_type!r}, expected {expected} for {target}"
             )
-        limits["accelerator"] = {"type": resources.gpu_type, "count": str(resources.gpus)}
+        accelerator = {"accelerator": {"type": resources.gpu_type, "count": str(resources.gpus)}}
     if resources.node_selector and target == "vertex":
         raise UsageError(f"deployment: node_selector of {name}: Vertex AI has none, expected it empty")
-    return limits
+    return {**limits, **accelerator}
 
 
-def define_parameter(default: str | None) -> dict[str, Any]:
+def define_parameter(default: str | None) -> dict[str, str | bool]:
     """A text parameter of the pipeline; without a default every run must give a value."""
     return (
         {"parameterType": "STRING"}
@@ -345,7 +249,7 @@ def make_platform(deployment: Deployment, components: Iterable[str]) -> dict[str
     Names stand there twice, for older and newer backends.
     """
 
-    def constant(name: str) -> dict[str, Any]:
+    def constant(name: str) -> dict[str, dict[str, str]]:
         return {"runtimeValue": {"constant": name}}
 
     volumes = [

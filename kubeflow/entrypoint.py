@@ -14,12 +14,15 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from kubeflow.executor_input import NOTHING, LocalInput, localise
 from kubeflow.uris import local_root
 from kubeflow.versions import check_versions
 from medimg.errors import MedimgError, one_line
+
+if TYPE_CHECKING:
+    from tfx.dsl.components.base.base_executor import BaseExecutor
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -101,8 +104,11 @@ def execute(local: LocalInput, executor_class: str, *, inputs_spec: str, beam_ar
     file.write_text(json_format.MessageToJson(output))
 
 
-def make_executor(kind: Any, *, folder: Path, beam_args: list[str]) -> Any:
-    """An executor in the context that TFX gives it: a name and a temporary folder of its own, and Beam's arguments if it uses Beam."""
+def make_executor(kind: type[BaseExecutor], *, folder: Path, beam_args: list[str]) -> BaseExecutor:
+    """Makes an executor in the context that TFX gives it.
+
+    It has its own name and temporary folder, and Beam's arguments if it uses Beam.
+    """
     from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 
     more = (
@@ -114,7 +120,10 @@ def make_executor(kind: Any, *, folder: Path, beam_args: list[str]) -> Any:
 
 
 def explain(error: BaseException) -> str:
-    """One line: the MedimgError behind an exception, else the exception itself by its last line, which is where Beam puts the cause."""
+    """Returns one line: the MedimgError behind an exception, else the exception itself.
+
+    Of an exception with a traceback in its text it is the last line, which is where Beam puts the cause.
+    """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, MedimgError):

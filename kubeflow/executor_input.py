@@ -1,4 +1,6 @@
-"""The launcher's ExecutorInput as a task can use it: local paths for URIs, a name and a type for every artifact, small files out of the spec.
+"""The launcher's ExecutorInput as a task can use it.
+
+URIs become local paths, every artifact has a name and a type, and small files come out of the spec.
 
 It is handled as the JSON that it comes as, so that what is wrong with it is said before TensorFlow is
 imported.
@@ -52,16 +54,16 @@ def localise(
     local, uris = copy.deepcopy(dict(message)), {}
     for definitions, side in ((inputs, "inputs"), (outputs, "outputs")):
         for name, artifact in list_artifacts(local, side):
-            # TFX tells artifacts apart by name, the launcher does not always give them one.
+            # TFX identifies artifacts by name, the launcher does not always give them one.
             artifact["name"] = artifact.get("name") or artifact["uri"]
             if declared := definitions.get("artifacts", {}).get(name, {}).get("artifactType"):
                 artifact["type"] = declared
             remote, artifact["uri"] = artifact["uri"], to_local(artifact["uri"], root=root)
             uris[artifact["uri"]] = remote
-    told = local.get("outputs", {})
-    for one in (told, *told.get("parameters", {}).values()):
-        if file := one.get("outputFile"):
-            one["outputFile"] = to_local(file, root=root)
+    requested = local.get("outputs", {})
+    for entry in (requested, *requested.get("parameters", {}).values()):
+        if file := entry.get("outputFile"):
+            entry["outputFile"] = to_local(file, root=root)
     check_inputs(local, uris)
     make_outputs(local, uris)
     parameters = local.get("inputs", {}).get("parameterValues", {})
@@ -84,7 +86,8 @@ def check_inputs(local: dict[str, Any], uris: Mapping[str, str]) -> None:
         path = Path(artifact["uri"])
         if not holds_files(path):
             raise MedimgError(
-                f"input {name}: {uris[artifact['uri']]} holds nothing (looked in {path}); expected what an earlier task wrote. "
+                f"input {name}: {uris[artifact['uri']]} holds nothing (looked in {path}); "
+                "expected what an earlier task wrote. "
                 "If that was a cached execution whose files were deleted since, run again without the cache"
             )
         if (path / NOTHING).is_file():
@@ -94,11 +97,12 @@ def check_inputs(local: dict[str, Any], uris: Mapping[str, str]) -> None:
 def make_outputs(local: dict[str, Any], uris: Mapping[str, str]) -> None:
     """Makes the outputs' folders, which the launcher leaves to the task."""
     for name, artifact in list_artifacts(local, "outputs"):
+        folder = artifact["uri"]
         try:
-            Path(artifact["uri"]).mkdir(parents=True, exist_ok=True)
+            Path(folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MedimgError(
-                f"output {name}: {uris[artifact['uri']]} cannot be written ({artifact['uri']}: {error.strerror})"
+                f"output {name}: {uris[folder]} cannot be written ({folder}: {error.strerror})"
             ) from None
 
 
@@ -115,6 +119,7 @@ def localise_parameter(name: str, value: str, *, root: str) -> str:
     local = to_local(value, root=root)
     if is_uri(value) and not Path(local).exists():
         raise MedimgError(
-            f"parameter {name}: {value} is not at {local}; expected the bucket mounted there, or a path on a mounted volume"
+            f"parameter {name}: {value} is not at {local}; "
+            "expected the bucket mounted there, or a path on a mounted volume"
         )
     return local

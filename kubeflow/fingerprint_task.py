@@ -1,4 +1,6 @@
-"""The first task of a compiled pipeline: fingerprints of what a run finds on the cluster, data and pushed models, for the cache keys of the others.
+"""The first task of a compiled pipeline: fingerprints of data and pushed models on the cluster.
+
+They are in the cache keys of the other tasks.
 
 On one machine the runner takes them before it starts anything (`pipeline.cache_keys`). A spec is compiled
 where the data are not, so there a task that is never cached hands them on as parameters. Kubeflow's key of a
@@ -33,6 +35,7 @@ def add_fingerprints(pipeline: dict[str, Any]) -> None:
     inputs = {
         name: tasks[task]["inputs"]["parameters"][name] for task, names in READ.items() for name in names
     }
+    text = {"parameterType": "STRING"}
     for value, task in CONSUMERS.items():
         tasks[task]["inputs"]["parameters"][value] = {
             "taskOutputParameter": {"producerTask": FINGERPRINTS, "outputParameterKey": value}
@@ -45,8 +48,8 @@ def add_fingerprints(pipeline: dict[str, Any]) -> None:
     }
     pipeline["components"][FINGERPRINTS] = {
         "executorLabel": f"{FINGERPRINTS}_executor",
-        "inputDefinitions": {"parameters": {name: {"parameterType": "STRING"} for name in inputs}},
-        "outputDefinitions": {"parameters": {name: {"parameterType": "STRING"} for name in CONSUMERS}},
+        "inputDefinitions": {"parameters": dict.fromkeys(inputs, text)},
+        "outputDefinitions": {"parameters": dict.fromkeys(CONSUMERS, text)},
     }
     container = {"command": list(COMMAND), "args": ["--json_serialized_invocation_args", "{{$}}"]}
     pipeline["deploymentSpec"]["executors"][f"{FINGERPRINTS}_executor"] = {"container": container}
@@ -68,7 +71,7 @@ def write_fingerprints(message: Mapping[str, Any]) -> None:
     )
     values = {
         "data": data + previous_fingerprint(given["previous"]),
-        # A word, because not every store of parameters tells an empty text from none.
+        # A word, because not every store of parameters distinguishes an empty text from none.
         "baseline": baseline_fingerprint(Path(given["serving"])) or NOTHING,
     }
     for name, parameter in message["outputs"]["parameters"].items():
@@ -78,13 +81,18 @@ def write_fingerprints(message: Mapping[str, Any]) -> None:
 
 
 def check_state(folder: Path) -> None:
-    """Raises MedimgError where nothing can be written that outlives the run: now, and not when the model has been trained."""
+    """Checks that the folder of what outlives the run can be written, before a model is trained.
+
+    Raises:
+        MedimgError: it cannot.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise MedimgError(
-            f"state {folder} cannot be written by user {os.getuid()} ({error.strerror}); expected a volume where this user can"
+            f"state {folder} cannot be written by user {os.getuid()} ({error.strerror}); "
+            "expected a volume where this user can"
         ) from None
 
 

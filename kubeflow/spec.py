@@ -59,7 +59,8 @@ def read_spec(path: Path) -> Spec:
     pipeline = documents[0] if documents and isinstance(documents[0], dict) else {}
     if pipeline.get("schemaVersion") != "2.1.0" or "deploymentSpec" not in pipeline:
         raise UsageError(
-            f"{path}: schemaVersion {pipeline.get('schemaVersion')}, expected a pipeline spec 2.1.0 as medimg compile writes it"
+            f"{path}: schemaVersion {pipeline.get('schemaVersion')}, "
+            "expected a pipeline spec 2.1.0 as medimg compile writes it"
         )
     platform = documents[1] if len(documents) > 1 else {}
     tasks = {task.name: task for task in list_tasks(pipeline, platform)}
@@ -78,17 +79,16 @@ def list_tasks(pipeline: Mapping[str, Any], platform: Mapping[str, Any]) -> Iter
         component = pipeline["components"][task["componentRef"]["name"]]
         label = component["executorLabel"]
         container = executors[label]["container"]
+        mounts = kubernetes.get(label, {}).get("pvcMount", [])
+        definitions = {side: component.get(f"{side}Definitions", {}) for side in ("input", "output")}
         yield Task(
             name=name,
             after=frozenset(task.get("dependentTasks", [])),
             inputs=task.get("inputs", {}),
-            definitions={side: component.get(f"{side}Definitions", {}) for side in ("input", "output")},
+            definitions=definitions,
             image=container["image"],
             command=(*container.get("command", []), *container.get("args", [])),
-            mounts={
-                mount["mountPath"]: mount["constant"]
-                for mount in kubernetes.get(label, {}).get("pvcMount", [])
-            },
+            mounts={mount["mountPath"]: mount["constant"] for mount in mounts},
         )
 
 

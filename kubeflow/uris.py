@@ -1,7 +1,8 @@
-"""Where an artifact lies while a task runs: the launcher of Kubeflow Pipelines downloads `minio://bucket/key` to `/minio/bucket/key`.
+"""Where an artifact is while a task runs.
 
-It uploads the outputs from there as well; the same holds for s3 (`/s3`) and gs (`/gcs`). Vertex AI mounts its
-buckets at `/gcs`. So a task reads and writes plain files, and the image needs no client of any object store.
+The launcher of Kubeflow Pipelines downloads `minio://bucket/key` to `/minio/bucket/key`. It uploads the
+outputs from there as well; the same holds for s3 (`/s3`) and gs (`/gcs`). Vertex AI mounts its buckets at
+`/gcs`. So a task reads and writes plain files, and the image needs no client of any object store.
 """
 
 from __future__ import annotations

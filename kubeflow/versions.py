@@ -30,5 +30,6 @@ def check_versions(compiled_with: str) -> None:
     """Raises MedimgError if other versions are installed here than those that compiled the spec."""
     if (here := installed_versions()) != compiled_with:
         raise MedimgError(
-            f"this image has {here}, the spec was compiled with {compiled_with}: expected the same; compile it with this image, or name the other one"
+            f"this image has {here}, the spec was compiled with {compiled_with}: expected the same; "
+            "compile it with this image, or name the other one"
         )

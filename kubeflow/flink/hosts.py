@@ -1,4 +1,7 @@
-"""Hosts on one machine: network namespaces on a bridge, so that several of a program that belongs once to a host can run. Needs root and `ip`."""
+"""Hosts on one machine: network namespaces on a bridge.
+
+So several instances can run of a program of which a host has one. Needs root and `ip`.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +37,10 @@ def inside(number: int) -> tuple[str, ...]:
 
 
 def on_core(place: int) -> tuple[str, ...]:
-    """What a command begins with to have, with its children, one of the cores that this process may use, and no other.
+    """Returns what a command begins with to run, with its children, on one core of this process alone.
 
     Raises:
-        MedimgError: there are not so many.
+        MedimgError: this process may not use so many cores.
     """
     cores = sorted(os.sched_getaffinity(0))
     if place >= len(cores):

@@ -1,4 +1,7 @@
-"""Flink on one machine, by the same flink.sh as on a cluster: embedded in Beam's job server, or with several hosts as network namespaces."""
+"""Flink on one machine, by the same flink.sh as on a cluster.
+
+It is embedded in Beam's job server, or has several hosts as network namespaces.
+"""
 
 from __future__ import annotations
 
@@ -143,7 +146,9 @@ def embedded(work: Path, *, parallelism: int = 2) -> Iterator[Flink]:
 
 @contextmanager
 def session_cluster(work: Path, *, workers: int = 2, own_core: bool = False) -> Iterator[Flink]:
-    """A session cluster: JobManager and job server on one host, and on each of the others a TaskManager with its worker pool.
+    """Runs a session cluster until the block ends.
+
+    JobManager and job server are on one host, and each of the others has a TaskManager with its worker pool.
 
     Args:
         own_core: each working host has one core of the machine, and not another one's; else all of them share

@@ -1,12 +1,8 @@
-"""Every config becomes a spec that kfp's own parser loads.
-
-Names, parameters and the deployment are checked while compiling.
-"""
+"""Every config becomes a spec that kfp's own parser loads."""
 
 from __future__ import annotations
 
 import base64
-import dataclasses
 import importlib.util
 import json
 import subprocess
@@ -17,14 +13,12 @@ import pytest
 import yaml
 
 from medimg.datasets import find_data_set
-from medimg.errors import UsageError
 from pipeline.config.overrides import list_configs, load_config
+from tests.components.compiled_specs import IMAGE, ROOTS, compile_spec
 
 pytest.importorskip("kfp.pipeline_spec", reason="the package kfp-pipeline-spec is not installed")
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-IMAGE = "registry.example/medimg:0.1.0"
-ROOTS = {"kfp": "minio://mlpipeline/v2/artifacts", "vertex": "gs://bucket/artifacts"}
 # Loads a spec as kfp does, and its platform document with every field known to Kubeflow.
 LOAD = """
 import sys, yaml
@@ -50,15 +44,6 @@ def make(kind, value):
             make(model.openapi_types[name], one)
 make("V2beta1RecurringRun", yaml.safe_load(open(sys.argv[1])))
 """
-
-
-def compile_spec(name, *overrides, target="kfp", images=(IMAGE,), root="", **more):
-    """Both documents of a config's spec."""
-    from kubeflow.compile import Request, compile_config
-
-    return compile_config(
-        load_config(name, overrides=overrides), Request(tuple(images), root or ROOTS[target], target, **more)
-    )
 
 
 def container(documents, component):
@@ -272,107 +257,3 @@ def test_on_vertex_ai_state_lies_in_the_mounted_bucket_and_there_is_no_platform_
 def test_the_deployment_is_no_part_of_the_experiment(demo):
     moved = compile_spec("cmmd_demo", "deployment.default.memory_gb=16", "deployment.service_account=other")
     assert task(moved, "ReportGen")["inputs"] == task(demo, "ReportGen")["inputs"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"images": ()}, "--image: none for Fingerprints, expected one image for all components"),
-        (
-            {"images": (f"Trainer={IMAGE}",)},
-            "--image: none for Fingerprints, expected one image for all components",
-        ),
-        (
-            {"overrides": ["deployment.extra=volumes"]},
-            "needs an image with the extra volumes, expected --image volumes=IMAGE or Fingerprints=IMAGE",
-        ),
-        (
-            {"overrides": ['deployment.components={"Trainer": {"gpus": 1}}']},
-            "--image: Trainer needs an image with the extra gpu",
-        ),
-        (
-            {"overrides": ["deployment.extra=volume"]},
-            "deployment.extra volume: no such extra; did you mean 'volumes'",
-        ),
-        ({"images": ("Registry/Image Name",)}, "is no name of an image"),
-        (
-            {"images": (IMAGE, f"Trainr={IMAGE}")},
-            "--image Trainr: no such component or extra; did you mean 'Trainer'",
-        ),
-        (
-            {"root": "/data/artifacts"},
-            "expected minio://bucket/folder or s3://bucket/folder or gs://bucket/folder for kfp",
-        ),
-        ({"root": "minio://bucket/a", "target": "vertex"}, "expected gs://bucket/folder for vertex"),
-        (
-            {"parameters": ("data_rot=/data",)},
-            "--parameter data_rot: no such parameter; did you mean 'data_root'",
-        ),
-        ({"parameters": ("data_root",)}, "expected name=value"),
-        ({"overrides": ["deployment.state=/elsewhere"]}, "deployment.state /elsewhere: not on a volume"),
-        (
-            {"overrides": ["deployment.state=/state"], "target": "vertex", "root": "gs://b"},
-            "--root gs://b: expected",
-        ),
-        (
-            {"overrides": ["deployment.state=/mnt"], "target": "vertex"},
-            "expected gs://bucket/folder, Vertex AI mounts no volumes",
-        ),
-        (
-            {"overrides": ['deployment.components={"Trainr": {}}']},
-            "deployment.components Trainr: no such component; did you mean 'Trainer'",
-        ),
-        (
-            {
-                "overrides": ['deployment.components={"Trainer": {"gpus": 1}}'],
-                "target": "vertex",
-                "images": (IMAGE, f"gpu={IMAGE}"),
-            },
-            "gpu_type of Trainer is 'nvidia.com/gpu'",
-        ),
-        (
-            {
-                "overrides": ['deployment.components={"Trainer": {"node_selector": {"a": "b"}}}'],
-                "target": "vertex",
-            },
-            "Vertex AI has none",
-        ),
-        (
-            {"overrides": ['deployment.volumes=[{"claim": "Big_Disk", "path": "/state"}]']},
-            "deployment.volumes.0.claim: string should match",
-        ),
-        (
-            {"overrides": ['deployment.volumes=[{"claim": "a", "path": "state"}]']},
-            "deployment.volumes.0.path: string should match",
-        ),
-        (
-            {
-                "overrides": [
-                    'deployment.volumes=[{"claim": "a", "path": "/state"}, {"claim": "b", "path": "/state"}]'
-                ]
-            },
-            "two volumes at one path",
-        ),
-        ({"overrides": ["name=CMMD_demo"]}, "config key name: string should match"),
-        (
-            {"overrides": ["deployment.default.cpu=0"]},
-            "deployment.default.cpu: input should be greater than 0",
-        ),
-        ({"name": "folder_classification"}, "only the data of folder tell its classes; give --data DIR"),
-        ({"overrides": ["evaluation.slices=no_such"]}, "config names column 'no_such'"),
-    ],
-)
-def test_what_the_target_would_refuse_is_refused_while_compiling(arguments, words):
-    arguments = {"name": "cmmd_demo", "overrides": [], **arguments}
-    with pytest.raises(UsageError) as caught:
-        compile_spec(arguments.pop("name"), *arguments.pop("overrides"), **arguments)
-    assert words in str(caught.value)
-
-
-def test_another_target_or_suffix_is_refused(demo, tmp_path):
-    from kubeflow.compile import find_target, write_spec
-
-    with pytest.raises(UsageError, match="--target airflow: expected kfp or vertex"):
-        find_target("airflow")
-    with pytest.raises(UsageError, match=r"expected a name that ends in \.yaml"):
-        write_spec(dataclasses.replace(demo), tmp_path / "demo.json", config=load_config("cmmd_demo"))

@@ -27,7 +27,8 @@ def run_spec(spec, to, *more):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A folder with the flagship's spec in small; its volume is the folder itself."""
-    from kubeflow.compile import Request, compile_config, write_spec
+    from kubeflow.compile import compile_config, write_spec
+    from kubeflow.request import Request
     from pipeline.config.overrides import load_config
 
     folder = tmp_path_factory.mktemp("kubeflow")

@@ -1,4 +1,4 @@
-"""CatalogueGen notes on its artifact where the data come from: a model's lineage reaches back to the archive."""
+"""CatalogueGen notes on its artifact where the data come from: the lineage reaches back to the archive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A spec's tasks run in the order of the DAG, side by side where it allows, and the first failure ends the run and says why.
+"""A spec's tasks run in the order of the DAG, side by side where it allows.
+
+The first failure ends the run and says why.
 
 The tasks here are small Python programs, started as real processes: what they are handed is what a component
 is handed.
@@ -6,6 +8,7 @@ is handed.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import time
@@ -14,8 +17,9 @@ import pytest
 import yaml
 from rich.console import Console
 
-from kubeflow.run_spec import Containers, Home, Subprocesses, build_input, choose_engine, execute_spec
+from kubeflow.engines import ContainerOptions, Containers, Home, Subprocesses, choose_engine
 from kubeflow.run_spec import Execution as SpecExecution
+from kubeflow.run_spec import build_input, execute_spec
 from kubeflow.spec import parse_parameters, read_spec
 from medimg.errors import MedimgError, UsageError
 
@@ -24,10 +28,12 @@ WRITE = """
 import json, os, pathlib, sys
 message = json.loads(sys.argv[1])
 for entry in message["outputs"]["artifacts"].values():
-    path = pathlib.Path(os.environ["ARTIFACT_LOCAL_PATH"] + entry["artifacts"][0]["uri"].replace("minio:/", "/minio"))
+    local = entry["artifacts"][0]["uri"].replace("minio:/", "/minio")
+    path = pathlib.Path(os.environ["ARTIFACT_LOCAL_PATH"] + local)
     path.mkdir(parents=True)
     (path / "value").write_text(json.dumps(message["inputs"]))
-answer = {"artifacts": {name: {"artifacts": [{"metadata": {"blessed": 1.0}}]} for name in message["outputs"]["artifacts"]}}
+made = {"artifacts": [{"metadata": {"blessed": 1.0}}]}
+answer = {"artifacts": dict.fromkeys(message["outputs"]["artifacts"], made)}
 pathlib.Path(message["outputs"]["outputFile"]).write_text(json.dumps(answer))
 """
 
@@ -87,12 +93,11 @@ def write_spec(path, tasks, *, mounts=(), **changes):
 
 def execute(spec, folder, *, workers=2, **more):
     """Runs in processes; returns the outcome and what was printed."""
-    home, printed = Home(folder / "run"), io.StringIO()
+    printed = io.StringIO()
     parameters = more.pop("parameters", {"data_root": "/data"})
     outcome = execute_spec(
         spec,
-        engine=Subprocesses(home),
-        home=home,
+        engine=Subprocesses(Home(folder / "run")),
         parameters=parameters,
         workers=workers,
         console=Console(file=printed),
@@ -132,9 +137,7 @@ def test_a_task_gets_parameters_and_the_artifacts_of_those_before_it(tmp_path):
 
 def test_artifacts_come_without_a_type_or_as_system_artifact(tmp_path):
     spec = write_spec(tmp_path / "spec.yaml", {"A": (WRITE, ()), "B": (WRITE, ()), "C": (WRITE, ("A", "B"))})
-    execution = SpecExecution(
-        spec, Subprocesses(Home(tmp_path)), Home(tmp_path), {"data_root": ""}, "minio://bucket/1"
-    )
+    execution = SpecExecution(spec, Subprocesses(Home(tmp_path)), {"data_root": ""}, "minio://bucket/1")
     execution.outputs.update(
         {name: {"made": {"uri": f"minio://bucket/1/{name}/made", "metadata": {}}} for name in "AB"}
     )
@@ -173,8 +176,8 @@ def test_blessing_report_and_pushed_model_are_what_the_tasks_wrote(tmp_path):
     [("'5'", None), ("None", "First: ended well and wrote no parameter count, expected the file")],
 )
 def test_what_a_task_finds_out_is_a_parameter_of_those_after_it(tmp_path, text, ended):
-    find = f"import json, pathlib, sys; text = {text}; file = json.loads(sys.argv[1])['outputs']['parameters']['count']['outputFile']"
-    find += "; text and pathlib.Path(file).write_text(text)"
+    find = f"import json, pathlib, sys; text = {text}; outputs = json.loads(sys.argv[1])['outputs']"
+    find += "; text and pathlib.Path(outputs['parameters']['count']['outputFile']).write_text(text)"
     path = tmp_path / "spec.yaml"
     write_spec(path, {"First": (find, ()), "Second": (WRITE, ("First",))})
     pipeline, platform = yaml.safe_load_all(path.read_text())
@@ -253,17 +256,13 @@ def test_a_root_that_no_one_can_write_is_named(tmp_path):
         execute(spec, tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        ({"parameters": {}}, "parameter data_root has no default"),
-        ({"root": "/local/folder"}, "expected a URI that starts with one of gs://, minio://, s3://"),
-    ],
-)
-def test_what_is_missing_or_wrong_is_said_before_anything_runs(tmp_path, more, words):
+def test_what_is_missing_or_wrong_is_said_before_anything_runs(tmp_path):
     spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ())})
-    with pytest.raises(UsageError, match=words):
-        execute(spec, tmp_path, **more)
+    with pytest.raises(UsageError, match="parameter data_root has no default"):
+        execute(spec, tmp_path, parameters={})
+    elsewhere = dataclasses.replace(spec, root="/local/folder")
+    with pytest.raises(UsageError, match="expected a URI that starts with one of gs://, minio://, s3://"):
+        execute(elsewhere, tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "a: [", "schemaVersion: 2.0.0", "{pipelineSpec: {}}", "- 1"])
@@ -287,7 +286,9 @@ def test_a_container_is_a_stranger_without_network_that_sees_only_its_mounts(tmp
         "inputs": {"artifacts": {"from": {"artifacts": [{"uri": "minio://bucket/1/Before/made"}]}}},
         "outputs": {"artifacts": {"made": {"artifacts": [{"uri": "s3://bucket/1/First/made"}]}}},
     }
-    engine = Containers(home, "docker", volumes={"medimg-data": tmp_path / "raw"}, more=("--memory", "8g"))
+    engine = Containers(
+        home, "docker", volumes={"medimg-data": tmp_path / "raw"}, arguments=("--memory", "8g")
+    )
     command = engine.command(spec.tasks["First"], ["python", "-m", "kubeflow.entrypoint", "{}"], message)
     assert command[:9] == [
         "docker",
@@ -325,4 +326,4 @@ def test_a_container_is_a_stranger_without_network_that_sees_only_its_mounts(tmp
 def test_a_mode_that_cannot_be_is_refused(tmp_path, mode, program, words):
     spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ())}, mounts=[("medimg-data", "/data")])
     with pytest.raises(UsageError, match=words):
-        choose_engine(mode, Home(tmp_path), spec, program=program, volumes=[], more=[])
+        choose_engine(mode, Home(tmp_path), spec, options=ContainerOptions(program))
