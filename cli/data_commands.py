@@ -31,9 +31,9 @@ def phantom(
 
     if to.exists() and any(to.iterdir()):
         raise UsageError(f"{to} is not empty; a phantom is written into a new folder")
-    drawn = find_data_set(data_set)
-    write_phantom(drawn, to, cases=cases, seed=seed)
-    typer.echo(f"{data_set} phantom of {cases} {drawn.group_noun}s in {to}")
+    imitated = find_data_set(data_set)
+    write_phantom(imitated, to, cases=cases, seed=seed)
+    typer.echo(f"{data_set} phantom of {cases} {imitated.group_noun}s in {to}")
 
 
 @app.command()
@@ -135,7 +135,8 @@ def catalogue(
         Literal["off", "hash", "keypoints"],
         typer.Option(
             "--near-duplicates",
-            help="Search cases with nearly the same image, which then share a split; keypoints finds more than hash.",
+            help="Search cases with nearly the same image, which then share a split; "
+            "keypoints finds more than hash.",
         ),
     ] = "off",
     previous: Previous = None,
@@ -185,10 +186,10 @@ def parse_ratios(text: str) -> tuple[float, float, float]:
         train, evaluation, test = (float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"--split {text}: expected three numbers such as 0.7,0.15,0.15") from None
-    if not (
-        min(train, evaluation, test) > 0 and abs(train + evaluation + test - 1) <= 1e-6
-    ):  # Written so that it refuses NaN too.
+    # Written so that it refuses NaN too.
+    if not (min(train, evaluation, test) > 0 and abs(train + evaluation + test - 1) <= 1e-6):
         raise UsageError(
-            f"--split {text}: the shares must be positive and add up to 1, they add up to {train + evaluation + test:g}"
+            f"--split {text}: the shares must be positive and add up to 1, "
+            f"they add up to {train + evaluation + test:g}"
         )
     return train, evaluation, test

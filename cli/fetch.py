@@ -88,9 +88,8 @@ def run_fetch(request: Request, *, dry_run: bool = False, console: Console | Non
         print_plan(chosen, missing, request=request, console=console)
         if dry_run:
             return
-        session.meter.expect(
-            sum(one.bytes or 0 for one in missing) if all(one.bytes is not None for one in missing) else None
-        )
+        sizes = [one.bytes for one in missing]
+        session.meter.expect(None if None in sizes else sum(size or 0 for size in sizes))
         outcome = bring(request, chosen, session=session, receipts=receipts)
         if not outcome.failures:
             clear_parts(request.to)
@@ -122,7 +121,10 @@ def open_session(request: Request) -> Iterator[Session]:
 
 
 def list_held(collection: Collection, sources: Sequence[Source]) -> list[Series]:
-    """The collection's series: of the bundled list or the index where there is one, else of the first source that lists them.
+    """Lists the collection's series.
+
+    They are those of the bundled list or the index where there is one, else of the first source that lists
+    them.
 
     A folder or a PACS alone is asked for what it holds, of which the list then says what belongs to the
     collection.
@@ -198,8 +200,8 @@ def run_verify(root: Path, *, workers: int = 4, console: Console | None = None) 
         say(console, problem)
     if found.bad:
         raise MedimgError(
-            f"{len(found.bad):,} of {total:,} files in {root} are missing or differ from their receipts; what differs is now in "
-            f"{WORK_FOLDER}/quarantine, and the same fetch again brings all of them"
+            f"{len(found.bad):,} of {total:,} files in {root} are missing or differ from their receipts; "
+            f"what differs is now in {WORK_FOLDER}/quarantine, and the same fetch again brings all of them"
         )
     say(
         console,
@@ -210,19 +212,20 @@ def run_verify(root: Path, *, workers: int = 4, console: Console | None = None) 
 def print_plan(
     chosen: Sequence[Series], missing: Sequence[Series], *, request: Request, console: Console
 ) -> None:
-    """Patients, series, files and bytes by label and source, what is missing of them, the terms, and the room on the disk."""
+    """Prints patients, series, files and bytes by label and source, and what is missing of them.
+
+    Licences and the room on the disk follow.
+    """
     strata: dict[tuple[str, str], list[Series]] = defaultdict(list)
     for one in chosen:
         strata[one.label, one.origin].append(one)
-    wanted = {one.uid for one in missing}
+    missing_uids = {one.uid for one in missing}
     table = Table(title=request.collection.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("label", "source", "patients", "series", "files", "size", "to fetch"):
         table.add_column(name, justify="left" if name in ("label", "source") else "right", no_wrap=True)
-    for (label, origin), some in [
-        *sorted(strata.items()),
-        *([(("all", ""), list(chosen))] if len(strata) > 1 else []),
-    ]:
-        rest = [one for one in some if one.uid in wanted]
+    totals = [(("all", ""), list(chosen))] if len(strata) > 1 else []
+    for (label, origin), some in [*sorted(strata.items()), *totals]:
+        rest = [one for one in some if one.uid in missing_uids]
         table.add_row(
             label or "-",
             origin or "-",
@@ -233,10 +236,8 @@ def print_plan(
     licences = sorted({one.licence for one in chosen if one.licence} or {request.collection.licence} - {""})
     dois = sorted({one.doi for one in chosen if one.doi} or {request.collection.doi} - {""})
     if licences:
-        say(
-            console,
-            f"licence: {', '.join(licences)}; cite: {', '.join(f'https://doi.org/{doi}' for doi in dois)}",
-        )
+        cited = ", ".join(f"https://doi.org/{doi}" for doi in dois)
+        say(console, f"licence: {', '.join(licences)}; cite: {cited}")
     need, free = sum(one.bytes or 0 for one in missing), shutil.disk_usage(request.to).free
     say(console, f"disk: {decimal(need)} to come, {decimal(free)} free in {request.to}")
 
@@ -252,9 +253,13 @@ def finish(outcome: Outcome, *, root: Path, console: Console) -> None:
     """Says what came. Raises MedimgError if something is missing."""
     for failure in outcome.failures[:SHOWN_FAILURES]:
         say(console, f"failed: {failure}")
-    came = f"{outcome.files:,} files, {decimal(outcome.bytes)} fetched; {outcome.kept:,} of {outcome.series:,} series were there already"
+    came = (
+        f"{outcome.files:,} files, {decimal(outcome.bytes)} fetched; "
+        f"{outcome.kept:,} of {outcome.series:,} series were there already"
+    )
     if outcome.failures:
         raise MedimgError(
-            f"{len(outcome.failures):,} of {outcome.series:,} series or tables could not be had; {came}; the same command tries again"
+            f"{len(outcome.failures):,} of {outcome.series:,} series or tables could not be had; {came}; "
+            "the same command tries again"
         )
     say(console, f"{came}. All are verified, see {root / RECEIPTS_FILE}")

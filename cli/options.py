@@ -10,13 +10,11 @@ import typer
 from medimg.errors import UsageError
 
 EXIT_NOT_BLESSED = 3
-
-
 EXIT_INTERRUPTED = 130
 
 
 def expect_folder(path: Path) -> Path:
-    """Refuses an output path that is a file or lies below one, before any work is done."""
+    """Refuses an output path that is a file or below one, before any work is done."""
     there = next(part for part in (path, *path.absolute().parents) if part.exists())
     if not there.is_dir():
         raise UsageError(f"--to {path}: {there} is a file, expected a folder")
@@ -38,6 +36,7 @@ Metadata = Annotated[
     str | None,
     typer.Option(
         "--metadata",
-        help="Store that runs share: a SQLite file, mysql:// or postgresql://USER@HOST:PORT/DATABASE with its password in MEDIMG_METADATA_PASSWORD.",
+        help="Store that runs share: a SQLite file, mysql:// or postgresql://USER@HOST:PORT/DATABASE "
+        "with its password in MEDIMG_METADATA_PASSWORD.",
     ),
 ]

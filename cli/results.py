@@ -81,19 +81,18 @@ def load_metrics(run: Path) -> list[Figure]:
 
 
 def print_metrics(run: Path, *, console: Console | None = None) -> None:
-    """A few metrics of each head on the whole test split, one column per protocol, and the headline on every slice; the rest is in the report."""
+    """Prints a few metrics of each head on the whole test split, one column per protocol.
+
+    The headline follows on every slice; the rest is in the report.
+    """
     console = console or make_console()
     facts = read_facts(run / "report")
     figures = [
         figure for figure in load_metrics(run) if figure.name in PRINTED and figure.split == facts.split
     ]
     for head in dict.fromkeys(figure.head for figure in figures):
-        mine = [figure for figure in figures if figure.head == head]
-        console.print(
-            make_metrics_table(
-                head, [figure for figure in mine if figure.slice == OVERALL], noun=facts.group_noun
-            )
-        )
+        whole = [figure for figure in figures if figure.head == head and figure.slice == OVERALL]
+        console.print(make_metrics_table(head, whole, noun=facts.group_noun))
     first = figures[0]
     sliced = [
         one
@@ -106,14 +105,15 @@ def print_metrics(run: Path, *, console: Console | None = None) -> None:
 
 
 def make_metrics_table(head: str, figures: Sequence[Figure], *, noun: str) -> Table:
-    """Metrics of one head by protocol; the column's head says of how many."""
+    """Returns metrics of one head by protocol; the column's head says of how many."""
     # A protocol without a unit has no meaning for this head; the report says why.
     figures = [figure for figure in figures if figure.n]
     protocols = {figure.protocol: figure for figure in reversed(figures)}
     order = list(dict.fromkeys(figure.protocol for figure in figures))
+    splits = " and ".join(dict.fromkeys(describe_split(figure.split) for figure in figures))
     table = Table(
         Column(head, no_wrap=True),
-        title=f"{' and '.join(dict.fromkeys(describe_split(figure.split) for figure in figures))}, 95 % intervals over {noun}s; more in the report",
+        title=f"{splits}, 95 % intervals over {noun}s; more in the report",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -159,7 +159,7 @@ def make_slices_table(figures: Sequence[Figure], *, noun: str) -> Table:
 
 
 def rewrite_report(run: Path) -> None:
-    """Measures the run's own predictions again and writes report and documents anew."""
+    """Measures the run's own predictions again, and writes report and documents again."""
     from medimg.reporting.bundle import derive
 
     read_run_file(run)
@@ -167,7 +167,9 @@ def rewrite_report(run: Path) -> None:
 
 
 def print_lineage(run: Path, *, metadata: str | None = None, console: Console | None = None) -> None:
-    """From the pushed model (or, not blessed, the trained one; of a search the best) back to the catalogue: who made what, with counts and hashes.
+    """Prints the steps from the pushed model back to the catalogue, with counts and hashes.
+
+    Where no model was pushed it is the trained one, of a search the best one.
 
     `metadata` is where the run's store is now, if not where `run.json` says.
     """
@@ -209,7 +211,7 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
 
 
 def find_pushed(store: MetadataStore, facts: Mapping[str, Any]) -> mlmd.Artifact | None:
-    """What the Pusher of a finished run has left; None in a store that does not know the run."""
+    """Returns what the Pusher of a finished run has left; None in a store that does not know the run."""
     from pipeline.metadata.lineage import latest_nodes
 
     pusher = latest_nodes(store, facts["pipeline"]).get("Pusher")
@@ -217,15 +219,15 @@ def find_pushed(store: MetadataStore, facts: Mapping[str, Any]) -> mlmd.Artifact
 
 
 def find_searched(store: MetadataStore, run: Path, facts: Mapping[str, Any]) -> mlmd.Artifact | None:
-    """The best model of a finished search; None in a store that does not know the search."""
+    """Returns the best model of a finished search; None in a store that does not know the search."""
     from pipeline.metadata.lineage import live_artifacts, locate_artifact
 
     models = live_artifacts(store, "Model", pipeline=facts["pipeline"])
     return next((model for model in models if locate_artifact(run, model) == run / facts["model"]), None)
 
 
-def hash_values(values: dict[str, Any]) -> dict[str, str]:
-    """Code hashes inside a component's custom config."""
+def hash_values(values: Mapping[str, object]) -> dict[str, str]:
+    """Returns the code hashes inside a component's custom config."""
     try:
         config = json.loads(str(values.get("custom_config", "{}")))
     except json.JSONDecodeError:
@@ -236,7 +238,7 @@ def hash_values(values: dict[str, Any]) -> dict[str, str]:
 def print_patient(
     patient: str, within: Path, *, metadata: str | None = None, console: Console | None = None
 ) -> None:
-    """Every run below a folder whose catalogue holds the patient: the split, and the models that came of it.
+    """Prints every run below a folder whose catalogue holds the patient: the split, and the models from it.
 
     `metadata` is the store that the runs share now, if not where each `run.json` says.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -87,19 +87,23 @@ def run(
     from pipeline.local.run import run_config
 
     loaded = load_config(config, overrides=overrides or [])
-    wanted: dict[str, Any] = {
-        "data_root": data,
-        "to": to,
-        "previous": previous,
-        "beam_args": parse_beam(beam, beam_args or ()),
-        "metadata": metadata,
-    }
+    flags = parse_beam(beam, beam_args or ())
     if folds:
         from pipeline.experiments.cross_validation import run_folds
 
-        outcome = run_folds(loaded, folds=folds, **wanted)
+        outcome = run_folds(
+            loaded,
+            folds=folds,
+            data_root=data,
+            to=to,
+            previous=previous,
+            beam_args=flags,
+            metadata=metadata,
+        )
     else:
-        outcome = run_config(loaded, **wanted)
+        outcome = run_config(
+            loaded, data_root=data, to=to, previous=previous, beam_args=flags, metadata=metadata
+        )
     finish((to, outcome), strict=strict)
 
 

@@ -1,4 +1,7 @@
-"""`medimg share` and `medimg rescore`: a run's results to where others find them, and whether they hold there. No TFX in here."""
+"""`medimg share` and `medimg rescore`: a run's results for others, and a check that they hold there.
+
+Imports no TFX.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ Kind = Literal["mlflow", "folder", "zip"]
 
 @dataclass(frozen=True)
 class Target:
-    """Where results go: an MLflow store by its URI, a new or empty folder, or a zip, which is replaced if it is there."""
+    """Where results go: an MLflow store by its URI, a new or empty folder, or a zip, which is replaced."""
 
     kind: Kind
     where: str
@@ -83,18 +86,21 @@ def share_run(
         if older:
             say(
                 console,
-                f"measured anew: {count(len(older), 'figure')} not as in the run's report; medimg report {run} writes that anew too",
+                f"measured anew: {count(len(older), 'figure')} not as in the run's report; "
+                f"medimg report {run} writes that anew too",
             )
         if target.kind == "mlflow":
             tracked = track(folder, uri=target.where, name=run.resolve().name)
             say(
                 console,
-                f"run {tracked.run_id} in experiment {tracked.experiment}: {tracked.metrics} metrics, {len(manifest.config)} params",
+                f"run {tracked.run_id} in experiment {tracked.experiment}: "
+                f"{tracked.metrics} metrics, {len(manifest.config)} params",
             )
             if tracked.undefined:
                 say(
                     console,
-                    f"{tracked.undefined} figures without a value are not among its metrics; {METRICS_FILE} says why",
+                    f"{tracked.undefined} figures without a value are not among its metrics; "
+                    f"{METRICS_FILE} says why",
                 )
         elif target.kind == "zip":
             replace_file(target.path, write=lambda temporary: write_zip(folder, temporary))
@@ -121,7 +127,8 @@ def rescore_bundle(bundle: Path, *, console: Console | None = None) -> bool:
     agreeing = found.figures - len(found.differing_figures), found.tables - len(found.differing_tables)
     say(
         console,
-        f"{agreeing[0]} of {found.figures} figures and {agreeing[1]} of {found.tables} tables agree with what was measured again",
+        f"{agreeing[0]} of {found.figures} figures and {agreeing[1]} of {found.tables} tables "
+        "agree with what was measured again",
     )
     say(
         console,
