@@ -1,4 +1,6 @@
-"""Intervals of all metrics of a two-class head against a plain loop over resamples that calls scikit-learn and numpy, on one core.
+"""Intervals of all metrics of a two-class head against a plain loop over resamples, on one core.
+
+The plain loop calls scikit-learn and numpy.
 
     python benchmarks/bench_bootstrap.py [--breasts 2000 --resamples 2000 --plain 500] [--write]
 
@@ -169,16 +171,18 @@ def draw_ours(
     intervals = bootstrap_intervals(
         ScoredCases(labels, scores, patients), BINARY_METRICS, Bootstrap(resamples=resamples, seed=seed)
     )
-    return Bounds(
-        np.array([intervals[name].low for name in BINARY_METRICS]),
-        np.array([intervals[name].high for name in BINARY_METRICS]),
-    )
+    low = np.array([intervals[name].low for name in BINARY_METRICS])
+    high = np.array([intervals[name].high for name in BINARY_METRICS])
+    return Bounds(low, high)
 
 
 def measure(
     breasts: int, *, resamples: int, plainly: int
 ) -> tuple[list[float], list[float], Bounds, list[Bounds]]:
-    """Processor seconds of ours and of the plain loop by turn, the plain loop's bounds, and ours over several seeds."""
+    """Returns processor seconds of ours and of the plain loop by turn, the plain loop's bounds, and ours.
+
+    Our bounds are those of several seeds.
+    """
     case = draw_breasts(breasts)
     ours: list[float] = []
     plain: list[float] = []
@@ -191,12 +195,8 @@ def measure(
         values.append(draw_plainly(*case, resamples=plainly // TURNS, seed=turn))
         plain.append((time.process_time() - start) * resamples / (plainly // TURNS))
     low, high = np.quantile(np.concatenate(values), [0.025, 0.975], axis=0)
-    return (
-        ours,
-        plain,
-        Bounds(low, high),
-        [draw_ours(*case, resamples=resamples, seed=100 + seed) for seed in range(SEEDS)],
-    )
+    others = [draw_ours(*case, resamples=resamples, seed=100 + seed) for seed in range(SEEDS)]
+    return ours, plain, Bounds(low, high), others
 
 
 def compare_bounds(plain: Bounds, ours: list[Bounds], *, ratio: float) -> Iterator[str]:
@@ -206,7 +206,8 @@ def compare_bounds(plain: Bounds, ours: list[Bounds], *, ratio: float) -> Iterat
     """
     yield "| metric | ours (mean over seeds) | plain loop | largest difference, Monte-Carlo standard errors |"
     yield "|---|---|---|---|"
-    low, high = (np.array([getattr(bounds, side) for bounds in ours]) for side in ("low", "high"))
+    low = np.array([bounds.low for bounds in ours])
+    high = np.array([bounds.high for bounds in ours])
     for index, name in enumerate(BINARY_METRICS):
         errors = []
         for drawn, bound in ((low[:, index], plain.low[index]), (high[:, index], plain.high[index])):
@@ -231,7 +232,10 @@ def main() -> None:
     ours, plain, bounds, others = measure(
         arguments.breasts, resamples=arguments.resamples, plainly=arguments.plain
     )
-    versions = f"Python {platform.python_version()}, numpy {np.__version__}, scikit-learn {sklearn.__version__}, one thread"
+    versions = (
+        f"Python {platform.python_version()}, numpy {np.__version__}, "
+        f"scikit-learn {sklearn.__version__}, one thread"
+    )
     setting = f"{arguments.breasts} breasts, {len(BINARY_METRICS)} metrics, {arguments.resamples} resamples"
     seconds, slow = statistics.median(ours), statistics.median(plain)
     speed = (

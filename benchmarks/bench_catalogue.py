@@ -122,6 +122,7 @@ def main() -> None:
     images = catalogue.summary["input"]["images"]
     source = "the CMMD folder given" if arguments.data else "the CMMD phantom"
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    planned = 4 * arguments.planned_patients
     lines = [
         f"# Catalogue, {datetime.date.today():%Y-%m-%d}",
         "",
@@ -131,9 +132,10 @@ def main() -> None:
         "|---|---|---|",
         f"| first time, every file read | {first_seconds:.1f} | {images / first_seconds:,.0f} |",
         f"| second time, from the index | {second_seconds:.1f} | {images / second_seconds:,.0f} |",
-        f"| {4 * arguments.planned_patients:,} images, all but reading | {plan_seconds:.1f} | {4 * arguments.planned_patients / plan_seconds:,.0f} |",
+        f"| {planned:,} images, all but reading | {plan_seconds:.1f} | {planned / plan_seconds:,.0f} |",
         "",
-        f"Peak memory of the parent process over all three: {peak_mib:,.0f} MiB. One run each, load average {os.getloadavg()[0]:.1f}.",
+        f"Peak memory of the parent process over all three: {peak_mib:,.0f} MiB. "
+        f"One run each, load average {os.getloadavg()[0]:.1f}.",
     ]
     print("\n".join(lines))
     if arguments.write:

@@ -1,4 +1,6 @@
-"""How often 95 % intervals of the AUC hold the truth, in cohorts with two views per breast and two breasts per patient.
+"""How often 95 % intervals of the AUC hold the truth.
+
+The cohorts have two views per breast and two breasts per patient.
 
     python benchmarks/bench_coverage.py [--cohorts 2000 --patients 120 --resamples 2000] [--write]
 
@@ -44,7 +46,10 @@ METHODS = {
 
 
 def make_interval(cohort: Cohort, *, how: str, unit: str, resamples: int, seed: int) -> Interval:
-    """The interval of the AUC with `unit` ("patients", "breasts", or "" for each row) taken for independent."""
+    """Returns the interval of the AUC with `unit` taken for independent.
+
+    That is "patients", "breasts", or "" for each row.
+    """
     groups = getattr(cohort, unit) if unit else np.arange(len(cohort.labels))
     if how == "delong":
         return auc_interval(cohort.labels, cohort.scores, groups=groups)
@@ -73,7 +78,8 @@ def report(found: dict[str, list[tuple[bool, float]]]) -> Iterator[str]:
     for name, rows in found.items():
         held, widths = zip(*rows, strict=True)
         exact = binomtest(sum(held), len(held)).proportion_ci()
-        yield f"| {name} | {sum(held) / len(held):.1%} | {exact.low:.1%} to {exact.high:.1%} | {math.fsum(widths) / len(widths):.3f} |"
+        coverage, width = sum(held) / len(held), math.fsum(widths) / len(widths)
+        yield f"| {name} | {coverage:.1%} | {exact.low:.1%} to {exact.high:.1%} | {width:.3f} |"
 
 
 def main() -> None:

@@ -1,9 +1,11 @@
-"""How many near duplicates are found, how many of the found ones are false, what alterations hide an image, and what the search costs.
+"""How many near duplicates are found, and how many of the found ones are false.
+
+Also what alterations hide an image, and what the search costs.
 
     python benchmarks/bench_duplicates.py --data TILES [--different FOLDER ...] [--images 10000] [--write]
 
 TILES holds class folders with the tables that name each tile's source (`<class>_source_group.csv`): two tiles
-of one source are a true pair. A `--different` folder holds images that all show something else: whatever is
+of one source are a true pair. A `--different` folder holds images that all show something else: any pair
 found among them is false. --write keeps the figures in benchmarks/duplicates_<date>.md.
 """
 
@@ -117,21 +119,34 @@ def measure_recall(root: Path) -> Iterator[str]:
     labels = np.array([sources[name] for name in names])
     above = np.triu_indices(len(names), 1)
     truth = (labels[:, None] == labels)[above]
-    yield f"{len(names):,} tiles of {len(set(labels))} sources: {truth.sum():,} true pairs among {len(truth):,}. A pair is false if its tiles are of"
-    yield "different sources. What this truth leaves open: the sources are what others found out (LC25000-clean), not its makers' record; two tiles"
-    yield "of one source may share little; and so few sources say little of how often two tissues look alike.\n"
-    yield "| search | pairs found | of them false | true pairs found | in one cluster | pairs in one cluster that are false |"
+    yield (
+        f"{len(names):,} tiles of {len(set(labels))} sources: "
+        f"{truth.sum():,} true pairs among {len(truth):,}. A pair is false if its tiles are of"
+    )
+    yield (
+        "different sources. What this truth leaves open: the sources are what others found out "
+        "(LC25000-clean), not its makers' record; two tiles"
+    )
+    yield (
+        "of one source may share little; and so few sources say little of how often two tissues look alike.\n"
+    )
+    yield (
+        "| search | pairs found | of them false | true pairs found | in one cluster "
+        "| pairs in one cluster that are false |"
+    )
     yield "|---|---|---|---|---|---|"
     for search in SEARCHES:
-        ends = np.array(
-            [[position[case] for case in pair.cases] for pair in search_files(root, names, search).pairs]
-        )
+        found = search_files(root, names, search).pairs
+        ends = np.array([list(map(position.__getitem__, pair.cases)) for pair in found])
         linked = coo_array((np.ones(len(ends)), ends.T), shape=(len(names), len(names)))
         clusters = connected_components(linked)[1]
         joined = (clusters[:, None] == clusters)[above]
         false = (labels[ends[:, 0]] != labels[ends[:, 1]]).sum()
         direct = (len(ends) - false) / truth.sum()
-        yield f"| {search} | {len(ends):,} | {false} | {direct:.1%} | {joined[truth].mean():.1%} | {1 - truth[joined].mean():.2%} |"
+        yield (
+            f"| {search} | {len(ends):,} | {false} | {direct:.1%} "
+            f"| {joined[truth].mean():.1%} | {1 - truth[joined].mean():.2%} |"
+        )
     keypoints = [
         read_signature((name, 0), root=str(root), keypoints=True).keypoints or NO_KEYPOINTS for name in names
     ]
@@ -140,8 +155,12 @@ def measure_recall(root: Path) -> Iterator[str]:
         for first, second in np.argwhere(np.triu(labels[:, None] == labels, 1))
     ]
     enough = np.mean(np.array(agreeing) >= LEAST_AGREEING)
-    yield f"\nOf a large cluster each tile is compared with {CANDIDATES} others only. Were all true pairs compared, {enough:.1%} would agree."
-    yield "\n| embedding, by cosine alone | true pairs found where 1 % of the found ones are false |\n|---|---|"
+    yield (
+        f"\nOf a large cluster each tile is compared with {CANDIDATES} others only. "
+        f"Were all true pairs compared, {enough:.1%} would agree."
+    )
+    yield "\n| embedding, by cosine alone | true pairs found where 1 % of the found ones are false |"
+    yield "|---|---|"
     colour = Ingest(image_size=None, channels=3)
     pixels = embed_pixels(prepare_image(root / name, ingest=colour).pixels for name in names)
     for what, embeddings in (
@@ -160,25 +179,26 @@ def measure_different(root: Path) -> str:
     keypoints = [one.keypoints or NO_KEYPOINTS for one in signatures]
     _, distances = find_close_hashes(np.stack([one.hash_UV for one in signatures]), distance=BITS)
     agreeing = [count_agreeing(one, other) for one, other in itertools.combinations(keypoints, 2)]
-    return f"| {name_folder(root)} | {len(signatures)} | {len(distances):,} | {distances.min()} | {max(agreeing)} |"
+    cells = name_folder(root), len(signatures), f"{len(distances):,}", distances.min(), max(agreeing)
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 def measure_alterations(root: Path, names: Sequence[str]) -> Iterator[str]:
     """Rows of the shares that are known again."""
     images = [prepare_image(root / name, ingest=GREY).pixels for name in names]
     for what, alter in ALTERATIONS.items():
-        hashes = [
-            find_close_hashes(
-                np.stack([hash_image(image), hash_image(alter(image))]), distance=HASH_DISTANCE
-            )[0]
-            for image in images
-        ]
-        agreeing = [count_agreeing(find_keypoints(image), find_keypoints(alter(image))) for image in images]
-        yield f"| {name_folder(root)}: {what} | {np.mean([len(pair) for pair in hashes]):.0%} | {np.mean(np.array(agreeing) >= LEAST_AGREEING):.0%} |"
+        close, agreeing = [], []
+        for image in images:
+            altered = alter(image)
+            hashes = np.stack([hash_image(image), hash_image(altered)])
+            close.append(len(find_close_hashes(hashes, distance=HASH_DISTANCE)[0]))
+            agreeing.append(count_agreeing(find_keypoints(image), find_keypoints(altered)))
+        by_keypoints = np.mean(np.array(agreeing) >= LEAST_AGREEING)
+        yield f"| {name_folder(root)}: {what} | {np.mean(close):.0%} | {by_keypoints:.0%} |"
 
 
 def measure_cost(images: int) -> Iterator[str]:
-    """Rows of CPU time by step, which other work on the machine does not change, and of wall time as a whole."""
+    """Yields rows of CPU time by step, which other work on the machine does not change, and of wall time."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_phantom(root, cases=max(8, images // 43), seed=0)  # 43 tiles of each donor.
@@ -212,7 +232,8 @@ def measure_cost(images: int) -> Iterator[str]:
         for search in SEARCHES:
             start = time.perf_counter()
             search_files(root, names, search)
-            yield f"| {len(names):,} images by {search}, all of it | {time.perf_counter() - start:.0f} s wall |"
+            seconds = time.perf_counter() - start
+            yield f"| {len(names):,} images by {search}, all of it | {seconds:.0f} s wall |"
 
 
 def main() -> None:
@@ -232,11 +253,16 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10_000, help="drawn tiles to measure the time on")
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
+    different = [measure_different(folder) for folder in arguments.different]
+    altered: list[str] = []
+    for folder in (arguments.data, *arguments.different):
+        altered += measure_alterations(folder, list_images(folder)[:60])
     lines = [
         f"# Near duplicates, {datetime.date.today():%Y-%m-%d}",
         "",
-        f"{os.cpu_count()} cores, Python {platform.python_version()}. `hash`: up to {HASH_DISTANCE} of {BITS} bits differ. `keypoints`: that, or"
-        f" {LEAST_AGREEING} keypoints or more agree.",
+        f"{os.cpu_count()} cores, Python {platform.python_version()}. "
+        f"`hash`: up to {HASH_DISTANCE} of {BITS} bits differ. "
+        f"`keypoints`: that, or {LEAST_AGREEING} keypoints or more agree.",
         "",
         f"## Against the sources of `{arguments.data.name}`",
         "",
@@ -246,26 +272,25 @@ def main() -> None:
         "",
         "| folder | images | pairs | nearest hashes, bits | most keypoints that agree |",
         "|---|---|---|---|---|",
-        *(measure_different(folder) for folder in arguments.different),
+        *different,
         "",
         "## Alterations after which an image is known again",
         "",
         "| alteration | by hash | by keypoints |",
         "|---|---|---|",
-        *(
-            row
-            for folder in (arguments.data, *arguments.different)
-            for row in measure_alterations(folder, list_images(folder)[:60])
-        ),
+        *altered,
         "",
         "## Cost",
         "",
         "| what | time |",
         "|---|---|",
         *measure_cost(arguments.images),
+    ]
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    lines += [
         "",
-        f"Peak memory of the parent process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB. One run each, load average"
-        f" {os.getloadavg()[0]:.1f}.",
+        f"Peak memory of the parent process: {peak_mib:,.0f} MiB. "
+        f"One run each, load average {os.getloadavg()[0]:.1f}.",
     ]
     print("\n".join(lines))
     if arguments.write:

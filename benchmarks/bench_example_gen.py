@@ -1,4 +1,6 @@
-"""CaseExampleGen against a plain loop of the same work: wall time per core, gain of a second thread, and peak memory at 100 and 1,000 images.
+"""CaseExampleGen against a plain loop of the same work.
+
+Measured are wall time per core, the gain of a second thread, and peak memory at 100 and 1,000 images.
 
     python benchmarks/bench_example_gen.py [--data DIR] [--rounds 3] [--images 1000] [--write]
 
@@ -148,21 +150,20 @@ def main() -> None:
             options=BuildOptions(SplitSettings(), index_path=catalogue / "index.parquet"),
         )
     modes = [("loop", options.images), ("beam1", options.images), ("beam2", options.images), ("beam2", 100)]
-    rounds = [
-        {f"{mode}-{images}": child(mode, images, catalogue, options.data) for mode, images in modes}
-        for _ in range(options.rounds)
-    ]
+    rounds = []
+    for _ in range(options.rounds):
+        rounds.append(
+            {f"{mode}-{images}": child(mode, images, catalogue, options.data) for mode, images in modes}
+        )
     large = options.images
+
+    def divide(over: str, under: str, what: str) -> list[float]:
+        return [measured[over][what] / measured[under][what] for measured in rounds]
+
     ratios = {
-        "wall, one thread / plain loop (goal <= 1.15)": [
-            r[f"beam1-{large}"]["seconds"] / r[f"loop-{large}"]["seconds"] for r in rounds
-        ],
-        "speed, two threads / one (goal >= 1.6)": [
-            r[f"beam1-{large}"]["seconds"] / r[f"beam2-{large}"]["seconds"] for r in rounds
-        ],
-        f"peak memory, {large} images / 100 (goal <= 1.2)": [
-            r[f"beam2-{large}"]["peak_mb"] / r["beam2-100"]["peak_mb"] for r in rounds
-        ],
+        "wall, one thread / plain loop (goal <= 1.15)": divide(f"beam1-{large}", f"loop-{large}", "seconds"),
+        "speed, two threads / one (goal >= 1.6)": divide(f"beam1-{large}", f"beam2-{large}", "seconds"),
+        f"peak memory, {large} images / 100 (goal <= 1.2)": divide(f"beam2-{large}", "beam2-100", "peak_mb"),
     }
     lines = [
         f"{name}: median {statistics.median(values):.2f} (min {min(values):.2f}, max {max(values):.2f})"
@@ -175,7 +176,10 @@ def main() -> None:
     print("\n".join(lines))
     if options.write:
         today = datetime.now(timezone.utc)
-        setting = f"Python {platform.python_version()}, {options.rounds} interleaved rounds, full-size CMMD stand-in, ingest {INGEST}."
+        setting = (
+            f"Python {platform.python_version()}, {options.rounds} interleaved rounds, "
+            f"full-size CMMD stand-in, ingest {INGEST}."
+        )
         text = f"# CaseExampleGen, {today:%Y-%m-%d}\n\n{setting}\n\n"
         (Path(__file__).parent / f"example_gen_{today:%Y%m%d}.md").write_text(
             text + "".join(f"- {line}\n" for line in lines)

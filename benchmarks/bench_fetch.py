@@ -105,11 +105,8 @@ def s5cmd_command(archive: CmmdArchive, series: list[Series], to: Path) -> list[
 def hashing_command(archive: CmmdArchive, series: list[Series], to: Path) -> list[str]:
     """The same, then both hashes of each file, on all cores."""
     copy = shlex.join(s5cmd_command(archive, series, to))
-    return [
-        "bash",
-        "-c",
-        f"set -e; {copy}; for sum in md5sum sha256sum; do find {to} -name '*.dcm' -print0 | xargs -0 -n 8 -P {os.cpu_count()} $sum; done",
-    ]
+    hash_all = f"find {to} -name '*.dcm' -print0 | xargs -0 -n 8 -P {os.cpu_count()} $sum"
+    return ["bash", "-c", f"set -e; {copy}; for sum in md5sum sha256sum; do {hash_all}; done"]
 
 
 def curl_command(archive: CmmdArchive, series: list[Series], to: Path) -> list[str]:
@@ -155,13 +152,19 @@ def compare(archive: CmmdArchive, *, patients: int, rounds: int) -> Iterator[str
                 assert came == sum(sizes), (name, came, sum(sizes))
                 if name == "medimg fetch":
                     again.append(measure(makers[name](to), environment_of(archive)))
-    yield f"{sum(sizes) / 1e6:,.0f} MB in {len(sizes)} files, {WORKERS} at a time, {rounds} interleaved rounds, medians (least to most):"
+    yield (
+        f"{sum(sizes) / 1e6:,.0f} MB in {len(sizes)} files, {WORKERS} at a time, "
+        f"{rounds} interleaved rounds, medians (least to most):"
+    )
     yield ""
     for name, found in results.items():
-        seconds, cpu = [one.seconds for one in found], median(one.cpu_seconds for one in found)
+        seconds = [one.seconds for one in found]
+        cpu = median(one.cpu_seconds for one in found)
         rate = sum(sizes) / 1e6 / median(seconds)
-        yield f"- {name}: {median(seconds):.2f} s ({min(seconds):.2f} to {max(seconds):.2f}), {rate:.0f} MB/s; {cpu:.2f} s of CPU"
-    idle, cpu = (median(getattr(one, name) for one in again) for name in ("seconds", "cpu_seconds"))
+        spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
+        yield f"- {name}: {median(seconds):.2f} s ({spread}), {rate:.0f} MB/s; {cpu:.2f} s of CPU"
+    idle = median(one.seconds for one in again)
+    cpu = median(one.cpu_seconds for one in again)
     yield f"- the same medimg fetch again, nothing to come: {idle:.2f} s; {cpu:.2f} s of CPU"
     for other in list(makers)[1:]:
         ratios = [b.seconds / a.seconds for a, b in zip(results["medimg fetch"], results[other], strict=True)]

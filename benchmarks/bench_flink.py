@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -79,12 +80,12 @@ class Measure:
     load: float
 
     def __str__(self) -> str:
-        cores, peaks = (
-            ", ".join(f"{value:.0f}" for value in values) for values in (self.core_seconds, self.peaks_mb)
-        )
+        cores = ", ".join(f"{value:.0f}" for value in self.core_seconds)
+        peaks = ", ".join(f"{value:.0f}" for value in self.peaks_mb)
         return (
-            f"{self.hosts} host{'s' * (self.hosts > 1)}, {self.images} images: start-up {self.startup:.1f} s, work {self.work:.1f} s, of which "
-            f"on each core {cores} s; peak of each worker {peaks} MB; load of the machine before it {self.load:.1f}"
+            f"{self.hosts} host{'s' * (self.hosts > 1)}, {self.images} images: "
+            f"start-up {self.startup:.1f} s, work {self.work:.1f} s, of which on each core {cores} s; "
+            f"peak of each worker {peaks} MB; load of the machine before it {self.load:.1f}"
         )
 
 
@@ -113,7 +114,10 @@ def run_job(
     to: Path,
     watch: Callable[[], None] = lambda: None,
 ) -> None:
-    """Writes the cases as CaseExampleGen does, calling `watch` now and then while an engine outside this process works."""
+    """Writes the cases as CaseExampleGen does.
+
+    `watch` is called now and then while an engine outside this process works.
+    """
     to.mkdir()
     pipeline = beam.Pipeline(argv=list(flags))
     shards = list(plan_shards("train", list(cases), str(to), CASES_PER_SHARD))
@@ -162,7 +166,7 @@ def read_peaks(host: int) -> Iterator[float]:
 
 
 class Watch:
-    """Looks at the hosts while a job runs: how much memory the workers take, and when the first of them begins to write."""
+    """Measures, while a job runs, the memory of the workers and when the first of them begins to write."""
 
     def __init__(self, hosts: Sequence[int], to: Path) -> None:
         self.peaks = dict.fromkeys(hosts, 0.0)
@@ -185,16 +189,16 @@ def measure(cases: Sequence[Case], data: Path, *, hosts: int) -> Measure:
         with session_cluster(Path(folder), workers=hosts, own_core=True) as flink:
             watch, submitted = Watch(flink.hosts, to), time.perf_counter()
             run_job(parse_beam(flink.beam, flink.arguments), cases, data, to, watch)
-            ended, core_seconds = time.perf_counter(), [read_core_seconds(host) for host in flink.hosts]
+            ended = time.perf_counter()
+            core_seconds = [read_core_seconds(host) for host in flink.hosts]
         assert watch.begun is not None
+        on_core = [after - before for before, after in zip(watch.core_seconds, core_seconds, strict=True)]
         return Measure(
             hosts=hosts,
             images=sum(len(case.images) for case in cases),
             startup=watch.begun - submitted,
             work=ended - watch.begun,
-            core_seconds=tuple(
-                after - before for before, after in zip(watch.core_seconds, core_seconds, strict=True)
-            ),
+            core_seconds=tuple(on_core),
             peaks_mb=tuple(watch.peaks.values()),
             output=hash_tree(to),
             load=load,
@@ -250,29 +254,28 @@ def summarize(
 
     Each round is one host, then two.
     """
-    ratios = {
-        "speed, two hosts / one, start-up apart (goal >= 1.5)": [one.work / two.work for one, two in rounds],
-        "speed, two hosts / one, start-up included": [
-            (one.startup + one.work) / (two.startup + two.work) for one, two in rounds
-        ],
-        "seconds on a core, one host / the busier of two, start-up apart": [
-            max(one.core_seconds) / max(two.core_seconds) for one, two in rounds
-        ],
-        f"peak memory of a worker, {rounds[0][1].images} images / {few.images}": [
-            max(two.peaks_mb) / max(few.peaks_mb) for _, two in rounds
-        ],
-    }
+    memory = f"peak memory of a worker, {rounds[0][1].images} images / {few.images}"
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for one, two in rounds:
+        ratios["speed, two hosts / one, start-up apart (goal >= 1.5)"].append(one.work / two.work)
+        ratios["speed, two hosts / one, start-up included"].append(
+            (one.startup + one.work) / (two.startup + two.work)
+        )
+        ratios["seconds on a core, one host / the busier of two, start-up apart"].append(
+            max(one.core_seconds) / max(two.core_seconds)
+        )
+        ratios[memory].append(max(two.peaks_mb) / max(few.peaks_mb))
     hashes = {one.output for pair in rounds for one in pair} | set(elsewhere.values())
-    return [
-        *(
-            f"{name}: median {statistics.median(values):.2f} (min {min(values):.2f}, max {max(values):.2f})"
-            for name, values in ratios.items()
-        ),
-        f"output of {', '.join(elsewhere)}, Flink with one host and with two ({2 * len(rounds)} jobs), {rounds[0][0].images} images each: "
-        f"{len(hashes)} hash{'es' * (len(hashes) > 1)} (goal 1)",
-        *(f"round {number}, {one}" for number, pair in enumerate(rounds, start=1) for one in pair),
-        str(few),
+    lines = [
+        f"{name}: median {statistics.median(values):.2f} (min {min(values):.2f}, max {max(values):.2f})"
+        for name, values in ratios.items()
     ]
+    lines.append(
+        f"output of {', '.join(elsewhere)}, Flink with one host and with two ({2 * len(rounds)} jobs), "
+        f"{rounds[0][0].images} images each: {len(hashes)} hash{'es' * (len(hashes) > 1)} (goal 1)"
+    )
+    lines += [f"round {number}, {one}" for number, pair in enumerate(rounds, start=1) for one in pair]
+    return [*lines, str(few)]
 
 
 def main() -> None:
@@ -309,8 +312,11 @@ def main() -> None:
     print("\n".join(lines))
     if options.write:
         today = datetime.now(timezone.utc)
-        cores = f"{os.cpu_count()} cores, of which each working host has one (TaskManager, worker pool and worker)"
-        setting = f"Python {platform.python_version()}, {cores}, {options.rounds} interleaved rounds, ingest {INGEST}."
+        cores = f"{os.cpu_count()} cores, of which each working host has one"
+        setting = (
+            f"Python {platform.python_version()}, {cores} (TaskManager, worker pool and worker), "
+            f"{options.rounds} interleaved rounds, ingest {INGEST}."
+        )
         text = f"# CaseExampleGen on Flink, {today:%Y-%m-%d}\n\n{setting}\n\n"
         (Path(__file__).parent / f"flink_{today:%Y%m%d}.md").write_text(
             text + "".join(f"- {line}\n" for line in lines)

@@ -1,4 +1,4 @@
-"""CaseExampleGen on RGB JPEGs that need nothing, against a plain loop that copies and parses: the ratio of their speeds.
+"""CaseExampleGen on RGB JPEGs that need no preparation: its speed against a plain loop's.
 
     python benchmarks/bench_jpeg.py [--rounds 5] [--images 10000] [--folder /dev/shm] [--write]
 
@@ -36,7 +36,7 @@ PICTURES = 100
 
 
 def write_data(root: Path, *, images: int) -> None:
-    """The table and the images: PICTURES drawn pictures, each under many ids, for no one here looks at pixels."""
+    """Writes the table and the images: PICTURES synthetic ones, each under many ids."""
     import cv2
     import numpy as np
 
@@ -149,15 +149,13 @@ def describe(rounds: Sequence[Mapping[str, Mapping[str, float]]], *, images: int
     for mode in MODES:
         wall = [found["loop"]["wall"] / found[mode]["wall"] for found in rounds]
         cpu = [found["loop"]["cpu"] / found[mode]["cpu"] for found in rounds]
-        spent = [
-            1000 * statistics.median(found[mode][clock] for found in rounds) / images
-            for clock in ("wall", "cpu")
-        ]
+        spent_wall = 1000 * statistics.median(found[mode]["wall"] for found in rounds) / images
+        spent_cpu = 1000 * statistics.median(found[mode]["cpu"] for found in rounds) / images
         ratios = " | ".join(
             f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
             for values in (wall, cpu)
         )
-        lines.append(f"| {mode} | {ratios} | {spent[0]:.2f} | {spent[1]:.2f} |")
+        lines.append(f"| {mode} | {ratios} | {spent_wall:.2f} | {spent_cpu:.2f} |")
     return "\n".join(lines)
 
 
@@ -180,11 +178,16 @@ def main() -> None:
         write_data(root, images=options.images)
         size = sum(path.stat().st_size for path in root.glob("*.jpg")) / options.images
         measure("2 threads", root)  # The first run of Beam and TensorFlow imports, and is not counted.
-        rounds = [{mode: measure(mode, root) for mode in MODES} for _ in range(options.rounds)]
+        rounds = []
+        for _ in range(options.rounds):
+            rounds.append({mode: measure(mode, root) for mode in MODES})
     today = datetime.now(timezone.utc)
-    setting = f"Python {platform.python_version()}, {options.rounds} interleaved rounds, {options.images} JPEGs of 600 x 450 and {size / 1000:.0f} kB."
+    setting = (
+        f"Python {platform.python_version()}, {options.rounds} interleaved rounds, "
+        f"{options.images} JPEGs of 600 x 450 and {size / 1000:.0f} kB. Medians, in brackets least and most."
+    )
     table = describe(rounds, images=options.images)
-    text = f"# RGB JPEGs into Examples, {today:%Y-%m-%d}\n\n{setting} Medians, in brackets least and most.\n\n{table}\n"
+    text = f"# RGB JPEGs into Examples, {today:%Y-%m-%d}\n\n{setting}\n\n{table}\n"
     print(text)
     if options.write:
         Path(__file__).with_name(f"jpeg_{today:%Y%m%d}.md").write_text(text)

@@ -38,7 +38,10 @@ GOAL_SECONDS, CORES = 300, 2
 
 
 def draw_image(number: int) -> bytes:
-    """A JPEG of a spot on skin, coloured by its class, the same place and texture for the two images of a group."""
+    """Draws a JPEG of a spot on skin, coloured by its class.
+
+    Place and texture are the same for the two images of a group.
+    """
     of_group, own = np.random.default_rng((1, number // 2)), np.random.default_rng((2, number))
     texture_HWC = cv2.resize(
         of_group.normal(size=(12, 16, 3)).astype(np.float32), (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC
@@ -152,9 +155,13 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     rows = measure(options.images)
-    on_clock, on_processor = sum(row[1] for row in rows), sum(row[2] for row in rows)
+    on_clock = sum(row[1] for row in rows)
+    on_processor = sum(row[2] for row in rows)
     today = datetime.now(timezone.utc)
-    goal = f"{GOAL_SECONDS} s on {CORES} cores, so {CORES * GOAL_SECONDS} s on the processor, for one embedding, its t-SNE and the search for duplicates"
+    goal = (
+        f"{GOAL_SECONDS} s on {CORES} cores, so {CORES * GOAL_SECONDS} s on the processor, "
+        "for one embedding, its t-SNE and the search for duplicates"
+    )
     lines = [
         f"# Looking at {options.images:,} images, {today:%Y-%m-%d}",
         "",

@@ -1,4 +1,4 @@
-"""How much faster `prepare_image` is than the same steps by pydicom and Pillow, and whether the pixels are the same.
+"""How much faster `prepare_image` is than the same steps by pydicom and Pillow, with the same pixels or not.
 
     python benchmarks/bench_preprocessing.py [--rounds 9] [--write]
 
@@ -156,8 +156,12 @@ def main() -> None:
         "--write", action="store_true", help="also write preprocessing_YYYYMMDD.md beside this file"
     )
     arguments = parser.parse_args()
-    versions = f"Python {platform.python_version()}, numpy {np.__version__}, pydicom {pydicom.__version__}, Pillow {PIL.__version__}"
-    text = f"# Preprocessing\n\n{versions}; {arguments.rounds} interleaved rounds, medians.\n\n{report(arguments.rounds)}\n"
+    versions = (
+        f"Python {platform.python_version()}, numpy {np.__version__}, "
+        f"pydicom {pydicom.__version__}, Pillow {PIL.__version__}"
+    )
+    table = report(arguments.rounds)
+    text = f"# Preprocessing\n\n{versions}; {arguments.rounds} interleaved rounds, medians.\n\n{table}\n"
     print(text)
     if arguments.write:
         Path(__file__).with_name(f"preprocessing_{datetime.date.today():%Y%m%d}.md").write_text(text)

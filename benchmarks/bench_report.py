@@ -56,7 +56,7 @@ def write_sources(to: Path, *, cases: int) -> None:
         shortcuts=["source", "age_band"],
     )
     gallery = {
-        one.case_id: {role: draw_image(number) for role in ("CC", "MLO")}
+        one.case_id: dict.fromkeys(("CC", "MLO"), draw_image(number))
         for number, one in enumerate(list_misclassifications(predictions, facts))
     }
     write_bundle(to, predictions=predictions, facts=facts, gallery=gallery)
@@ -80,7 +80,8 @@ def main() -> None:
         page = (folder / "report.html").stat().st_size / 1e6
         whole = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     lines = [
-        f"from sources to page and documents: {seconds:.1f} s, {spent:.1f} s of them on one core (goal < {GOAL_SECONDS} s)",
+        f"from sources to page and documents: {seconds:.1f} s, "
+        f"{spent:.1f} s of them on one core (goal < {GOAL_SECONDS} s)",
         f"report.html: {page:.1f} MB (goal < {GOAL_MEGABYTES} MB), the folder {whole:.1f} MB",
         f"figures with intervals of 2,000 resamples: {len(figures)}",
         f"peak memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB",

@@ -1,4 +1,6 @@
-"""The cost model's figures: CPU seconds and bytes of every component at two sizes, so that what is fixed and what grows with the images part.
+"""The cost model's figures: CPU seconds and bytes of every component at two sizes.
+
+From the two follow what is fixed and what grows with the images.
 
     python benchmarks/bench_scale.py [--data SMALL LARGE] [--rounds 2] [--write]
 
@@ -68,11 +70,10 @@ class Meter(logging.Filter):
 
 
 def measure(data: Path) -> None:
-    """Runs the flagship on `data` and prints, as JSON, the images, and what each component spent and wrote."""
+    """Runs the flagship on `data`; prints, as JSON, the images, and what each component spent and wrote."""
+    # Before the first clock starts: runs of any size need them.
     for name in ("pipeline.cache_keys", "pipeline.pipeline", "tfx.orchestration.local.local_dag_runner"):
-        importlib.import_module(
-            name
-        )  # Before the first clock starts; all runs need them, whatever their size.
+        importlib.import_module(name)
     from pipeline.config.overrides import load_config
     from pipeline.local.run import run_config
 
@@ -110,7 +111,10 @@ def measure(data: Path) -> None:
 
 
 def measure_report(cases: int, resamples: int) -> None:
-    """Measures invented predictions as ReportGen does the test split's, and prints CPU seconds and peak memory as JSON."""
+    """Measures invented predictions as ReportGen does the test split's.
+
+    Prints CPU seconds and peak memory as JSON.
+    """
     import resource
 
     import numpy as np
@@ -122,21 +126,14 @@ def measure_report(cases: int, resamples: int) -> None:
     config = load_config("cmmd_classification")
     rng = np.random.default_rng(0)
     patients = [f"D1-{number // 2:08d}" for number in range(cases)]
-    columns: dict[str, Any] = {
-        "case_id": [f"{patient}-{number % 2}" for number, patient in enumerate(patients)]
-    }
-    columns |= {
-        "group_id": patients,
-        "level_patient": patients,
-        "level_breast": columns["case_id"],
-        "split": "test",
-    }
-    columns |= {f"clinical_{name}": rng.choice(["A", "B"], cases) for name in config.evaluation.slices}
+    breasts = [f"{patient}-{number % 2}" for number, patient in enumerate(patients)]
+    identity = {"case_id": breasts, "group_id": patients, "level_patient": patients, "level_breast": breasts}
+    columns = {f"clinical_{name}": rng.choice(["A", "B"], cases) for name in config.evaluation.slices}
     for head in config.model.heads:
         columns[f"label_{head.name}"] = rng.choice(head.classes, cases)
         scores = rng.dirichlet(np.ones(len(head.classes)), cases)
         columns |= {f"p_{head.name}_{name}": scores[:, index] for index, name in enumerate(head.classes)}
-    predictions = pd.DataFrame(columns)
+    predictions = pd.DataFrame({**identity, "split": "test", **columns})
     started, before = cpu_seconds(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     evaluation = config.evaluation
     measure_figures(
@@ -178,16 +175,16 @@ def child(*arguments: str) -> dict[str, Any]:
 def make_table(rounds: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
     """A row per component: medians over the rounds, and how far the rounds differ in what an image adds."""
     lines = [
-        "| component | CPU s, fixed | CPU ms per image | its range | MB written, fixed | kB written per image |",
+        "| component | CPU s, fixed | CPU ms per image | its range "
+        "| MB written, fixed | kB written per image |",
         "|---|---|---|---|---|---|",
     ]
     for name in rounds[0][0]["cpu"]:
         fixed, each = zip(*(part(sizes, "cpu", name) for sizes in rounds), strict=True)
         wrote, more = part(rounds[0], "bytes", name)
         spread = f"{min(each) * 1e3:.1f} to {max(each) * 1e3:.1f}"
-        lines.append(
-            f"| {name} | {statistics.median(fixed):.1f} | {statistics.median(each) * 1e3:.1f} | {spread} | {wrote / 1e6:.2f} | {more / 1e3:.2f} |"
-        )
+        cpu = f"{statistics.median(fixed):.1f} | {statistics.median(each) * 1e3:.1f} | {spread}"
+        lines.append(f"| {name} | {cpu} | {wrote / 1e6:.2f} | {more / 1e3:.2f} |")
     return lines
 
 
@@ -226,13 +223,16 @@ def main() -> None:
         options.data = [Path(tempfile.mkdtemp()) / "data" for _ in PATIENTS]
         for folder, patients in zip(options.data, PATIENTS, strict=True):
             write_phantom(folder, cases=patients, seed=0, rows=2294, columns=1914)
-    rounds = [[child("--measure", str(folder)) for folder in options.data] for _ in range(options.rounds)]
+    rounds = []
+    for _ in range(options.rounds):
+        rounds.append([child("--measure", str(folder)) for folder in options.data])
     reports = [child("--measure-report", str(cases), str(resamples)) for cases, resamples in REPORTS]
     small, large = rounds[0]
     each = (large["data"] - small["data"]) / (large["images"] - small["images"])
     setting = (
-        f"Python {platform.python_version()}, {os.cpu_count()} cores, config cmmd_classification, full-size CMMD stand-ins of {small['images']} and "
-        f"{large['images']} images, {each / 1e6:.2f} MB each; {options.rounds} rounds, medians."
+        f"Python {platform.python_version()}, {os.cpu_count()} cores, config cmmd_classification, "
+        f"full-size CMMD stand-ins of {small['images']} and {large['images']} images, "
+        f"{each / 1e6:.2f} MB each; {options.rounds} rounds, medians."
     )
     lines = [*make_table(rounds), "", *make_report_table(reports)]
     text = f"{setting}\n\n" + "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""What a user waits for when nothing has to be done: `medimg --help`, and an unchanged run beyond its imports.
+"""What a user waits for when nothing has to be done: `medimg --help`, and an unchanged run but its imports.
 
     python benchmarks/bench_startup.py [--demo demo] [--rounds 5] [--write]
 
@@ -17,7 +17,10 @@ import time
 from datetime import datetime, timezone
 from pathlib import Path
 
-IMPORTS = "import cli.demo, pipeline.cache_keys, pipeline.pipeline, cli.results, pipeline.metadata.lineage, tfx.orchestration.local.local_dag_runner"
+IMPORTS = (
+    "import cli.demo, pipeline.cache_keys, pipeline.pipeline, cli.results, pipeline.metadata.lineage, "
+    "tfx.orchestration.local.local_dag_runner"
+)
 
 
 def seconds(*command: str) -> float:

@@ -42,7 +42,8 @@ def read_lock(path: Path) -> dict[str, str]:
             pins[canonicalize_name(pin[1])] = pin[2]
         elif not HASH.match(line) and line.strip():
             raise ValueError(
-                f"{path.name}, line {number}: found {line.strip()!r}, expected a pinned version and its hashes, and no index or address"
+                f"{path.name}, line {number}: found {line.strip()!r}, "
+                "expected a pinned version and its hashes, and no index or address"
             )
     return pins
 
@@ -58,7 +59,10 @@ def list_unmet(requirements: list[str], *, pins: dict[str, str], lock: str, pyth
         if version is None:
             yield f"{lock} does not hold {requirement.name}, which pyproject.toml asks for: run `make lock`"
         elif not requirement.specifier.contains(version, prereleases=True):
-            yield f"{lock} holds {requirement.name} {version}, pyproject.toml asks for {requirement.specifier}: run `make lock`"
+            yield (
+                f"{lock} holds {requirement.name} {version}, "
+                f"pyproject.toml asks for {requirement.specifier}: run `make lock`"
+            )
 
 
 def list_problems(root: Path) -> Iterator[str]:
@@ -156,7 +160,10 @@ def list_intruders() -> Iterator[str]:
         version = importlib.metadata.version("kubeflow")
     except importlib.metadata.PackageNotFoundError:
         return
-    yield f"the PyPI package kubeflow {version} is installed and hides ours: remove it (setup/install.sh makes .venv what the locks name)"
+    yield (
+        f"the PyPI package kubeflow {version} is installed and hides ours: "
+        "remove it (setup/install.sh makes .venv what the locks name)"
+    )
 
 
 def main() -> int:

@@ -1,4 +1,6 @@
-"""Makes medimg/archive/cmmd_series.csv: the series of CMMD with label and source of each patient, so that a sample can be planned offline.
+"""Makes medimg/archive/cmmd_series.csv: the series of CMMD with label and source of each patient.
+
+With it a sample can be planned offline.
 
 Usage: .venv/bin/python setup/make_cmmd_series.py IDC_SERIES.csv CMMD_clinicaldata_revision.xlsx >
 medimg/archive/cmmd_series.csv

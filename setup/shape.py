@@ -1,4 +1,4 @@
-"""Measures what makes source hard to read, and fails where a limit is exceeded: setup/shape.py [--list] [FOLDER ...].
+"""Measures what makes source hard to read: setup/shape.py [--list] [FOLDER ...].
 
 Ruff holds lines (E501), arguments (PLR0913) and names; this counts what it has no rule for.
 """

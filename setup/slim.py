@@ -1,4 +1,4 @@
-"""Makes installed packages smaller and quick to start, while an image is built: `python setup/slim.py FOLDER`.
+"""Makes installed packages smaller and quick to start, while an image is built: python setup/slim.py FOLDER.
 
 What no task of ours opens goes away: the test suites that packages bring along, C headers and static
 libraries. Modules that are no tests themselves stay in their folders: `numpy.testing` imports one. What is
@@ -63,8 +63,10 @@ def main(root: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     slim = measure(root)
     compile_modules(root)
+    compiled = measure(root)
     print(
-        f"slim: {root}: {before / 1e6:.0f} MB, {slim / 1e6:.0f} without tests and headers, {measure(root) / 1e6:.0f} compiled"
+        f"slim: {root}: {before / 1e6:.0f} MB, {slim / 1e6:.0f} without tests and headers, "
+        f"{compiled / 1e6:.0f} compiled"
     )
 
 
