@@ -30,7 +30,7 @@ OPTIONS = (
 
 @dataclass(frozen=True)
 class Shown:
-    """What the browser wrote to its console, and (width, height) in pixels of the elements that were asked for."""
+    """What the browser wrote to its console, and (width, height) in pixels of the requested elements."""
 
     console: list[str]
     sizes: list[tuple[float, float]]

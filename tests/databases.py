@@ -1,4 +1,7 @@
-"""Database servers for tests: each on a port of its own, with its data in a temporary folder, gone when the block ends."""
+"""Database servers for tests: each on its own port, with its data in a temporary folder.
+
+They are gone when the block ends.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +87,10 @@ def mariadb() -> Iterator[str]:
             f"--pid-file={folder / 'pid'}",
         ]
         with server(["mariadbd", "--no-defaults", *user, *names], port, folder):
-            grant = f"CREATE USER medimg@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; GRANT ALL ON `runs`.* TO medimg@'127.0.0.1'"
+            grant = (
+                f"CREATE USER medimg@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'; "
+                "GRANT ALL ON `runs`.* TO medimg@'127.0.0.1'"
+            )
             subprocess.run(
                 ["mariadb", "--no-defaults", f"--socket={access}", "--user=root", "--execute", grant],
                 check=True,
@@ -99,7 +105,8 @@ def postgresql() -> Iterator[str]:
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs or os.geteuid() != 0:
         pytest.skip(
-            "no PostgreSQL here, or not root to start it as its own user (Debian, Ubuntu: apt-get install postgresql)"
+            "no PostgreSQL here, or not root to start it as its own user "
+            "(Debian, Ubuntu: apt-get install postgresql)"
         )
     with temporary_folder("postgres") as folder:
         data, port = folder / "data", free_port()

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Features = dict[str, bytes | float]
+"""Raw features of one case by name."""
 HEIGHT, WIDTH = 64, 52
 CLASSES = ("Benign", "Malignant")
-MODEL: dict[str, Any] = {
+MODEL: dict[str, object] = {
     "heads": [
         {"name": "malignancy", "classes": CLASSES},
         {"name": "abnormality", "classes": ("calcification", "mass", "both"), "weight": 0.2},
@@ -21,7 +26,7 @@ MODEL: dict[str, Any] = {
     "width": 4,
     "clinical_inputs": ["age_years", "source"],
 }
-TRAINING: dict[str, Any] = {"epochs": 10, "batch_size": 8, "learning_rate": 0.01, "patience": 5, "seed": 3}
+TRAINING: dict[str, object] = {"epochs": 10, "batch_size": 8, "learning_rate": 0.01, "patience": 5, "seed": 3}
 
 
 def draw_view(bright: bool, random: np.random.Generator) -> bytes:
@@ -33,14 +38,14 @@ def draw_view(bright: bool, random: np.random.Generator) -> bytes:
     return cv2.imencode(".png", np.clip(image_HW, 0, 255).astype(np.uint8))[1].tobytes()
 
 
-def make_case(number: int, *, seed: int = 0) -> dict[str, Any]:
+def make_case(number: int, *, seed: int = 0) -> Features:
     """Raw features of one case by name.
 
     Every seventh lacks its MLO view, every fifth its age, every fourth its second label.
     """
     random = np.random.default_rng((seed, number))
     malignant = number % 2
-    case: dict[str, Any] = {
+    case: Features = {
         "case_id": f"P{number:03d}-L".encode(),
         "group_id": f"P{number:03d}".encode(),
         "label_malignancy": CLASSES[malignant].encode(),
@@ -56,11 +61,11 @@ def make_case(number: int, *, seed: int = 0) -> dict[str, Any]:
     return case
 
 
-def serialize(case: dict[str, Any]) -> bytes:
+def serialize(case: Features) -> bytes:
     """The case as a serialized tf.train.Example."""
     import tensorflow as tf
 
-    def feature(value: Any) -> Any:
+    def feature(value: bytes | float) -> tf.train.Feature:
         if isinstance(value, bytes):
             return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
         return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
@@ -69,7 +74,7 @@ def serialize(case: dict[str, Any]) -> bytes:
     return tf.train.Example(features=features).SerializeToString(deterministic=True)
 
 
-def write_split(folder: Path, cases: list[dict[str, Any]]) -> str:
+def write_split(folder: Path, cases: list[Features]) -> str:
     """Writes two uncompressed shards and returns the pattern that TFX would hand over."""
     import tensorflow as tf
 
@@ -81,7 +86,7 @@ def write_split(folder: Path, cases: list[dict[str, Any]]) -> str:
     return str(folder / "*")
 
 
-def write_transform_graph(to: Path, cases: list[dict[str, Any]], custom_config: dict[str, Any]) -> str:
+def write_transform_graph(to: Path, cases: list[Features], custom_config: dict[str, object]) -> str:
     """Analyses the cases with the product's preprocessing_fn on Beam's local runner, as Transform does."""
     import functools
 
@@ -94,15 +99,17 @@ def write_transform_graph(to: Path, cases: list[dict[str, Any]], custom_config: 
 
     from components.entry_points import preprocessing_fn
 
-    spec: dict[str, Any] = {name: tf.io.FixedLenFeature([], tf.string) for name in ("case_id", "group_id")}
+    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in ("case_id", "group_id")}
     spec |= {
         name: tf.io.VarLenFeature(tf.string)
         for name in ("label_malignancy", "label_abnormality", "clinical_source")
     }
     spec["clinical_age_years"] = tf.io.VarLenFeature(tf.float32)
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(spec))
-    rows = [{name: [case[name]] if name in case else None for name in spec} for case in cases]
-    rows = [{**row, "case_id": row["case_id"][0], "group_id": row["group_id"][0]} for row in rows]
+    rows = []
+    for case in cases:
+        row = {name: [case[name]] if name in case else None for name in spec}
+        rows.append({**row, "case_id": case["case_id"], "group_id": case["group_id"]})
     with beam.Pipeline(runner=FnApiRunner()) as pipeline, tft_beam.Context(temp_dir=str(to / "temporary")):
         dataset = pipeline | beam.Create(rows), metadata
         transform_fn = dataset | tft_beam.AnalyzeDataset(
@@ -115,7 +122,7 @@ def write_transform_graph(to: Path, cases: list[dict[str, Any]], custom_config: 
     return str(to / "graph")
 
 
-def make_arguments(root: Path, *, run: str, **custom_config: Any) -> SimpleNamespace:
+def make_arguments(root: Path, *, run: str, **custom_config: object) -> SimpleNamespace:
     """What TFX's Trainer hands to run_fn, over the files that the fixtures wrote in `root`.
 
     `run` names the outputs' folder.

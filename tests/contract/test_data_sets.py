@@ -84,7 +84,8 @@ def test_a_data_sheet_and_a_config_are_there(data_set):
 )
 def test_neither_the_components_nor_the_pipeline_know_its_name(data_set):
     named = re.compile(
-        rf"""["']{data_set.name}["'_]|medimg\.datasets\.{data_set.name}\b|medimg\.datasets import .*\b{data_set.name}\b"""
+        rf"""["']{data_set.name}["'_]|medimg\.datasets\.{data_set.name}\b"""
+        rf"""|medimg\.datasets import .*\b{data_set.name}\b"""
     )
     files = [*(ROOT / "components").rglob("*.py"), ROOT / "pipeline" / "pipeline.py"]
     assert len(files) > 10
@@ -94,9 +95,8 @@ def test_neither_the_components_nor_the_pipeline_know_its_name(data_set):
 @every_data_set
 def test_every_image_of_the_phantom_is_in_one_case_or_rejected(data_set, listings):
     _, headers, listing = listings[data_set.name]
-    placed = [image.path for case in listing.cases for image in case.images] + [
-        reject.path for reject in listing.rejects
-    ]
+    placed = [image.path for case in listing.cases for image in case.images]
+    placed += [reject.path for reject in listing.rejects]
     assert Counter(placed) == Counter(header.path for header in headers)
     assert all(reject.reason for reject in listing.rejects)
 

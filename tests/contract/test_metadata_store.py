@@ -1,4 +1,7 @@
-"""Every store that a run can be given: several writers at once lose nothing, and what cannot work is said in one line."""
+"""Every store that a run can be given: several writers at once lose nothing.
+
+What cannot work is said in one line.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ def database(request):
 
 
 def write(opened: MetadataStore, pipeline: str, count: int) -> None:
-    """What `count` components of one pipeline write: an execution with an output each, in the pipeline's context."""
+    """Writes what `count` components of one pipeline do: an execution with an output each, in its context."""
     kind = opened.put_artifact_type(mlmd.ArtifactType(name="Examples", properties={"number": mlmd.INT}))
     execution_kind = opened.put_execution_type(mlmd.ExecutionType(name="Component"))
     context = mlmd.Context(type_id=opened.put_context_type(mlmd.ContextType(name="pipeline")), name=pipeline)
@@ -126,7 +129,8 @@ def test_a_uri_names_kind_user_host_port_and_database():
     [
         (
             "mysql://me:word@host/runs",
-            "--metadata mysql://me:***@host/runs: the password belongs into the environment variable MEDIMG_METADATA_PASSWORD",
+            "--metadata mysql://me:***@host/runs: the password belongs into the environment variable "
+            "MEDIMG_METADATA_PASSWORD",
         ),
         ("mysql://host/runs", "expected the path of a SQLite file, mysql://USER@HOST"),
         ("mysql://me@host", "expected the path"),

@@ -1,4 +1,7 @@
-"""DICOMweb against a real PACS: what comes is what Orthanc holds, and each way of coming back empty-handed says which one it is."""
+"""DICOMweb against a real PACS: what comes is what Orthanc holds.
+
+Each way of coming back empty-handed says which one it is.
+"""
 
 from __future__ import annotations
 
@@ -130,7 +133,8 @@ def test_nothing_is_transcoded(pacs, originals, tmp_path):
         "transfer_syntaxes/CTImage.dcm_JPEG2000LosslessOnlyTransferSyntax_1.2.840.10008.1.2.4.90.dcm",
         "transfer_syntaxes/CTImage.dcm_JPEGLSLosslessTransferSyntax_1.2.840.10008.1.2.4.80.dcm",
         "transfer_syntaxes/CTImage.dcm_BigEndianExplicitTransferSyntax_1.2.840.10008.1.2.2.dcm",
-        "transfer_syntaxes/CTImage.dcm_DeflatedExplicitVRLittleEndianTransferSyntax_1.2.840.10008.1.2.1.99.dcm",
+        "transfer_syntaxes/"
+        "CTImage.dcm_DeflatedExplicitVRLittleEndianTransferSyntax_1.2.840.10008.1.2.1.99.dcm",
     ],
 )
 def test_real_files_keep_their_syntax_and_pixels(pacs, shared_data, tmp_path, name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from operator import itemgetter
 from pathlib import Path
 
 from pipeline.metadata.lineage import Node, latest_nodes, open_store
@@ -32,10 +33,8 @@ def figures_of(run: Path) -> dict[tuple[str, ...], float | None]:
         for figure in json.loads((run / "report" / "metrics.json").read_text())
         if figure["split"] == "test"
     ]
-    return {
-        tuple(figure[name] for name in ("head", "name", "protocol", "level", "slice")): figure["value"]
-        for figure in figures
-    }
+    key = itemgetter("head", "name", "protocol", "level", "slice")
+    return {key(figure): figure["value"] for figure in figures}
 
 
 def aucs_of(run: Path) -> dict[tuple[str, ...], float]:

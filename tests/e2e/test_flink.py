@@ -1,4 +1,7 @@
-"""The pipeline on Flink 1.19, embedded in Beam's job server: the same records as on Beam's local runner, and the same figures."""
+"""The pipeline on Flink 1.19, embedded in Beam's job server.
+
+It has the same records as on Beam's local runner, and the same figures.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""A whole run on a Flink session cluster of two hosts, of which one may lose its TaskManager, or its worker pool, in the middle of CaseExampleGen.
+"""A whole run on a Flink session cluster of two hosts.
 
-Such a run either finishes or fails in one line; the next start finishes; either way the records and the
-figures are those of Beam's local runner. Needs root, network namespaces, Java, Maven and some ten minutes a
-test: `make test TESTS="-m long tests/e2e/test_flink_hosts.py"`.
+One may lose its TaskManager, or its worker pool, in the middle of CaseExampleGen. Such a run either finishes
+or fails in one line; the next start finishes; either way the records and the figures are those of Beam's
+local runner. Needs root, network namespaces, Java, Maven and some ten minutes a test:
+`make test TESTS="-m long tests/e2e/test_flink_hosts.py"`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The images of the Dockerfile, built here by a container engine and run as strangers would: no network, a read-only root, a user nobody knows.
+"""The images of the Dockerfile, built here by a container engine and run as strangers would.
+
+They have no network, a read-only root, and a user whom the image does not know.
 
 Not part of `make test`: the build takes minutes and 10 GB. `make test-image` runs it. Where no registry can
 be reached the base is made on the spot.
@@ -181,7 +183,10 @@ def test_the_image_holds_no_tools_of_the_build(image):
 
 
 def test_the_image_holds_no_pip_no_cache_no_tests_and_no_program_that_becomes_root(image):
-    unwanted = r"-perm /6000 -o -path '*/pip/__main__.py' -o -regex '.*/tests/test_[^/]*[.]py' -o -path '/root/.cache/*'"
+    unwanted = (
+        r"-perm /6000 -o -path '*/pip/__main__.py' -o -regex '.*/tests/test_[^/]*[.]py' "
+        "-o -path '/root/.cache/*'"
+    )
     assert (
         run_image(
             image, "-c", f"find / -xdev -type f '(' {unwanted} ')' 2>/dev/null || true", entrypoint="sh"
@@ -237,7 +242,10 @@ def test_an_image_is_no_larger_than_the_readme_says(build, target):
 
 @pytest.fixture(scope="module")
 def place(image, tmp_path_factory) -> Path:
-    """A folder after the README's third step: the flagship's spec in small, compiled by the image, and what stands for the two claims."""
+    """A folder after the README's third step.
+
+    It has the flagship's spec in small, compiled by the image, and folders for the two claims.
+    """
     folder = tmp_path_factory.mktemp("cluster")
     for part in (folder, folder / "data", folder / "state"):
         part.mkdir(exist_ok=True)
@@ -278,17 +286,15 @@ def test_the_flagships_spec_runs_in_containers_to_a_pushed_and_blessed_model(pla
     assert answer.returncode == 0, answer.stderr
     (pushed,) = (place / "state/cmmd-classification/models").iterdir()
     assert (pushed / "saved_model.pb").is_file()
-    report = (
-        place
-        / "rehearsal/artifacts/minio/mlpipeline/v2/artifacts/cmmd-classification/1/ReportGen/report/report.html"
-    )
+    artifacts = place / "rehearsal/artifacts/minio/mlpipeline/v2/artifacts"
+    report = artifacts / "cmmd-classification/1/ReportGen/report/report.html"
     assert report.is_file()
     expected = [f"pushed: /state/cmmd-classification/models/{pushed.name}", f"report: {report}", "BLESSED"]
     assert answer.stdout.splitlines()[-3:] == expected
 
 
 @pytest.mark.parametrize(
-    ("edit", "more", "words"),
+    "case",
     [
         (("image: {image}", "image: {base}"), (), "{base} is no image of medimg-tfx"),
         (
@@ -306,7 +312,8 @@ def test_the_flagships_spec_runs_in_containers_to_a_pushed_and_blessed_model(pla
         (("", ""), ("--engine-arg=--memory=20m",), "exit code 137, killed by SIGKILL"),
     ],
 )
-def test_what_goes_wrong_in_a_container_is_said_in_one_line(place, image, base, edit, more, words):
+def test_what_goes_wrong_in_a_container_is_said_in_one_line(place, image, base, case):
+    edit, more, words = case
     old, new, words = (text.format(image=image, base=base) for text in (*edit, words))
     (place / "edited.yaml").write_text((place / "cmmd.yaml").read_text().replace(old, new))
     (place / "closed").mkdir(mode=0o755, exist_ok=True)

@@ -1,4 +1,7 @@
-"""The deployment artefact itself: the flagship's spec, compiled for a cluster, runs task by task to a pushed and blessed model."""
+"""The deployment artefact itself: the flagship's spec, compiled for a cluster.
+
+It runs task by task to a pushed and blessed model.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +99,8 @@ def test_a_spec_of_another_version_is_refused_in_one_line(place):
         (
             "absent/state",
             "/no/such/folder",
-            "Fingerprints: /no/such/folder: no such folder, expected one with CMMD_clinicaldata_revision.xlsx",
+            "Fingerprints: /no/such/folder: no such folder, "
+            "expected one with CMMD_clinicaldata_revision.xlsx",
         ),
         (
             "file/state",

@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 import pandas as pd
 import pytest
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
@@ -60,12 +60,13 @@ def html_of(notebook: nbformat.NotebookNode, source: str) -> str:
     return "".join(output.data["text/html"] for output in outputs_of(notebook, source) if "data" in output)
 
 
+def read_row(row: Tag) -> list[str]:
+    return [cell.text.strip() for cell in row.find_all(["th", "td"])]
+
+
 def read_table(html: str) -> list[dict[str, str]]:
     """Rows of a table of pandas by its columns."""
-    head, *rows = [
-        [cell.text.strip() for cell in row.find_all(["th", "td"])]
-        for row in BeautifulSoup(html, "html.parser").find_all("tr")
-    ]
+    head, *rows = [read_row(row) for row in BeautifulSoup(html, "html.parser").find_all("tr")]
     # A second row of the head names the index alone.
     return [dict(zip(head, row, strict=True)) for row in rows if any(row[1:])]
 

@@ -1,4 +1,7 @@
-"""Whole runs at once on one store: on a database all go on together, on a SQLite file one after the other, and each finds what it made."""
+"""Whole runs at once on one store.
+
+On a database all go on together, on a SQLite file one after the other, and each finds what it made.
+"""
 
 from __future__ import annotations
 

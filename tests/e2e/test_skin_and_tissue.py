@@ -1,4 +1,7 @@
-"""The two data sets of single images through `medimg run`, odd files among them: what was quarantined is counted, the rest used as it is meant."""
+"""The two data sets of single images through `medimg run`, odd files among them.
+
+What was quarantined is counted, the rest used as it is meant.
+"""
 
 from __future__ import annotations
 

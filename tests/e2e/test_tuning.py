@@ -1,4 +1,7 @@
-"""A search in small: killed and started again without the test split, a trial killed for its memory, and a run of what was chosen."""
+"""A search in small: killed and started again without the test split, and a trial killed for its memory.
+
+A run of the chosen settings follows.
+"""
 
 from __future__ import annotations
 

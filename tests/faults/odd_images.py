@@ -1,4 +1,7 @@
-"""Odd images of a phantom: files that a camera, a scanner or a converter may have written in another way than the published ones."""
+"""Odd images of a phantom.
+
+A camera, a scanner or a converter may have written them in another way than the published ones.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ def save(image: Image.Image, path: Path, suffix: str) -> Path:
 
 
 def write_cmyk(path: Path) -> Path:
-    """The picture in four colours for print, which is refused: its colours on a screen depend on the printer's profile."""
+    """Writes the picture in four colours for print.
+
+    It is refused: its colours on a screen depend on the printer's profile.
+    """
     return save(read_rgb(path).convert("CMYK"), path, ".jpg")
 
 
@@ -66,7 +72,10 @@ def write_turned(path: Path) -> Path:
 
 
 def write_challenge(root: Path, *, images: int) -> None:
-    """The official test set of ISIC 2018, task 3, as Dataverse has it, beside a phantom of HAM10000: one image a lesion, every class in turn."""
+    """Writes the official test set of ISIC 2018, task 3, as Dataverse has it, beside a phantom of HAM10000.
+
+    It has one image a lesion, every class in turn.
+    """
     rng = np.random.default_rng(2018)
     rows = ["lesion_id,image_id,dx,dx_type,age,sex,localization,dataset"]
     (root / "ISIC2018_Task3_Test_Images").mkdir()

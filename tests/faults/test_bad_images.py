@@ -1,7 +1,7 @@
-"""Bad input of the two data sets of single images, through `medimg catalogue`: refused in one line that says what to do, or quarantined by name.
+"""Bad input of the two data sets of single images, through `medimg catalogue`.
 
-What is odd and not bad (a palette, 16 bits, an EXIF rotation) is used as it is meant.
-tests/e2e/test_skin_and_tissue.py trains on such files.
+It is refused in one line that says what to do, or quarantined by name. What is odd and not bad (a palette, 16
+bits, an EXIF rotation) is used as it is meant. tests/e2e/test_skin_and_tissue.py trains on such files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Whatever goes wrong between the bucket and the disk: the right files in the end, or one named failure and nothing under a final name."""
+"""Faults between the bucket and the disk.
+
+In the end there are the right files, or one named failure and nothing under a final name.
+"""
 
 from __future__ import annotations
 

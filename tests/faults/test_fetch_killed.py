@@ -1,4 +1,7 @@
-"""`medimg fetch` killed 200 times at random moments loses nothing, fetches little twice, and leaves nothing wrong under a final name."""
+"""`medimg fetch` killed 200 times at random moments loses nothing and fetches little twice.
+
+It leaves nothing wrong under a final name.
+"""
 
 from __future__ import annotations
 

@@ -191,9 +191,9 @@ def test_a_split_without_a_labelled_case_is_refused(data):
 
 def test_neighbours_in_the_table_are_dealt_apart_in_an_order_that_only_ids_decide(data):
     cases = executor.plan_splits(read_catalogue(data / "catalogue"), columns=[], unlabelled=False)["train"]
-    plans = [
-        [case.case_id for shard in executor.plan_shards("train", order, "x", 4) for case in shard.cases]
-        for order in (cases, cases[::-1])
-    ]
+    plans = []
+    for order in (cases, cases[::-1]):
+        shards = executor.plan_shards("train", order, "x", 4)
+        plans.append([case.case_id for shard in shards for case in shard.cases])
     assert plans[0] == plans[1] != [case.case_id for case in cases]
     assert Path("x") == Path(next(iter(executor.plan_shards("train", cases, "x", 4))).path).parents[1]

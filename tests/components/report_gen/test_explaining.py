@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +21,7 @@ from tests.components.examples import (
     MODEL,
     TRAINING,
     WIDTH,
+    Features,
     make_arguments,
     make_case,
     serialize,
@@ -32,14 +32,20 @@ from tests.components.examples import (
 SIDE = 9
 SHOWN = slice(10, 12)
 """Cases that stand for the gallery's misclassified ones, by their rank in confidence: no kind of example."""
-CONFIG: dict[str, Any] = {
+EVALUATION: dict[str, object] = {
+    "explained_cases": 2,
+    "saliency_checked_cases": 20,
+    "resamples": 500,
+    "costs": [],
+}
+CONFIG: dict[str, object] = {
     "task": "classification",
     "model": MODEL,
-    "evaluation": {"explained_cases": 2, "saliency_checked_cases": 20, "resamples": 500, "costs": []},
+    "evaluation": EVALUATION,
 }
 
 
-def make_outlined_case(number: int) -> tuple[dict[str, Any], tuple[float, float]]:
+def make_outlined_case(number: int) -> tuple[Features, tuple[float, float]]:
     """A case of the Trainer's tests whose CC view alone has a blob, and the blob's centre.
 
     A box round it is known, on its own Example.
@@ -110,7 +116,7 @@ def explain(root: Path, to: Path, **evaluation: int) -> None:
             }
         )
     )
-    config = {**CONFIG, "evaluation": {**CONFIG["evaluation"], **evaluation}}
+    config = {**CONFIG, "evaluation": {**EVALUATION, **evaluation}}
     cases = list_rows(tabulate_answers(predictions, head="malignancy", classes=CLASSES, split="test"))
     scored = ScoredSplit("test", [str(root / "test")], predictions, cases[SHOWN])
     explain_split(to, config=config, model=model, catalogue=catalogue, scored=scored)

@@ -1,4 +1,7 @@
-"""The entrypoint says in one line what is wrong, before it imports TFX, and prepares what the launcher hands over."""
+"""The entrypoint says in one line what is wrong, before it imports TFX.
+
+It prepares what the launcher hands over.
+"""
 
 from __future__ import annotations
 
@@ -132,14 +135,16 @@ def test_an_output_that_cannot_be_written_is_named(root):
     code, lines = call(root, message)
     assert code == 1
     assert lines == [
-        f"error: Trainer: output model: s3://bucket/1/model cannot be written ({root}/s3/bucket/1/model: Not a directory)"
+        "error: Trainer: output model: s3://bucket/1/model cannot be written "
+        f"({root}/s3/bucket/1/model: Not a directory)"
     ]
 
 
 def test_raw_data_that_are_not_mounted_are_named(root):
     with pytest.raises(
         MedimgError,
-        match=r"parameter data_root: gs://raw/cmmd is not at .*/gcs/raw/cmmd; expected the bucket mounted there",
+        match=r"parameter data_root: gs://raw/cmmd is not at .*/gcs/raw/cmmd; "
+        "expected the bucket mounted there",
     ):
         prepare(root, data_root="gs://raw/cmmd")
 
@@ -149,7 +154,8 @@ def test_an_image_of_other_versions_refuses_the_spec(root):
     assert code == 1
     assert len(lines) == 1
     assert lines[0].startswith(
-        f"error: Trainer: this image has {installed_versions()}, the spec was compiled with medimg=9.9.9,tfx=1.16.0"
+        f"error: Trainer: this image has {installed_versions()}, "
+        "the spec was compiled with medimg=9.9.9,tfx=1.16.0"
     )
 
 

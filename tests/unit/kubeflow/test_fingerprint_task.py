@@ -1,4 +1,7 @@
-"""The first task hands on what changes with the data and the pushed models, and nothing that changes by itself."""
+"""The first task hands on what changes with the data and the pushed models.
+
+It hands on nothing that changes by itself.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,14 @@ def take(place, name="out", previous=""):
     """What the task hands on, read back as the launcher does."""
     files = {value: place / name / value for value in ("data", "baseline")}
     given = {
+        "previous": previous,
         "data_set": "cmmd",
         "data_root": place / "data",
         "index": place / "state/index.parquet",
         "serving": place / "state/models",
     }
     message = {
-        "inputs": {
-            "parameterValues": {"previous": previous, **{name: str(value) for name, value in given.items()}}
-        },
+        "inputs": {"parameterValues": {name: str(value) for name, value in given.items()}},
         "outputs": {"parameters": {name: {"outputFile": str(file)} for name, file in files.items()}},
     }
     write_fingerprints(message)
