@@ -212,12 +212,12 @@ def measure_cost(images: int) -> Iterator[str]:
                 lambda: [prepare_image(root / name, ingest=GREY) for name in names[:SAMPLED]],
                 len(grey),
             ),
-            ("its hash", lambda: [hash_image(image) for image in grey], len(grey)),
-            ("its keypoints", lambda: [find_keypoints(image) for image in grey], len(grey)),
+            ("its hash", lambda: list(map(hash_image, grey)), len(grey)),
+            ("its keypoints", lambda: list(map(find_keypoints, grey)), len(grey)),
             ("words of its keypoints", lambda: embed_words(keypoints), len(grey)),
             (
                 "agreement of a pair",
-                lambda: [count_agreeing(one, other) for one, other in itertools.pairwise(keypoints)],
+                lambda: list(itertools.starmap(count_agreeing, itertools.pairwise(keypoints))),
                 len(grey) - 1,
             ),
             (

@@ -111,13 +111,13 @@ def hashing_command(archive: CmmdArchive, series: list[Series], to: Path) -> lis
 
 def curl_command(archive: CmmdArchive, series: list[Series], to: Path) -> list[str]:
     to.mkdir(parents=True)
-    wanted = to.with_suffix(".curl")
+    config = to.with_suffix(".curl")
     urls = [
         f"{archive.s3.url}/{one.bucket}/{key}"
         for one in series
         for key in archive.s3.keys(one.bucket, prefix=f"{one.key}/")
     ]
-    wanted.write_text("".join(f'url = "{url}"\noutput = "{to}/{url.rsplit("/", 1)[1]}"\n' for url in urls))
+    config.write_text("".join(f'url = "{url}"\noutput = "{to}/{url.rsplit("/", 1)[1]}"\n' for url in urls))
     return [
         "curl",
         "--silent",
@@ -127,7 +127,7 @@ def curl_command(archive: CmmdArchive, series: list[Series], to: Path) -> list[s
         "--parallel-max",
         str(WORKERS),
         "-K",
-        str(wanted),
+        str(config),
     ]
 
 

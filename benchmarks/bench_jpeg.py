@@ -9,7 +9,7 @@ Examples into shards; it is measured on one thread and on two, as `medimg run` w
 loop compares the sha256 too, which is the least that such a loop must do to be sure of its data. The files
 have the size in pixels and about the size in bytes of HAM10000's. All of it happens in one process, imports
 are outside the clock, the rounds are interleaved, and ratios are formed within a round. Goal: 0.9. Files and
-records go to --folder; one in memory leaves the disk's moods out. CPU seconds tell what a way costs while
+records go to --folder; one in memory leaves the disk's moods out. CPU seconds show what a way costs while
 others are at work.
 """
 

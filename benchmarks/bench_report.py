@@ -3,8 +3,8 @@
     python benchmarks/bench_report.py [--cases 5000] [--write]
 
 The cases are drawn: two breasts a patient, two heads, three slicing columns, three protocols, two shortcuts,
-2,000 resamples, and images of the size of Examples for every mistake that is shown. On a machine that does
-other work, look at the time on one core.
+2,000 resamples, and images of the size of Examples for every misclassified case that is shown. On a machine
+that does other work, look at the time on one core.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def remove() -> None:
 
 
 def let_pass(action: str) -> None:
-    """Where Docker runs, it has told the firewall to forward nothing but its own."""
+    """Adds or removes a rule of the firewall for the bridge: where Docker runs, it forwards only its own."""
     if shutil.which("iptables"):
         subprocess.run(
             ["iptables", action, "FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT"], capture_output=True
