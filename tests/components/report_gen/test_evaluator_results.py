@@ -1,4 +1,4 @@
-"""ReportGen's gates and checks: what the Evaluator failed is shown as failed."""
+"""Gates in the report: what the Evaluator failed is shown as failed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 from tensorflow_model_analysis.proto import validation_result_pb2
 
-from components.report_gen import executor
+from components.report_gen.evaluator_results import list_evaluated, passes, show
 from medimg.evaluation.gates import Gate
 
 
@@ -39,12 +39,12 @@ def test_a_gate_is_shown_as_failed_on_a_low_an_undefined_and_an_absent_slice_and
     gated, metric, passed
 ):
     gate = Gate(metric=metric, head="malignancy", lower_bound=0.5, slice=gated)
-    assert executor.passes(gate, make_validation(), heads={"malignancy": ("Benign", "Malignant")}) == passed
+    assert passes(gate, make_validation(), heads={"malignancy": ("Benign", "Malignant")}) == passed
 
 
 def test_of_the_evaluators_figures_those_of_cases_are_handed_on_and_undefined_ones_too():
     evaluated = {("malignancy", "cases/auc", "overall"): math.nan, ("malignancy", "loss", "overall"): 0.7}
-    assert list(executor.list_evaluated(evaluated)) == [
+    assert list(list_evaluated(evaluated)) == [
         {"head": "malignancy", "metric": "auc", "slice": "overall", "value": None}
     ]
 
@@ -54,14 +54,4 @@ def test_of_the_evaluators_figures_those_of_cases_are_handed_on_and_undefined_on
     [(b"D1", "D1"), (63.0, "63"), (1234567.0, "1234567"), (0.10000000149011612, "0.1"), (7, "7")],
 )
 def test_a_slice_is_named_as_in_the_figures(value, name):
-    assert executor.show(value) == name
-
-
-def test_a_file_of_weights_is_shown_without_its_folder():
-    shown = dict(
-        executor.flatten(
-            executor.without_folders({"name": "a", "model": {"weights": "/elsewhere/b0.h5", "width": 8}})
-        )
-    )
-    assert shown == {"name": "a", "model.weights": "b0.h5", "model.width": "8"}
-    assert executor.without_folders({"model": {"weights": None}}) == {"model": {"weights": None}}
+    assert show(value) == name
