@@ -15,9 +15,9 @@ ADVICE = "expected an environment without it: pip uninstall kubeflow, or install
 def check_kubeflow() -> None:
     """Warns in one line if PyPI's kubeflow is installed too, and raises UsageError if it hides ours.
 
-    From two wheels both fill one folder of site-packages and both can be imported, in either order of installation;
-    but the SDK replaces the `kubernetes` that TFX asks for. Where ours is reached by a later entry of sys.path (a path
-    file, a mounted folder), the SDK's is found first and ours not at all.
+    From two wheels both fill one folder of site-packages and both can be imported, in either order of
+    installation; but the SDK replaces the `kubernetes` that TFX asks for. Where ours is reached by a later
+    entry of sys.path (a path file, a mounted folder), the SDK's is found first and ours not at all.
     """
     try:
         found = f"PyPI's package kubeflow {version('kubeflow')}"
@@ -26,6 +26,7 @@ def check_kubeflow() -> None:
     if find_spec("kubeflow.compile") is None:
         raise UsageError(f"{found} hides medimg's own package of that name; {ADVICE}")
     typer.echo(
-        f"warning: {found} shares its name with a package of medimg and wants another kubernetes than TFX; {ADVICE}",
+        f"warning: {found} shares its name with a package of medimg and wants another kubernetes than TFX; "
+        f"{ADVICE}",
         err=True,
     )

@@ -3,8 +3,8 @@
 Each platform, py310 and py313, has its own. A lock has a hash for every package and names no index host; it
 holds a version of everything that pyproject.toml asks for; the lock of an extra and the core's name the same
 version of a package that both hold. The lock of the small image that only fetches holds a part of the core's.
-For those who install the wheel, requirements/constraints-<platform>.txt holds the versions of the core's and of all
-extras' locks without the hashes.
+For those who install the wheel, requirements/constraints-<platform>.txt holds the versions of the locks of
+the core and of all extras without the hashes.
 The PyPI package `kubeflow`, which would hide ours, is not installed.
 """
 
@@ -115,10 +115,10 @@ def list_stale_constraints(root: Path, *, platform: str) -> Iterator[str]:
 
 
 def make_constraints(root: Path, *, platform: str) -> str:
-    """Returns the versions of the platform's core and extras as the text of a file for `pip install --constraint`.
+    """Returns the versions of the platform's core and extras as text for `pip install --constraint`.
 
     Raises:
-        ValueError: two locks hold different versions of a package, of which an installation can obey only one.
+        ValueError: two locks hold different versions of a package; an installation can obey only one.
     """
     extras = read_project(root)["optional-dependencies"]
     versions: dict[str, str] = {}
