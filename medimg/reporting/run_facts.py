@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,12 @@ from medimg.evaluation.representation.figures import EmbeddingSettings
 from medimg.reporting.published_results import Literature, read_literature
 
 FACTS_FILE = "facts.json"
+RENAMED_KEYS: Mapping[str, str] = {
+    "evaluation.checked": "evaluation.saliency_checked_cases",
+    "evaluation.explained": "evaluation.explained_cases",
+    "evaluation.mapped": "evaluation.embedded_cases",
+}
+"""Dotted config keys of earlier versions, and their present names."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,7 @@ class RunFacts:
         evaluated: the Evaluator's figures, each with head, metric, slice and value (None where undefined).
         merges: the derived heads among `heads`, each as the values of a
             medimg.evaluation.classification.merging.Merge.
+        renamed: config keys that the folder has under names of RENAMED_KEYS; not written.
     """
 
     title: str
@@ -75,6 +82,7 @@ class RunFacts:
     merges: Sequence[Mapping[str, Any]] = ()
     costs: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
     prevalence: str = ""
+    renamed: Sequence[str] = ()
 
     @property
     def headline(self) -> str:
@@ -125,17 +133,57 @@ class RunFacts:
         return [merge["name"] for merge in self.merges if merge["head"] == head]
 
 
+def rename_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Gives config keys of earlier versions their present names; every key keeps its place.
+
+    Args:
+        values: dotted key to value as in facts.json, or one mapping in another as in run.json.
+
+    Returns:
+        The values, and the keys of RENAMED_KEYS that were among them. Where a key is there under both names,
+        the value of the present one stays.
+    """
+    return _rename_keys(values, "")
+
+
+def _rename_keys(values: Mapping[str, Any], prefix: str) -> tuple[dict[str, Any], list[str]]:
+    renamed: dict[str, Any] = {}
+    found: list[str] = []
+    for key, value in values.items():
+        path = f"{prefix}{key}"
+        present = RENAMED_KEYS.get(path, path).removeprefix(prefix)
+        if isinstance(value, Mapping):
+            value, below = _rename_keys(value, f"{path}.")
+            found += below
+        if present != key:
+            found.append(path)
+            value = values.get(present, value)
+        renamed[present] = value
+    return renamed, found
+
+
+def describe_renamed(keys: Iterable[str]) -> str:
+    """Returns one line that says which config keys were read by their present names; empty for no key."""
+    pairs = [f"{key} as {RENAMED_KEYS[key]}" for key in dict.fromkeys(keys)]
+    return (
+        f"config keys of an earlier version, read by their present names: {', '.join(pairs)}" if pairs else ""
+    )
+
+
 def write_facts(folder: Path, facts: RunFacts) -> None:
     """Writes facts.json."""
-    text = json.dumps(dataclasses.asdict(facts), indent=1, ensure_ascii=False, allow_nan=False)
+    values = dataclasses.asdict(facts)
+    del values["renamed"]
+    text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / FACTS_FILE).write_text(text + "\n", encoding="utf-8")
 
 
 def read_facts(folder: Path) -> RunFacts:
-    """The run's facts; UsageError where there are none."""
+    """Reads the run's facts, of an earlier version too; UsageError where there are none."""
     try:
         values = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
         values["gates"] = [(text, bool(passed)) for text, passed in values["gates"]]
+        values["config"], values["renamed"] = rename_keys(values.get("config", {}))
         return RunFacts(**values)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{folder}: {error}, expected the report of a finished run") from None
