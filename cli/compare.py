@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from cli.renamed_keys import say_renamed
 from cli.results import PRINTED
 from medimg.console.terminal import make_console, say
 from medimg.errors import UsageError
@@ -45,7 +47,9 @@ def compare_runs(runs: Sequence[Path], *, to: Path | None = None, console: Conso
     if to and to.suffix not in (".csv", ".html"):
         raise UsageError(f"--to {to}: expected a file .csv or .html")
     console = console or make_console()
-    comparison = compare([read_side(str(run), find_report(run)) for run in runs])
+    sides = [read_side(str(run), find_report(run)) for run in runs]
+    say_renamed(console, chain.from_iterable(side.facts.renamed for side in sides))
+    comparison = compare(sides)
     print_comparison(comparison, console=console, written=to is not None)
     if to:
         text = (

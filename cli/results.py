@@ -11,12 +11,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
+from cli.renamed_keys import say_renamed
 from medimg.console.terminal import make_console, say
 from medimg.errors import UsageError
 from medimg.evaluation.figures import Figure, describe_multiplicity, format_figure, read_metrics
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
 from medimg.reporting.metric_names import count, describe_split
-from medimg.reporting.run_facts import read_facts
+from medimg.reporting.run_facts import read_facts, rename_keys
 from pipeline.local.run_directory import (
     RUN_FILE,
     SEARCHED,
@@ -158,11 +159,12 @@ def make_slices_table(figures: Sequence[Figure], *, noun: str) -> Table:
     return table
 
 
-def rewrite_report(run: Path) -> None:
-    """Measures the run's own predictions again, and writes report and documents again."""
+def rewrite_report(run: Path, *, console: Console | None = None) -> None:
+    """Measures the run's own predictions again and writes report and documents again."""
     from medimg.reporting.bundle import derive
 
     read_run_file(run)
+    say_renamed(console or make_console(), read_facts(run / "report").renamed)
     derive(run / "report")
 
 
@@ -173,16 +175,26 @@ def print_lineage(run: Path, *, metadata: str | None = None, console: Console | 
 
     `metadata` is where the run's store is now, if not where `run.json` says.
     """
+    console = console or make_console()
+    facts = read_finished_run(run, searched=True)
+    say_renamed(console, rename_keys(facts.get("config", {}))[1])
+    folds = facts.get("folds", ())
+    for fold in folds:
+        console.print(f"\n{fold}", style="bold underline", highlight=False)
+        print_model_lineage(
+            run / fold, read_finished_run(run / fold, searched=True), metadata=metadata, console=console
+        )
+    if not folds:
+        print_model_lineage(run, facts, metadata=metadata, console=console)
+
+
+def print_model_lineage(
+    run: Path, facts: Mapping[str, Any], *, metadata: str | None, console: Console
+) -> None:
+    """The lineage of the one model of a run that has no folds; `facts` are of its `run.json`."""
     from pipeline.metadata.lineage import properties_of, walk_up
     from pipeline.metadata.store import open_store
 
-    console = console or make_console()
-    facts = read_finished_run(run, searched=True)
-    if folds := facts.get("folds"):
-        for fold in folds:
-            console.print(f"\n{fold}", style="bold underline", highlight=False)
-            print_lineage(run / fold, metadata=metadata, console=console)
-        return
     where = find_store(run, facts, metadata)
     with run_lock(run, console), store_lock(run, where, console):
         store = open_store(locate_store(run, where))

@@ -65,9 +65,11 @@ def share_run(
         UsageError: `run` is none, or has not finished; the extra for MLflow is missing.
         MedimgError: the target cannot be written.
     """
+    from cli.renamed_keys import say_renamed
     from medimg.evaluation.figures import read_metrics
     from medimg.reporting.bundle import METRICS_FILE
     from medimg.reporting.metric_names import count
+    from medimg.reporting.run_facts import read_facts
     from medimg.sharing.packing import pack, write_zip
     from medimg.sharing.rescoring import compare_figures
     from medimg.sharing.tracking import import_mlflow, track
@@ -75,6 +77,7 @@ def share_run(
 
     console = console or make_console()
     read_finished_run(run)
+    say_renamed(console, read_facts(run / "report").renamed)
     if target.kind == "mlflow":
         import_mlflow()  # Before any work is done.
     with TemporaryDirectory() as scratch:
@@ -115,11 +118,13 @@ def share_run(
 
 def rescore_bundle(bundle: Path, *, console: Console | None = None) -> bool:
     """Measures a bundle's figures again and prints what differs. Returns whether nothing does."""
+    from cli.renamed_keys import say_renamed
     from medimg.reporting.metric_names import count
     from medimg.sharing.rescoring import rescore
 
     console = console or make_console()
     found = rescore(bundle)
+    say_renamed(console, found.renamed)
     for line in (*found.faults, *found.differing_figures):
         say(console, line)
     for name in found.differing_tables:

@@ -14,6 +14,7 @@ import pyarrow_hotfix  # noqa: F401  A stranger's Parquet file could make pyarro
 from medimg.errors import UsageError
 from medimg.evaluation.figures import Figure, read_metrics
 from medimg.reporting.bundle import METRICS_FILE, TABLES, derive
+from medimg.reporting.run_facts import read_facts
 from medimg.sharing.manifest import Manifest, find_faults, read_manifest
 from medimg.sharing.packing import copy_sources, open_bundle
 
@@ -31,6 +32,7 @@ class Rescored:
         figures, tables: how many are stated or measured.
         faults: one line for each file that is not what the manifest says.
         differing_figures, differing_tables: one line for each that differs.
+        renamed: config keys that were read by their present names (medimg.reporting.run_facts).
     """
 
     manifest: Manifest
@@ -39,6 +41,7 @@ class Rescored:
     faults: Sequence[str]
     differing_figures: Sequence[str]
     differing_tables: Sequence[str]
+    renamed: Sequence[str] = ()
 
     @property
     def agrees(self) -> bool:
@@ -74,6 +77,7 @@ def rescore(bundle: Path) -> Rescored:
                 for name in tables
                 if not same_table(*(side / TABLES / name for side in (folder, again)))
             ],
+            renamed=read_facts(folder).renamed,
         )
 
 
