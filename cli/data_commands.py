@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from cli.options import DataRoot, DataSetName, Previous, expect_folder
+from medimg.console.plurals import count
 from medimg.errors import UsageError
 
 app = typer.Typer()
@@ -33,7 +34,7 @@ def phantom(
         raise UsageError(f"{to} is not empty; a phantom is written into a new folder")
     imitated = find_data_set(data_set)
     write_phantom(imitated, to, cases=cases, seed=seed)
-    typer.echo(f"{data_set} phantom of {cases} {imitated.group_noun}s in {to}")
+    typer.echo(f"{data_set} phantom of {count(cases, imitated.group_noun)} in {to}")
 
 
 @app.command()

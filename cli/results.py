@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from cli.renamed_keys import say_renamed
+from medimg.console.plurals import count, make_plural
 from medimg.console.terminal import make_console, say
 from medimg.errors import UsageError
 from medimg.evaluation.figures import Figure, describe_multiplicity, format_figure, read_metrics
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
-from medimg.reporting.metric_names import count, describe_split
+from medimg.reporting.metric_names import describe_split
 from medimg.reporting.run_facts import read_facts, rename_keys
 from pipeline.local.run_directory import (
     RUN_FILE,
@@ -114,7 +115,7 @@ def make_metrics_table(head: str, figures: Sequence[Figure], *, noun: str) -> Ta
     splits = " and ".join(dict.fromkeys(describe_split(figure.split) for figure in figures))
     table = Table(
         Column(head, no_wrap=True),
-        title=f"{splits}, 95 % intervals over {noun}s; more in the report",
+        title=f"{splits}, 95 % intervals over {make_plural(noun)}; more in the report",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -140,12 +141,12 @@ def make_slices_table(figures: Sequence[Figure], *, noun: str) -> Table:
         Column("slice", no_wrap=True),
         "n",
         "positive",
-        f"{noun}s",
+        make_plural(noun),
         Column(f"{first.name} ({first.protocol})", no_wrap=True),
     )
     table = Table(
         *heads,
-        title=f"{first.head}, {first.level}s",
+        title=f"{first.head}, {make_plural(first.level)}",
         title_justify="left",
         caption=describe_multiplicity(figures) or None,
         caption_justify="left",

@@ -66,9 +66,9 @@ def share_run(
         MedimgError: the target cannot be written.
     """
     from cli.renamed_keys import say_renamed
+    from medimg.console.plurals import count
     from medimg.evaluation.figures import read_metrics
     from medimg.reporting.bundle import METRICS_FILE
-    from medimg.reporting.metric_names import count
     from medimg.reporting.run_facts import read_facts
     from medimg.sharing.packing import pack, write_zip
     from medimg.sharing.rescoring import compare_figures
@@ -119,7 +119,7 @@ def share_run(
 def rescore_bundle(bundle: Path, *, console: Console | None = None) -> bool:
     """Measures a bundle's figures again and prints what differs. Returns whether nothing does."""
     from cli.renamed_keys import say_renamed
-    from medimg.reporting.metric_names import count
+    from medimg.console.plurals import count
     from medimg.sharing.rescoring import rescore
 
     console = console or make_console()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from medimg.console.plurals import count, make_plural
 from medimg.errors import UsageError
 from medimg.evaluation.comparison import Difference, compare_predictions
 from medimg.evaluation.figures import Figure, format_figure, read_metrics
@@ -20,7 +21,7 @@ from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.paired_tests import adjust_holm
 from medimg.evaluation.protocols import find_protocols
 from medimg.reporting.bundle import METRICS_FILE, PREDICTIONS_FILE
-from medimg.reporting.metric_names import count, describe_split, format_number, name_metric
+from medimg.reporting.metric_names import describe_split, format_number, name_metric
 from medimg.reporting.rendering import make_environment
 from medimg.reporting.report_data import DEVELOPMENT_SPLITS
 from medimg.reporting.run_facts import RunFacts, read_facts
@@ -239,7 +240,9 @@ def make_overview(comparison: Comparison) -> Sheet:
         *(name_metric(row.key[1]) for row in rows),
         *(f"{name_metric(row.key[1])}, {row.key[-1]} ({DEVELOPMENT_SPLITS[row.key[-1]]})" for row in known),
     ]
-    return Sheet(f"In short: {head}, {protocol}: {level}s, {split} split", ("run", *columns), cells)
+    return Sheet(
+        f"In short: {head}, {protocol}: {make_plural(level)}, {split} split", ("run", *columns), cells
+    )
 
 
 def make_settings_sheet(comparison: Comparison) -> Sheet:
@@ -276,7 +279,7 @@ def make_sheets(comparison: Comparison, *, wanted: Callable[[Row], bool] = lambd
         )
         known = f", {DEVELOPMENT_SPLITS[split]}" if split in DEVELOPMENT_SPLITS else ""
         yield Sheet(
-            f"{head}, {protocol}: {level}s, {describe_split(split)}{known}",
+            f"{head}, {protocol}: {make_plural(level)}, {describe_split(split)}{known}",
             columns,
             [list(list_cells(row)) for row in rows],
         )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from medimg.console.plurals import count
 from medimg.evaluation.figures import Figure
 from medimg.evaluation.folds import OUT_OF_FOLD
 
@@ -86,11 +87,6 @@ def describe_split(split: str) -> str:
 def format_number(value: float) -> str:
     """Three decimals, or a dash where there is none."""
     return "-" if math.isnan(value) else f"{value:.3f}"
-
-
-def count(number: int, noun: str) -> str:
-    """`1 breast`, `25 breasts`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def describe_units(figure: Figure, noun: str) -> str:

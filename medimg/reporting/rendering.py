@@ -8,8 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from medimg.console.plurals import count, make_plural
 from medimg.evaluation.figures import format_figure
-from medimg.reporting.metric_names import count, describe_split, describe_units, format_number, name_metric
+from medimg.reporting.metric_names import describe_split, describe_units, format_number, name_metric
 from medimg.reporting.report_data import make_id
 from medimg.reporting.sections.classification.shortcuts import name_chart
 from medimg.reporting.sections.shared.literature import name_pair
@@ -34,6 +35,7 @@ def make_environment(*, autoescape: bool, group_noun: str = "group") -> Environm
         "number": format_number,
         "metric": name_metric,
         "split_name": describe_split,
+        "plural": make_plural,
         "units": partial(describe_units, noun=group_noun),
         "id": make_id,
         "pair_id": name_pair,

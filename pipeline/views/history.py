@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from ml_metadata import MetadataStore
 
 from components.artifacts import Report
+from medimg.console.plurals import make_plural
 from medimg.evaluation.figures import Figure
 from medimg.reporting.charts.base import GUIDE, NEGATIVE, POSITIVE, draw
 from medimg.reporting.metric_names import name_metric
@@ -80,4 +81,6 @@ def draw_history(history: pd.DataFrame, figure: Figure) -> Drawing:
         for run, made, value in zip(shown.run, shown.made, shown.value, strict=True)
     )
     chart = draw("history", title=f"{metric} of {figure.head} over time: {words}", size=(8, 3.6), paint=paint)
-    return Drawing({f"{figure.head}, {figure.slice}, {figure.level}s of the {figure.split} split": chart})
+    return Drawing(
+        {f"{figure.head}, {figure.slice}, {make_plural(figure.level)} of the {figure.split} split": chart}
+    )

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import hypergeom
 
+from medimg.console.plurals import make_plural
 from medimg.evaluation.figures import value_text
 from medimg.images.colour import COLOUR_COLUMNS
 
@@ -194,7 +195,7 @@ def observe_groups(errors: Errors, *, noun: str) -> Iterator[str]:
     if is_most(count, rows) and p_value < SIGNIFICANCE:
         yield (
             f"{share(count, rows)} are of one {noun}, {group}, which has {share(int(inside.sum()), cases)} cases "
-            f"(Fisher's exact test, p = {p_value:.2g} for {tested} {noun}s)."
+            f"(Fisher's exact test, p = {p_value:.2g} for {tested} {make_plural(noun)})."
         )
 
 

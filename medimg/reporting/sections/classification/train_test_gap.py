@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from medimg.catalogue.split import TRAIN
+from medimg.console.plurals import count
 from medimg.evaluation.classification.metrics import METRICS
 from medimg.evaluation.figures import Figure
 from medimg.reporting.metric_names import name_metric
@@ -79,7 +80,8 @@ def describe_gap(seen: TrainTestGap) -> str:
     less = round(train.value - measured.value, 3)
     told = f"{abs(less):.3f} {'less' if less > 0 else 'more'}" if less else "the same to three decimals"
     return (
-        f"{name_metric(metric)}: {train.value:.3f} on the {train.n} {train.level}s that it was trained on, {measured.value:.3f} on the "
+        f"{name_metric(metric)}: {train.value:.3f} on the {count(train.n, train.level)} "
+        f"that it was trained on, {measured.value:.3f} on the "
         f"{measured.n} of the {measured.split} split, which is {told}."
     )
 

@@ -86,7 +86,7 @@ def test_the_data_sheet_has_the_seven_headings_and_the_runs_own_counts():
         "Maintenance",
     ]
     assert "| cases | 320 | 300 | 10 | 6 | 4 |" in sheet
-    assert "same pixels as D1-1292-L (1 cases, 0 files)" in sheet
+    assert "same pixels as D1-1292-L (1 case, 0 files)" in sheet
 
 
 def test_both_checklists_are_whole_and_ask_only_for_topics_that_can_be_answered():
