@@ -17,17 +17,8 @@ from medimg.errors import UsageError
 from medimg.evaluation.gates import OVERALL
 from medimg.files import replace_file
 from medimg.reporting.bundle import METRICS_FILE
-from medimg.reporting.comparison import (
-    Comparison,
-    Row,
-    Sheet,
-    compare,
-    make_overview,
-    make_sheets,
-    read_side,
-    render_comparison,
-    tabulate,
-)
+from medimg.reporting.comparison import Comparison, Row, compare, read_side, tabulate
+from medimg.reporting.comparison_sheets import Sheet, make_overview, make_sheets, render_comparison
 
 
 def compare_runs(runs: Sequence[Path], *, to: Path | None = None, console: Console | None = None) -> None:

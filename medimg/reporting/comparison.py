@@ -1,4 +1,4 @@
-"""Runs side by side: figures of equal keys in one row, and paired tests where two runs were scored on the same cases."""
+"""Runs side by side: figures of equal keys in one row, and paired tests where the cases are the same."""
 
 from __future__ import annotations
 
@@ -6,29 +6,25 @@ import dataclasses
 import math
 import string
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from medimg.console.plurals import count, make_plural
+from medimg.console.plurals import count
 from medimg.errors import UsageError
 from medimg.evaluation.comparison import Difference, compare_predictions
-from medimg.evaluation.figures import Figure, format_figure, read_metrics
+from medimg.evaluation.figures import Figure, read_metrics
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.paired_tests import adjust_holm
 from medimg.evaluation.protocols import find_protocols
 from medimg.reporting.bundle import METRICS_FILE, PREDICTIONS_FILE
-from medimg.reporting.metric_names import describe_split, format_number, name_metric
-from medimg.reporting.rendering import make_environment
-from medimg.reporting.report_data import DEVELOPMENT_SPLITS
 from medimg.reporting.run_facts import RunFacts, read_facts
 
-SUMMARY = ("auc", "macro_auc", "balanced_accuracy", "accuracy", "f1", "macro_f1", "mean_cost")
-"""Metrics that sum up a run, whatever its heads are."""
 KEY = ("head", "metric", "slice", "protocol", "level", "split")
+Key = tuple[str, str, str, str, str, str]
 
 
 @dataclass(frozen=True)
@@ -39,6 +35,11 @@ class Side:
     facts: RunFacts
     figures: Sequence[Figure]
     predictions: pd.DataFrame
+
+    @property
+    def by_key(self) -> dict[Key, Figure]:
+        """The figures by their key."""
+        return {figure.key: figure for figure in self.figures}
 
     @property
     def cases(self) -> set[str]:
@@ -56,14 +57,14 @@ class Row:
         tests: one per run after the first, of that run less the first; None where there is none.
     """
 
-    key: tuple[str, str, str, str, str, str]
+    key: Key
     figures: Sequence[Figure | None]
     tests: Sequence[Difference | None]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows in the order of the first run, and lines that a reader must see: why there is no test, how many there are."""
+    """Rows in the order of the first run, and lines on the tests that a reader must see."""
 
     sides: Sequence[Side]
     rows: Sequence[Row]
@@ -73,15 +74,6 @@ class Comparison:
     def letters(self) -> str:
         """What the runs are called in tables."""
         return string.ascii_uppercase[: len(self.sides)]
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table for people: the figures of one head, protocol, level and split."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
 
 
 def read_side(name: str, folder: Path) -> Side:
@@ -107,33 +99,33 @@ def compare(sides: Sequence[Side]) -> Comparison:
     Holm's adjustment covers all tests together.
     """
     found = [test_pair(sides[0], side) for side in sides[1:]]
-    adjusted = iter(adjust_holm([test.p_value for tests, _ in found for test in tests]))
-    tests = [
-        {key_of(test): dataclasses.replace(test, adjusted=next(adjusted)) for test in tests}
-        for tests, _ in found
-    ]
-    figures = [{figure.key: figure for figure in side.figures} for side in sides]
-    keys = dict.fromkeys(key for side in figures for key in side)
-    rows = [Row(key, [side.get(key) for side in figures], [side.get(key) for side in tests]) for key in keys]
-    later = string.ascii_uppercase[1:]
-    notes = list(
-        join_alike(
-            (letter, reason)
-            for letter, pair in zip(later, found, strict=False)
-            for reason in explain_missing(*pair)
-        )
-    )
-    notes += [
-        line
-        for letter, side in zip(later, sides[1:], strict=False)
-        for line in explain_costs(letter, sides[0].facts, side.facts)
-    ]
+    tests = adjust_tests([tests for tests, _ in found])
+    figures = [side.by_key for side in sides]
+    rows = []
+    for key in dict.fromkeys(chain.from_iterable(figures)):
+        of_key = [side.get(key) for side in figures]
+        rows.append(Row(key, of_key, [side.get(key) for side in tests]))
+    reasons: list[tuple[str, str]] = []
+    costs: list[str] = []
+    for letter, side, pair in zip(string.ascii_uppercase[1:], sides[1:], found, strict=False):
+        reasons += [(letter, reason) for reason in explain_missing(*pair)]
+        costs += explain_costs(letter, sides[0].facts, side.facts)
+    notes = [*join_alike(reasons), *costs]
     total = sum(not math.isnan(test.p_value) for side in tests for test in side.values())
     if total:
         notes.append(
             f"{count(total, 'paired test')} of the whole split; p (Holm) is adjusted for all of them"
         )
     return Comparison(sides, rows, notes)
+
+
+def adjust_tests(tests: Sequence[Sequence[Difference]]) -> list[dict[Key, Difference]]:
+    """The tests of each run by the key of their figures, with Holm's adjustment over all of them."""
+    adjusted = iter(adjust_holm([test.p_value for test in chain.from_iterable(tests)]))
+    by_key = []
+    for of_run in tests:
+        by_key.append({key_of(test): dataclasses.replace(test, adjusted=next(adjusted)) for test in of_run})
+    return by_key
 
 
 def explain_missing(tests: Iterable[Difference], why: str) -> Iterator[str]:
@@ -161,10 +153,13 @@ def explain_costs(letter: str, first: RunFacts, second: RunFacts) -> Iterator[st
     """One line for each head whose predicted classes follow other costs in a run than in the first."""
     for head in first.heads:
         if head in second.heads and first.costs.get(head) != second.costs.get(head):
-            yield f"{head}: {letter} and A decide by different costs: figures of the predicted class differ by that too, mean costs do not compare"
+            yield (
+                f"{head}: {letter} and A decide by different costs: figures of the predicted class differ by "
+                "that too, mean costs do not compare"
+            )
 
 
-def key_of(test: Difference) -> tuple[str, str, str, str, str, str]:
+def key_of(test: Difference) -> Key:
     """The key of the figures that a test is of."""
     return test.head, test.name, OVERALL, test.protocol, test.level, test.split
 
@@ -204,157 +199,27 @@ def find_obstacle(first: Side, second: Side) -> str:
     return ""
 
 
-def make_overview(comparison: Comparison) -> Sheet:
-    """A row per run: the first row's head and protocol on the whole split, by the metrics that sum up a run and those that any run is gated by.
-
-    Then the accuracy on the splits that the models know, where these were scored.
-    """
-    head, _, _, protocol, level, split = comparison.rows[0].key
-    metrics = {
-        *SUMMARY,
-        *(
-            metric
-            for side in comparison.sides
-            for gated_head, metric in side.facts.gated
-            if gated_head == head
-        ),
-    }
-    rows = [
-        row
-        for row in comparison.rows
-        if row.key in {(head, metric, OVERALL, protocol, level, split) for metric in metrics}
-    ]
-    known = [
-        row
-        for seen in DEVELOPMENT_SPLITS
-        for row in comparison.rows
-        if row.key == (head, "accuracy", OVERALL, protocol, level, seen)
-    ]
-    cells = []
-    for number, (letter, side) in enumerate(zip(comparison.letters, comparison.sides, strict=True)):
-        figures = [row.figures[number] for row in rows]
-        seen = [figure.value if (figure := row.figures[number]) else math.nan for row in known]
-        values = [*(format_figure(figure) if figure else "" for figure in figures), *map(format_number, seen)]
-        cells.append([f"{letter}: {side.facts.config_name}", *values])
-    columns = [
-        *(name_metric(row.key[1]) for row in rows),
-        *(f"{name_metric(row.key[1])}, {row.key[-1]} ({DEVELOPMENT_SPLITS[row.key[-1]]})" for row in known),
-    ]
-    return Sheet(
-        f"In short: {head}, {protocol}: {make_plural(level)}, {split} split", ("run", *columns), cells
-    )
-
-
-def make_settings_sheet(comparison: Comparison) -> Sheet:
-    """The settings that differ, a column per run."""
-    configs = [side.facts.config for side in comparison.sides]
-    keys = dict.fromkeys(key for config in configs for key in config)
-    values = [(key, [str(config.get(key, "")) for config in configs]) for key in keys]
-    return Sheet(
-        "Settings that differ",
-        ("setting", *comparison.letters),
-        [[key, *found] for key, found in values if len(set(found)) > 1],
-    )
-
-
-def make_sheets(comparison: Comparison, *, wanted: Callable[[Row], bool] = lambda _: True) -> Iterator[Sheet]:
-    """One sheet for each head, protocol, level and split, so that figures that do not compare never share one."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in comparison.rows:
-        if wanted(row):
-            head, _, _, protocol, level, split = row.key
-            groups.setdefault((head, protocol, level, split), []).append(row)
-    later = comparison.letters[1:]
-    for (head, protocol, level, split), rows in groups.items():
-        heads = (text for letter in later for text in (f"{letter} - A", "p", "p (Holm)"))
-        units = [
-            describe_counts([row.figures[number] for row in rows], level=level, noun=side.facts.group_noun)
-            for number, side in enumerate(comparison.sides)
-        ]
-        columns = (
-            "metric",
-            "slice",
-            *(f"{letter}: {words}" for letter, words in zip(comparison.letters, units, strict=True)),
-            *heads,
-        )
-        known = f", {DEVELOPMENT_SPLITS[split]}" if split in DEVELOPMENT_SPLITS else ""
-        yield Sheet(
-            f"{head}, {protocol}: {make_plural(level)}, {describe_split(split)}{known}",
-            columns,
-            [list(list_cells(row)) for row in rows],
-        )
-
-
-def describe_counts(figures: Iterable[Figure | None], *, level: str, noun: str) -> str:
-    """`25 breasts of 24 patients` of the whole split; a dash where there is none."""
-    whole = next((figure for figure in figures if figure and figure.slice == OVERALL), None)
-    if whole is None:
-        return "-"
-    return count(whole.n, level) + ("" if level == noun else f" of {count(whole.groups, noun)}")
-
-
-def list_cells(row: Row) -> Iterator[str]:
-    """A row for people.
-
-    A slice's figure that is of fewer units in one run than in another says so by its counts.
-    """
-    yield name_metric(row.key[1])
-    yield row.key[2]
-    counts = {figure.n for figure in row.figures if figure}
-    for figure in row.figures:
-        units = f" n={figure.n}" if figure and len(counts) > 1 else ""
-        yield f"{format_figure(figure)}{units}" if figure else ""
-    for figure, test in zip(row.figures[1:], row.tests, strict=True):
-        yield format_difference(row.figures[0], figure, test)
-        yield format_p_value(test.p_value) if test else ""
-        yield format_p_value(test.adjusted) if test else ""
-
-
-def format_difference(first: Figure | None, second: Figure | None, test: Difference | None) -> str:
-    """`+0.012 (-0.030 to +0.050)`, the interval only where there is a paired test.
-
-    Empty where a run has no figure.
-    """
-    if first is None or second is None or math.isnan(second.value - first.value):
-        return ""
-    interval = "" if test is None or math.isnan(test.low) else f" ({test.low:+.3f} to {test.high:+.3f})"
-    return f"{second.value - first.value:+.3f}{interval}"
-
-
-def format_p_value(value: float) -> str:
-    """Three digits; a dash where there is none."""
-    if math.isnan(value):
-        return "-"
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
 def tabulate(comparison: Comparison) -> pd.DataFrame:
-    """Every row with every digit: a run's figures as `A`, `A low`, `A high`, `A n`, `A groups`, its test against A as `B - A` and so on."""
-    return pd.DataFrame(
-        [
-            dict(zip(KEY, row.key, strict=True)) | dict(list_numbers(row, comparison.letters))
-            for row in comparison.rows
-        ]
-    )
+    """Every row with every digit.
+
+    A run's figures are `A`, `A low`, `A high`, `A n`, `A groups`, its test against A `B - A` and so on.
+    """
+    rows = []
+    for row in comparison.rows:
+        values: dict[str, str | float | None] = dict(zip(KEY, row.key, strict=True))
+        values.update(list_numbers(row, comparison.letters))
+        rows.append(values)
+    return pd.DataFrame(rows)
 
 
-def list_numbers(row: Row, letters: Collection[str]) -> Iterator[tuple[str, Any]]:
+def list_numbers(row: Row, letters: Collection[str]) -> Iterator[tuple[str, str | float | None]]:
     """Columns and values of one row."""
     for letter, figure in zip(letters, row.figures, strict=True):
-        for column, name in (
-            (letter, "value"),
-            *((f"{letter} {name}", name) for name in ("low", "high", "n", "groups")),
-        ):
-            yield column, getattr(figure, name) if figure else None
+        yield letter, figure.value if figure else None
+        for name in ("low", "high", "n", "groups"):
+            yield f"{letter} {name}", getattr(figure, name) if figure else None
     first = row.figures[0]
     for letter, figure, test in zip(list(letters)[1:], row.figures[1:], row.tests, strict=True):
         yield f"{letter} - A", figure.value - first.value if figure and first else None
         for name in ("low", "high", "p_value", "adjusted", "test", "note"):
             yield f"{letter} - A {name}", getattr(test, name) if test else None
-
-
-def render_comparison(comparison: Comparison) -> str:
-    """A page of its own, offline."""
-    overview = [sheet for sheet in (make_overview(comparison), make_settings_sheet(comparison)) if sheet.rows]
-    template = make_environment(autoescape=True).get_template("comparison.html.j2")
-    return template.render(comparison=comparison, overview=overview, sheets=list(make_sheets(comparison)))

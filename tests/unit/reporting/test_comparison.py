@@ -7,14 +7,12 @@ import pytest
 
 from medimg.evaluation.figures import format_figure, measure
 from medimg.evaluation.paired_tests import adjust_holm
-from medimg.reporting.comparison import (
-    Side,
-    compare,
+from medimg.reporting.comparison import Side, compare, tabulate
+from medimg.reporting.comparison_sheets import (
     make_overview,
     make_settings_sheet,
     make_sheets,
     render_comparison,
-    tabulate,
 )
 from tests.unit.evaluation.predictions import HEADS, blur
 from tests.unit.reporting.report_data import drawn_predictions, make_facts
