@@ -114,7 +114,10 @@ def list_files(folder: Path) -> Iterator[str]:
 
 
 def hash_split(predictions: pd.DataFrame) -> str:
-    """sha256 over case, group and split of all that was scored, whatever their order: two runs with one hash were measured on the same cases."""
+    """Returns the sha256 over case, group and split of all that was scored, in any order.
+
+    Two runs with one hash were measured on the same cases.
+    """
     rows = predictions[["case_id", "group_id", "split"]].astype(str).sort_values("case_id")
     return hashlib.sha256(
         "\n".join("\0".join(row) for row in rows.itertuples(index=False)).encode()

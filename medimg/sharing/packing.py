@@ -64,7 +64,7 @@ def pack(report: Path, *, to: Path, with_images: bool = False) -> Manifest:
 
 
 def copy_sources(folder: Path, *, to: Path, with_images: bool) -> None:
-    """Copies what figures and pages are derived from, with or without images of patients, into a new folder."""
+    """Copies the sources of figures and pages into a new folder, with or without images of patients."""
     images = (
         [path for name in FOLDERS_OF_IMAGES for path in (folder / name).rglob("*.png")] if with_images else []
     )

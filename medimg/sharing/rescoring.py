@@ -1,4 +1,4 @@
-"""Scoring again: every figure of a bundle measured anew from its predictions and held against the ones that it states."""
+"""Scoring again: every figure of a bundle measured from its predictions and compared with the stated one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
-import pyarrow_hotfix  # noqa: F401  A stranger's Parquet file could make pyarrow 10 run code (CVE-2023-47248); importing it closes that.
+
+# A stranger's Parquet file could make pyarrow 10 run code (CVE-2023-47248); importing this closes that.
+import pyarrow_hotfix  # noqa: F401
 
 from medimg.errors import UsageError
 from medimg.evaluation.figures import Figure, read_metrics
@@ -66,34 +68,42 @@ def rescore(bundle: Path) -> Rescored:
         copy_sources(folder, to=again, with_images=True)
         measured, stated = derive(again), read_metrics(folder / METRICS_FILE)
         tables = sorted({path.name for side in (folder, again) for path in (side / TABLES).glob("*.csv")})
+        differing_tables = [
+            f"{TABLES}/{name}"
+            for name in tables
+            if not same_table(folder / TABLES / name, again / TABLES / name)
+        ]
         return Rescored(
             manifest,
             figures=len({figure.key for figure in [*stated, *measured]}),
             tables=len(tables),
             faults=faults,
             differing_figures=list(compare_figures(stated, measured)),
-            differing_tables=[
-                f"{TABLES}/{name}"
-                for name in tables
-                if not same_table(*(side / TABLES / name for side in (folder, again)))
-            ],
+            differing_tables=differing_tables,
             renamed=read_facts(folder).renamed,
         )
 
 
 def compare_figures(stated: Sequence[Figure], measured: Sequence[Figure]) -> Iterator[str]:
     """One line for each figure that is on one side only or differs."""
-    sides = [{figure.key: figure for figure in figures} for figures in (stated, measured)]
-    for key in dict.fromkeys([*sides[0], *sides[1]]):
-        one, two = (side.get(key) for side in sides)
-        if one is None or two is None:
-            yield f"{name_figure(key)}: {'measured, but not stated' if one is None else 'stated, but not measured'}"
-        elif differing := [
-            name for name in (*COUNTS, *NUMBERS) if not same(getattr(one, name), getattr(two, name))
-        ]:
-            yield f"{name_figure(key)}: " + ", ".join(
-                f"{name} {getattr(one, name)!r}, measured {getattr(two, name)!r}" for name in differing
-            )
+    first = {figure.key: figure for figure in stated}
+    second = {figure.key: figure for figure in measured}
+    for key in first | second:
+        one, two = first.get(key), second.get(key)
+        if one is None:
+            yield f"{name_figure(key)}: measured, but not stated"
+        elif two is None:
+            yield f"{name_figure(key)}: stated, but not measured"
+        elif differences := list(compare_numbers(one, two)):
+            yield f"{name_figure(key)}: {', '.join(differences)}"
+
+
+def compare_numbers(stated: Figure, measured: Figure) -> Iterator[str]:
+    """`n 301, measured 300` for each number of a figure that differs."""
+    for name in (*COUNTS, *NUMBERS):
+        one, two = getattr(stated, name), getattr(measured, name)
+        if not same(one, two):
+            yield f"{name} {one!r}, measured {two!r}"
 
 
 def name_figure(key: Sequence[str]) -> str:

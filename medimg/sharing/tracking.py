@@ -150,7 +150,10 @@ def list_metrics(figure: Figure) -> Iterator[tuple[str, float]]:
 
 
 def clean_name(text: str) -> str:
-    """A text of the characters that MLflow allows in a name: `=` becomes a colon, any other its code: `<40` becomes `_x3c_40`."""
+    """A text of the characters that MLflow allows in a name.
+
+    `=` becomes a colon, any other its code: `<40` becomes `_x3c_40`.
+    """
     return "".join(
         letter if re.match(r"[\w.\- ]", letter) else ":" if letter == "=" else f"_x{ord(letter):x}_"
         for letter in text
