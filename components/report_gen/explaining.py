@@ -29,7 +29,12 @@ from medimg.explain.methods import METHODS
 from medimg.explain.network import Inputs, Network, randomise
 from medimg.explain.overlay import draw_legend
 from medimg.reporting.bundle import CHECKS_FILE, EXPLANATIONS_FILE, LEGEND_FILE
-from medimg.reporting.sections.classification.predicted_cases import MISTAKE, PredictedCase, choose_examples
+from medimg.reporting.sections.classification.predicted_cases import (
+    MISCLASSIFIED,
+    PredictedCase,
+    choose_examples,
+    tabulate_predicted_cases,
+)
 from medimg.tasks import find_task
 
 BATCH = 8
@@ -100,15 +105,11 @@ def explain_split(
     heads = {head["name"]: head["classes"] for head in config["model"]["heads"]}
     head, classes = next(iter(heads.items()))
     costs = read_cost_matrices(evaluation["costs"], heads=heads)
-    cases = [(MISTAKE, case) for case in scored.misclassified if explained]
-    cases += choose_examples(
-        scored.predictions,
-        head=head,
-        classes=classes,
-        costs_CC=costs.get(head),
-        split=scored.name,
-        count=explained,
+    cases = [(MISCLASSIFIED, case) for case in scored.misclassified if explained]
+    table = tabulate_predicted_cases(
+        scored.predictions, head=head, classes=classes, costs_CC=costs.get(head), split=scored.name
     )
+    cases += choose_examples(table, count=explained)
     drawn_ids = {case.case_id for _, case in cases}
     of_split = scored.predictions[scored.predictions["split"] == scored.name]
     positives = of_split.loc[of_split[f"label_{head}"] == classes[-1], "case_id"]
@@ -157,7 +158,7 @@ def draw_cases(report: Path, cases: Sequence[tuple[str, PredictedCase]], subject
     folder = (report / EXPLANATIONS_FILE).parent
     groups: dict[tuple[str, bool], list[str]] = defaultdict(list)
     for case_id, (kind, case) in by_case.items():
-        groups[case.predicted, kind == MISTAKE].append(case_id)
+        groups[case.predicted, kind == MISCLASSIFIED].append(case_id)
     for (name, is_misclassified), case_ids in groups.items():
         for records, inputs in read_batches(case_ids, subject):
             pictures = draw_batch(

@@ -1,4 +1,6 @@
-"""A report's folder: sources, and what is derived from them by pure functions, so that any machine can do it again without model or images.
+"""A report's folder: sources, and what is derived from them by pure functions.
+
+Any machine can derive it again, without model or images.
 
 Sources:  facts.json  predictions.parquet  gallery.json  gallery/*.png  and, where there are any,
 shortcuts.parquet  embeddings.parquet  explanations/ Derived:  metrics.json  tables/*.csv  figures/*.svg,
@@ -69,7 +71,7 @@ def write_bundle(
 
 
 def derive(folder: Path) -> list[Figure]:
-    """Writes anew all that is derived, from the folder's sources alone.
+    """Writes all that is derived, from the folder's sources alone.
 
     The same sources give the same figures.
 
@@ -90,7 +92,7 @@ def derive(folder: Path) -> list[Figure]:
 
 
 def read_report_data(folder: Path) -> ReportData:
-    """The sources of a report's folder, measured.
+    """Reads the sources of a report's folder and measures them.
 
     Raises:
         UsageError: one is missing or cannot be read.
@@ -98,10 +100,11 @@ def read_report_data(folder: Path) -> ReportData:
     facts = read_facts(folder)
     try:
         predictions = pd.read_parquet(folder / PREDICTIONS_FILE)
-        gallery = read_json(folder / GALLERY_FILE, absent={})
-        explanations = read_json(folder / EXPLANATIONS_FILE, absent=[])
-        paths = (folder / name for name in (SHORTCUTS_FILE, CHECKS_FILE, EMBEDDINGS_FILE))
-        shortcuts, checks, embedded = (pd.read_parquet(path) if path.exists() else None for path in paths)
+        gallery = find_gallery(folder)
+        explanations = find_explanations(folder)
+        shortcuts, checks, embedded = (
+            read_table(folder / name) for name in (SHORTCUTS_FILE, CHECKS_FILE, EMBEDDINGS_FILE)
+        )
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder}: {error}, expected the sources of a report") from None
     figures = measure_model(predictions, facts)
@@ -110,13 +113,8 @@ def read_report_data(folder: Path) -> ReportData:
         dataclasses.replace(facts, warnings=[*facts.warnings, *differences]),
         predictions,
         figures,
-        gallery={
-            case_id: {role: path for role, name in roles.items() if (path := find_image(folder, name))}
-            for case_id, roles in gallery.items()
-        },
-        explanations=[
-            {**row, "file": path} for row in explanations if (path := find_image(folder, row["file"]))
-        ],
+        gallery=gallery,
+        explanations=explanations,
         legend=find_image(folder, LEGEND_FILE),
         certainty=measure_certainty(predictions, facts),
         development_figures=measure_development_splits(predictions, facts),
@@ -178,9 +176,29 @@ def measure_shortcuts(
     }
 
 
-def read_json(path: Path, *, absent: Any) -> Any:
-    """A JSON file's value, or `absent` where there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else absent
+def read_table(path: Path) -> pd.DataFrame | None:
+    """Reads a Parquet file; None if there is no such file."""
+    return pd.read_parquet(path) if path.exists() else None
+
+
+def find_gallery(folder: Path) -> dict[str, dict[str, Path]]:
+    """The gallery's images that are in the folder, by role, by case_id."""
+    path = folder / GALLERY_FILE
+    names = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {case_id: find_images(folder, roles) for case_id, roles in names.items()}
+
+
+def find_images(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
+    """Those images of one case that are in the folder, by role."""
+    found = {role: find_image(folder, name) for role, name in names.items()}
+    return {role: path for role, path in found.items() if path}
+
+
+def find_explanations(folder: Path) -> list[dict[str, Any]]:
+    """Rows of explanations/index.json whose image is in the folder, with its path as `file`."""
+    path = folder / EXPLANATIONS_FILE
+    rows = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return [{**row, "file": image} for row in rows if (image := find_image(folder, row["file"]))]
 
 
 def find_image(folder: Path, name: str) -> Path | None:
@@ -200,9 +218,7 @@ def write_drawings(folder: Path, data: ReportData, sections: Sequence[Section]) 
     for name in (TABLES, CHARTS):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir()
-    tables: dict[str, Any] = {
-        "figures": pd.DataFrame([dataclasses.asdict(figure) for figure in data.all_figures])
-    }
+    tables = {"figures": pd.DataFrame([dataclasses.asdict(figure) for figure in data.all_figures])}
     for section in sections:
         tables |= section.tables
         for name, chart in section.charts.items():

@@ -1,4 +1,7 @@
-"""From the reports of a cross-validation's folds to one report of all cases: the same sources, so that all that is derived is derived alike."""
+"""From the reports of a cross-validation's folds to one report of all cases.
+
+It has the same sources, so that all that is derived is derived alike.
+"""
 
 from __future__ import annotations
 
@@ -23,17 +26,20 @@ from medimg.evaluation.protocols import PROTOCOLS
 from medimg.reporting.bundle import (
     CHECKS_FILE,
     EXPLANATIONS_FILE,
-    GALLERY_FILE,
     LEGEND_FILE,
     PREDICTIONS_FILE,
     SHORTCUTS_FILE,
-    find_image,
-    read_json,
+    find_explanations,
+    find_gallery,
     write_bundle,
 )
 from medimg.reporting.run_facts import RunFacts, read_facts
 from medimg.reporting.sections.classification.misclassifications import list_misclassifications
-from medimg.reporting.sections.classification.predicted_cases import MISTAKE, choose_examples
+from medimg.reporting.sections.classification.predicted_cases import (
+    MISCLASSIFIED,
+    choose_examples,
+    tabulate_predicted_cases,
+)
 
 MODEL = "model"
 """The hash in which the folds of one cross-validation differ."""
@@ -41,7 +47,7 @@ MODEL = "model"
 
 @dataclass(frozen=True)
 class Fold:
-    """The report of one fold: its folder, its facts, and the predictions of its test split as such out of fold."""
+    """The report of one fold: its folder, its facts, and its test split's predictions as ones out of fold."""
 
     number: int
     folder: Path
@@ -68,8 +74,8 @@ def pool_reports(folders: Sequence[Path], to: Path, *, gates: Sequence[Gate]) ->
     predictions = pool_predictions(folds)
     facts = pool_facts(folds, judged=judge_gates(predictions, folds[0].facts, gates), gates=gates)
     shutil.rmtree(to, ignore_errors=True)
-    shown = {mistake.case_id for mistake in list_misclassifications(predictions, facts)}
-    # A pair's most confident mistakes of all are among those of each fold. Where a fold did not show the
+    shown = {case.case_id for case in list_misclassifications(predictions, facts)}
+    # A pair's most confident errors of all are among those of each fold. Where a fold did not show the
     # pair, their images are not there.
     gallery = {
         case_id: images
@@ -94,19 +100,25 @@ def read_fold(folder: Path, number: int) -> Fold:
     others = tested[tested["fold"].fillna(-1) != number]
     if len(others):
         raise MedimgError(
-            f"{folder}: case {others['case_id'].iloc[0]} is of fold {others['fold'].iloc[0]}, expected cases of fold {number} alone"
+            f"{folder}: case {others['case_id'].iloc[0]} is of fold {others['fold'].iloc[0]}, "
+            f"expected cases of fold {number} alone"
         )
     return Fold(number, folder, facts, tested.assign(split=OUT_OF_FOLD))
 
 
 def check_same(folds: Sequence[Fold]) -> None:
-    """Raises MedimgError where folds were made from different data, schema or code: their predictions are no cross-validation then."""
+    """Checks that all folds were made from the same data, schema and code, else they are no cross-validation.
+
+    Raises:
+        MedimgError: two folds differ.
+    """
     first = folds[0].facts.hashes
     for fold in folds[1:]:
         for name in sorted((first.keys() | fold.facts.hashes.keys()) - {MODEL}):
             if first.get(name) != fold.facts.hashes.get(name):
                 raise MedimgError(
-                    f"fold {fold.number}: another {name} than fold 0, expected the same for all folds; run again"
+                    f"fold {fold.number}: another {name} than fold 0, "
+                    "expected the same for all folds; run again"
                 )
 
 
@@ -141,7 +153,10 @@ def judge_gates(predictions: pd.DataFrame, facts: RunFacts, gates: Sequence[Gate
 
 
 def judge_gate(gate: Gate, figures: Sequence[Figure]) -> tuple[str, bool]:
-    """The gate in words with what was found, and whether it passes: an absent slice and an undefined figure do not."""
+    """The gate in words with what was found, and whether it passes.
+
+    An absent slice and an undefined figure do not.
+    """
     bound = str(dataclasses.replace(gate, change=None))
     value = next(
         (
@@ -162,19 +177,23 @@ def pool_facts(
     folds: Sequence[Fold], *, judged: Sequence[tuple[str, bool]], gates: Sequence[Gate]
 ) -> RunFacts:
     """What the report says of all folds together."""
-    first = folds[0].facts
+    all_facts = [fold.facts for fold in folds]
+    first = all_facts[0]
     shown = {
         "split.test_fold": "each in turn",
         "evaluation.gates": json.dumps([dataclasses.asdict(gate) for gate in gates]),
     }
+    blessed = all(passes for _, passes in judged) if judged else None
+    models = "; ".join(facts.hashes[MODEL] for facts in all_facts)
+    summary = pool_summary([facts.summary for facts in all_facts])
     return dataclasses.replace(
         first,
-        blessed=all(passed for _, passed in judged) if judged else None,
+        blessed=blessed,
         gates=judged,
-        summary=pool_summary([fold.facts.summary for fold in folds]),
+        summary=summary,
         config={**first.config, **shown},
-        hashes={**first.hashes, MODEL: "; ".join(fold.facts.hashes[MODEL] for fold in folds)},
-        warnings=merge_lines([fold.facts.warnings for fold in folds]),
+        hashes={**first.hashes, MODEL: models},
+        warnings=merge_lines([facts.warnings for facts in all_facts]),
         split=OUT_OF_FOLD,
         evaluated=[],
         folds=len(folds),
@@ -182,13 +201,14 @@ def pool_facts(
 
 
 def pool_summary(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The catalogue's summary, which is the same for all folds but for the splits: all of them are one here."""
+    """The catalogue's summary, the same for all folds but for the splits: all of them are one here."""
     first = summaries[0]
+    splits = [{**row, "split": OUT_OF_FOLD} for row in first["splits"]]
     return {
         **first,
         "groups": {OUT_OF_FOLD: sum(first["groups"].values())},
-        "splits": [{**row, "split": OUT_OF_FOLD} for row in first["splits"]],
-        "leakage": [],  # Each step parts the groups anew; what one leaks, its anomalies tell.
+        "splits": splits,
+        "leakage": [],  # Each step parts the groups again; what one leaks is among its anomalies.
         "anomalies": merge_lines([summary["anomalies"] for summary in summaries]),
     }
 
@@ -207,17 +227,17 @@ def merge_lines(lines: Sequence[Sequence[str]]) -> list[str]:
 
 def read_gallery(folder: Path) -> dict[str, dict[str, bytes]]:
     """PNGs by role, by case, of a report's folder."""
-    names: dict[str, dict[str, str]] = read_json(folder / GALLERY_FILE, absent={})
-    return {
-        case_id: {
-            role: path.read_bytes() for role, name in roles.items() if (path := find_image(folder, name))
-        }
-        for case_id, roles in names.items()
-    }
+    gallery: dict[str, dict[str, bytes]] = {}
+    for case_id, images in find_gallery(folder).items():
+        gallery[case_id] = {role: path.read_bytes() for role, path in images.items()}
+    return gallery
 
 
 def pool_shortcuts(folds: Sequence[Fold], to: Path) -> None:
-    """Writes the table of shortcuts, if there is one, with the fold of each case: what was its train split follows from that."""
+    """Writes the table of shortcuts, if there is one, with the fold of each case.
+
+    What was a case's train split follows from its fold.
+    """
     if not (folds[0].folder / SHORTCUTS_FILE).exists():
         return
     tables = [pd.read_parquet(fold.folder / SHORTCUTS_FILE) for fold in folds]
@@ -233,25 +253,24 @@ def pool_shortcuts(folds: Sequence[Fold], to: Path) -> None:
 
 
 def pool_explanations(folds: Sequence[Fold], to: Path, *, predictions: pd.DataFrame, facts: RunFacts) -> None:
-    """Writes the folds' checks, the pictures of as many cases of each kind as a fold has, and those of the mistakes that the page shows.
+    """Writes the folds' checks, maps of as many cases of each kind as a fold has, and of misclassified ones.
 
+    The latter are those that the page shows.
     A case that its fold did not draw has none.
     """
     head, count = facts.headline, int(facts.config.get("evaluation.explained_cases", 0))
     costs_CC = facts.cost_matrices.get(head)
-    answers = choose_examples(
-        predictions, head=head, classes=facts.heads[head], costs_CC=costs_CC, split=OUT_OF_FOLD, count=count
+    table = tabulate_predicted_cases(
+        predictions, head=head, classes=facts.heads[head], costs_CC=costs_CC, split=OUT_OF_FOLD
     )
-    kinds = {mistake.case_id: MISTAKE for mistake in list_misclassifications(predictions, facts)} | {
-        answer.case_id: kind for kind, answer in answers
-    }
-    rows: list[dict[str, Any]] = []
+    kinds = {case.case_id: MISCLASSIFIED for case in list_misclassifications(predictions, facts)}
+    kinds |= {case.case_id: kind for kind, case in choose_examples(table, count=count)}
+    rows = []
     for fold in folds:
-        for row in read_json(fold.folder / EXPLANATIONS_FILE, absent=[]):
-            source = find_image(fold.folder, row["file"])
-            if source and row["case_id"] in kinds:
-                name = f"explanations/fold-{fold.number}/{source.name}"
-                copy_file(source, to / name)
+        for row in find_explanations(fold.folder):
+            if row["case_id"] in kinds:
+                name = f"explanations/fold-{fold.number}/{row['file'].name}"
+                copy_file(row["file"], to / name)
                 rows.append({**row, "kind": kinds[row["case_id"]], "file": name})
     legend = next((path for fold in folds if (path := fold.folder / LEGEND_FILE).exists()), None)
     checks = [pd.read_parquet(path) for fold in folds if (path := fold.folder / CHECKS_FILE).exists()]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from medimg.console.plurals import count
 from medimg.evaluation.figures import Figure
@@ -99,7 +98,7 @@ def describe_units(figure: Figure, noun: str) -> str:
     return f"{count(figure.n, figure.level)}{positives}{groups}"
 
 
-def describe_tuning(config: Mapping[str, Any]) -> str:
+def describe_tuning(config: Mapping[str, str]) -> str:
     """How a search has chosen settings and that the test split had no part in it; empty where none has.
 
     Args:
@@ -110,6 +109,7 @@ def describe_tuning(config: Mapping[str, Any]) -> str:
     chosen = [key.removeprefix(CHOSEN) for key in config if key.startswith(CHOSEN)]
     failed = f", {config['tuning.failed']} of which failed," if config["tuning.failed"] != "0" else ""
     return (
-        f"Chosen in a search: {', '.join(chosen)}. The best of {config['tuning.trials']} trials{failed} by {config['tuning.objective']} on the eval "
-        f"split, {float(config['tuning.score']):.3f} there; the test split had no part in it."
+        f"Chosen in a search: {', '.join(chosen)}. The best of {config['tuning.trials']} trials{failed} "
+        f"by {config['tuning.objective']} on the eval split, {float(config['tuning.score']):.3f} there; "
+        "the test split had no part in it."
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -14,6 +14,8 @@ from medimg.reporting.metric_names import describe_split, describe_units, format
 from medimg.reporting.report_data import make_id
 from medimg.reporting.sections.classification.shortcuts import name_chart
 from medimg.reporting.sections.shared.literature import name_pair
+
+T = TypeVar("T")
 
 
 def make_environment(*, autoescape: bool, group_noun: str = "group") -> Environment:
@@ -52,9 +54,9 @@ def escape_cell(text: object) -> str:
     return " ".join(str(text).split()).replace("|", "\\|")
 
 
-def group_in_order(rows: Iterable[Any], attribute: str) -> list[tuple[Any, Sequence[Any]]]:
+def group_in_order(rows: Iterable[T], attribute: str) -> list[tuple[object, list[T]]]:
     """Rows by the value of an attribute, in the order in which the values first occur."""
-    groups: dict[Any, list[Any]] = {}
+    groups: dict[object, list[T]] = {}
     for row in rows:
         groups.setdefault(getattr(row, attribute), []).append(row)
     return list(groups.items())

@@ -45,8 +45,8 @@ class ReportData:
             of the eval split was scored.
         explanations: rows of explanations/index.json, the files as paths; `legend` is the image that explains
             their colours.
-        development_figures: figures of DEVELOPMENT_SPLITS without an interval, which is for unseen cases, each under the first
-            protocol that its head has; no gate and no headline looks at them.
+        development_figures: of DEVELOPMENT_SPLITS, without an interval, which is for unseen cases; each
+            under the first protocol that its head has; no gate and no headline looks at them.
         embedded: the table of medimg.evaluation.representation.figures; None where no case was embedded.
             `overlap` are its figures.
         checks: of `medimg.explain.measured_checks.measure_checks`; empty where no lesion is outlined.
@@ -91,7 +91,7 @@ class ReportData:
         return next((figure for figure in self.figures if figure.key == wanted), None)
 
     def protocol_of(self, head: str) -> Protocol | None:
-        """The first protocol that is defined for a head: its curves and confusion matrix are under this one."""
+        """The first protocol that is defined for a head: that of its curves and confusion matrix."""
         return find_protocol(self.predictions, self.facts, head)
 
     def units(self, head: str, protocol: Protocol, *, split: str = "") -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +139,9 @@ class Section:
 
 def make_id(*parts: str) -> str:
     """A name for files and elements of ASCII letters, digits and hyphens only."""
-    return "-".join(
-        "".join(letter if letter.isalnum() and letter.isascii() else f"{ord(letter):x}" for letter in part)
-        for part in parts
-    )
+    return "-".join(map(encode_letters, parts))
+
+
+def encode_letters(text: str) -> str:
+    """The text with its code in place of each letter that is no ASCII letter or digit."""
+    return "".join(letter if letter.isalnum() and letter.isascii() else f"{ord(letter):x}" for letter in text)

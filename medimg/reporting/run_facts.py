@@ -66,7 +66,7 @@ class RunFacts:
     blessed: bool | None = None
     gates: Sequence[tuple[str, bool]] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     hashes: Mapping[str, str] = field(default_factory=dict)
     warnings: Sequence[str] = ()
@@ -133,27 +133,23 @@ class RunFacts:
         return [merge["name"] for merge in self.merges if merge["head"] == head]
 
 
-def rename_keys(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def rename_keys(values: Mapping[str, Any], *, within: str = "") -> tuple[dict[str, Any], list[str]]:
     """Gives config keys of earlier versions their present names; every key keeps its place.
 
     Args:
         values: dotted key to value as in facts.json, or one mapping in another as in run.json.
+        within: what stands before the keys of `values`, with its dot; empty for a whole config.
 
     Returns:
         The values, and the keys of RENAMED_KEYS that were among them. Where a key is there under both names,
         the value of the present one stays.
     """
-    return _rename_keys(values, "")
-
-
-def _rename_keys(values: Mapping[str, Any], prefix: str) -> tuple[dict[str, Any], list[str]]:
-    renamed: dict[str, Any] = {}
-    found: list[str] = []
+    renamed, found = {}, []
     for key, value in values.items():
-        path = f"{prefix}{key}"
-        present = RENAMED_KEYS.get(path, path).removeprefix(prefix)
+        path = f"{within}{key}"
+        present = RENAMED_KEYS.get(path, path).removeprefix(within)
         if isinstance(value, Mapping):
-            value, below = _rename_keys(value, f"{path}.")
+            value, below = rename_keys(value, within=f"{path}.")
             found += below
         if present != key:
             found.append(path)

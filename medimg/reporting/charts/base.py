@@ -1,4 +1,4 @@
-"""Charts of the report as inline SVG: readable on a phone, in print and by a screen reader, with no address outside the file."""
+"""Charts of the report as inline SVG, for phone, print and screen reader, with no address outside the file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ From the seventh on they come again with another marker.
 """
 MARKERS = "o^sDvP"
 LEGEND_COLUMNS, LEGEND_AREA = 3, 40
-STYLE: Any = {  # The keys are literals to the types of newer versions of matplotlib, strings to those of older ones.
+# The keys are literals to the types of newer versions of matplotlib, strings to those of older ones.
+STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 11,

@@ -61,19 +61,14 @@ def draw_precision_recall(name: str, labels: np.ndarray, scores: np.ndarray) -> 
 def draw_calibration(name: str, labels: np.ndarray, scores: np.ndarray) -> Chart:
     """Observed against predicted share of positives, in the bins of the expected calibration error."""
     bins = make_reliability_bins(labels, scores)
+    predicted = [one.predicted for one in bins]
+    lows = [one.low for one in bins]
+    highs = [one.high for one in bins]
 
     def paint(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1], color=GUIDE, linestyle=":", linewidth=1)
-        axes.vlines(
-            [one.predicted for one in bins],
-            [one.low for one in bins],
-            [one.high for one in bins],
-            color=NEGATIVE,
-            linewidth=1.2,
-        )
-        axes.plot(
-            [one.predicted for one in bins], [one.observed for one in bins], "o", color=NEGATIVE, markersize=5
-        )
+        axes.vlines(predicted, lows, highs, color=NEGATIVE, linewidth=1.2)
+        axes.plot(predicted, [one.observed for one in bins], "o", color=NEGATIVE, markersize=5)
         axes.set(
             xlabel="predicted probability",
             ylabel="observed share",
@@ -114,7 +109,7 @@ def draw_scores(name: str, labels: np.ndarray, scores: np.ndarray, *, classes: S
 
 
 def draw_decision_curve(name: str, labels: np.ndarray, scores: np.ndarray) -> Chart:
-    """Net benefit of acting on the model against acting on everybody and on nobody, over the thresholds at which one would act."""
+    """Net benefit over threshold probabilities, of acting on the model, on everybody and on nobody."""
     curve = make_decision_curve(labels, scores, thresholds=np.linspace(0.01, 0.99, 99))
     prevalence = float(np.mean(labels))
 
@@ -176,10 +171,10 @@ def draw_risk_coverage(
             ylim=(0, None),
         )
 
-    halves = f"{curve.risk[np.searchsorted(curve.coverage, 0.5)]:.2f} of the more confident half, {curve.risk[-1]:.2f} of all {len(labels)} cases"
-    return draw(
-        name, title=f"Share of wrong answers: {halves}; area {curve.area:.3f}", size=(4.2, 4.2), paint=paint
-    )
+    half = curve.risk[np.searchsorted(curve.coverage, 0.5)]
+    halves = f"{half:.2f} of the more confident half, {curve.risk[-1]:.2f} of all {len(labels)} cases"
+    title = f"Share of wrong answers: {halves}; area {curve.area:.3f}"
+    return draw(name, title=title, size=(4.2, 4.2), paint=paint)
 
 
 def draw_set_sizes(name: str, labels: np.ndarray, probabilities: np.ndarray, *, sets: ConformalSets) -> Chart:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pydantic
 import yaml
@@ -80,14 +79,14 @@ def render_checklist(data: ReportData) -> str:
     return render("checklist.md.j2", data, checklists=read_checklists())
 
 
-def render(template: str, data: ReportData, **values: Any) -> str:
-    """A Markdown template with the answers as `known`."""
+def render(template: str, data: ReportData, **values: object) -> str:
+    """A Markdown template with the topics as `known`."""
     environment = make_environment(autoescape=False, group_noun=data.facts.group_noun)
     shared = {**list_values(data), "known": fill_topics(data), "unknown": UNKNOWN}
     return environment.get_template(template).render(**shared, **values)
 
 
-def make_front_matter(data: ReportData) -> dict[str, Any]:
+def make_front_matter(data: ReportData) -> dict[str, object]:
     """Metadata as the Hub reads them.
 
     Its `license` is the model's, which is for the trainer to choose; that of the data stands beside.
@@ -124,7 +123,7 @@ def make_front_matter(data: ReportData) -> dict[str, Any]:
     }
 
 
-def describe_metric(figure: Figure) -> dict[str, Any]:
+def describe_metric(figure: Figure) -> dict[str, object]:
     """A figure as an entry of `model-index`; its name says under which protocol."""
     name = f"{name_metric(figure.name)}, {figure.head}, protocol {figure.protocol}, {figure.level} level"
     interval = {} if math.isnan(figure.low) else {"low": figure.low, "high": figure.high}

@@ -1,10 +1,10 @@
-"""Answers: what a run knows of itself in sentences, by topic, for model card, data sheet and checklists."""
+"""What a run knows of itself in sentences, by topic, for model card, data sheet and checklists."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import starmap
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -28,15 +28,15 @@ def fill_topics(data: ReportData) -> dict[str, str]:
     """Topic to sentences, without the topics that nothing is known of."""
     environment = make_environment(autoescape=False, group_noun=data.facts.group_noun)
     values = list_values(data)
-    answers = {
-        topic: " ".join(environment.from_string(text).render(values).split())
-        for topic, text in TOPICS.items()
-    }
-    return {topic: text for topic, text in answers.items() if text}
+    filled = {}
+    for topic, text in TOPICS.items():
+        if words := environment.from_string(text).render(values).split():
+            filled[topic] = " ".join(words)
+    return filled
 
 
-def list_values(data: ReportData) -> dict[str, Any]:
-    """What the templates of the answers may name."""
+def list_values(data: ReportData) -> dict[str, object]:
+    """What the templates of the topics may name."""
     facts = data.facts
     literature = facts.literature
     flow = describe_flow(facts.summary)
@@ -57,13 +57,21 @@ def list_values(data: ReportData) -> dict[str, Any]:
         "limits": literature.limits,
         "sheet": literature.sheet,
         "flow": flow,
-        "flow_words": " ".join(
-            f"Of {total} {what}: {', '.join(f'{counts[one]} {one}' for one in STATUSES)}."
-            for what, total, counts in flow["inputs"]
-        ),
+        "flow_words": " ".join(starmap(describe_statuses, flow.inputs)),
         "drawn": DRAWN if facts.synthetic else "",
-        "heads": "; ".join(f"{head} ({', '.join(classes)})" for head, classes in facts.heads.items()),
+        "heads": describe_heads(facts.heads),
         "keys": keys,
         "tuning": describe_tuning(facts.config),
         "section": lambda section: keys(*(name for name in facts.config if name.startswith(f"{section}."))),
     }
+
+
+def describe_statuses(what: str, total: int, counts: Mapping[str, int]) -> str:
+    """`Of 320 cases: 300 used, 10 unlabelled, 6 excluded, 4 quarantined`, as a sentence."""
+    words = [f"{counts[status]} {status}" for status in STATUSES]
+    return f"Of {total} {what}: {', '.join(words)}."
+
+
+def describe_heads(heads: Mapping[str, Sequence[str]]) -> str:
+    """`malignancy (Benign, Malignant); subtype (Luminal A, ...)`."""
+    return "; ".join(f"{head} ({', '.join(classes)})" for head, classes in heads.items())

@@ -102,7 +102,10 @@ def explained(root: Path) -> Path:
 def explain(root: Path, to: Path, **evaluation: int) -> None:
     from components.report_gen.explaining import ScoredSplit, explain_split
     from components.report_gen.scoring import score_examples
-    from medimg.reporting.sections.classification.predicted_cases import list_rows, tabulate_answers
+    from medimg.reporting.sections.classification.predicted_cases import (
+        list_predicted_cases,
+        tabulate_predicted_cases,
+    )
 
     model = root / "trained" / "Format-Serving"
     predictions = score_examples(model, [str(root / "test")], heads={"malignancy": CLASSES}).assign(
@@ -117,7 +120,9 @@ def explain(root: Path, to: Path, **evaluation: int) -> None:
         )
     )
     config = {**CONFIG, "evaluation": {**EVALUATION, **evaluation}}
-    cases = list_rows(tabulate_answers(predictions, head="malignancy", classes=CLASSES, split="test"))
+    cases = list_predicted_cases(
+        tabulate_predicted_cases(predictions, head="malignancy", classes=CLASSES, split="test")
+    )
     scored = ScoredSplit("test", [str(root / "test")], predictions, cases[SHOWN])
     explain_split(to, config=config, model=model, catalogue=catalogue, scored=scored)
 

@@ -12,7 +12,7 @@ from medimg.reporting.bundle import derive, write_bundle
 from medimg.reporting.fold_pooling import pool_reports
 from medimg.reporting.run_facts import read_facts
 from medimg.reporting.sections.classification.misclassifications import list_misclassifications
-from medimg.reporting.sections.classification.predicted_cases import MISTAKE
+from medimg.reporting.sections.classification.predicted_cases import MISCLASSIFIED
 from tests.unit.evaluation.predictions import HEADS, draw_predictions
 from tests.unit.reporting.report_data import SUMMARY, make_facts, tabulate_drawn
 from tests.unit.reporting.test_page import make_png
@@ -63,7 +63,7 @@ def write_maps(folder, mistakes):
     ]
     told = [
         {
-            "kind": MISTAKE,
+            "kind": MISCLASSIFIED,
             "head": one.head,
             "label": one.label,
             "class": one.predicted,
@@ -208,7 +208,7 @@ def test_the_report_of_another_fold_is_refused(tmp_path, table):
 
 
 def test_a_shortcut_is_fitted_without_the_fold_that_it_is_scored_on(tmp_path):
-    """In each fold another source is malignant: learnt on the other folds it misleads, learnt on its own it would be right."""
+    """In each fold another source is malignant: learnt on the others it misleads, on its own it is right."""
     table = draw_folds()
     source = np.where(table["label_malignancy"] == "Malignant", table["fold"], (table["fold"] + 1) % FOLDS)
     table["clinical_source"] = [f"S{number}" for number in source]

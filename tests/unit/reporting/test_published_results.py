@@ -74,7 +74,7 @@ def test_nothing_is_known_of_a_folder():
         ({"reason": "split by breast"}, "split by breast"),
     ],
 )
-def test_a_published_figure_compares_only_if_head_metric_protocol_and_level_are_equal_and_nothing_else_speaks_against_it(
+def test_a_published_figure_compares_only_if_head_metric_protocol_and_level_are_equal_and_no_reason_is_given(
     changes, words
 ):
     obstacle = find_obstacle(make_row(**changes), MEASURED)

@@ -24,7 +24,7 @@ FEW = 0.5
 CLOSE = 0.05
 """A case lies close to a training case if no larger share of the split's cases lies closer to theirs."""
 SIGNIFICANCE = 0.05
-"""Of the test by which a slice or a group is said to have more wrong answers, over all that are looked at (Bonferroni)."""
+"""Of the test by which a slice or a group is said to have more wrong answers, over all tests (Bonferroni)."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,13 @@ def observe_merges(errors: Errors, *, unions: Mapping[str, Mapping[str, str]]) -
             & (rows["label"].map(union_of) == rows["predicted"].map(union_of))
         ]
         if len(within):
+            members: dict[str, list[str]] = {}
+            for name, union in union_of.items():
+                members.setdefault(union, []).append(name)
             hit = sorted(set(within["label"].map(union_of)))
-            merged = ", ".join(
-                f"{join_words([name for name, union in union_of.items() if union == one])} are {one}"
-                for one in hit
-            )
-            yield f"{share(len(within), rows)} {be(len(within))} within a merged class of {head}, where {merged}."
+            merged = ", ".join(f"{join_words(members[union])} are {union}" for union in hit)
+            number = len(within)
+            yield f"{share(number, rows)} {be(number)} within a merged class of {head}, where {merged}."
 
 
 def observe_few(errors: Errors, *, train: pd.DataFrame, classes: Sequence[str]) -> Iterator[str]:
@@ -126,10 +127,13 @@ def observe_few(errors: Errors, *, train: pd.DataFrame, classes: Sequence[str]) 
     rows, cases = errors.rows, errors.cases
     hit = [name for name, count in counts.items() if count < FEW * median and (rows["label"] == name).any()]
     if hit:
-        told = join_words([f"{name} has {counts[name]}" for name in hit])
+        of_each = join_words([f"{name} has {counts[name]}" for name in hit])
         count, of_all = (int(part["label"].isin(hit).sum()) for part in (rows, cases))
         beside = f"; so {be(of_all)} {share(of_all, cases)} cases" if of_all < len(cases) else ""
-        yield f"{share(count, rows)} {be(count)} of a class with less than half the {median:g} training cases of the median class: {told}{beside}."
+        yield (
+            f"{share(count, rows)} {be(count)} of a class with less than half the {median:g} training cases "
+            f"of the median class: {of_each}{beside}."
+        )
 
 
 def observe_neighbours(errors: Errors) -> Iterator[str]:
@@ -138,11 +142,10 @@ def observe_neighbours(errors: Errors) -> Iterator[str]:
         return
     rows, right = (part[part["nearest"].notna()] for part in (errors.rows, errors.right))
     embedded = "" if len(rows) == errors.is_error.sum() else " that were embedded"
-    others = (
-        f"; for {share(int((right['nearest'] != right['label']).sum()), right)} right answers it is of another class"
-        if len(right)
-        else ""
-    )
+    others = ""
+    if len(right):
+        apart = int((right["nearest"] != right["label"]).sum())
+        others = f"; for {share(apart, right)} right answers it is of another class"
     for column, words in (
         ("predicted", "the class that they were called"),
         ("label", "their own class all the same"),
@@ -161,13 +164,13 @@ def observe_closeness(errors: Errors, *, answers: pd.DataFrame) -> Iterator[str]
     count = int(((rows["nearest"] == rows["predicted"]) & (rows["distance"] <= limit)).sum())
     if count:
         yield (
-            f"For {share(count, rows)} a training case of the class that they were called lies within {limit:.3g}, "
-            f"as close as the closest {100 * CLOSE:g} % of all cases lie to any."
+            f"For {share(count, rows)} a training case of the class that they were called lies "
+            f"within {limit:.3g}, as close as the closest {100 * CLOSE:g} % of all cases lie to any."
         )
 
 
 def observe_colour(errors: Errors, *, train: pd.DataFrame) -> Iterator[str]:
-    """Most errors have a mean colour nearer to that of the class that they were called than to that of their own."""
+    """Most errors have a mean colour nearer to that of the called class than to that of their own."""
     if not set(COLOUR_COLUMNS) <= set(train) & set(errors.cases):
         return
     means = train.groupby("label")[list(COLOUR_COLUMNS)].mean()
@@ -181,8 +184,9 @@ def observe_colour(errors: Errors, *, train: pd.DataFrame) -> Iterator[str]:
     count = int((to_called < to_own).sum())
     if is_most(count, errors.rows):
         yield (
-            f"The mean colour of {share(count, errors.rows)} is nearer to the training mean of the class that they were called than to that of "
-            f"their own ({to_called.mean():.1f} against {to_own.mean():.1f} on average, in CIELAB)."
+            f"The mean colour of {share(count, errors.rows)} is nearer to the training mean of the class "
+            "that they were called than to that of their own "
+            f"({to_called.mean():.1f} against {to_own.mean():.1f} on average, in CIELAB)."
         )
 
 
@@ -194,13 +198,14 @@ def observe_groups(errors: Errors, *, noun: str) -> Iterator[str]:
     p_value = find_excess(errors, inside, tested=tested)
     if is_most(count, rows) and p_value < SIGNIFICANCE:
         yield (
-            f"{share(count, rows)} are of one {noun}, {group}, which has {share(int(inside.sum()), cases)} cases "
+            f"{share(count, rows)} are of one {noun}, {group}, "
+            f"which has {share(int(inside.sum()), cases)} cases "
             f"(Fisher's exact test, p = {p_value:.2g} for {tested} {make_plural(noun)})."
         )
 
 
 def observe_slices(errors: Errors, *, slices: Sequence[str]) -> Iterator[str]:
-    """Values of clinical columns with more errors than the other cases have, by Fisher's exact test, one-sided."""
+    """Values of clinical columns with more errors than the other cases, by Fisher's exact test, one-sided."""
     columns = {
         column: errors.cases[f"clinical_{column}"].map(value_text, na_action="ignore") for column in slices
     }
@@ -212,13 +217,17 @@ def observe_slices(errors: Errors, *, slices: Sequence[str]) -> Iterator[str]:
             if p_value < SIGNIFICANCE:
                 hit, others = int((inside & errors.is_error).sum()), int((~inside & errors.is_error).sum())
                 yield (
-                    f"Of the {inside.sum()} cases with {column} {value}, {hit} {be(hit)} {errors.called}, of the other {(~inside).sum()}, {others} "
+                    f"Of the {inside.sum()} cases with {column} {value}, {hit} {be(hit)} {errors.called}, "
+                    f"of the other {(~inside).sum()}, {others} "
                     f"(Fisher's exact test, p = {p_value:.2g} for {tested} values looked at)."
                 )
 
 
 def find_excess(errors: Errors, inside: pd.Series, *, tested: int) -> float:
-    """Fisher's exact p-value, one-sided, that cases inside are errors more often than the others, times the number of such tests."""
+    """Returns Fisher's exact p-value, one-sided, that cases inside are errors more often than the others.
+
+    It is multiplied by the number of such tests, at most 1.
+    """
     hit = int((inside & errors.is_error).sum())
     return min(
         1.0, tested * float(hypergeom.sf(hit - 1, len(inside), int(errors.is_error.sum()), int(inside.sum())))

@@ -1,11 +1,11 @@
-"""How good, by protocol: metrics in a column per protocol, each class in a row of its own, and the curves of the first protocol."""
+"""How good: metrics in a column per protocol, each class in its own row, and curves of the first protocol."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -24,63 +24,24 @@ from medimg.reporting.charts.classification import (
 )
 from medimg.reporting.report_data import DEVELOPMENT_SPLITS, ReportData, Section, make_id
 from medimg.reporting.run_facts import RunFacts
-from medimg.reporting.sections.classification.train_test_gap import compare_splits, describe_gap, tabulate_gap
-
-
-def describe_performance(data: ReportData, head: str) -> Section:
-    """All metrics of one head on the whole split, and its confusion matrix and curves under the first protocol that is defined for it."""
-    overall = data.overall(head)
-    protocols = [find_protocols([name])[0] for name in dict.fromkeys(figure.protocol for figure in overall)]
-    classes = list(data.facts.heads[head])
-    shown, notes = share_notes(overall)
-    costs_CC = data.facts.cost_matrices.get(head)
-    rows, of_classes = pivot(shown), name_class_metrics(classes)
-    against_the_rest = {name for by_class in of_classes.values() for name in by_class.values()}
-    units = [
-        (protocol, next(figure for figure in overall if figure.protocol == protocol.name))
-        for protocol in protocols
-    ]
-    values: dict[str, Any] = {
-        "head": head,
-        "decision": describe_decision(classes, costs_CC=costs_CC),
-        "prevalence": describe_prevalence(data.facts),
-        "costs": None if costs_CC is None else costs_CC.tolist(),
-        "classes": classes,
-        "protocols": units,
-        "rows": {metric: figures for metric, figures in rows.items() if metric not in against_the_rest},
-        "notes": notes,
-        "by_class": [tabulate_classes(rule, data, head, of_classes, rows) for rule, whole in units if whole.n]
-        if of_classes
-        else [],
-        "curves": None,
-        "seen": None,
-    }
-    protocol = data.protocol_of(head)
-    if protocol is None:
-        return Section(f"{head}: {' · '.join(classes)}", "performance", values)
-    labels_N, probabilities_NC = data.units(head, protocol)
-    confusion_CC = make_sample(labels_N, probabilities_NC, costs_CC=costs_CC).confusion[0].astype(int)
-    values |= {"curves": protocol, "confusion": confusion_CC.tolist(), "units": len(labels_N)}
-    tables = {
-        make_id("confusion", head): pd.DataFrame(
-            confusion_CC, index=pd.Index(classes, name="true"), columns=classes
-        ).reset_index()
-    }
-    if seen := compare_splits(data, head):
-        values |= {"seen": seen, "gap": describe_gap(seen), "seen_splits": DEVELOPMENT_SPLITS}
-        tables[make_id("seen", head)] = tabulate_gap(seen)
-    return Section(
-        f"{head}: {' · '.join(classes)}",
-        "performance",
-        values,
-        draw_curves(head, classes, labels_N=labels_N, probabilities_NC=probabilities_NC),
-        tables,
-    )
+from medimg.reporting.sections.classification.train_test_gap import (
+    TrainTestGap,
+    compare_splits,
+    describe_gap,
+    tabulate_gap,
+)
 
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The classes of a head under one protocol: by class the number of units, and a figure for each of `metrics`."""
+    """The classes of a head under one protocol.
+
+    Attributes:
+        protocol: which one.
+        metrics: names, in the order of the columns.
+        counts: units by class.
+        figures: by class, one for each of `metrics`.
+    """
 
     protocol: Protocol
     metrics: Sequence[str]
@@ -88,14 +49,110 @@ class ClassTable:
     figures: Mapping[str, Sequence[Figure | None]]
 
 
+@dataclass(frozen=True)
+class Performance:
+    """What the section shows of one head.
+
+    Attributes:
+        head, classes: its name and classes, the positive one last.
+        decision: which class is the predicted one, in words.
+        prevalence: a sentence on the class frequencies that the probabilities are meant for.
+        costs: true class by predicted class; None where none are stated.
+        protocols: each with a figure of its units.
+        rows: metric to protocol to figure, without those that are of one class.
+        notes: what all figures of a protocol have in common.
+        by_class: one table per protocol; empty for two classes.
+        curves: the protocol of confusion matrix and curves; None where none is defined for the head.
+        confusion: cases, true class by predicted class.
+        units: number of units under `curves`.
+        train_test_gap: figures of train and eval beside the measured ones; `gap` says it in words.
+        development_splits: splits that the model knows, and in which way.
+    """
+
+    head: str
+    classes: Sequence[str]
+    decision: str
+    prevalence: str
+    costs: Sequence[Sequence[float]] | None
+    protocols: Sequence[tuple[Protocol, Figure]]
+    rows: Mapping[str, Mapping[str, Figure]]
+    notes: Sequence[str]
+    by_class: Sequence[ClassTable]
+    curves: Protocol | None = None
+    confusion: Sequence[Sequence[int]] = ()
+    units: int = 0
+    train_test_gap: TrainTestGap | None = None
+    gap: str = ""
+    development_splits: Mapping[str, str] = field(default_factory=lambda: DEVELOPMENT_SPLITS)
+
+
+def describe_performance(data: ReportData, head: str) -> Section:
+    """All metrics of one head on the whole split.
+
+    Its confusion matrix and curves are under the first protocol that is defined for it.
+    """
+    classes = list(data.facts.heads[head])
+    title = f"{head}: {' · '.join(classes)}"
+    performance = measure_performance(data, head)
+    protocol = data.protocol_of(head)
+    if protocol is None:
+        return Section(title, "performance", vars(performance))
+    labels_N, probabilities_NC = data.units(head, protocol)
+    costs_CC = data.facts.cost_matrices.get(head)
+    confusion_CC = make_sample(labels_N, probabilities_NC, costs_CC=costs_CC).confusion[0].astype(int)
+    matrix = pd.DataFrame(confusion_CC, index=pd.Index(classes, name="true"), columns=classes)
+    tables = {make_id("confusion", head): matrix.reset_index()}
+    performance = dataclasses.replace(
+        performance, curves=protocol, confusion=confusion_CC.tolist(), units=len(labels_N)
+    )
+    if table := compare_splits(data, head):
+        performance = dataclasses.replace(performance, train_test_gap=table, gap=describe_gap(table))
+        tables[make_id("seen", head)] = tabulate_gap(table)
+    charts = draw_curves(head, classes, labels_N=labels_N, probabilities_NC=probabilities_NC)
+    return Section(title, "performance", vars(performance), charts, tables)
+
+
+def measure_performance(data: ReportData, head: str) -> Performance:
+    """The metrics of one head under every protocol, in all and by class."""
+    overall = data.overall(head)
+    classes = list(data.facts.heads[head])
+    costs_CC = data.facts.cost_matrices.get(head)
+    shown, notes = share_notes(overall)
+    rows, of_classes = pivot(shown), name_class_metrics(classes)
+    units = pair_protocols(overall)
+    against_the_rest = set(chain.from_iterable(names.values() for names in of_classes.values()))
+    by_class = []
+    if of_classes:
+        defined = [protocol for protocol, figure in units if figure.n]
+        by_class = [tabulate_classes(protocol, data, head, of_classes, rows) for protocol in defined]
+    return Performance(
+        head,
+        classes,
+        describe_decision(classes, costs_CC=costs_CC),
+        describe_prevalence(data.facts),
+        None if costs_CC is None else costs_CC.tolist(),
+        protocols=units,
+        rows={metric: figures for metric, figures in rows.items() if metric not in against_the_rest},
+        notes=notes,
+        by_class=by_class,
+    )
+
+
+def pair_protocols(figures: Sequence[Figure]) -> list[tuple[Protocol, Figure]]:
+    """The protocols of some figures, each with its first figure, which says of how many units."""
+    first = {figure.protocol: figure for figure in reversed(figures)}
+    names = dict.fromkeys(figure.protocol for figure in figures)
+    return [(find_protocols([name])[0], first[name]) for name in names]
+
+
 def name_class_metrics(classes: Sequence[str]) -> dict[str, dict[str, str]]:
     """Of more than two classes, metric against the rest to class to the name of its figure."""
     if len(classes) == 2:
         return {}
-    return {
-        template.replace("_{}", ""): {name: template.format(name) for name in classes}
-        for template in ONE_AGAINST_REST
-    }
+    names = {}
+    for template in ONE_AGAINST_REST:
+        names[template.replace("_{}", "")] = {name: template.format(name) for name in classes}
+    return names
 
 
 def tabulate_classes(
@@ -113,10 +170,10 @@ def tabulate_classes(
     """
     classes = data.facts.heads[head]
     counts = np.bincount(data.units(head, protocol)[0], minlength=len(classes)).tolist()
-    rows = {
-        one: [figures.get(by_class[one], {}).get(protocol.name) for by_class in names.values()]
-        for one in classes
-    }
+    rows: dict[str, list[Figure | None]] = {}
+    for one in classes:
+        of_class = [figures.get(by_class[one], {}) for by_class in names.values()]
+        rows[one] = [by_protocol.get(protocol.name) for by_protocol in of_class]
     return ClassTable(protocol, list(names), dict(zip(classes, counts, strict=True)), rows)
 
 
@@ -137,8 +194,9 @@ def describe_prevalence(facts: RunFacts) -> str:
     """
     if facts.prevalence == "balanced":
         return (
-            "Probabilities are as if all classes were equally frequent, because training makes rare classes count as much as common ones: "
-            "they favour rare classes, and are no chances of the disease where it is rare."
+            "Probabilities are as if all classes were equally frequent, because training makes rare classes "
+            "count as much as common ones: they favour rare classes, and are no chances of the disease where "
+            "it is rare."
         )
     return (
         "Probabilities are meant for cases in which the classes are as frequent as in train."

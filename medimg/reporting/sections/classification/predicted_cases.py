@@ -1,4 +1,4 @@
-"""Cases to look at: mistakes by confused pair, and right, wrong and uncertain answers to explain.
+"""Cases to look at: misclassifications by confused pair, and right, wrong and uncertain answers to explain.
 
 And images as parts of the report.
 """
@@ -21,8 +21,8 @@ from medimg.evaluation.classification.weighted_sample import predict_classes
 LARGEST_SIDE = 320
 PAIRS, SHOWN = 6, 4
 """Confused pairs, and cases of each: the page stays a few megabytes large."""
-MISTAKE = "mistake"
-"""Kind of an explained answer that is there for the gallery of mistakes alone."""
+MISCLASSIFIED = "mistake"
+"""Kind of an explained case that is there for the gallery of misclassifications alone."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Confusion:
         label, predicted: the true class, and what the model says.
         count, cases: so many of so many labelled cases of the class.
         errors: wrong answers on all classes.
-        mistakes: the most confident ones, by the probability of the wrong class.
+        examples: the most confident ones, by the probability of the wrong class.
     """
 
     label: str
@@ -58,50 +58,46 @@ class Confusion:
     count: int
     cases: int
     errors: int
-    mistakes: Sequence[PredictedCase]
+    examples: Sequence[PredictedCase]
 
 
-def list_confusions(answers: pd.DataFrame, *, shown: int = SHOWN) -> list[Confusion]:
-    """Every confused pair, that with most errors first, each with its `shown` most confident mistakes.
+def list_confusions(table: pd.DataFrame, *, shown: int = SHOWN) -> list[Confusion]:
+    """Every confused pair, that with most errors first, each with its `shown` most confident errors.
 
-    `answers` are of `tabulate_answers`.
+    `table` is of `tabulate_predicted_cases`.
     """
-    wrong = answers[answers["predicted"] != answers["label"]]
-    cases, pairs = Counter(answers["label"]), Counter(zip(wrong["label"], wrong["predicted"], strict=True))
+    wrong = table[table["predicted"] != table["label"]]
+    cases, pairs = Counter(table["label"]), Counter(zip(wrong["label"], wrong["predicted"], strict=True))
     confusions = []
     for (label, predicted), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0])):
         rows = wrong[(wrong["label"] == label) & (wrong["predicted"] == predicted)]
         confusions.append(
-            Confusion(label, predicted, count, cases[label], len(wrong), list_rows(rows[:shown]))
+            Confusion(label, predicted, count, cases[label], len(wrong), list_predicted_cases(rows[:shown]))
         )
     return confusions
 
 
-def choose_examples(
-    predictions: pd.DataFrame,
-    *,
-    head: str,
-    classes: Sequence[str],
-    costs_CC: np.ndarray | None = None,
-    split: str = "test",
-    count: int,
-) -> list[tuple[str, PredictedCase]]:
-    """For each kind of answer up to `count` cases: the most confident "wrong" and "right" ones, then the least confident of the rest, "uncertain".
+def choose_examples(table: pd.DataFrame, *, count: int) -> list[tuple[str, PredictedCase]]:
+    """For each kind of answer up to `count` cases, each with its kind.
 
-    Of two classes, without costs, the least confident are the nearest to the threshold. The same predictions
-    give the same choice.
+    The most confident "wrong" and "right" ones, then the least confident of the rest, "uncertain". Of two
+    classes, without costs, the least confident are the nearest to the threshold. The same table gives the
+    same choice.
+
+    Args:
+        table: of `tabulate_predicted_cases`.
     """
-    answers = list_rows(
-        tabulate_answers(predictions, head=head, classes=classes, costs_CC=costs_CC, split=split)
-    )
-    wrong = [answer for answer in answers if answer.predicted != answer.label][:count]
-    right = [answer for answer in answers if answer.predicted == answer.label][:count]
-    rest = [answer for answer in answers if answer not in wrong and answer not in right]
-    kinds = {"wrong": wrong, "right": right, "uncertain": rest[::-1][:count]}
-    return [(kind, answer) for kind, chosen in kinds.items() for answer in chosen]
+    cases = list_predicted_cases(table)
+    wrong = [case for case in cases if case.predicted != case.label][:count]
+    right = [case for case in cases if case.predicted == case.label][:count]
+    rest = [case for case in cases if case not in wrong and case not in right]
+    chosen = [("wrong", case) for case in wrong]
+    chosen += [("right", case) for case in right]
+    chosen += [("uncertain", case) for case in rest[::-1][:count]]
+    return chosen
 
 
-def tabulate_answers(
+def tabulate_predicted_cases(
     predictions: pd.DataFrame,
     *,
     head: str,
@@ -109,7 +105,9 @@ def tabulate_answers(
     costs_CC: np.ndarray | None = None,
     split: str,
 ) -> pd.DataFrame:
-    """The labelled cases of a split, most confident answer first, with the columns of a PredictedCase beside their own.
+    """The labelled cases of a split, most confident answer first.
+
+    The columns of a PredictedCase stand beside their own.
 
     Args:
         costs_CC: what answers cost, where that decides the predicted class; see
@@ -118,20 +116,20 @@ def tabulate_answers(
     rows = predictions[(predictions["split"] == split) & predictions[f"label_{head}"].isin(classes)]
     probabilities_NC = rows[[f"p_{head}_{name}" for name in classes]].to_numpy(dtype=np.float64)
     predicted_N = predict_classes(probabilities_NC, costs_CC)
-    answers = rows.assign(
+    cases = rows.assign(
         case_id=rows["case_id"].astype(str),
         head=head,
         label=rows[f"label_{head}"].astype(str),
         predicted=np.asarray(classes, dtype=object)[predicted_N],
         probability=probabilities_NC[np.arange(len(rows)), predicted_N],
     )
-    return answers.sort_values(["probability", "case_id"], ascending=[False, True], ignore_index=True)
+    return cases.sort_values(["probability", "case_id"], ascending=[False, True], ignore_index=True)
 
 
-def list_rows(answers: pd.DataFrame) -> list[PredictedCase]:
+def list_predicted_cases(table: pd.DataFrame) -> list[PredictedCase]:
     """The rows of such a table."""
     columns = [each.name for each in dataclasses.fields(PredictedCase)]
-    return [PredictedCase(*row) for row in answers[columns].itertuples(index=False)]
+    return [PredictedCase(*row) for row in table[columns].itertuples(index=False)]
 
 
 def embed_images(images: Mapping[str, bytes], *, side: int = LARGEST_SIDE) -> list[tuple[str, str]]:
@@ -144,7 +142,10 @@ def embed_images(images: Mapping[str, bytes], *, side: int = LARGEST_SIDE) -> li
 
 
 def make_data_uri(data: bytes, *, side: int = LARGEST_SIDE) -> str:
-    """A small copy of an image as a `data:` address: grey ones as PNG, coloured ones as JPEG, a fifth of its size."""
+    """A small copy of an image as a `data:` address.
+
+    Grey images are PNG, coloured ones JPEG, which is a fifth of its size.
+    """
     image: Image.Image = Image.open(io.BytesIO(data))
     if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image).astype(np.uint32) // 257).clip(0, 255).astype(np.uint8))

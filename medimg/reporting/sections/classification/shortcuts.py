@@ -22,14 +22,13 @@ def describe_shortcuts(data: ReportData) -> Section:
     """Model and shortcuts by head and protocol, each measured by the first metric that they share."""
     if not data.baselines:
         return Section(TITLE, "shortcuts", absent="No shortcut was asked for (evaluation.shortcuts).")
-    parts = [(figure, reach_of(data, figure)) for figure in list_models(data)]
-    return Section(
-        TITLE,
-        "shortcuts",
-        {"parts": [(figure, rows, data.find(figure, name=ABOVE_SHORTCUT)) for figure, rows in parts]},
-        {name_chart(figure): draw_reach(figure, rows) for figure, rows in parts},
-        {"shortcuts": list_figures([*data.in_sample, *data.baselines])},
-    )
+    parts, charts = [], {}
+    for figure in list_models(data):
+        rows = reach_of(data, figure)
+        parts.append((figure, rows, data.find(figure, name=ABOVE_SHORTCUT)))
+        charts[name_chart(figure)] = draw_reach(figure, rows)
+    tables = {"shortcuts": list_figures([*data.in_sample, *data.baselines])}
+    return Section(TITLE, "shortcuts", {"parts": parts}, charts, tables)
 
 
 def list_models(data: ReportData) -> list[Figure]:

@@ -1,4 +1,7 @@
-"""Seen and unseen: a head's figures on the splits that the model knows beside the measured one, and its merged classes beside it, in one table."""
+"""Seen and unseen: a head's figures on the splits that the model knows beside the measured one.
+
+Its merged classes stand beside it in the same table.
+"""
 
 from __future__ import annotations
 
@@ -70,31 +73,31 @@ def compare_splits(data: ReportData, head: str) -> TrainTestGap | None:
     return TrainTestGap(table, {name: len(facts.heads[name]) for name in heads}, splits)
 
 
-def describe_gap(seen: TrainTestGap) -> str:
+def describe_gap(table: TrainTestGap) -> str:
     """The first metric with a value on both sides, in words; empty without a scored train split."""
-    head = next(iter(seen.heads))
-    metric = next((name for name in seen.figures if not math.isnan(seen.gap(name, head))), None)
+    head = next(iter(table.heads))
+    metric = next((name for name in table.figures if not math.isnan(table.gap(name, head))), None)
     if metric is None:
         return ""
-    train, measured = (seen.figures[metric][head][split] for split in (TRAIN, seen.splits[-1]))
+    train, measured = (table.figures[metric][head][split] for split in (TRAIN, table.splits[-1]))
     less = round(train.value - measured.value, 3)
-    told = f"{abs(less):.3f} {'less' if less > 0 else 'more'}" if less else "the same to three decimals"
+    words = f"{abs(less):.3f} {'less' if less > 0 else 'more'}" if less else "the same to three decimals"
     return (
         f"{name_metric(metric)}: {train.value:.3f} on the {count(train.n, train.level)} "
         f"that it was trained on, {measured.value:.3f} on the "
-        f"{measured.n} of the {measured.split} split, which is {told}."
+        f"{measured.n} of the {measured.split} split, which is {words}."
     )
 
 
-def tabulate_gap(seen: TrainTestGap) -> pd.DataFrame:
+def tabulate_gap(table: TrainTestGap) -> pd.DataFrame:
     """A row per metric and head, a column per split, and the gap where there is one."""
-    return pd.DataFrame(
-        {
-            "metric": metric,
-            "head": head,
-            **{split: by_split[split].value if split in by_split else math.nan for split in seen.splits},
-            **({f"{TRAIN} - {seen.splits[-1]}": seen.gap(metric, head)} if seen.has_train else {}),
-        }
-        for metric, by_head in seen.figures.items()
-        for head, by_split in by_head.items()
-    )
+    rows = []
+    for metric, by_head in table.figures.items():
+        for head, by_split in by_head.items():
+            row: dict[str, str | float] = {"metric": metric, "head": head}
+            for split in table.splits:
+                row[split] = by_split[split].value if split in by_split else math.nan
+            if table.has_train:
+                row[f"{TRAIN} - {table.splits[-1]}"] = table.gap(metric, head)
+            rows.append(row)
+    return pd.DataFrame(rows)

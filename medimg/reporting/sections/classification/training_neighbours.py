@@ -17,7 +17,9 @@ COLUMNS = ["case_id", "rank", "neighbour", "label", "distance"]
 def find_training_neighbours(
     embedded: pd.DataFrame | None, facts: RunFacts, *, count: int = NEAREST
 ) -> pd.DataFrame:
-    """For each embedded case of the measured split its `count` nearest labelled training cases in the model's embedding, by cosine distance.
+    """For each embedded case of the measured split its `count` nearest labelled training cases.
+
+    By cosine distance in the model's embedding.
 
     Args:
         embedded: the table of medimg.evaluation.representation.figures; None where no case was embedded.

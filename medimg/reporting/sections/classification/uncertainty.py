@@ -6,14 +6,13 @@ import dataclasses
 import re
 
 from medimg.evaluation.classification.conformal import fit_conformal
-from medimg.evaluation.protocols import find_protocols
 from medimg.reporting.charts.base import Chart
 from medimg.reporting.charts.classification import draw_risk_coverage, draw_set_sizes
 from medimg.reporting.report_data import CALIBRATION_SPLIT, COVERAGE, ReportData, Section, make_id
-from medimg.reporting.sections.classification.performance import pivot, share_notes
+from medimg.reporting.sections.classification.performance import pair_protocols, pivot, share_notes
 
 CALIBRATED = re.compile("(sets calibrated on [^;]*)(; )?")
-"""What the note of every figure of a set begins with; told once per protocol."""
+"""What the note of every figure of a set begins with; said once per protocol."""
 
 
 def describe_uncertainty(data: ReportData, head: str) -> Section:
@@ -30,28 +29,23 @@ def describe_uncertainty(data: ReportData, head: str) -> Section:
         return Section(
             title,
             "uncertainty",
-            absent=f"No labelled case of the {CALIBRATION_SPLIT} split was scored, on which sets are calibrated.",
+            absent=f"No labelled case of the {CALIBRATION_SPLIT} split was scored, "
+            "on which sets are calibrated.",
         )
-    protocols = [find_protocols([name])[0] for name in dict.fromkeys(figure.protocol for figure in figures)]
     shown, notes = share_notes(
         [dataclasses.replace(figure, note=CALIBRATED.sub("", figure.note)) for figure in figures]
     )
+    calibrated: dict[str, None] = {}
+    for figure in figures:
+        if found := CALIBRATED.match(figure.note):
+            calibrated[f"{figure.protocol}: {found[1]}"] = None
     values = {
         "head": head,
-        "protocols": [
-            (protocol, next(figure for figure in figures if figure.protocol == protocol.name))
-            for protocol in protocols
-        ],
+        "protocols": pair_protocols(figures),
         "rows": pivot(shown),
         "notes": notes,
         "coverage": COVERAGE,
-        "calibrated": list(
-            dict.fromkeys(
-                f"{figure.protocol}: {found[1]}"
-                for figure in figures
-                if (found := CALIBRATED.match(figure.note))
-            )
-        ),
+        "calibrated": list(calibrated),
     }
     return Section(title, "uncertainty", values, draw_uncertainty(data, head))
 

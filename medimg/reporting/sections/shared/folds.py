@@ -16,7 +16,7 @@ METRICS = ("auc", "macro_auc", "average_precision", "balanced_accuracy", "brier"
 
 
 def describe_folds(data: ReportData, head: str) -> Section:
-    """A few metrics of each fold under the head's first protocol, with their mean and range beside the pooled figure.
+    """A few metrics of each fold under the head's first protocol; mean and range beside the pooled figure.
 
     No standard error: the models share most of their training cases, and no unbiased estimate of the variance
     over folds exists (Bengio and Grandvalet 2004).

@@ -51,7 +51,10 @@ def find_beside(data: ReportData, name: str) -> Figure | None:
 
 
 def compare_headline(data: ReportData) -> list[dict[str, str]]:
-    """What the headline stands against under its own protocol, best first: shortcuts on the same cases, and published figures."""
+    """What the headline stands against under its own protocol, best first.
+
+    Shortcuts on the same cases, and published figures.
+    """
     headline = data.headline
     if headline is None:
         return []

@@ -1,4 +1,4 @@
-"""Compared with what is published: beside the run where the protocol is equal, apart and with the reason where it is not."""
+"""Compared with what is published: beside the run under an equal protocol, else apart and with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking at the data: maps of the cases, how train and test overlap, which classes lie among each other, and what a split by case would leak."""
+"""Looking at the data: maps of the cases, overlap of splits and of classes, leakage of a split by case."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ COLOURINGS = ("split", "class")
 NO_LABEL = "no label"
 MEASURES = {
     "nearest_in_train": "cases whose nearest case is a train case",
-    "close_to_train": "cases as close to a train case as the closest 5 % of train cases are to another group's",
+    "close_to_train": "cases as close to a train case as the closest 5 % of train cases are "
+    "to another group's",
     "split_auc": "AUC of a classifier that tells the two splits apart",
     "mmd_squared": "maximum mean discrepancy, squared",
 }
@@ -60,12 +61,12 @@ class Representation:
     classes: pd.DataFrame
 
 
-def describe_looks(data: ReportData) -> Section:
+def describe_representation(data: ReportData) -> Section:
     """Maps and figures of every embedding of the table."""
     if data.embedded is None:
         return Section(TITLE, "representation", absent="No case was embedded (evaluation.embedded_cases).")
     figures = {figure.name: figure for figure in data.overlap}
-    looks = [
+    representations = [
         describe_embedding(data, data.embedded, figures, key)
         for key in dict.fromkeys(data.embedded["embedding"])
     ]
@@ -75,18 +76,24 @@ def describe_looks(data: ReportData) -> Section:
         "cases": data.embedded["case_id"].nunique(),
         "used": data.facts.summary.get("cases", {}).get("used"),
         "by_case": data.facts.config.get("split.by") == "case",
-        "looks": looks,
+        "representations": representations,
         "maps": MAP_NAMES,
-        "leaks": [
-            (
-                CLASSIFIER_NAMES[name],
-                *(figures.get(f"{what}_{name}") for what in ("folds_by_case", "folds_by_group", "leak")),
-            )
-            for name in CLASSIFIERS
-        ],
+        "leaks": [list_leakage(figures, name) for name in CLASSIFIERS],
     }
-    tables = {f"class_neighbours_{one.key}": one.classes.reset_index(names="class") for one in looks}
+    tables = {
+        f"class_neighbours_{one.key}": one.classes.reset_index(names="class") for one in representations
+    }
     return Section(TITLE, "representation", values, draw_maps(data, data.embedded), tables)
+
+
+def list_leakage(
+    figures: Mapping[str, Figure], classifier: str
+) -> tuple[str, Figure | None, Figure | None, Figure | None]:
+    """A classifier for people, and its figures in folds by case, in folds by group, and their difference."""
+    by_case, by_group, leak = (
+        figures.get(f"{what}_{classifier}") for what in ("folds_by_case", "folds_by_group", "leak")
+    )
+    return CLASSIFIER_NAMES[classifier], by_case, by_group, leak
 
 
 def describe_embedding(

@@ -21,24 +21,20 @@ def describe_slices(data: ReportData, head: str) -> Section:
             absent="No slice: the config names no column to slice by, or the split has no value in it.",
         )
     metric = mine[0].name
-    by_protocol = {
-        name: [one for one in mine if (one.name, one.protocol) == (metric, name)]
-        for name in dict.fromkeys(one.protocol for one in sliced)
+    forests, protocols, charts = [], {}, {}
+    for name in dict.fromkeys(one.protocol for one in sliced):
+        figures = [one for one in mine if (one.name, one.protocol) == (metric, name)]
+        chart = make_id("forest", head, name)
+        forests.append((figures[0], chart))
+        charts[chart] = draw_forest(chart, figures)
+        protocols[name] = [one for one in sliced if one.protocol == name]
+    values = {
+        "metric": metric,
+        "forests": forests,
+        "protocols": protocols,
+        "multiplicity": describe_multiplicity([one for one in sliced if one.name == metric]),
     }
-    return Section(
-        f"Slices: {head}",
-        "slices",
-        {
-            "metric": metric,
-            "forests": [(figures[0], make_id("forest", head, name)) for name, figures in by_protocol.items()],
-            "protocols": {name: [one for one in sliced if one.protocol == name] for name in by_protocol},
-            "multiplicity": describe_multiplicity([one for one in sliced if one.name == metric]),
-        },
-        {
-            make_id("forest", head, name): draw_forest(make_id("forest", head, name), figures)
-            for name, figures in by_protocol.items()
-        },
-    )
+    return Section(f"Slices: {head}", "slices", values, charts)
 
 
 def judge_slices(data: ReportData) -> dict[str, list[Figure]]:

@@ -94,7 +94,7 @@ def test_both_checklists_are_whole_and_ask_only_for_topics_that_can_be_answered(
     main = [re.match(r"\d+", item.number)[0] for item in tripod.items]
     assert list(dict.fromkeys(main)) == [str(number) for number in range(1, 28)]
     assert [item.number for item in claim.items] == [str(number) for number in range(1, 45)]
-    assert {item.topic for checklist in (tripod, claim) for item in checklist.items} - {""} <= set(TOPICS)
+    assert {item.topic for item in (*tripod.items, *claim.items)} - {""} <= set(TOPICS)
 
 
 def test_a_checklist_counts_only_what_is_filled():
@@ -128,7 +128,10 @@ def test_page_and_documents_say_which_settings_a_search_has_chosen_and_on_which_
         "tuning.trials": "20",
     }
     data = make_report_data(config={"training.epochs": "3", **search, "tuning.failed": "2"})
-    words = "Chosen in a search: model.width. The best of 20 trials, 2 of which failed, by malignancy/auc on the eval split, 0.944 there"
+    words = (
+        "Chosen in a search: model.width. The best of 20 trials, 2 of which failed, "
+        "by malignancy/auc on the eval split, 0.944 there"
+    )
     for text in (
         render_page(data, list_sections(data)),
         render_model_card(data),

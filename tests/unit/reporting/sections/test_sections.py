@@ -48,7 +48,7 @@ def write_explanations(folder, case_id):
 
 
 def list_checks():
-    """Twenty images: the trained network points into the lesion on 16 of them, randomised ones on 4, chance on 1 of 10."""
+    """Twenty images: the trained network points into the lesion on 16, randomised ones on 4, chance on 2."""
     rows = []
     for number in range(20):
         about = {
@@ -166,12 +166,11 @@ def test_without_cases_to_calibrate_on_the_section_says_so():
 def test_explained_cases_are_shown_with_their_maps_and_what_the_check_of_these_gave(folder, data):
     section = describe_explanations(data)
     (case,) = section.values["cases"]
-    assert [method for method, _ in case["views"]["CC"]] == ["original", "grad cam"]
-    pointing = next(row for row in section.values["checks"] if row["measure"] == "pointing game")
-    assert [pointing[name].value for name in ("trained", "randomised", "chance")] == pytest.approx(
-        [0.8, 0.2, 0.1]
-    )
-    assert pointing["above_randomised"].value == pytest.approx(0.6)
+    assert [method for method, _ in case.views["CC"]] == ["original", "grad cam"]
+    pointing = next(row for row in section.values["checks"] if row.measure == "pointing game")
+    values = [figure.value for figure in (pointing.trained, pointing.randomised, pointing.chance)]
+    assert values == pytest.approx([0.8, 0.2, 0.1])
+    assert pointing.above_randomised.value == pytest.approx(0.6)
     page = (folder / "report.html").read_text()
     assert 'alt="D1-0001-L, CC, grad cam"' in page
     assert "wrong: D1-0001-L" in page
@@ -253,8 +252,8 @@ def test_the_data_section_counts_what_lies_on_both_sides_of_a_split_and_what_nob
     ]
     page = render(summary={**SUMMARY, "near_duplicates": near, "leakage": leakage})
     assert (
-        "9 pairs of cases are near duplicates by hash, among 600 images; they join 100 groups to 97, the largest of 3 groups."
-        in page
+        "9 pairs of cases are near duplicates by hash, among 600 images; "
+        "they join 100 groups to 97, the largest of 3 groups." in page
     )
     row, unsearched = re.findall(
         r"<tr><th scope=\"row\">(?:nearly the same image|the same spot).*?</tr>", page

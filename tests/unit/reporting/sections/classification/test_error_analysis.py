@@ -1,4 +1,4 @@
-"""What the report says of wrong answers: every number is one of the tables, and what does not hold is not said."""
+"""What the report says of wrong answers: each number is of the tables, and what does not hold is not said."""
 
 import numpy as np
 import pandas as pd
@@ -65,7 +65,8 @@ def test_the_class_that_most_errors_lie_nearest_to_is_told_beside_the_right_answ
     near = with_neighbours(answers, ["mel", "mel", "nv", "nv", "mel", "nv", "bcc"], np.linspace(0.5, 0.1, 7))
     (sentence, *_) = observe_pair(Tables(near, NO_TRAIN, CLASSES), "nv", "mel")
     assert sentence == (
-        "For 2 of 3 the nearest training case is of the class that they were called; for 2 of 4 right answers it is of another class."
+        "For 2 of 3 the nearest training case is of the class that they were called; "
+        "for 2 of 4 right answers it is of another class."
     )
     half = with_neighbours(answers, ["mel", "mel", None, "nv", "mel", "nv", None], np.linspace(0.5, 0.1, 7))
     (sentence, *_) = observe_pair(Tables(half, NO_TRAIN, CLASSES), "nv", "mel")
@@ -73,7 +74,8 @@ def test_the_class_that_most_errors_lie_nearest_to_is_told_beside_the_right_answ
     assert sentence.endswith("; for 1 of 3 right answers it is of another class.")
     own = with_neighbours(answers, ["nv", "mel", "nv", "nv", "mel", "nv", "bcc"], np.linspace(0.5, 0.1, 7))
     assert observe_pair(Tables(own, NO_TRAIN, CLASSES), "nv", "mel") == [
-        "For 2 of 3 the nearest training case is of their own class all the same; for 2 of 4 right answers it is of another class."
+        "For 2 of 3 the nearest training case is of their own class all the same; "
+        "for 2 of 4 right answers it is of another class."
     ]
     neither = with_neighbours(
         answers, ["nv", "mel", "bcc", "nv", "mel", "nv", "bcc"], np.linspace(0.5, 0.1, 7)
@@ -124,7 +126,8 @@ def test_errors_that_are_mostly_of_one_group_name_it_by_what_the_data_set_calls_
     answers.loc[[*range(5), 9], "group_id"] = "HAM_7"
     # 5 of 6 errors in 6 of 40 cases: (6 * 34 + 1) / 3838380 by chance, and 35 lesions are looked at.
     told = [
-        "5 of 6 are of one lesion, HAM_7, which has 6 of 40 cases (Fisher's exact test, p = 0.0019 for 35 lesions)."
+        "5 of 6 are of one lesion, HAM_7, which has 6 of 40 cases "
+        "(Fisher's exact test, p = 0.0019 for 35 lesions)."
     ]
     assert observe_pair(Tables(answers, NO_TRAIN, CLASSES, group_noun="lesion"), "nv", "mel") == told
     large = answers.assign(group_id=answers["group_id"].where(answers.index > 19, "HAM_7"))
@@ -139,7 +142,8 @@ def test_a_slice_with_more_errors_than_chance_would_give_is_told_with_the_rest_b
     tables = Tables(answers.assign(clinical_dx_type=source), NO_TRAIN, CLASSES, slices=["dx_type"])
     (sentence,) = observe_pair(tables, "nv", "mel")
     assert sentence.startswith(
-        "Of the 8 cases with dx_type consensus, 8 are called mel, of the other 92, 2 (Fisher's exact test, p = "
+        "Of the 8 cases with dx_type consensus, 8 are called mel, of the other 92, 2 "
+        "(Fisher's exact test, p = "
     )
     assert sentence.endswith("for 2 values looked at).")
     (wrong,) = observe_all(tables)

@@ -1,4 +1,4 @@
-"""The gallery: mistakes by confused pair, each with its images, its map and the training cases that it lies nearest to."""
+"""The gallery: errors by confused pair, each with its images, its map and its nearest training cases."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from medimg.evaluation.representation.maps import MAPS
 from medimg.reporting.bundle import derive, read_report_data, write_bundle
 from medimg.reporting.run_facts import RunFacts
 from medimg.reporting.sections.classification.misclassifications import (
-    describe_mistakes,
+    describe_misclassifications,
     list_misclassifications,
 )
 from medimg.reporting.sections.classification.predicted_cases import PAIRS, SHOWN
@@ -25,7 +25,7 @@ COUNTS = {("nv", "nv"): 40, ("mel", "mel"): 20, ("mel", "nv"): 9, ("nv", "mel"):
 
 
 def draw_cases():
-    """Test cases as COUNTS says, later ones called with less confidence, and twelve training cases of each class."""
+    """Test cases as COUNTS says, later ones with less confidence; twelve training cases of each class."""
     test = [(label, called) for (label, called), count in COUNTS.items() for _ in range(count)]
     train = [(name, name) for name in CLASSES for _ in range(12)]
     table = pd.DataFrame(test + train, columns=["label_diagnosis", "called"])
@@ -38,7 +38,7 @@ def draw_cases():
 
 
 def embed_called(predictions):
-    """A table of embedded cases in which each lies in the direction of the class that it is called, a little apart."""
+    """A table of embedded cases, each in the direction of the class that it is called, a little apart."""
     called = predictions[[f"p_diagnosis_{name}" for name in CLASSES]].to_numpy().argmax(axis=1)
     vectors = np.eye(4)[called] + 0.01 * np.random.default_rng(0).random((len(called), 4))
     columns = predictions[["case_id", "group_id", "split", "label_diagnosis"]].assign(
@@ -61,7 +61,8 @@ def folder(tmp_path_factory):
     predictions = draw_cases()
     mistakes = list_misclassifications(predictions, FACTS)
     train = predictions.loc[predictions["split"] == "train", "case_id"]
-    gallery = {case_id: {"image": make_png()} for case_id in [*(one.case_id for one in mistakes), *train]}
+    gallery = {case_id: {"image": make_png()} for case_id in train}
+    gallery |= {one.case_id: {"image": make_png()} for one in mistakes}
     write_bundle(folder, predictions=predictions, facts=FACTS, gallery=gallery)
     embed_called(predictions).to_parquet(folder / "embeddings.parquet")
     (folder / "explanations").mkdir()
@@ -97,11 +98,11 @@ def data(folder):
 def test_pairs_are_ordered_by_their_share_of_all_mistakes_and_each_shows_its_most_confident_cases(data):
     pairs = [
         (pair.label, pair.predicted, pair.count, pair.cases, pair.errors)
-        for pair, _, _ in describe_mistakes(data).values["pairs"]
+        for pair, _, _ in describe_misclassifications(data).values["pairs"]
     ]
     assert pairs == [("mel", "nv", 9, 29, 17), ("nv", "mel", 6, 46, 17), ("bcc", "akiec", 2, 2, 17)]
-    for _, _, cards in describe_mistakes(data).values["pairs"]:
-        confidence = [card.mistake.probability for card in cards]
+    for _, _, cards in describe_misclassifications(data).values["pairs"]:
+        confidence = [card.case.probability for card in cards]
         assert confidence == sorted(confidence, reverse=True)
         assert len(cards) <= SHOWN
 
@@ -109,8 +110,8 @@ def test_pairs_are_ordered_by_their_share_of_all_mistakes_and_each_shows_its_mos
 def test_what_holds_for_all_mistakes_is_said_once_where_they_are_of_one_pair(data):
     predictions = data.predictions
     single = predictions[(predictions["split"] == "train") | (predictions["label_diagnosis"] == "mel")]
-    assert describe_mistakes(data).values["observations"]
-    section = describe_mistakes(dataclasses.replace(data, predictions=single))
+    assert describe_misclassifications(data).values["observations"]
+    section = describe_misclassifications(dataclasses.replace(data, predictions=single))
     ((_, sentences, _),) = section.values["pairs"]
     assert sentences
     assert section.values["observations"] == []
@@ -123,12 +124,11 @@ def test_the_page_names_pair_share_and_counts(folder):
 
 
 def test_a_mistake_stands_beside_its_nearest_training_cases_with_class_and_distance(data):
-    for pair, sentences, cards in describe_mistakes(data).values["pairs"]:
+    for pair, sentences, cards in describe_misclassifications(data).values["pairs"]:
         for card in cards:
             assert [one.label for one in card.neighbours] == [pair.predicted] * 3
-            assert [one.distance for one in card.neighbours] == sorted(
-                one.distance for one in card.neighbours
-            )
+            distances = [one.distance for one in card.neighbours]
+            assert distances == sorted(distances)
             assert all(one.case_id.startswith("train-") and one.images for one in card.neighbours)
         assert any(
             sentence.startswith(f"For {pair.count} of {pair.count} the nearest training case")
@@ -145,7 +145,7 @@ def test_the_neighbours_of_the_shown_mistakes_can_be_looked_up_by_id(folder):
 
 
 def test_the_map_of_a_mistake_stands_beside_it_and_not_among_the_explained_cases(folder, data):
-    first = describe_mistakes(data).values["pairs"][0][2][0]
+    first = describe_misclassifications(data).values["pairs"][0][2][0]
     assert [role for role, _ in first.maps] == ["image"]
     assert "image, Grad-CAM for nv" in (folder / "report.html").read_text()
     assert describe_explanations(data).values["cases"] == []
@@ -177,6 +177,9 @@ def test_of_many_pairs_the_most_frequent_are_shown_and_the_rest_is_counted(tmp_p
     derive(tmp_path)
     page = (tmp_path / "report.html").read_text()
     assert len(re.findall(r"<h3>c\d called c\d:", page)) == PAIRS
-    told = f"The {PAIRS} most frequent pairs of true and called class below hold {2 * PAIRS} of these; {len(pairs) - PAIRS} further pairs"
-    assert told in page
+    words = (
+        f"The {PAIRS} most frequent pairs of true and called class below hold {2 * PAIRS} of these; "
+        f"{len(pairs) - PAIRS} further pairs"
+    )
+    assert words in page
     assert len(pd.read_csv(tmp_path / "tables" / "confusions.csv")) == len(pairs)

@@ -1,4 +1,7 @@
-"""Seen and unseen: train and eval stand beside the measured split, merged classes beside their own, and nothing is judged by what was seen."""
+"""Seen and unseen: train and eval stand beside the measured split, merged classes beside their own.
+
+Nothing is judged by what was seen.
+"""
 
 import dataclasses
 import json
@@ -10,7 +13,8 @@ import pytest
 
 from medimg.evaluation.classification.merging import Merge, merge_heads, merge_predictions
 from medimg.reporting.bundle import derive, read_report_data, write_bundle
-from medimg.reporting.comparison import compare, make_overview, make_sheets, read_side
+from medimg.reporting.comparison import compare, read_side
+from medimg.reporting.comparison_sheets import make_overview, make_sheets
 from medimg.reporting.report_data import DEVELOPMENT_SPLITS
 from medimg.reporting.run_facts import RunFacts
 
@@ -19,7 +23,7 @@ ORGAN = Merge("organ", "tissue", {"skin": ("skin_1", "skin_2")})
 
 
 def draw_tiles(split: str, *, right: float, seed: int) -> pd.DataFrame:
-    """240 tiles of 60 donors: a share is called rightly, of the others those of skin are called the other skin."""
+    """240 tiles of 60 donors: a share is called rightly; of the others, skin is called the other skin."""
     generator = np.random.default_rng(seed)
     label_N = np.arange(240) % 4
     wrong_N = np.where(label_N >= 2, 5 - label_N, 1 - label_N)
@@ -89,7 +93,8 @@ def test_the_page_says_what_was_seen_and_how_much_less_the_rest_reaches(folder):
     page = (folder / "report.html").read_text()
     assert "train split, seen in training: 240 cases" in page
     told = re.search(
-        r"AUC, mean over classes: (0\.\d+) on the 240 cases that it was trained on, (0\.\d+) on the 240 of the test split, which is",
+        r"AUC, mean over classes: (0\.\d+) on the 240 cases that it was trained on, "
+        r"(0\.\d+) on the 240 of the test split, which is",
         page,
     )
     assert float(told[1]) > float(told[2])
