@@ -32,7 +32,8 @@ class Sheet:
 def make_overview(comparison: Comparison) -> Sheet:
     """A row per run: the first row's head and protocol on the whole split.
 
-    Its metrics are those that sum up a run and those that any run is gated by. Then the accuracy on the splits that the models know, where these were scored.
+    Its metrics are those that sum up a run and those that any run is gated by, then the accuracy
+    on the splits that the models know, where these were scored.
     """
     head, _, _, protocol, level, split = comparison.rows[0].key
     gated = chain.from_iterable(side.facts.gated for side in comparison.sides)

@@ -1,4 +1,4 @@
-"""Charts of the report as inline SVG, for phone, print and screen reader, with no address outside the file."""
+"""Charts of the report as inline SVG, for phone, print and screen reader, with no outer address."""
 
 from __future__ import annotations
 
