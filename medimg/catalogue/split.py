@@ -73,7 +73,7 @@ def assign_splits(
 
     Args:
         groups: group to its stratum.
-        previous: assignments of an earlier catalogue; these groups never move (a fold of None is dealt again).
+        previous: assignments of an earlier catalogue; these groups never move (folds of None are dealt).
             With a `test_fold` it is their fold that stays.
         official: the publisher's split by group; kept where `previous` says nothing. Where it knows no eval,
             eval is dealt from its train.

@@ -129,7 +129,7 @@ class Transfer:
 
         Args:
             url: its part is only hashed, not fetched, where an earlier try left it whole.
-            size, md5: what the archive says of the file; a file that differs is thrown away and fetched again,
+            size, md5: what the archive says of the file; a file that differs is dropped and fetched again,
                 until attempts are used up. Without `md5` the answer's ETag is used where it is an MD5 (32 hex
                 digits, S3 without multipart), and `x-goog-hash`.
             headers: sent along.

@@ -1,4 +1,4 @@
-"""What a zip archive must satisfy before any of it is unpacked: its list of entries, names, kinds and sizes."""
+"""What a zip archive must satisfy before any of it is unpacked: entries, names, kinds and sizes."""
 
 from __future__ import annotations
 
