@@ -61,7 +61,7 @@ def write_data(root: Path, *, images: int) -> None:
 
 def list_cases(root: Path) -> Sequence[Case]:
     """The cases as CatalogueGen would hand them on, each with its file's sha256."""
-    from medimg.datasets.ham10000.cases import cases as ham10000
+    from medimg.datasets.ham10000 import cases as ham10000
 
     paths = sorted(root.glob("*.jpg"))
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
