@@ -17,18 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.ports import find_ports
+
 PASSWORD = "not-a-secret"  # Of a server that listens on this machine for the length of a test.
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 def wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
+    while process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
@@ -68,7 +63,7 @@ def mariadb() -> Iterator[str]:
     if not (shutil.which("mariadbd") and shutil.which("mariadb-install-db")):
         pytest.skip("no MariaDB here (Debian, Ubuntu: apt-get install mariadb-server)")
     with temporary_folder() as folder:
-        data, port, access = folder / "data", free_port(), folder / "socket"
+        data, port, access = folder / "data", find_ports(1)[0], folder / "socket"
         user = ["--user=root"] if os.geteuid() == 0 else []
         install = [
             "mariadb-install-db",
@@ -109,7 +104,7 @@ def postgresql() -> Iterator[str]:
             "(Debian, Ubuntu: apt-get install postgresql)"
         )
     with temporary_folder("postgres") as folder:
-        data, port = folder / "data", free_port()
+        data, port = folder / "data", find_ports(1)[0]
         (folder / "password").write_text(PASSWORD)
         (folder / "password").chmod(0o644)
         install = [

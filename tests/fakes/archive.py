@@ -52,12 +52,10 @@ class CmmdArchive:
             "PYTHONPATH": str(REPOSITORY),
         }
 
-    def medimg(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def medimg(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs the command line against this archive."""
         command = [sys.executable, "-m", "cli.app", *arguments]
-        return subprocess.run(
-            command, env=self.environment, text=True, capture_output=True, timeout=timeout, check=False
-        )
+        return subprocess.run(command, env=self.environment, text=True, capture_output=True, check=False)
 
 
 def choose_series(patients: int, seed: int) -> list[Series]:

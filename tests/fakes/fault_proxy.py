@@ -24,11 +24,13 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
+from tests.fakes.clock import ServerClock
+
 Kind = Literal[
     "status",  # answers `status`, with Retry-After if `retry_after` is given
     "reset",  # TCP reset after `at` bytes of the body
     "slow",  # `bytes_per_second`, to the end
-    "stall",  # nothing more after `at` bytes of the body, until the proxy closes
+    "stall",  # nothing more after `at` bytes of the body, until the client hangs up or the proxy closes
     "slow_head",  # the answer's head at `bytes_per_second`
     "html",  # a web page with status 200
     "short_length",  # the right Content-Length, the connection closed after `at` bytes
@@ -79,13 +81,17 @@ class Request:
 class FaultProxy:
     """Listens on a free port of the loopback interface; threads end with the context.
 
+    Args:
+        upstream: address of the server behind it.
+        clock: goes while the proxy is slow or silent on purpose.
+
     Attributes:
         url: http://127.0.0.1:port, without a slash at the end.
         requests: in the order in which they came.
         bytes_sent: of bodies, to all clients.
     """
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: str, *, clock: ServerClock | None = None) -> None:
         address = urllib.parse.urlsplit(upstream)
         assert address.scheme == "http", upstream
         assert address.hostname, upstream
@@ -96,6 +102,7 @@ class FaultProxy:
         self._requests: list[Request] = []
         self._bytes_sent = 0
         self.closing = threading.Event()
+        self.clock = clock or ServerClock()
         proxy = self
 
         class Handler(_Handler):
@@ -160,7 +167,7 @@ class FaultProxy:
 
         The Host that the client named stays, so that addresses in answers lead here.
         """
-        connection = http.client.HTTPConnection(*self._upstream, timeout=60)
+        connection = http.client.HTTPConnection(*self._upstream)
         sent = {name: value for name, value in headers.items() if name not in HOP_BY_HOP}
         connection.request(method, self._prefix + path, body=body or None, headers=sent)
         return connection.getresponse()
@@ -265,7 +272,7 @@ class _Handler(BaseHTTPRequestHandler):
             if len(block) < len(whole):
                 break
         if fault.kind == "stall":
-            self.faults.closing.wait()
+            self._stall()
         if fault.kind == "reset":
             self._reset()
         self.close_connection = fault.kind not in ("wrong_md5", "bit_flip", "slow", "slow_head")
@@ -293,10 +300,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_slowly(self, block: bytes, bytes_per_second: float) -> None:
         step = max(1, int(bytes_per_second / 50))
-        for start in range(0, len(block), step):
-            if self.faults.closing.wait(step / bytes_per_second):
-                raise ConnectionAbortedError
-            self._send(block[start : start + step])
+        with self.faults.clock.going():
+            for start in range(0, len(block), step):
+                if self.faults.closing.wait(step / bytes_per_second):
+                    raise ConnectionAbortedError
+                self._send(block[start : start + step])
+
+    def _stall(self) -> None:
+        self.connection.settimeout(0.05)
+        with self.faults.clock.going():
+            while not self.faults.closing.is_set():
+                try:
+                    if not self.connection.recv(1):
+                        return
+                except TimeoutError:
+                    continue
 
     def _reset(self) -> None:
         time.sleep(0.05)  # A reset makes the other side forget what it has not read yet.

@@ -6,7 +6,6 @@ import collections
 import json
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,9 +17,11 @@ from typing import Any
 import urllib3
 from pydicom.filereader import read_file_meta_info
 
+from tests.fakes.ports import find_ports
+
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 PROGRAMS = ("Orthanc", "storescu")
-START_SECONDS, STOP_SECONDS, STORE_SECONDS = 20.0, 15.0, 120.0
+STOP_SECONDS = 15.0
 PROPOSE = {
     "1.2.840.10008.1.2": "-xi",
     "1.2.840.10008.1.2.1": "-xe",
@@ -104,7 +105,7 @@ class Orthanc:
                 str(self._dicom_port),
                 *names,
             ]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=STORE_SECONDS)
+            done = subprocess.run(command, capture_output=True, text=True)
             assert done.returncode == 0, f"{' '.join(command[:4])}: {done.stdout}{done.stderr}"
 
     def post(self, content: bytes) -> None:
@@ -124,7 +125,6 @@ class Orthanc:
             body=data,
             headers=login,
             retries=False,
-            timeout=30,
         )
         assert answer.status == 200, f"{path}: {answer.status} {answer.data[:300]!r}"
         return answer.data
@@ -147,8 +147,7 @@ class Orthanc:
         }
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], *, log: Path) -> None:
-        until = time.monotonic() + START_SECONDS
-        while time.monotonic() < until and process.poll() is None:
+        while process.poll() is None:
             try:
                 self._ask("/system")
             except urllib3.exceptions.HTTPError:
@@ -156,15 +155,6 @@ class Orthanc:
             else:
                 return
         raise AssertionError(f"Orthanc did not start:\n{log.read_text()[-2000:]}")
-
-
-def find_ports(count: int) -> list[int]:
-    """Ports that are free now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -61,7 +61,7 @@ class Pacs:
 
 
 def connect(pacs: Pacs, parts: Path, *, login: Login | None = None, **options: object) -> DicomwebSource:
-    patience = Patience(read_seconds=5, attempts=2, first_wait_seconds=0.01)
+    patience = Patience(attempts=2, first_wait_seconds=0.01)
     transfer = Transfer(Access((pacs.url,), logins=(login,) if login else ()), parts=parts, patience=patience)
     return DicomwebSource(transfer, pacs.url, **options)
 

@@ -20,6 +20,7 @@ from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Control, Transfer
 from tests.fakes.archive import CmmdArchive, choose_series, publish
+from tests.fakes.clock import ServerClock
 from tests.fakes.fault_proxy import Fault, FaultProxy
 
 HURRY = Patience(
@@ -50,6 +51,15 @@ FAULTS = {
 FINAL = ("403", "404")
 
 
+CLOCK = ServerClock()
+
+
+@pytest.fixture(autouse=True)
+def server_time(monkeypatch):
+    """Time limits count only what a server makes us wait on purpose."""
+    CLOCK.replace_time(monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
     with publish(choose_series(3, 1), tmp_path_factory.mktemp("archive")) as published:
@@ -59,12 +69,18 @@ def archive(tmp_path_factory):
 def fetch(archive: CmmdArchive, proxy: FaultProxy, root: Path) -> tuple[Outcome, list[str]]:
     said: list[str] = []
     stop = threading.Event()
+
+    def hear(line: str) -> None:
+        # The time of the next attempt begins when the last server has noticed that it was left.
+        CLOCK.wait_until_still()
+        said.append(line)
+
     with hold_root(root, said.append) as receipts:
         transfer = Transfer(
             Access((proxy.url,)),
             parts=work_folder(root, "parts"),
             patience=HURRY,
-            control=Control(on_retry=said.append, stop=stop),
+            control=Control(on_retry=hear, stop=stop),
         )
         sources = [IdcSource(transfer, proxy.url)]
         fetcher = Fetcher(find_collection("cmmd"), root, receipts, sources, say=said.append, stop=stop)
@@ -81,7 +97,7 @@ def tree(root: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", [name for name in FAULTS if name not in FINAL])
 def test_a_fault_that_passes_leaves_the_right_files_and_says_that_it_waited(archive, tmp_path, name):
-    with FaultProxy(archive.s3.url) as proxy:
+    with FaultProxy(archive.s3.url, clock=CLOCK) as proxy:
         proxy.script(r"\.dcm$", [FAULTS[name]] * 2)
         outcome, said = fetch(archive, proxy, tmp_path)
     assert outcome.failures == []
@@ -92,7 +108,7 @@ def test_a_fault_that_passes_leaves_the_right_files_and_says_that_it_waited(arch
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_that_stays_is_one_named_failure_and_the_next_call_mends_it(archive, tmp_path, name):
     victim = archive.series[0]
-    with FaultProxy(archive.s3.url) as proxy:
+    with FaultProxy(archive.s3.url, clock=CLOCK) as proxy:
         proxy.script(rf"{victim.key}/.*\.dcm$", [FAULTS[name]] * 20)
         outcome, _ = fetch(archive, proxy, tmp_path)
     published = tree(archive.tree)
@@ -107,7 +123,7 @@ def test_a_fault_that_stays_is_one_named_failure_and_the_next_call_mends_it(arch
         assert Receipts(tmp_path).finished(victim.uid) is None
     else:  # A part that grew with each try got to its end.
         assert found == published
-    with FaultProxy(archive.s3.url) as proxy:
+    with FaultProxy(archive.s3.url, clock=CLOCK) as proxy:
         outcome, _ = fetch(archive, proxy, tmp_path)
     assert outcome.failures == []
     assert tree(tmp_path) == published

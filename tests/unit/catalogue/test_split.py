@@ -18,7 +18,7 @@ def make_groups(count: int, *, strata: int = 3, seed: int = 0) -> dict[str, str]
     return {f"patient-{seed}-{number}": f"stratum {chosen.randrange(strata)}" for number in range(count)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     count=st.integers(3, 200),
     strata=st.integers(1, 12),

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import time
+import os
 
 import pytest
 import yaml
@@ -149,11 +149,13 @@ def test_artifacts_come_without_a_type_or_as_system_artifact(tmp_path):
 
 
 def test_tasks_that_do_not_need_each_other_run_side_by_side(tmp_path):
-    nap = "import time; time.sleep(1.5)"
-    spec = write_spec(tmp_path / "spec.yaml", {"A": (nap, ()), "B": (nap, ()), "C": ("", ("A", "B"))})
-    started = time.monotonic()
-    execute(spec, tmp_path)
-    assert time.monotonic() - started < 2.8
+    # Each ends only once the other has begun.
+    meet = "import pathlib, time; here, there = (pathlib.Path({!r}, name) for name in {!r}); here.touch()\n"
+    meet += "while not there.exists(): time.sleep(0.05)"
+    first, second = (meet.format(str(tmp_path), names) for names in ("ab", "ba"))
+    spec = write_spec(tmp_path / "spec.yaml", {"A": (first, ()), "B": (second, ()), "C": ("", ("A", "B"))})
+    _, printed = execute(spec, tmp_path)
+    assert len(printed.splitlines()) == 3
 
 
 def test_a_second_execution_leaves_the_first_ones_artifacts(tmp_path):
@@ -233,17 +235,15 @@ def test_a_task_that_dies_is_named_with_exit_code_and_last_lines(tmp_path, progr
 
 
 def test_a_failure_ends_the_tasks_that_still_run(tmp_path):
-    spec = write_spec(
-        tmp_path / "spec.yaml",
-        {
-            "Dies": ("import time; time.sleep(0.5); raise SystemExit(1)", ()),
-            "Long": ("import time; time.sleep(60)", ()),
-        },
-    )
-    started = time.monotonic()
+    begun, noted = tmp_path / "begun", tmp_path / "noted"
+    long = f"import os, pathlib, time; pathlib.Path({str(noted)!r}).write_text(str(os.getpid()))\n"
+    long += f"os.rename({str(noted)!r}, {str(begun)!r}); time.sleep(1_000_000)"
+    dies = f"import os, time\nwhile not os.path.exists({str(begun)!r}): time.sleep(0.05)\nraise SystemExit(1)"
+    spec = write_spec(tmp_path / "spec.yaml", {"Dies": (dies, ()), "Long": (long, ())})
     with pytest.raises(MedimgError, match="Dies: exit code 1"):
         execute(spec, tmp_path)
-    assert time.monotonic() - started < 20
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(begun.read_text()), 0)
 
 
 def test_a_root_that_no_one_can_write_is_named(tmp_path):

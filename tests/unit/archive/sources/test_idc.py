@@ -19,7 +19,7 @@ from tests.fakes.s3 import PAGE, S3Archive, publish_cmmd
 
 KEY = "00000000-0000-4000-8000-{:012d}"
 FIRST = KEY.format(1)
-HASTY = Patience(connect_seconds=2, read_seconds=2, attempts=2, first_wait_seconds=0.01)
+HASTY = Patience(attempts=2, first_wait_seconds=0.01)
 
 
 @pytest.fixture(scope="module")

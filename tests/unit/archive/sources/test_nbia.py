@@ -11,9 +11,10 @@ from medimg.archive.sources.nbia import NbiaSource, name_licence, parse_md5s, pa
 from medimg.archive.transport.errors import TransferError
 from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.retries import Patience
-from medimg.archive.transport.transfer import Transfer
+from medimg.archive.transport.transfer import Control, Transfer
 from medimg.archive.transport.zip_checks import BadZip
 from medimg.errors import MedimgError
+from tests.fakes.clock import ServerClock
 from tests.fakes.fault_proxy import Fault, FaultProxy
 from tests.fakes.loopback import md5_of
 from tests.fakes.nbia import NbiaServer
@@ -49,13 +50,13 @@ def server(tree):
         yield server
 
 
-def make_source(tmp_path, address, **patience):
+def make_source(tmp_path, address, **options):
     origin = "/".join(address.split("/")[:3])
     (tmp_path / "staging").mkdir(exist_ok=True)
     transfer = Transfer(
         Access((origin,)),
         parts=tmp_path / "parts",
-        patience=Patience(attempts=2, first_wait_seconds=0.01, **patience),
+        **{"patience": Patience(attempts=2, first_wait_seconds=0.01)} | options,
     )
     return NbiaSource(transfer, address=address, staging=tmp_path / "staging")
 
@@ -165,10 +166,15 @@ def test_images_before_the_broken_one_are_handed_over_once(tmp_path, tree):
         Fault("stall", at=3000),
     ],
 )
-def test_a_server_that_stumbles_is_asked_again(tmp_path, server, tree, fault):
-    with FaultProxy(server.url) as proxy:
+def test_a_server_that_stumbles_is_asked_again(tmp_path, server, tree, monkeypatch, fault):
+    clock = ServerClock()
+    clock.replace_time(monkeypatch)
+    patience = Patience(attempts=2, first_wait_seconds=0.01, read_seconds=0.5)
+    with FaultProxy(server.url, clock=clock) as proxy:
         proxy.script("getImageWithMD5Hash", [fault])
-        source = make_source(tmp_path, server.address.replace(server.url, proxy.url), read_seconds=0.5)
+        address = server.address.replace(server.url, proxy.url)
+        options = {"patience": patience, "control": Control(on_retry=lambda line: clock.wait_until_still())}
+        source = make_source(tmp_path, address, **options)
         assert fetch(source, FIRST) == contents(tree, FIRST)
 
 

@@ -61,7 +61,5 @@ def test_the_process_ends_with_the_one_that_asked_for_it(tmp_path):
     assert child.exists()
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 60
-    while child.exists() and time.monotonic() < deadline:
+    while child.exists():
         time.sleep(0.1)
-    assert not child.exists()
