@@ -7,6 +7,7 @@ bits, an EXIF rotation) is used as it is meant. tests/e2e/test_skin_and_tissue.p
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import pytest
 from PIL import Image
 
 from cli.app import main
+from medimg.console import progress
 from medimg.datasets import find_data_set, write_phantom
 from tests.faults.odd_images import ODD, read_rgb, write_cmyk, write_odd_images
 
@@ -51,6 +53,8 @@ def catalogue(tmp_path, monkeypatch, capsys):
 
     Returns exit code, standard output and standard error.
     """
+    # The line that a log gets now and then of how far it is comes only on a busy machine.
+    monkeypatch.setattr(progress, "LINE_EVERY_SECONDS", math.inf)
 
     def catalogue(data_set: str, data: Path) -> tuple[int, str, str]:
         monkeypatch.setattr(
