@@ -11,6 +11,7 @@ import itertools
 import multiprocessing
 import os
 import resource
+import signal
 import time
 import warnings
 import zlib
@@ -33,6 +34,10 @@ CHUNK = 32
 Small enough to keep children evenly busy, large enough that messages cost nothing.
 """
 
+IDLE_FACTOR = 30
+"""How much longer than its processor time a child may take: enough on any busy machine, and an end to waiting
+for a file system that no longer answers."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -43,7 +48,7 @@ class Limits:
         frame_bytes: one decoded frame, rows * columns * samples * bytes per sample as the header declares it.
         decoded_bytes: all frames together, though they are decoded one at a time.
         inflated_bytes: what a deflated data set (1.2.840.10008.1.2.1.99) may inflate to.
-        seconds: wall time of one file in a child process.
+        seconds: processor time of one file in a child process.
         memory_bytes: address space of a child process (RLIMIT_AS).
     """
 
@@ -143,10 +148,9 @@ def _run(
     def schedule(chunk: Sequence[Any]) -> _Chunk:
         # A chunk stops taking new items after 1/8 of the time and is killed after 1/4: one slow item must not
         # make its neighbours wait for long.
-        timeout = limits.seconds if len(chunk) == 1 else limits.seconds / 4
-        return _Chunk(
-            chunk, pool.schedule(_run_chunk, args=[function, chunk, limits.seconds / 8], timeout=timeout)
-        )
+        limit = limits.seconds if len(chunk) == 1 else limits.seconds / 4
+        arguments = [function, chunk, limits.seconds / 8, limit]
+        return _Chunk(chunk, pool.schedule(_run_chunk, args=arguments, timeout=limit * IDLE_FACTOR))
 
     pending: collections.deque[_Chunk] = collections.deque()
     size = 1  # Grows, so that a handful of large files still keeps every child busy.
@@ -170,9 +174,14 @@ def _run(
             pending.appendleft(schedule(rest))
 
 
-def _run_chunk(function: Callable[[Any], Any], chunk: Sequence[Any], budget_seconds: float) -> list[Any]:
+def _run_chunk(
+    function: Callable[[Any], Any], chunk: Sequence[Any], budget_seconds: float, limit_seconds: float
+) -> list[Any]:
     """Runs in the child; stops early when the time is used up, and the caller schedules the rest again."""
-    start = time.monotonic()
+    # The signal of this timer, which nothing handles, ends the child. It counts processor time: how long a
+    # file takes on a busy machine says nothing about the file.
+    signal.setitimer(signal.ITIMER_PROF, limit_seconds)
+    start = time.process_time()
     results: list[Any] = []
     for item in chunk:
         try:
@@ -183,8 +192,9 @@ def _run_chunk(function: Callable[[Any], Any], chunk: Sequence[Any], budget_seco
             results.append(UnreadableFile(f"{item}: needs more memory than one file may take"))
         except Exception as error:
             results.append(UnreadableFile(f"{item}: {describe(error)}"))
-        if time.monotonic() - start > budget_seconds:
+        if time.process_time() - start > budget_seconds:
             break
+    signal.setitimer(signal.ITIMER_PROF, 0)
     return results
 
 
@@ -200,7 +210,11 @@ def _enter_child(memory_bytes: int) -> None:
 
 def _reason(item: Any, error: Exception, limits: Limits) -> UnreadableFile:
     if isinstance(error, FutureTimeout):
-        return UnreadableFile(f"{item}: took longer than {limits.seconds:g} seconds, expected less")
+        return UnreadableFile(f"{item}: did not end within {limits.seconds * IDLE_FACTOR:g} seconds")
+    if isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGPROF:
+        return UnreadableFile(
+            f"{item}: took longer than {limits.seconds:g} seconds of processor time, expected less"
+        )
     if isinstance(error, ProcessExpired):
         return UnreadableFile(
             f"{item}: the process that read it died (exit code {error.exitcode}), expected a readable file"

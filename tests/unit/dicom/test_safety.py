@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from medimg.dicom import safety
 from medimg.dicom.safety import Limits, guarded_map, inflate
 from medimg.errors import UnreadableFile, UsageError
 from medimg.images.scan import scan_file
@@ -24,7 +25,10 @@ def double(number: int) -> int:
 def misbehave(deed: str) -> str:
     """What a broken decoder does, by name; runs in a child process."""
     if deed == "hang":
-        time.sleep(600)
+        while True:
+            pass
+    if deed == "wait":
+        time.sleep(1)
     if deed == "die":
         os.kill(os.getpid(), signal.SIGSEGV)
     if deed == "exit":
@@ -71,7 +75,7 @@ def test_a_misbehaving_item_becomes_one_error_and_its_neighbours_are_fine(deed):
 @pytest.mark.parametrize(
     ("deed", "message"),
     [
-        ("hang", "hang: took longer than 1 seconds"),
+        ("hang", "hang: took longer than 1 seconds of processor time"),
         ("die", "die: the process that read it died .exit code -11."),
         ("memory", "memory: needs more memory"),
         ("raise", "raise: KeyError: 'a key.*missing'"),
@@ -82,6 +86,17 @@ def test_the_reason_names_the_item_and_what_happened(deed, message):
     ((_, error),) = guarded_map(misbehave, [deed], workers=1, limits=Limits(seconds=1))
     with pytest.raises(UnreadableFile, match=f"^{message}"):
         raise error
+
+
+def test_an_item_that_waits_for_its_turn_on_a_busy_machine_is_fine():
+    outcomes = list(guarded_map(misbehave, ["wait"], workers=1, limits=Limits(seconds=0.25)))
+    assert outcomes == [("wait", "WAIT")]
+
+
+def test_an_item_that_never_ends_is_an_error_though_it_takes_no_processor(monkeypatch):
+    monkeypatch.setattr(safety, "IDLE_FACTOR", 0.5)
+    ((_, error),) = guarded_map(misbehave, ["wait"], workers=1, limits=Limits(seconds=1))
+    assert str(error) == "wait: did not end within 0.5 seconds"
 
 
 def test_progress_counts_every_item():
