@@ -1,6 +1,6 @@
 # Everything sets itself up: no target needs another one run before it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebook wheel test test-py313 test-image check bench lock clean
+.PHONY: help setup demo notebook wheel test test-long test-py313 test-image check bench lock clean
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 RUN = demo/run
@@ -33,6 +33,9 @@ else
 	@$(BIN)/python -m pytest -n 2 tests/unit tests/contract tests/faults
 	@$(BIN)/python -m pytest -n 2 --dist loadfile tests/components tests/e2e
 endif
+
+test-long: setup ## the tests that `make test` leaves out: every kill, runs at once, Flink on two hosts (root for some)
+	@$(BIN)/python -m pytest -m long tests
 
 # Not for a machine that is on that platform by itself: there `make test` does it.
 test-py313: ## the same tests on Python 3.13 and TFX 1.21, in a Debian trixie root (needs root and debootstrap); a part: TESTS=tests/unit

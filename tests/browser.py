@@ -51,7 +51,7 @@ def show_page(page: Path, *, measured: str, folder: Path) -> Shown:
     copy.write_text(page.read_text(encoding="utf-8") + MEASURE % json.dumps(measured), encoding="utf-8")
     with tempfile.TemporaryDirectory() as profile:
         command = [chromium, *OPTIONS, f"--user-data-dir={profile}", copy.as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     body = BeautifulSoup(done.stdout, "html.parser").body
     assert body is not None
     return Shown(

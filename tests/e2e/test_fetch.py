@@ -93,7 +93,8 @@ def test_a_flipped_bit_is_found_and_mended(archive, fetched):
     found = archive.medimg("fetch", "cmmd", "--verify", "--to", str(fetched))
     assert found.returncode == 1
     assert victim.name in found.stdout
-    assert found.stderr.count("\n") == 1
+    # Beside the lines that a log gets now and then of how far it is.
+    assert len([line for line in found.stderr.splitlines() if line.startswith("error: ")]) == 1
     mended = archive.medimg(
         "fetch", "cmmd", "--patients", str(PATIENTS), "--seed", "1", "--source", "idc", "--to", str(fetched)
     )
@@ -133,7 +134,7 @@ def test_wrong_use_is_one_line_and_exit_two(archive, tmp_path, arguments, words)
 def test_what_was_fetched_runs_through_the_pipeline_and_lineage_names_the_archive(archive, fetched, tmp_path):
     overrides = [part for item in TINY for part in ("--set", item)]
     ran = archive.medimg(
-        "run", "cmmd_demo", "--data", str(fetched), "--to", str(tmp_path / "run"), *overrides, timeout=400
+        "run", "cmmd_demo", "--data", str(fetched), "--to", str(tmp_path / "run"), *overrides
     )
     assert ran.returncode in (0, 3), ran.stderr
     traced = archive.medimg("lineage", str(tmp_path / "run"))

@@ -52,13 +52,12 @@ def kill_in(component, run, data):
     log = run / "run.log"
     begun = len(log.read_text()) if log.exists() else 0
     pattern = re.compile(rf"Component {component} is running")
-    deadline = time.monotonic() + 240
-    while process.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None:
         if log.exists() and pattern.search(log.read_text()[begun:]):
             os.killpg(process.pid, signal.SIGKILL)
             break
         time.sleep(0.05)
-    process.wait(timeout=60)
+    process.wait()
     assert process.returncode == -signal.SIGKILL, process.stdout.read()
 
 
@@ -78,11 +77,19 @@ def record_set(run):
     }
 
 
-def test_a_run_killed_in_each_component_completes_with_the_same_records(run_copy, tiny_run):
-    for component in VICTIMS:
+@pytest.mark.parametrize(
+    "victims",
+    [
+        ("CaseExampleGen", "Trainer"),
+        pytest.param(VICTIMS, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
+    ],
+    ids=["two", "each"],
+)
+def test_a_run_killed_in_its_components_completes_with_the_same_records(run_copy, tiny_run, victims):
+    for component in victims:
         kill_in(component, run_copy.run, run_copy.data)
     process = start(run_copy.run, run_copy.data)
-    output, _ = process.communicate(timeout=400)
+    output, _ = process.communicate()
     assert process.returncode == 0, output
     # Another test may have run the shared one with other settings since.
     run_tiny(tiny_run.run, tiny_run.data)
@@ -96,5 +103,5 @@ def test_starts_at_once_say_that_they_wait_and_then_finish_one_after_the_other(t
         processes = [start(tiny_run.run, tiny_run.data) for _ in range(2)]
         for process in processes:
             assert "waiting for it to end" in process.stdout.readline()
-    outputs = [process.communicate(timeout=600)[0] for process in processes]
+    outputs = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs

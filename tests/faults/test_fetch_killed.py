@@ -24,7 +24,10 @@ def tree(root: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kills", "patients"), [(20, 12), pytest.param(200, 30, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("kills", "patients"),
+    [(20, 12), pytest.param(200, 30, marks=[pytest.mark.long, pytest.mark.timeout(3600)])],
+)
 def test_many_kills_then_one_clean_call_give_the_tree_of_an_unbroken_run(tmp_path, kills, patients):
     arguments = [
         "fetch",
