@@ -651,21 +651,21 @@ FOR_EVER_SECONDS = 10_000_000
     ids=lambda fault: fault.kind,
 )
 def test_a_stop_ends_every_wait(tmp_path, proxy, fault):
-    stop, timers = threading.Event(), []
+    stop = threading.Event()
 
-    def stop_while_waiting(_):
-        if not timers:
-            timers.append(threading.Timer(0.3, stop.set))
-            timers[0].start()
+    def stop_while_waiting():
+        while not proxy.requests:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        stop.set()
 
     endless = Patience(
         read_seconds=FOR_EVER_SECONDS, slow_seconds=FOR_EVER_SECONDS, longest_wait_seconds=FOR_EVER_SECONDS
     )
     proxy.script("/file", [fault] * 10)
-    # The first bytes, or the line before the wait for the next attempt.
-    told = {"on_bytes": stop_while_waiting, "on_retry": stop_while_waiting}
+    threading.Thread(target=stop_while_waiting, daemon=True).start()
     with pytest.raises(Interrupted):
-        transfer(proxy.url, tmp_path, patience=endless, stop=stop, **told).download(f"{proxy.url}/file")
+        transfer(proxy.url, tmp_path, patience=endless, stop=stop).download(f"{proxy.url}/file")
     assert len(proxy.requests) == 1
 
 
