@@ -14,6 +14,7 @@ from typing import Literal
 from scipy.cluster.hierarchy import DisjointSet
 
 from medimg.errors import UsageError
+from medimg.numeric_types import Count, Fraction, Seed
 
 SPLITS = TRAIN, EVAL, TEST = "train", "eval", "test"
 
@@ -29,12 +30,12 @@ class SplitSettings:
     """How groups are dealt.
 
     Attributes:
-        ratios: shares of train, eval and test; they sum to 1.
-        folds: number of cross-validation folds, 0 for none.
-        seed: another seed deals otherwise.
-        test_fold: the fold that is the test split of one step of a cross-validation; the next one is eval,
-            the others train, and `ratios` and official splits have no part in it. None deals the splits by
-            `ratios`.
+        ratios: shares of train, eval and test, each 0 to 1; they sum to 1.
+        folds: number of cross-validation folds, 2 to 10 million; 0 for none.
+        seed: another seed deals otherwise; 0 to 2 billion.
+        test_fold: the fold, 0 to `folds` - 1, that is the test split of one step of a cross-validation; the
+            next one is eval, the others train, and `ratios` and official splits have no part in it. None
+            deals the splits by `ratios`.
         near_duplicates: how cases with nearly the same image are searched (medimg.catalogue.duplicates.near);
             those that are found join their groups, so that they share a split as far as `by` and official
             splits let them. "off" opens no image for it.
@@ -42,10 +43,10 @@ class SplitSettings:
             that leak is worth: never a result.
     """
 
-    ratios: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    folds: int = 0
-    seed: int = 0
-    test_fold: int | None = None
+    ratios: tuple[Fraction, Fraction, Fraction] = (0.7, 0.15, 0.15)
+    folds: Count = 0
+    seed: Seed = 0
+    test_fold: Count | None = None
     by: Literal["group", "case"] = "group"
     near_duplicates: Search = "off"
 
@@ -84,7 +85,8 @@ def assign_splits(
         UsageError: ratios or folds make no sense, an official split is not train, eval or test, or there are
             fewer groups than splits or folds.
     """
-    check_settings(settings, groups=len(groups))
+    check_settings(settings)
+    check_group_count(len(groups), settings=settings)
     previous, official = previous or {}, official or {}
     for group, split in sorted(official.items()):
         if split not in SPLITS:
@@ -131,8 +133,8 @@ def name_split(fold: int, *, test_fold: int, folds: int) -> str:
     return {test_fold: "test", (test_fold + 1) % folds: "eval"}.get(fold, "train")
 
 
-def check_settings(settings: SplitSettings, *, groups: int) -> None:
-    """Raises UsageError for shares, folds or numbers of groups that cannot be dealt."""
+def check_settings(settings: SplitSettings) -> None:
+    """Raises UsageError for shares or folds that nothing can be dealt to."""
     ratios = settings.ratios
     if len(ratios) != len(SPLITS) or min(ratios) < 0 or not abs(sum(ratios) - 1) <= 1e-6:  # NaN too.
         raise UsageError(
@@ -144,10 +146,14 @@ def check_settings(settings: SplitSettings, *, groups: int) -> None:
         settings.folds >= len(SPLITS) and 0 <= settings.test_fold < settings.folds
     ):
         raise UsageError(
-            f"test fold {settings.test_fold} of {settings.folds}: expected {len(SPLITS)} folds or "
-            "more, one to test, one for eval, the rest to train"
+            f"test fold {settings.test_fold} of {settings.folds}: expected {len(SPLITS)} folds or more, "
+            "one to test, one for eval, the rest to train"
         )
-    wanted = sum(ratio > 0 for ratio in ratios)
+
+
+def check_group_count(groups: int, *, settings: SplitSettings) -> None:
+    """Raises UsageError for fewer groups than splits or folds."""
+    wanted = sum(ratio > 0 for ratio in settings.ratios)
     if groups < wanted:
         raise UsageError(f"{groups} groups cannot be dealt to {wanted} splits: at least {wanted} are needed")
     if groups < settings.folds:

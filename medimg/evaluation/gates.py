@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from medimg.errors import UsageError, nearest
 from medimg.evaluation.classification.metrics import metrics_of
+from medimg.numeric_types import Finite
 
 OVERALL = "overall"
 ABOVE_SHORTCUT = "auc_above_shortcut"
@@ -24,17 +25,17 @@ class Gate:
         metric: a name of `metrics_of` the head's classes ("auc", "macro_auc",
             "sensitivity_at_specificity_90") or ABOVE_SHORTCUT. Larger must mean better.
         head: the label that the metric is of.
-        lower_bound: smallest value that passes.
+        lower_bound: smallest value that passes, in the metric's unit, -1e6 to 1e6.
         slice: "overall", or a clinical column and its value: "source=D1".
-        change: smallest difference to the baseline model that passes (-0.01: at most one hundredth worse);
-            not checked without a baseline.
+        change: smallest difference to the baseline model that passes (-0.01: at most one hundredth worse),
+            -1e6 to 1e6; not checked without a baseline.
     """
 
     metric: str
     head: str
-    lower_bound: float
+    lower_bound: Finite
     slice: str = OVERALL
-    change: float | None = None
+    change: Finite | None = None
 
     def __str__(self) -> str:
         change = "" if self.change is None else f" and at least {self.change:+g} against the baseline"

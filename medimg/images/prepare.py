@@ -22,6 +22,7 @@ from medimg.images.breast_crop import Box, breast_box, stride_of
 from medimg.images.breast_orientation import Flips, mammogram_flips
 from medimg.images.raster import read_plain_jpeg, read_raster
 from medimg.images.scan import sniff
+from medimg.numeric_types import Pixels
 
 cv2.setNumThreads(1)  # Beam scales over files; threads of OpenCV's own would only compete with it.
 
@@ -31,7 +32,7 @@ class Ingest:
     """How images are prepared; part of a run's configuration.
 
     Attributes:
-        image_size: (H, W) of the prepared image, or None to keep the size after the crop.
+        image_size: (H, W) of the prepared image, each 1 to 16384, or None to keep the size after the crop.
         bits: of the prepared image; 16 keeps what a 12-bit detector saw.
         channels: 1 is grey (colours become luminance), 3 is RGB (grey is repeated).
         orientation: "mammogram" brings the chest wall to the left, see medimg.images.breast_orientation.
@@ -39,7 +40,7 @@ class Ingest:
         fit: "pad" keeps the aspect ratio and fills with black, "stretch" does not.
     """
 
-    image_size: tuple[int, int] | None
+    image_size: tuple[Pixels, Pixels] | None
     bits: Literal[8, 16] = 8
     channels: Literal[1, 3] = 1
     orientation: Literal["mammogram", "none"] = "none"

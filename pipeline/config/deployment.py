@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from annotated_types import Ge, Gt
 from pydantic import StringConstraints
+
+from medimg.numeric_types import Count, PositiveFinite
 
 # Kubernetes' names of objects and the longest that fits everywhere (RFC 1123 label).
 ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
@@ -25,21 +26,21 @@ class Resources:
     """What one component gets.
 
     Attributes:
-        cpu: cores, the limit of the pod.
-        memory_gb: gigabytes (10^9 bytes), the limit of the pod.
-        gpus: number of GPUs.
+        cpu: cores, the limit of the pod, above 0, at most 1e6.
+        memory_gb: gigabytes (10^9 bytes), the limit of the pod, above 0, at most 1e6.
+        gpus: number of GPUs, 0 to 10 million.
         gpu_type: Kubernetes' resource name, or for Vertex AI its own name such as NVIDIA_TESLA_T4.
         node_selector: labels that the node must have.
-        retries: how often a failed task is tried again.
+        retries: how often a failed task is tried again, 0 to 10 million.
         cache: reuse an earlier execution with equal inputs.
     """
 
-    cpu: Annotated[float, Gt(0)] = 2.0
-    memory_gb: Annotated[float, Gt(0)] = 8.0
-    gpus: Annotated[int, Ge(0)] = 0
+    cpu: PositiveFinite = 2.0
+    memory_gb: PositiveFinite = 8.0
+    gpus: Count = 0
     gpu_type: str = "nvidia.com/gpu"
     node_selector: Mapping[str, str] = field(default_factory=dict)
-    retries: Annotated[int, Ge(0)] = 1
+    retries: Count = 1
     cache: bool = True
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
 import pkgutil
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
+from medimg.console.terminal import make_console, say
 from medimg.errors import UsageError, nearest
+from medimg.reporting.run_facts import describe_renamed, rename_keys
 from pipeline.config.run_config import RunConfig
 
 
@@ -23,7 +27,10 @@ def list_configs() -> list[str]:
 
 
 def load_config(name: str, *, overrides: Iterable[str] = ()) -> RunConfig:
-    """The config called `name` (a file in pipeline/configs/) with overrides applied: `key=value`, or `@file` with a JSON object of them.
+    """Returns the config called `name` (a file in pipeline/configs/) with overrides applied.
+
+    Args:
+        overrides: `key=value`, or `@file` with a JSON object of them.
 
     Raises:
         UsageError: no such config, file or key (the nearest right one is named), or a value of the wrong
@@ -45,7 +52,8 @@ def check_chosen(config: RunConfig) -> None:
     for key, value in read_keys(config, chosen).items():
         if value != chosen[key]:
             raise UsageError(
-                f"config key {key}: found {value!r}, expected {chosen[key]!r}, which a search has chosen (--set tuning=null forgets it)"
+                f"config key {key}: found {value!r}, expected {chosen[key]!r}, "
+                "which a search has chosen (--set tuning=null forgets it)"
             )
 
 
@@ -56,13 +64,21 @@ def to_plain(config: RunConfig) -> dict[str, Any]:
 
 
 def from_plain(values: Mapping[str, Any]) -> RunConfig:
-    """The inverse of `to_plain`; unknown keys and wrong types end in a UsageError that names the key."""
+    """Returns the config of plain values: the inverse of `to_plain`.
+
+    Keys of an earlier version are read by their present names, and a line on the terminal says so.
+
+    Raises:
+        UsageError: an unknown key, a value of the wrong type or out of its range; names the key.
+    """
+    values = rename(values)
     try:
-        config = pydantic.TypeAdapter(RunConfig).validate_python(dict(values))
+        config = make_validator().validate_python(values)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"config key {key}: {first['msg'].lower()}, found {first['input']!r}") from None
+        found = reprlib.repr(first["input"])
+        raise UsageError(f"config key {key}: {first['msg'].lower()}, found {found}") from None
     # pydantic leaves unknown keys of a dataclass aside, and a misspelt `slice` would make a gate one on the
     # whole split.
     known = all_keys(to_plain(config))
@@ -72,6 +88,12 @@ def from_plain(values: Mapping[str, Any]) -> RunConfig:
     return config
 
 
+@functools.cache
+def make_validator() -> pydantic.TypeAdapter[RunConfig]:
+    """Returns pydantic's validator of a config; made once, which takes longer than many a validation."""
+    return pydantic.TypeAdapter(RunConfig)
+
+
 def apply_override(values: dict[str, Any], override: str) -> None:
     """Sets one `section.key=value`, or those of an `@file`, in plain config values, in place.
 
@@ -79,28 +101,36 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     `evaluation.gates.0.lower_bound=0.7`.
     """
     if override.startswith("@"):
-        for key, value in read_overrides(Path(override[1:])).items():
+        for key, value in rename(read_overrides(Path(override[1:]))).items():
             owner, part = find_key(values, key, source=f"--set {override}: {key}")
             owner[part] = value
         return
     key, separator, text = override.partition("=")
     if not separator:
         raise UsageError(f"--set {override}: expected key=value or @FILE")
-    owner, part = find_key(values, key.strip(), source=f"--set {key.strip()}")
+    [key] = rename({key.strip(): text})
+    owner, part = find_key(values, key, source=f"--set {key}")
     owner[part] = parse_value(text, like=owner[part])
 
 
+def rename(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values with the present names of their keys; a line on the terminal names those of before."""
+    renamed, before = rename_keys(values)
+    if before:
+        say(make_console(), describe_renamed(before))
+    return renamed
+
+
 def list_keys(overrides: Iterable[str]) -> list[str]:
-    """The dotted keys that overrides set."""
-    return [
-        key
-        for override in overrides
-        for key in (
-            read_overrides(Path(override[1:]))
-            if override.startswith("@")
-            else [override.partition("=")[0].strip()]
-        )
-    ]
+    """Lists the dotted keys that overrides set, by their present names."""
+    keys: list[str] = []
+    for override in overrides:
+        if override.startswith("@"):
+            keys += read_overrides(Path(override[1:]))
+        else:
+            keys.append(override.partition("=")[0].strip())
+    renamed, _ = rename_keys(dict.fromkeys(keys))
+    return list(renamed)
 
 
 def read_keys(config: RunConfig, keys: Iterable[str]) -> dict[str, Any]:
@@ -129,7 +159,10 @@ def read_overrides(path: Path) -> dict[str, Any]:
 
 
 def find_key(values: Any, key: str, *, source: str) -> tuple[Any, Any]:
-    """Where a dotted key lies in plain config values: the dict or list that holds it, and its key or position there.
+    """Finds a dotted key in plain config values.
+
+    Returns:
+        the dict or list that holds it, and its key or position there.
 
     Raises:
         UsageError: no such key; begins with `source` and names the nearest right one.
@@ -138,7 +171,7 @@ def find_key(values: Any, key: str, *, source: str) -> tuple[Any, Any]:
     part: Any = None
     node = values
     for name in key.split("."):
-        owner, part = node, int(name) if isinstance(node, list) and name.isdigit() else name
+        owner, part = node, int(name) if isinstance(node, list) and name.isdecimal() else name
         if not (
             (isinstance(owner, dict) and part in owner)
             or (isinstance(owner, list) and part in range(len(owner)))
@@ -156,7 +189,7 @@ def parse_value(text: str, *, like: Any) -> Any:
         return [parse_value(item.strip(), like="") for item in text.split(",") if item.strip()]
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except ValueError:  # No JSON, or a number of more digits than Python reads.
         return {"true": True, "false": False}.get(text.strip().lower(), text)
 
 

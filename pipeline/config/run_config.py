@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
-
-from annotated_types import Ge
+from typing import Any
 
 from medimg.catalogue.split import SplitSettings
 from medimg.evaluation.classification.costs import Costs
 from medimg.evaluation.classification.merging import Merge
 from medimg.evaluation.gates import Gate
 from medimg.images.prepare import Ingest
-from medimg.tasks.classification.settings import ModelSettings, Positive, TrainingSettings
+from medimg.numeric_types import Count, Finite, Fraction, MessageBytes, PositiveCount, Seed
+from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
 from pipeline.config.deployment import Deployment, ObjectName
 
 TRANSFORMED = ("heads", "roles", "clinical_inputs")
@@ -28,15 +27,15 @@ class ExampleSettings:
     """How cases become TFRecords.
 
     Attributes:
-        cases_per_shard: cases in one file; the unit of parallel work.
+        cases_per_shard: cases in one file, 1 to 10 million; the unit of parallel work.
         unlabelled: also write the unlabelled cases, into splits of their own (`unlabelled_train` ...), so
             that a protocol can score them.
-        largest_bytes: of one Example; a larger study is split into blocks of slices.
+        largest_bytes: of one Example, 1 to 2^31 - 1; a larger study is split into blocks of slices.
     """
 
-    cases_per_shard: Positive = 32
+    cases_per_shard: PositiveCount = 32
     unlabelled: bool = False
-    largest_bytes: Positive = 32 * 2**20
+    largest_bytes: MessageBytes = 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -44,49 +43,51 @@ class DataGateSettings:
     """When DataGate stops a run.
 
     Attributes:
-        quarantined_share: largest share of the labelled cases' images that may be quarantined.
-        drift: L-infinity distance between the splits' distributions of a clinical column above which a
-            warning is given.
+        quarantined_share: largest share of the labelled cases' images that may be quarantined, 0 to 1.
+        drift: L-infinity distance between the splits' distributions of a clinical column, 0 to 1, above which
+            a warning is given.
     """
 
-    quarantined_share: float = 0.05
-    drift: float = 0.25
+    quarantined_share: Fraction = 0.05
+    drift: Fraction = 0.25
 
 
 @dataclass(frozen=True)
 class EvaluationSettings:
     """What is measured on the test split and what a model must reach to be blessed.
 
+    A count is at most 10 million.
+
     Attributes:
         slices: clinical columns, each value a slice.
         gates: bounds that every blessed model meets.
         protocols: names of medimg.evaluation.protocols, each a rule of which cases count at which level.
-        resamples: of the patient-clustered bootstrap.
+        resamples: of the patient-clustered bootstrap, 1 or more.
         shortcuts: what a model must not owe its score to: clinical columns and counts of images
             (medimg.evaluation.classification.shortcuts), in the order in which the report adds them up. No
             label is one.
-        explained_cases: cases of each kind of answer, right, wrong and uncertain, whose explanations are drawn; 0
-            for none.
+        explained_cases: cases of each kind of answer, right, wrong and uncertain, whose explanations are
+            drawn; 0 for none.
         costs: what wrong answers cost, at most one for each head: the predicted class is then that of least
             expected cost. The model is the same.
         merge: derived heads with merged classes, measured in the report beside the heads that they are
             derived from.
         score_train: also score the train split, so that the report sets what was seen in training beside what
             was not; no gate looks at it.
-        saliency_checked_cases: at most so many positives with an outlined lesion, on which explanations are checked; 0 for
-            no check.
-        embedded_cases: at most so many cases of all splits that are embedded, drawn on maps and compared between
-            splits; 0 for none.
+        saliency_checked_cases: largest number of positives with an outlined lesion on which explanations are
+            checked; 0 for no check.
+        embedded_cases: largest number of cases of all splits that are embedded, drawn on maps and compared
+            between splits; 0 for none.
     """
 
     slices: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
     protocols: tuple[str, ...] = ("cases",)
-    resamples: Positive = 2000
+    resamples: PositiveCount = 2000
     shortcuts: tuple[str, ...] = ()
-    explained_cases: Annotated[int, Ge(0)] = 4
-    saliency_checked_cases: Annotated[int, Ge(0)] = 32
-    embedded_cases: Annotated[int, Ge(0)] = 0
+    explained_cases: Count = 4
+    saliency_checked_cases: Count = 32
+    embedded_cases: Count = 0
     merge: tuple[Merge, ...] = ()
     score_train: bool = True
     costs: tuple[Costs, ...] = ()
@@ -101,19 +102,19 @@ class Tuning:
     Attributes:
         chosen: dotted key to value; the config must have these.
         objective, score: the figure on the eval split by which they were chosen, and what the chosen trial
-            reached.
-        trials: different settings that were tried, failed ones included.
-        failed: those without a figure.
-        oracle, seed: of the search.
+            reached, -1e6 to 1e6.
+        trials: different settings that were tried, failed ones included; 1 to 10 million.
+        failed: those without a figure, 0 to 10 million.
+        oracle, seed: of the search; 0 to 2 billion.
     """
 
     chosen: Mapping[str, Any]
     objective: str
-    score: float
-    trials: Positive
-    failed: Annotated[int, Ge(0)]
+    score: Finite
+    trials: PositiveCount
+    failed: Count
     oracle: str
-    seed: Annotated[int, Ge(0)]
+    seed: Seed
 
 
 @dataclass(frozen=True)

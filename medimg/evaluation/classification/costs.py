@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from medimg.errors import UsageError, nearest
+from medimg.numeric_types import NonNegative
 
 NO_COSTS: Mapping[str, np.ndarray] = {}
 """Every head's predicted class is the likeliest."""
@@ -24,12 +25,12 @@ class Costs:
 
     Attributes:
         head: whose classes they are.
-        matrix: true class to answered class to cost. A pair that is not named costs 1, a right answer
+        matrix: true class to answered class to cost, 0 to 1e6. A pair that is not named costs 1, a right answer
             nothing.
     """
 
     head: str
-    matrix: Mapping[str, Mapping[str, float]]
+    matrix: Mapping[str, Mapping[str, NonNegative]]
 
 
 def check_costs(costs: Iterable[Costs], *, heads: Mapping[str, Sequence[str]], prevalence: str) -> None:

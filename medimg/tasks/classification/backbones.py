@@ -14,8 +14,8 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from medimg.errors import MedimgError, UsageError, nearest
-from medimg.tasks.classification.settings import ModelSettings
+from medimg.errors import MedimgError, UsageError
+from medimg.tasks.classification.settings import SMALL_CNN, ModelSettings, check_backbone
 
 Tensor: TypeAlias = keras.KerasTensor | tf.Tensor
 """Symbolic while a network is built, with values when it runs."""
@@ -30,8 +30,9 @@ def build_backbone(settings: ModelSettings) -> keras.Model:
         UsageError: no such backbone, or weights that cannot belong to it.
         MedimgError: the ImageNet weights cannot be downloaded.
     """
+    check_backbone(settings)
     image = keras.Input((*settings.image_size, settings.channels), dtype="uint8", name="image")
-    maps = small_cnn(image, settings) if settings.backbone == "small_cnn" else application(image, settings)
+    maps = small_cnn(image, settings) if settings.backbone == SMALL_CNN else application(image, settings)
     return keras.Model(image, maps, name="backbone")
 
 
@@ -40,10 +41,6 @@ def small_cnn(image: Tensor, settings: ModelSettings) -> Tensor:
 
     1/16 of the input's height and width, 8 * `width` channels.
     """
-    if settings.weights is not None:
-        raise UsageError(
-            f"model.weights: found {settings.weights!r}, expected none: small_cnn is trained from scratch"
-        )
     maps = layers.Rescaling(1 / 255.0)(image)
     for block in range(4):
         maps = layers.Conv2D(
@@ -64,7 +61,7 @@ def application(image: Tensor, settings: ModelSettings) -> Tensor:
 
     Grey becomes three equal channels, its own `preprocess_input` comes first.
     """
-    make_network = find_application(settings.backbone)
+    make_network: Callable[..., keras.Model] = getattr(keras.applications, settings.backbone)
     network = load_application(make_network, settings)
     colour = layers.Concatenate()([image] * 3) if settings.channels == 1 else image
     return network(ApplicationInput(make_network.__module__.rsplit(".", 1)[-1])(colour))
@@ -95,16 +92,6 @@ def load_application(make_network: Callable[..., keras.Model], settings: ModelSe
             f"model.backbone {settings.backbone} with weights {weights} and images {shape}: {first_line}"
         ) from error
     return network
-
-
-def find_application(name: str) -> Callable[..., keras.Model]:
-    """The function of keras.applications called `name`; UsageError with the nearest name if there is none."""
-    known: dict[str, Callable[..., keras.Model]] = {
-        key: value for key, value in vars(keras.applications).items() if key[:1].isupper()
-    }
-    if name not in known:
-        raise UsageError(f"model.backbone: no backbone {name!r}; {nearest(name, ['small_cnn', *known])}")
-    return known[name]
 
 
 @keras.saving.register_keras_serializable("medimg")

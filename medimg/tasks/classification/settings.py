@@ -9,11 +9,66 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Le
 
-from medimg.errors import UsageError
+from medimg.errors import UsageError, nearest
+from medimg.numeric_types import (
+    Bytes,
+    Count,
+    Degrees,
+    Fraction,
+    FractionBelowOne,
+    NonNegative,
+    Pixels,
+    PositiveCount,
+    PositiveFinite,
+    Seed,
+)
 
-Positive = Annotated[int, Ge(1)]
+SMALL_CNN = "small_cnn"
+APPLICATIONS = (
+    "ConvNeXtBase",
+    "ConvNeXtLarge",
+    "ConvNeXtSmall",
+    "ConvNeXtTiny",
+    "ConvNeXtXLarge",
+    "DenseNet121",
+    "DenseNet169",
+    "DenseNet201",
+    "EfficientNetB0",
+    "EfficientNetB1",
+    "EfficientNetB2",
+    "EfficientNetB3",
+    "EfficientNetB4",
+    "EfficientNetB5",
+    "EfficientNetB6",
+    "EfficientNetB7",
+    "EfficientNetV2B0",
+    "EfficientNetV2B1",
+    "EfficientNetV2B2",
+    "EfficientNetV2B3",
+    "EfficientNetV2L",
+    "EfficientNetV2M",
+    "EfficientNetV2S",
+    "InceptionResNetV2",
+    "InceptionV3",
+    "MobileNet",
+    "MobileNetV2",
+    "MobileNetV3Large",
+    "MobileNetV3Small",
+    "NASNetLarge",
+    "NASNetMobile",
+    "ResNet101",
+    "ResNet101V2",
+    "ResNet152",
+    "ResNet152V2",
+    "ResNet50",
+    "ResNet50V2",
+    "VGG16",
+    "VGG19",
+    "Xception",
+)
+"""The networks of keras.applications, by name: importing Keras takes seconds, which a refusal need not."""
 Prevalence = Literal["train", "balanced"]
 
 
@@ -24,12 +79,12 @@ class Head:
     Attributes:
         name: the label's name in the catalogue: "malignancy".
         classes: class names in order, the positive class last; empty means "as the data set says".
-        weight: of this head's loss in the sum.
+        weight: of this head's loss in the sum, above 0, at most 1e6.
     """
 
     name: str
     classes: tuple[str, ...] = ()
-    weight: float = 1.0
+    weight: PositiveFinite = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,86 +94,93 @@ class ModelSettings:
     Attributes:
         heads: the first is the main one: DataGate, early stopping and the report's headline look at it.
         roles: views of a case, each through the same backbone; a missing view is masked.
-        image_size: height and width in pixels that the network sees.
+        image_size: height and width in pixels that the network sees, each 32 to 16384.
         channels: 1 grey or 3 RGB.
         backbone: "small_cnn" or the name of a function in keras.applications ("EfficientNetB0").
         weights: None, "imagenet", or the path of a weights file.
         fusion: how the views' features become the case's.
         clinical_inputs: clinical columns the network sees; none by default, a column may well be the label in
             disguise.
-        width: channels of small_cnn's first block; each block doubles it.
-        dropout: rate before the heads.
+        width: channels of small_cnn's first block, 1 to 4096; each block doubles it.
+        dropout: rate before the heads, 0 to less than 1.
     """
 
     heads: tuple[Head, ...]
     roles: tuple[str, ...]
-    image_size: tuple[Positive, Positive] = (256, 208)
+    image_size: tuple[Pixels, Pixels] = (256, 208)
     channels: Literal[1, 3] = 1
     backbone: str = "small_cnn"
     weights: str | None = None
     fusion: Literal["mean", "max", "attention"] = "mean"
     clinical_inputs: tuple[str, ...] = ()
-    width: Positive = 16
-    dropout: Annotated[float, Ge(0), Lt(1)] = 0.2
+    width: Annotated[PositiveCount, Le(4096)] = 16
+    dropout: FractionBelowOne = 0.2
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """Random changes of a training image, each drawn per image.
 
-    Left-right flips are off where the orientation is canonical.
+    Left-right flips are off where the orientation is canonical. Each number is the largest change, either way;
+    0 turns it off.
+
+    Attributes:
+        rotate_degrees: 0 to 180.
+        shift_fraction: of height and width, 0 to 1.
+        zoom_fraction, contrast_fraction: of 1, the image as it is; 0 to less than 1.
     """
 
     flip_vertical: bool = True
     flip_horizontal: bool = False
-    rotate_degrees: float = 10.0
-    shift_fraction: float = 0.05
-    zoom_fraction: float = 0.1
-    contrast_fraction: float = 0.1
+    rotate_degrees: Degrees = 10.0
+    shift_fraction: Fraction = 0.05
+    zoom_fraction: FractionBelowOne = 0.1
+    contrast_fraction: FractionBelowOne = 0.1
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How it is trained.
+    """How it is trained. A count is at most 10 million.
 
     Attributes:
-        epochs: at most; early stopping ends it after `patience` epochs in which the main head was no better
-            on the eval split.
-        batch_size: cases per step and replica.
+        epochs: at most, 1 or more; early stopping ends it after `patience` epochs (1 or more) in which the
+            main head was no better on the eval split.
+        batch_size: cases per step and replica, 1 or more.
+        learning_rate: of the optimiser, above 0, at most 1e6.
         class_weights: weigh each head's classes inversely to their frequency in train.
         focal_gamma: of the focal loss (Lin et al. 2017, arXiv 1708.02002), which looks at hard cases more; 0
-            is cross-entropy, 2 their choice.
+            is cross-entropy, 2 their choice; at most 1e6.
         sampling: "balanced" shows each class of the only head equally often: rare cases several times an
             epoch, common ones in turns.
         logit_adjustment: (Menon et al. 2021, arXiv 2007.07314) "loss" adds the logarithm of the class
             frequencies to the logits while training; "post_hoc" takes it off the calibrated logits in the
             exported model.
         mixed_precision: "auto" uses float16 where a GPU is there.
-        cache_bytes: decoded cases are cached on disk when they fit in this many bytes.
-        seed: of weights, order and augmentation; member i of an ensemble has seed + i.
+        cache_bytes: decoded cases are cached on disk when they fit in this many bytes, 0 to 10^15.
+        seed: of weights, order and augmentation, 0 to 2 billion; member i of an ensemble has seed + i.
         calibrate: fit one temperature per head on the eval split, so that probabilities are as sure as they
             are right.
         members: of a deep ensemble (Lakshminarayanan et al. 2017, arXiv 1612.01474), trained one after the
-            other; 1 is a single network.
+            other, 1 or more; 1 is a single network.
         dropout_samples: how often each case is also answered with dropout on (Gal and Ghahramani 2016, arXiv
-            1506.02142); 0 is never.
+            1506.02142), 2 or more; 0 is never.
     """
 
-    epochs: Positive = 30
-    batch_size: Positive = 16
-    learning_rate: Annotated[float, Gt(0)] = 1e-3
-    patience: Positive = 8
+    epochs: PositiveCount = 30
+    batch_size: PositiveCount = 16
+    learning_rate: PositiveFinite = 1e-3
+    patience: PositiveCount = 8
     class_weights: bool = True
-    focal_gamma: Annotated[float, Ge(0)] = 0.0
+    focal_gamma: NonNegative = 0.0
     sampling: Literal["shuffled", "balanced"] = "shuffled"
     logit_adjustment: Literal["loss", "post_hoc"] | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     mixed_precision: Literal["auto", "on", "off"] = "auto"
-    cache_bytes: Annotated[int, Ge(0)] = 20_000_000_000
-    seed: Annotated[int, Ge(0)] = 0
+    cache_bytes: Bytes = 20_000_000_000
+    seed: Seed = 0
     calibrate: bool = True
-    members: Positive = 1
-    dropout_samples: Annotated[int, Ge(0)] = 0
+    members: PositiveCount = 1
+    dropout_samples: Count = 0
 
     @property
     def learns_balanced(self) -> bool:
@@ -146,9 +208,23 @@ def check_settings(settings: ModelSettings) -> None:
             raise UsageError(
                 f"model.heads {head.name}: classes {list(head.classes)}, expected two or more, each once"
             )
+    check_backbone(settings)
     if min(settings.image_size) < 32:
         raise UsageError(
             f"model.image_size {list(settings.image_size)}: expected at least 32 pixels each way"
+        )
+
+
+def check_backbone(settings: ModelSettings) -> None:
+    """Raises UsageError for a backbone that does not exist, or for weights that it does not take."""
+    known = (SMALL_CNN, *APPLICATIONS)
+    if settings.backbone not in known:
+        raise UsageError(
+            f"model.backbone: no backbone {settings.backbone!r}; {nearest(settings.backbone, known)}"
+        )
+    if settings.backbone == SMALL_CNN and settings.weights is not None:
+        raise UsageError(
+            f"model.weights: found {settings.weights!r}, expected none: {SMALL_CNN} is trained from scratch"
         )
 
 
