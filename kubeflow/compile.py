@@ -38,8 +38,8 @@ from medimg.files import replace_file
 from pipeline.beam.flags import parse_beam
 from pipeline.config.deployment import Deployment, Resources
 from pipeline.config.places import Places
+from pipeline.config.resolve import resolve_config
 from pipeline.config.run_config import RunConfig
-from pipeline.local.run import resolve_config
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline

@@ -75,11 +75,17 @@ def previous_fingerprint(previous: str) -> str:
 
 def weights_fingerprint(weights: str | None) -> str:
     """Hash of a file of weights; empty for none and for ImageNet's, which a release of Keras fixes."""
+    path = find_weights(weights)
+    return hash_file(path) if path else ""
+
+
+def find_weights(weights: str | None) -> Path | None:
+    """Returns the file of weights that a config names, None for ImageNet's or none; UsageError if it is missing."""
     if weights is None or weights == "imagenet":
-        return ""
+        return None
     if not Path(weights).is_file():
         raise UsageError(f"model.weights: no file {weights}; expected none, imagenet or a file of weights")
-    return hash_file(Path(weights))
+    return Path(weights)
 
 
 def baseline_fingerprint(serving: Path) -> str:

@@ -72,14 +72,19 @@ def list_tasks() -> list[str]:
     return sorted(name for name in folders if importlib.util.find_spec(f"{__name__}.{name}.task"))
 
 
+def check_task_name(name: str) -> None:
+    """Raises UsageError if there is no such task; imports none of them."""
+    if name not in list_tasks():
+        raise UsageError(f"no task {name!r}; {nearest(name, list_tasks())}")
+
+
 def find_task(name: str) -> Task:
     """The task in the folder called `name`.
 
     Raises:
         UsageError: no such task; the nearest is named.
     """
-    if name not in list_tasks():
-        raise UsageError(f"no task {name!r}; {nearest(name, list_tasks())}")
+    check_task_name(name)
     task = importlib.import_module(f"{__name__}.{name}.task").TASK
     if not isinstance(task, Task):
         raise TypeError(f"medimg/tasks/{name}/task.py: TASK is {type(task).__name__}, expected Task")

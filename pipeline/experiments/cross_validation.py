@@ -19,7 +19,6 @@ from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import read_catalogue
 from medimg.console.terminal import make_console
 from medimg.errors import MedimgError, UsageError
-from medimg.evaluation.gates import check_gates
 from medimg.reporting.bundle import PREDICTIONS_FILE, derive
 from medimg.reporting.fold_pooling import pool_reports
 from pipeline.config.run_config import RunConfig
@@ -80,10 +79,6 @@ def run_folds(
             f"--folds {folds}: expected {len(SPLITS)} or more, one to test, one to choose the epoch on, the others to train"
         )
     config = check_inputs(config, data_root=data_root, previous=previous)
-    evaluation = config.evaluation
-    check_gates(
-        evaluation.gates, heads=config.heads, slices=evaluation.slices, shortcuts=evaluation.shortcuts
-    )
     run = make_directory(to)
     with run_lock(run, console):
         facts = claim_directory(run, config, metadata, folds=[f"folds/{fold}" for fold in range(folds)])

@@ -28,6 +28,7 @@ from medimg.tasks.search_space import Space
 from pipeline.cache_keys import Fingerprints, take_fingerprints, weights_fingerprint
 from pipeline.config.overrides import list_keys, load_config, read_keys, to_plain
 from pipeline.config.places import Places
+from pipeline.config.resolve import check_task
 from pipeline.config.run_config import RunConfig, Tuning
 from pipeline.experiments.search_space import apply_values, load_space, to_hyperparameters, to_values
 from pipeline.experiments.subprocess_worker import Worker
@@ -96,6 +97,7 @@ def plan_search(
     if oracle not in ORACLES:
         raise UsageError(f"--oracle {oracle}: no such oracle; {nearest(oracle, ORACLES)}")
     config = load_config(name, overrides=overrides)
+    check_task(config)  # The task says what is searched.
     if config.tuning:
         raise UsageError(
             "tuning: a search has chosen settings of this config already; expected a config without, or --set tuning=null"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import os
 import shutil
@@ -17,12 +16,11 @@ from rich.console import Console
 from medimg.catalogue.division import read_previous
 from medimg.console.terminal import make_console
 from medimg.datasets import find_data_set
-from medimg.errors import DiskFull, MedimgError, UsageError, nearest
-from medimg.evaluation.classification.costs import check_costs
-from medimg.evaluation.classification.merging import check_merges
-from medimg.tasks.classification.settings import check_settings, check_training
+from medimg.errors import DiskFull, MedimgError, UsageError
 from pipeline.beam.flags import explain_engine, parse_beam, read_flag
+from pipeline.cache_keys import find_weights
 from pipeline.config.places import Places
+from pipeline.config.resolve import resolve_config
 from pipeline.config.run_config import RunConfig
 from pipeline.local.run_directory import (
     STORE_FILE,
@@ -70,57 +68,6 @@ def local_places(
         schema=str(schema),
         previous=str(previous.resolve()) if previous else "",
         beam_args=beam_args or parse_beam(),
-    )
-
-
-def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
-    """Fills in the classes that only the data tell (a folder's own labels), and the metric that goes with their number.
-
-    Without a data root the config itself must name such classes.
-
-    Raises:
-        UsageError: a head that the data set does not label, with fewer than two classes, or without one that
-            the data set has: its cases would get no label in training and could not be measured. What the
-            checks of settings, merges and costs raise.
-    """
-    data_set = find_data_set(config.data_set)
-    known = data_set.list_classes(data_root) if data_set.list_classes and data_root else data_set.targets
-    heads = [
-        head if head.classes else dataclasses.replace(head, classes=tuple(known.get(head.name, ())))
-        for head in config.model.heads
-    ]
-    for head in heads:
-        if head.name not in known:
-            raise UsageError(
-                f"head {head.name!r}: {config.data_set} has no such label; {nearest(head.name, known)}"
-            )
-        if not head.classes and data_root is None:
-            raise UsageError(
-                f"head {head.name!r}: only the data of {config.data_set} tell its classes; give --data DIR or set model.heads"
-            )
-        if left_out := sorted(set(known[head.name]) - set(head.classes)):
-            raise UsageError(
-                f"head {head.name!r} has classes {list(head.classes)}, but {config.data_set} also has {left_out}; expected all of them"
-            )
-        if len(head.classes) < 2:
-            raise UsageError(f"head {head.name!r} has classes {list(head.classes)}, expected two or more")
-    classes = {head.name: head.classes for head in heads}
-    check_merges(config.evaluation.merge, heads=classes)
-    check_costs(config.evaluation.costs, heads=classes, prevalence=config.training.prevalence)
-    several = {head.name for head in heads if len(head.classes) > 2}
-    gates = tuple(
-        dataclasses.replace(gate, metric="macro_auc")
-        if gate.head in several and gate.metric == "auc"
-        else gate
-        for gate in config.evaluation.gates
-    )
-    model = dataclasses.replace(config.model, heads=tuple(heads))
-    check_settings(model)
-    check_training(model, config.training)
-    return dataclasses.replace(
-        config,
-        model=model,
-        evaluation=dataclasses.replace(config.evaluation, gates=gates),
     )
 
 
@@ -229,7 +176,9 @@ def check_inputs(config: RunConfig, *, data_root: Path, previous: Path | None) -
         raise UsageError(f"{previous}: no cases.parquet, expected an earlier catalogue")
     if previous:
         read_previous(previous, data_set=find_data_set(config.data_set), settings=config.split)
-    return resolve_config(config, data_root)
+    resolved = resolve_config(config, data_root)
+    find_weights(config.model.weights)
+    return resolved
 
 
 def ask_engine(places: Places, *, run: Path, console: Console) -> None:

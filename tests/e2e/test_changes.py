@@ -59,25 +59,25 @@ def test_one_changed_label_reaches_the_catalogue_and_all_that_follows(tiny_run, 
 
 
 def test_one_changed_line_of_the_schema_leaves_the_examples_alone(tiny_run, monkeypatch, tmp_path):
-    import pipeline.local.run_schema
+    import pipeline.config.schema
 
-    shutil.copytree(pipeline.local.run_schema.SCHEMAS, tmp_path / "schema")
+    shutil.copytree(pipeline.config.schema.SCHEMAS, tmp_path / "schema")
     with (tmp_path / "schema" / "cmmd.pbtxt").open("a") as file:
         # Another one each time: the shared run is kept, and knows what an earlier session wrote here.
         file.write(f"\n# One more line, {uuid.uuid4()}.\n")
-    monkeypatch.setattr(pipeline.local.run_schema, "SCHEMAS", tmp_path / "schema")
+    monkeypatch.setattr(pipeline.config.schema, "SCHEMAS", tmp_path / "schema")
     run_tiny(tiny_run.run, tiny_run.data)
     assert {"ImportSchemaGen", "StatisticsGen", "Transform"} <= completed(tiny_run.run)
     assert not {"CatalogueGen", "CaseExampleGen"} & completed(tiny_run.run)
 
 
 def test_a_schema_that_the_data_break_stops_the_run_and_names_the_feature(run_copy, monkeypatch, tmp_path):
-    import pipeline.local.run_schema
+    import pipeline.config.schema
 
-    shutil.copytree(pipeline.local.run_schema.SCHEMAS, tmp_path / "schema")
+    shutil.copytree(pipeline.config.schema.SCHEMAS, tmp_path / "schema")
     path = tmp_path / "schema" / "cmmd.pbtxt"
     path.write_text(path.read_text().replace('"D2"', '"D9"'))
-    monkeypatch.setattr(pipeline.local.run_schema, "SCHEMAS", tmp_path / "schema")
+    monkeypatch.setattr(pipeline.config.schema, "SCHEMAS", tmp_path / "schema")
     with pytest.raises(MedimgError, match=r"DataGate.*clinical_source"):
         run_tiny(run_copy.run, run_copy.data)
 

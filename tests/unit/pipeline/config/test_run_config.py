@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from medimg.errors import UsageError
-from pipeline.config.overrides import from_plain, list_configs, load_config, to_plain
-from pipeline.local.run import resolve_config
+from pipeline.config.overrides import from_plain, list_configs, list_keys, load_config, to_plain
+from pipeline.config.resolve import resolve_config
 
 
 @pytest.mark.parametrize("name", list_configs())
@@ -185,3 +185,40 @@ def test_costs_and_the_absence_of_an_adjustment_can_be_given_on_the_command_line
     config = resolve_config(load_config("ham10000_adjusted", overrides=overrides), None)
     assert config.training.prevalence == "train"
     assert config.evaluation.costs[0].matrix == {"mel": {"nv": 20}}
+
+
+OLD_KEYS = {
+    "evaluation.mapped": "evaluation.embedded_cases",
+    "evaluation.explained": "evaluation.explained_cases",
+    "evaluation.checked": "evaluation.saliency_checked_cases",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_KEYS.items())
+def test_a_key_of_an_earlier_version_is_taken_with_a_line_that_names_the_present_one(
+    tmp_path, capsys, old, new
+):
+    expected = load_config("cmmd_demo", overrides=[f"{new}=7"])
+    assert capsys.readouterr().out == ""
+    file = write_settings(tmp_path / "best.json", {old: 7})
+    for override in (f"{old}=7", f" {old} = 7", file):
+        assert load_config("cmmd_demo", overrides=[override]) == expected
+        [line] = capsys.readouterr().out.splitlines()
+        assert line.endswith(f"{old} as {new}")
+    assert list_keys([f"{old}=7"]) == list_keys([file]) == [new]
+
+
+def test_a_config_of_an_earlier_version_is_read_with_one_line_for_all_its_keys(capsys):
+    values = to_plain(load_config("cmmd_demo"))
+    for old, new in OLD_KEYS.items():
+        section, name = new.split(".")
+        values[section][old.split(".")[1]] = values[section].pop(name)
+    assert from_plain(values) == load_config("cmmd_demo")
+    [line] = capsys.readouterr().out.splitlines()
+    assert all(f"{old} as {new}" in line for old, new in OLD_KEYS.items())
+
+
+@pytest.mark.parametrize("key", ["evaluation.gates.\u00b2.lower_bound", "evaluation.gates.-1.lower_bound"])
+def test_a_position_that_is_no_number_is_no_key(key):
+    with pytest.raises(UsageError, match="no such config key"):
+        load_config("cmmd_demo", overrides=[f"{key}=0.5"])
