@@ -83,15 +83,18 @@ def load_metrics(run: Path) -> list[Figure]:
 
 
 def print_metrics(run: Path, *, console: Console | None = None) -> None:
-    """Prints a few metrics of each head on the whole test split, one column per protocol.
+    """Prints a few metrics of each head on the whole test split, and the headline on every slice.
 
-    The headline follows on every slice; the rest is in the report.
+    One column per protocol; the rest is in the report. Where none of the usual metrics was measured, all that
+    were are printed.
     """
     console = console or make_console()
     facts = read_facts(run / "report")
-    figures = [
-        figure for figure in load_metrics(run) if figure.name in PRINTED and figure.split == facts.split
-    ]
+    measured = [figure for figure in load_metrics(run) if figure.split == facts.split]
+    figures = [figure for figure in measured if figure.name in PRINTED] or measured
+    if not figures:
+        say(console, f"no figure was measured on the {facts.split} split")
+        return
     for head in dict.fromkeys(figure.head for figure in figures):
         whole = [figure for figure in figures if figure.head == head and figure.slice == OVERALL]
         console.print(make_metrics_table(head, whole, noun=facts.group_noun))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from medimg.archive.receipts import Receipts
 from medimg.cases import PHANTOM_FILE, DataSet, Header, Listing, Reject
-from medimg.catalogue.division import Division, SplitBasis, divide, read_previous
+from medimg.catalogue.division import Division, SplitBasis, divide, main_target, read_previous
 from medimg.catalogue.duplicates.blank_images import find_constant
 from medimg.catalogue.duplicates.exact import ACTIVE, DuplicateFindings, settle_duplicates
 from medimg.catalogue.duplicates.near import NearDuplicates, find_near_duplicates
@@ -76,10 +76,11 @@ def build_catalogue(data_set: DataSet, *, data_root: Path, to: Path, options: Bu
     receipt that `medimg fetch` wrote of them are quarantined; without receipts nothing is compared.
 
     Raises:
-        UsageError: no such folder, no image in it, a missing table, a previous catalogue of another data set,
-            too few groups.
+        UsageError: a data set without targets, no such folder, no image in it, a missing table, a previous
+            catalogue of another data set, too few groups.
         MedimgError: the data set's listing loses or doubles a file; the receipts are damaged.
     """
+    head = main_target(data_set)
     receipts = Receipts(data_root)
     tables = data_set.list_tables(data_root)
     previous = options.previous
@@ -94,7 +95,6 @@ def build_catalogue(data_set: DataSet, *, data_root: Path, to: Path, options: Bu
     check_any_image(found, data_root)
     usable, listing, rejects = list_checked(data_set, data_root=data_root, headers=found.headers)
     headers = {header.path: header for header in found.headers}
-    head = next(iter(data_set.targets))
     blank = find_constant(usable, root=data_root)
     duplicates = settle_duplicates(listing.cases, headers=headers, head=head, blank=blank)
     near = find_near_duplicates(
@@ -125,7 +125,7 @@ def _summarize(
     found, division, near = findings.scanned, findings.division, findings.near
     receipts, tables, rejects = findings.receipts, findings.tables, findings.rejects
     cases, assignments = findings.duplicates.cases, division.assignments
-    head = next(iter(data_set.targets))
+    head = main_target(data_set)
     files = len(found.headers) + len(found.quarantined)
     active_groups = {case.case_id: case.group_id for case in cases if case.status in ACTIVE}
     summary: dict[str, object] = {}

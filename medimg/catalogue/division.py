@@ -73,6 +73,13 @@ def read_previous(folder: Path, *, data_set: DataSet, settings: SplitSettings) -
     return previous
 
 
+def main_target(data_set: DataSet) -> str:
+    """Returns the first target, whose classes the split balances; UsageError if the data set has none."""
+    if not data_set.targets:
+        raise UsageError(f"data set {data_set.name} has no targets, expected at least one label of its cases")
+    return next(iter(data_set.targets))
+
+
 def name_unit(case_id: str, *, group: str, official: str | None, by: str) -> str:
     """Names what is dealt as a whole: a group, or its part on one side of the publisher's split.
 
@@ -90,7 +97,7 @@ def divide(
 
     A group whose every case is excluded belongs to no split.
     """
-    settings, head = basis.settings, next(iter(data_set.targets))
+    settings, head = basis.settings, main_target(data_set)
     units = {
         case.case_id: name_unit(
             case.case_id, group=case.group_id, official=case.official_split, by=settings.by

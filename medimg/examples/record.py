@@ -24,7 +24,8 @@ def read_record(case: Case, *, data_root: Path, ingest: Ingest) -> tuple[Record,
     """Decodes and prepares the case's images.
 
     Returns:
-        the record, and a reason for each view that could not be read (the others are kept).
+        the record, and a reason for each view that could not be read (the others are kept). The reason counts
+            the findings outlined on that view, which are lost with it.
 
     Raises:
         UnreadableFile: no view is left.
@@ -36,13 +37,21 @@ def read_record(case: Case, *, data_root: Path, ingest: Ingest) -> tuple[Record,
         try:
             stacks[image.role], transforms[image.role] = read_image(image, data_root=data_root, ingest=ingest)
         except UnreadableFile as error:
-            unreadable.append(str(error))
+            outlined = sum(item.role == image.role for item in case.annotations)
+            unreadable.append(f"{error}{describe_lost(outlined)}")
     if not stacks:
         raise UnreadableFile("; ".join(unreadable) or f"case {case.case_id} has no image")
     annotations = tuple(
         move_annotation(item, transforms) for item in case.annotations if item.role in transforms
     )
     return Record(dataclasses.replace(case, annotations=annotations), stacks), unreadable
+
+
+def describe_lost(outlined: int) -> str:
+    """Returns what a reject adds of the findings outlined on a view that could not be read; empty for none."""
+    if not outlined:
+        return ""
+    return f"; {outlined} outlined finding{'s' if outlined > 1 else ''} on it left out"
 
 
 def read_image(image: ImageRef, *, data_root: Path, ingest: Ingest) -> tuple[Stack, np.ndarray]:

@@ -395,3 +395,12 @@ def test_sql_that_is_wrong_or_reaches_out_is_refused_in_one_line(healthy_catalog
     with pytest.raises(UsageError, match=message) as caught:
         run_query(healthy_catalogue, sql)
     assert "\n" not in str(caught.value)
+
+
+def test_a_data_set_without_targets_is_refused_in_one_line(healthy, tmp_path):
+    unlabelled = dataclasses.replace(DATA_SET, targets={})
+    with pytest.raises(UsageError, match="data set tiny has no targets, expected at least one"):
+        build_catalogue(
+            unlabelled, data_root=healthy, to=tmp_path, options=BuildOptions(SplitSettings(), workers=1)
+        )
+    assert list(tmp_path.iterdir()) == []

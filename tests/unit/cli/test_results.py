@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import io
 
+import pytest
+
 from cli.results import print_metrics
 from medimg.console.terminal import make_console
 from medimg.evaluation.figures import Figure, write_metrics
@@ -58,3 +60,20 @@ def test_every_figure_is_printed_below_its_own_protocol(tmp_path):
     assert [above.index(value) for value in ("0.110", "0.220")] == [
         head.index(protocol) for protocol in ("P1:", "P2:")
     ]
+
+
+@pytest.mark.parametrize("names", [("dice", "hausdorff_95"), ("dice",), ()])
+def test_a_run_without_any_of_the_usual_metrics_prints_what_it_has(tmp_path, names):
+    figures = [figure(name, "cases", 0.5) for name in names]
+    write_metrics(tmp_path / "report" / "metrics.json", figures)
+    write_facts(
+        tmp_path / "report",
+        RunFacts(
+            "", "", "", heads={"malignancy": ("Benign", "Malignant")}, summary={"group_noun": "patient"}
+        ),
+    )
+    console = make_console(file=io.StringIO())
+    print_metrics(tmp_path, console=console)
+    printed = console.file.getvalue()
+    assert all(name in printed for name in names)
+    assert ("no figure was measured on the test split" in printed) == (not names)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 import cv2
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medimg.cases import Case, ImageRef
+from medimg.cases import Annotation, Case, ImageRef
 from medimg.errors import UnreadableFile
 from medimg.examples.decoding import decode_image
 from medimg.examples.encoding import record_to_examples
@@ -91,3 +92,19 @@ def test_a_jpeg_that_is_not_what_was_catalogued_or_that_is_none_at_all_is_refuse
 def test_a_png_is_prepared_as_ever(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((30, 40, 3), np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 9])
     assert payload(tmp_path / "a.png", AS_IT_IS) != (tmp_path / "a.png").read_bytes()
+
+
+def test_findings_on_a_view_that_cannot_be_read_are_counted_in_its_reject(tmp_path):
+    write_jpeg(tmp_path / "good.jpg")
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    box = Annotation("MLO", "mass", "box", ((1.0, 2.0), (3.0, 4.0)))
+    case = Case(
+        "c",
+        "g",
+        (ImageRef("good.jpg", "CC"), ImageRef("bad.jpg", "MLO")),
+        annotations=(dataclasses.replace(box, role="CC"), box, box),
+    )
+    record, [reason] = read_record(case, data_root=tmp_path, ingest=AS_IT_IS)
+    assert [item.role for item in record.case.annotations] == ["CC"]
+    assert reason.startswith("bad.jpg")
+    assert reason.endswith("; 2 outlined findings on it left out")
