@@ -75,6 +75,7 @@ def measure(data: Path) -> None:
     for name in ("pipeline.cache_keys", "pipeline.pipeline", "tfx.orchestration.local.local_dag_runner"):
         importlib.import_module(name)
     from pipeline.config.overrides import load_config
+    from pipeline.config.places import RunRequest
     from pipeline.local.run import run_config
 
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +89,7 @@ def measure(data: Path) -> None:
             )
             meter = Meter()
             logging.getLogger("absl").addFilter(meter)
-            run_config(config, data_root=data, to=run)
+            run_config(config, RunRequest(data_root=data, to=run))
             logging.getLogger("absl").removeFilter(meter)
             spent.append(meter.spent)
             if epochs == EPOCHS[0]:

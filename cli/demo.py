@@ -14,6 +14,7 @@ from medimg.datasets import find_data_set, write_phantom
 from medimg.errors import UsageError
 from medimg.hashing import hash_code
 from pipeline.config.overrides import load_config
+from pipeline.config.places import RunRequest
 from pipeline.local.run import run_config
 from pipeline.local.run_directory import Outcome
 
@@ -36,7 +37,7 @@ def run_demo(to: Path, *, patients: int, console: Console | None = None) -> tupl
     )
     print_summary(catalogue.summary, console)
     run = to / "run"
-    return run, run_config(config, data_root=data, to=run, console=console)
+    return run, run_config(config, RunRequest(data_root=data, to=run), console=console)
 
 
 def write_data(data: Path, stamp: Path, *, patients: int, console: Console) -> None:

@@ -84,26 +84,23 @@ def run(
     """
     from pipeline.beam.flags import parse_beam
     from pipeline.config.overrides import load_config
+    from pipeline.config.places import RunRequest
     from pipeline.local.run import run_config
 
     loaded = load_config(config, overrides=overrides or [])
-    flags = parse_beam(beam, beam_args or ())
+    request = RunRequest(
+        data_root=data,
+        to=to,
+        previous=previous,
+        beam_args=parse_beam(beam, beam_args or ()),
+        metadata=metadata,
+    )
     if folds:
         from pipeline.experiments.cross_validation import run_folds
 
-        outcome = run_folds(
-            loaded,
-            folds=folds,
-            data_root=data,
-            to=to,
-            previous=previous,
-            beam_args=flags,
-            metadata=metadata,
-        )
+        outcome = run_folds(loaded, request, folds=folds)
     else:
-        outcome = run_config(
-            loaded, data_root=data, to=to, previous=previous, beam_args=flags, metadata=metadata
-        )
+        outcome = run_config(loaded, request)
     finish((to, outcome), strict=strict)
 
 
@@ -148,19 +145,18 @@ def tune(
     --set training.epochs=10
     """
     from pipeline.beam.flags import parse_beam
-    from pipeline.experiments.tuning import plan_search, tune_config
+    from pipeline.config.places import RunRequest
+    from pipeline.experiments.tuning import SearchSettings, plan_search, tune_config
 
-    search = plan_search(
-        config, overrides or [], trials=trials, objective=objective, oracle=oracle, seed=seed
-    )
-    tune_config(
-        search,
+    settings = SearchSettings(trials=trials, objective=objective, oracle=oracle, seed=seed)
+    request = RunRequest(
         data_root=data,
         to=to,
         previous=previous,
         beam_args=parse_beam(beam, beam_args or ()),
         metadata=metadata,
     )
+    tune_config(plan_search(config, overrides or [], settings=settings), request)
 
 
 def finish(result: tuple[Path, Outcome], *, strict: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,26 @@ class Places:
     beam_args: tuple[str, ...] = ()
     pipeline: str = ""
     metadata_password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What a run on this machine is asked for, beside its config.
+
+    Attributes:
+        data_root: images and clinical tables, read only.
+        to: the run's directory; the same one continues or repeats the run.
+        previous: an earlier catalogue whose groups keep their split.
+        beam_args: flags for Beam; none for the local runner.
+        metadata: the URI of a store that runs share (pipeline.metadata.store); without it a run has its own,
+            or keeps the one that it was started with.
+        parent: the directory of the cross-validation that the run is a fold of: it has the index of the data,
+            and the store without `metadata`.
+    """
+
+    data_root: Path
+    to: Path
+    previous: Path | None = None
+    beam_args: tuple[str, ...] = ()
+    metadata: str | None = None
+    parent: Path | None = None

@@ -1,4 +1,6 @@
-"""Cross-validation on this machine: a run per fold below one directory, and one report of all cases, each scored by a model that has not seen it.
+"""Cross-validation on this machine: a run per fold below one directory, and one report of all cases.
+
+Each case is scored by a model that has not seen it.
 
 Shared by the folds: the index of the data, so that no file is read twice for the catalogue, and the store.
 Records are decoded anew for each fold, for they are written by split.
@@ -10,7 +12,6 @@ import dataclasses
 import json
 from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -21,6 +22,7 @@ from medimg.console.terminal import make_console
 from medimg.errors import MedimgError, UsageError
 from medimg.reporting.bundle import PREDICTIONS_FILE, derive
 from medimg.reporting.fold_pooling import pool_reports
+from pipeline.config.places import RunRequest
 from pipeline.config.run_config import RunConfig
 from pipeline.local.run import check_inputs, run_config
 from pipeline.local.run_directory import (
@@ -55,17 +57,9 @@ def fold_config(config: RunConfig, fold: int, *, folds: int) -> RunConfig:
 
 
 def run_folds(
-    config: RunConfig,
-    *,
-    folds: int,
-    data_root: Path,
-    to: Path,
-    previous: Path | None = None,
-    beam_args: tuple[str, ...] = (),
-    metadata: str | None = None,
-    console: Console | None = None,
+    config: RunConfig, request: RunRequest, *, folds: int, console: Console | None = None
 ) -> Outcome:
-    """Runs every fold under `to`/folds, pools what they predict, and judges the gates on that.
+    """Runs every fold below the directory, pools what they predict, and judges the gates on that.
 
     The same directory again does only what is left.
 
@@ -76,19 +70,14 @@ def run_folds(
     console = console or make_console()
     if folds < len(SPLITS):
         raise UsageError(
-            f"--folds {folds}: expected {len(SPLITS)} or more, one to test, one to choose the epoch on, the others to train"
+            f"--folds {folds}: expected {len(SPLITS)} or more, "
+            "one to test, one to choose the epoch on, the others to train"
         )
-    config = check_inputs(config, data_root=data_root, previous=previous)
-    run = make_directory(to)
+    config = check_inputs(config, request)
+    run = make_directory(request.to)
     with run_lock(run, console):
-        facts = claim_directory(run, config, metadata, folds=[f"folds/{fold}" for fold in range(folds)])
-        wanted: dict[str, Any] = {
-            "data_root": data_root,
-            "previous": previous,
-            "beam_args": beam_args,
-            "metadata": metadata,
-            "console": console,
-        }
+        names = [f"folds/{fold}" for fold in range(folds)]
+        facts = claim_directory(run, config, request.metadata, folds=names)
         outcomes = []
         for fold, name in enumerate(facts["folds"]):
             console.print(
@@ -96,20 +85,23 @@ def run_folds(
                 style="bold",
                 highlight=False,
             )
-            outcomes.append(run_fold(config, fold, folds=folds, to=run / name, parent=run, **wanted))
+            below = dataclasses.replace(request, to=run / name, parent=run)
+            outcomes.append(run_fold(config, fold, folds=folds, request=below, console=console))
         outcome = pool_folds(config, run, names=facts["folds"], outcomes=outcomes)
         check_complete(
             run, run / facts["folds"][0], outcomes[0], unlabelled=config.examples.unlabelled, console=console
         )
         console.print(f"the {folds} models say what such a model is worth; none is pushed", highlight=False)
-        write_run_file(run, config, data_root=data_root, previous=previous, outcome=outcome, facts=facts)
+        write_run_file(run, config, request, outcome=outcome, facts=facts)
     return outcome
 
 
-def run_fold(config: RunConfig, fold: int, *, folds: int, **places: Any) -> Outcome:
-    """One fold's run; an error of it names the fold."""
+def run_fold(
+    config: RunConfig, fold: int, *, folds: int, request: RunRequest, console: Console | None = None
+) -> Outcome:
+    """Runs one fold; an error of it names the fold."""
     try:
-        return run_config(fold_config(config, fold, folds=folds), **places)
+        return run_config(fold_config(config, fold, folds=folds), request, console=console)
     except MedimgError as error:
         raise type(error)(f"fold {fold}: {error}") from error
 
@@ -130,9 +122,9 @@ def pool_folds(config: RunConfig, run: Path, *, names: Sequence[str], outcomes: 
 
 
 def check_complete(run: Path, fold: Path, outcome: Outcome, *, unlabelled: bool, console: Console) -> None:
-    """Raises MedimgError unless every usable case is predicted, save those that could not be read when the records were written.
+    """Raises MedimgError unless every usable case is predicted.
 
-    That each is predicted once only is `pool_reports`' to see.
+    Those that could not be read when the records were written are excepted. That each is predicted once only is `pool_reports`' to see.
 
     Args:
         fold, outcome: any of the folds; all have the same cases and read the same files.
@@ -148,13 +140,10 @@ def check_complete(run: Path, fold: Path, outcome: Outcome, *, unlabelled: bool,
     facts = read_run_file(fold)
     with store_lock(fold, facts["store"], console):
         nodes = latest_nodes(open_store(locate_store(fold, facts["store"])), facts["pipeline"])
-    rejects = json.loads(Path(nodes["CaseExampleGen"].outputs["rejects"][0].uri, Rejects.FILE).read_text())[
-        "rejects"
-    ]
+    written = json.loads(Path(nodes["CaseExampleGen"].outputs["rejects"][0].uri, Rejects.FILE).read_text())
+    unreadable = {reject["case_id"] for reject in written["rejects"] if "kept" not in reject}
     predicted = set(pd.read_parquet(run / REPORT / PREDICTIONS_FILE, columns=["case_id"])["case_id"])
-    expect_cases(
-        predicted, expected=usable - {reject["case_id"] for reject in rejects if "kept" not in reject}
-    )
+    expect_cases(predicted, expected=usable - unreadable)
 
 
 def expect_cases(predicted: Set[str], *, expected: Set[str]) -> None:

@@ -1,4 +1,4 @@
-"""A search for settings: KerasTuner proposes them, the pipeline's own Trainer tries them, and the eval split judges.
+"""A search for settings: KerasTuner proposes, the pipeline's own Trainer tries, the eval split judges.
 
 Each trial is a run of the pipeline up to the Trainer, in one directory and one store, so that catalogue,
 records, statistics and Transform graph are made once. No trial reads a record of the test split. Started
@@ -27,7 +27,7 @@ from medimg.errors import DiskFull, MedimgError, UsageError, nearest
 from medimg.tasks.search_space import Space
 from pipeline.cache_keys import Fingerprints, take_fingerprints, weights_fingerprint
 from pipeline.config.overrides import list_keys, load_config, read_keys, to_plain
-from pipeline.config.places import Places
+from pipeline.config.places import RunRequest
 from pipeline.config.resolve import check_task
 from pipeline.config.run_config import RunConfig, Tuning
 from pipeline.experiments.search_space import apply_values, load_space, to_hyperparameters, to_values
@@ -55,6 +55,24 @@ BEST_FILE = "best.json"
 ORACLES = ("bayesian", "random")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SearchSettings:
+    """How settings are searched.
+
+    Attributes:
+        trials: proposals at most, 1 or more.
+        objective: a figure of the eval split: `HEAD/METRIC`, or a metric of the first head.
+        oracle: of KerasTuner: "bayesian" draws three trials per setting at random before it learns from them,
+            "random" all.
+        seed: of the oracle, 0 or more.
+    """
+
+    trials: int = 20
+    objective: str = "auc"
+    oracle: str = "bayesian"
+    seed: int = 0
+
+
 @dataclass(frozen=True)
 class Search:
     """What is searched, and how.
@@ -63,64 +81,50 @@ class Search:
         name, config: the config's file, and what it says of all trials.
         given: dotted key to value of what was set by hand: it is not searched, and belongs to the experiment.
         space: dotted key to what it is chosen from.
-        trials: proposals at most.
-        objective: a figure of the eval split: `HEAD/METRIC`, or a metric of the first head.
-        oracle: of KerasTuner: "bayesian" draws three trials per setting at random before it learns from them,
-            "random" all.
-        seed: of the oracle.
+        settings: how.
     """
 
     name: str
     config: RunConfig
     given: Mapping[str, Any]
     space: Space
-    trials: int
-    objective: str
-    oracle: str
-    seed: int
+    settings: SearchSettings
 
 
 def plan_search(
-    name: str,
-    overrides: Sequence[str] = (),
-    *,
-    trials: int = 20,
-    objective: str = "auc",
-    oracle: str = "bayesian",
-    seed: int = 0,
+    name: str, overrides: Sequence[str] = (), *, settings: SearchSettings | None = None
 ) -> Search:
-    """The search over the config called `name`, with `--set` overrides.
+    """Plans the search over the config called `name`, with `--set` overrides.
 
     Raises:
-        UsageError: a config, key, value or oracle that does not exist, or nothing to search.
+        UsageError: a config, task, key, value or oracle that does not exist, or nothing to search.
     """
-    if oracle not in ORACLES:
-        raise UsageError(f"--oracle {oracle}: no such oracle; {nearest(oracle, ORACLES)}")
+    settings = settings or SearchSettings()
+    if settings.oracle not in ORACLES:
+        raise UsageError(f"--oracle {settings.oracle}: no such oracle; {nearest(settings.oracle, ORACLES)}")
     config = load_config(name, overrides=overrides)
     check_task(config)  # The task says what is searched.
     if config.tuning:
         raise UsageError(
-            "tuning: a search has chosen settings of this config already; expected a config without, or --set tuning=null"
+            "tuning: a search has chosen settings of this config already; "
+            "expected a config without, or --set tuning=null"
         )
     given = read_keys(config, list_keys(overrides))
-    return Search(name, config, given, load_space(name, config, fixed=given), trials, objective, oracle, seed)
+    return Search(name, config, given, load_space(name, config, fixed=given), settings)
 
 
-def tune_config(
-    search: Search, *, data_root: Path, to: Path, console: Console | None = None, **wanted: Any
-) -> Tuning:
-    """Tries settings under `to`, prints the trials by rank and writes the best to `best.json` there, for `medimg run --set @FILE`.
+def tune_config(search: Search, request: RunRequest, *, console: Console | None = None) -> Tuning:
+    """Tries settings under the request's directory and prints the trials by rank.
 
-    Args:
-        wanted: `previous`, `beam_args` and `metadata` as for `run_config`.
+    Writes the best to `best.json` there, for `medimg run --set @FILE`.
 
     Raises:
         UsageError: a figure that is not measured, or as for `run_config`.
         MedimgError: what comes before training failed, or every trial did.
     """
     console = console or make_console()
-    with open_run(search.config, data_root=data_root, to=to, console=console, **wanted) as run:
-        objective = find_objective(search.objective, run.config.heads)
+    with open_run(search.config, request, console=console) as run:
+        objective = find_objective(search.settings.objective, run.config.heads)
         # Whatever run has finished here: the newest model is no longer its own.
         state = {
             "config": to_plain(run.config),
@@ -136,24 +140,24 @@ def tune_config(
         write_json(
             run.folder / BEST_FILE, {**search.given, **best.values, "tuning": dataclasses.asdict(tuning)}
         )
-        data = os.path.relpath(data_root.resolve(), run.folder)
+        data = os.path.relpath(request.data_root.resolve(), run.folder)
         write_json(
             run.folder / RUN_FILE,
             {**state, "state": SEARCHED, "data_root": data, "model": best.model, "log": "run.log"},
         )
         say(console, f"best on eval: {describe(best.values)}")
-        previous = ["--previous", str(wanted["previous"])] if wanted.get("previous") else []
+        previous = ["--previous", str(request.previous)] if request.previous else []
         command = [
             "medimg",
             "run",
             search.name,
             "--data",
-            str(data_root),
+            str(request.data_root),
             "--to",
-            str(to),
+            str(request.to),
             *previous,
             "--set",
-            f"@{to / BEST_FILE}",
+            f"@{request.to / BEST_FILE}",
         ]
         say(console, f"what it is worth, on test: {shlex.join(command)}")
     return tuning
@@ -169,7 +173,8 @@ def conclude(trials: Sequence[Trial], search: Search, *, objective: Objective) -
     if score is None:
         raise MedimgError(f"no trial of {len(trials)} has a score; the first: {trials[0].reason(objective)}")
     failed = sum(trial.score(objective) is None for trial in trials)
-    return Tuning(best.values, str(objective), score, len(trials), failed, search.oracle, search.seed)
+    how = search.settings
+    return Tuning(best.values, str(objective), score, len(trials), failed, how.oracle, how.seed)
 
 
 def try_settings(run: OpenRun, search: Search, *, objective: Objective, console: Console) -> list[Trial]:
@@ -185,13 +190,13 @@ def try_settings(run: OpenRun, search: Search, *, objective: Objective, console:
         training = Training(run, fingerprints, objective, worker, console)
         oracle = make_oracle(search, objective, folder=scratch)
         # An oracle may propose the same twice where the space is small; only other settings count.
-        for number in range(1, search.trials + 1):
+        for number in range(1, search.settings.trials + 1):
             asked = oracle.create_trial("search")
             if asked.status != "RUNNING":
                 say(console, f"the space holds no more than {len(tried)} different settings")
                 break
             values = to_values(asked.hyperparameters.values, search.space)
-            say(console, f"trial {number} of {search.trials}: {describe(values)}")
+            say(console, f"trial {number} of {search.settings.trials}: {describe(values)}")
             config = apply_values(run.config, values)
             mine = dataclasses.replace(fingerprints, weights=weights_fingerprint(config.model.weights))
             key = trial_key(config, mine)
@@ -215,13 +220,13 @@ def make_oracle(search: Search, objective: Objective, *, folder: str) -> keras_t
     kind = {
         "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
         "random": keras_tuner.oracles.RandomSearchOracle,
-    }[search.oracle]
+    }[search.settings.oracle]
     oracle = kind(
         objective=keras_tuner.Objective(str(objective), objective.direction),
-        max_trials=search.trials,
+        max_trials=search.settings.trials,
         hyperparameters=to_hyperparameters(search.space),
-        seed=search.seed + 1,  # It takes 0 for "draw one".
-        max_consecutive_failed_trials=search.trials + 1,
+        seed=search.settings.seed + 1,  # It takes 0 for "draw one".
+        max_consecutive_failed_trials=search.settings.trials + 1,
     )
     oracle.verbose = 0
     BaseTuner(oracle, directory=folder)  # Tells it where to write; it will not work without.
@@ -276,7 +281,8 @@ class Training:
         store, pipeline = open_store(self.run.places.metadata), self.run.facts["pipeline"]
         before = newest_execution(store, pipeline, "Trainer")
         try:
-            self.worker.call(work, config, self.run.places, fingerprints, self.run.folder, "Trainer", True)
+            run = dataclasses.replace(self.run, config=config)
+            self.worker.call(work, run, fingerprints, "Trainer", True)
         except DiskFull:
             raise
         except MedimgError as error:
@@ -299,17 +305,13 @@ class Training:
         """Once, and with each component on the terminal: all that comes before training."""
         if not self.prepared:
             say(self.console, "starting TFX")
-            self.worker.call(
-                work, self.run.config, self.run.places, self.fingerprints, self.run.folder, "Transform", False
-            )
+            self.worker.call(work, self.run, self.fingerprints, "Transform", False)
             self.prepared = True
 
 
-def work(
-    config: RunConfig, places: Places, fingerprints: Fingerprints, run: Path, last: str, quiet: bool
-) -> None:
-    """What the worker does: runs the pipeline up to the component `last`."""
-    run_components(config, places, fingerprints, run=run, console=make_console(quiet=quiet), last=last)
+def work(run: OpenRun, fingerprints: Fingerprints, last: str, quiet: bool) -> None:
+    """Runs the pipeline up to the component `last`, in the worker."""
+    run_components(run, fingerprints, console=make_console(quiet=quiet), last=last)
 
 
 def read_result(trial: Trial, run: Path, *, model: Path, model_run: Path) -> Trial:

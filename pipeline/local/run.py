@@ -1,4 +1,4 @@
-"""Runs a config on this machine with TFX's LocalDagRunner: places, lock, fingerprints, run, and what came of it."""
+"""Runs a config on this machine with TFX's LocalDagRunner: places, lock, fingerprints, run, outcome."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -18,12 +18,11 @@ from medimg.console.terminal import make_console
 from medimg.datasets import find_data_set
 from medimg.errors import DiskFull, MedimgError, UsageError
 from pipeline.beam.flags import explain_engine, parse_beam, read_flag
-from pipeline.cache_keys import find_weights
-from pipeline.config.places import Places
+from pipeline.cache_keys import Fingerprints, find_weights, take_fingerprints
+from pipeline.config.places import Places, RunRequest
 from pipeline.config.resolve import resolve_config
 from pipeline.config.run_config import RunConfig
 from pipeline.local.run_directory import (
-    STORE_FILE,
     Outcome,
     claim_directory,
     locate_store,
@@ -36,38 +35,30 @@ from pipeline.local.run_directory import (
 from pipeline.local.run_schema import write_schema
 from pipeline.metadata.store import PASSWORD, open_store, parse_database
 
-if TYPE_CHECKING:
-    from pipeline.cache_keys import Fingerprints
-
 INDEX_FILE = "index.parquet"
 # As the C library and SQLite say it, where the error has no errno.
 DISK_FULL = ("No space left on device", "database or disk is full")
 
 
-def local_places(
-    run: Path,
-    *,
-    data_root: Path,
-    schema: Path,
-    previous: Path | None,
-    beam_args: tuple[str, ...] = (),
-    store: str = STORE_FILE,
-    pipeline: str = "",
-    index: Path | None = None,
-) -> Places:
-    """Everything of a run under one directory, save a store and an index of the data that runs share."""
+def local_places(run: Path, request: RunRequest, *, schema: Path, store: str, pipeline: str) -> Places:
+    """Returns the places of a run: all under one directory, but for what runs share.
+
+    Args:
+        schema: of the run (pipeline.local.run_schema).
+        store, pipeline: the store as `run.json` names it, and the run's name there.
+    """
     return Places(
-        data_root=str(data_root.resolve()),
+        data_root=str(request.data_root.resolve()),
         pipeline_root=str(run / "artifacts"),
         metadata=locate_store(run, store),
         metadata_password=os.environ.get(PASSWORD, ""),
         pipeline=pipeline,
         serving=str(run / "models"),
         checkpoints=str(run / "checkpoints"),
-        index=str(index or run / INDEX_FILE),
+        index=str((request.parent or run) / INDEX_FILE),
         schema=str(schema),
-        previous=str(previous.resolve()) if previous else "",
-        beam_args=beam_args or parse_beam(),
+        previous=str(request.previous.resolve()) if request.previous else "",
+        beam_args=request.beam_args or parse_beam(),
     )
 
 
@@ -84,78 +75,39 @@ class OpenRun:
     facts: Mapping[str, Any]
 
 
-def run_config(
-    config: RunConfig,
-    *,
-    data_root: Path,
-    to: Path,
-    previous: Path | None = None,
-    beam_args: tuple[str, ...] = (),
-    metadata: str | None = None,
-    parent: Path | None = None,
-    console: Console | None = None,
-) -> Outcome:
-    """Runs the pipeline under `to` and writes `run.json` there; arguments as for `open_run`.
+def run_config(config: RunConfig, request: RunRequest, *, console: Console | None = None) -> Outcome:
+    """Runs the pipeline and writes `run.json` into the run's directory.
 
     Raises:
         UsageError: what `open_run` raises.
         MedimgError: a component failed; the message names it.
     """
     console = console or make_console()
-    wanted: dict[str, Any] = {
-        "previous": previous,
-        "beam_args": beam_args,
-        "metadata": metadata,
-        "parent": parent,
-    }
-    with open_run(config, data_root=data_root, to=to, console=console, **wanted) as run:
-        execute(run.config, run.places, run=run.folder, console=console)
-        outcome = collect_outcome(run.config, run.places, run.folder)
+    with open_run(config, request, console=console) as run:
+        execute(run, console=console)
+        outcome = collect_outcome(run)
         facts = {**run.facts, "log": "run.log"}
-        write_run_file(
-            run.folder, run.config, data_root=data_root, previous=previous, outcome=outcome, facts=facts
-        )
+        write_run_file(run.folder, run.config, request, outcome=outcome, facts=facts)
     return outcome
 
 
 @contextmanager
-def open_run(
-    config: RunConfig,
-    *,
-    data_root: Path,
-    to: Path,
-    previous: Path | None = None,
-    beam_args: tuple[str, ...] = (),
-    metadata: str | None = None,
-    parent: Path | None = None,
-    console: Console,
-) -> Iterator[OpenRun]:
-    """Makes `to` this config's directory, waits until no other process works there, and checks what can be checked before any work.
+def open_run(config: RunConfig, request: RunRequest, *, console: Console) -> Iterator[OpenRun]:
+    """Makes the run's directory this config's, and checks what can be checked before any work.
 
-    `metadata` is the URI of a store that runs share (pipeline.metadata.store); without it a run has its own,
-    or keeps the one it was started with. `parent` is the directory of the cross-validation that the run is a
-    fold of: the index of the data lies there, and the store without `metadata`.
+    Waits until no other process works there.
 
     Raises:
-        UsageError: the data root is missing, or `to` belongs to another config or keeps its metadata
+        UsageError: the data root is missing, or the directory belongs to another config or keeps its metadata
             elsewhere.
     """
-    config = check_inputs(config, data_root=data_root, previous=previous)
-    run = make_directory(to)
+    config = check_inputs(config, request)
+    run = make_directory(request.to)
     with run_lock(run, console), ExitStack() as stack:
-        facts = claim_directory(run, config, metadata, parent=parent)
+        facts = claim_directory(run, config, request.metadata, parent=request.parent)
         stack.enter_context(store_lock(run, facts["store"], console))
-        schema = write_schema(config, data_root=data_root, to=run / "schema")
-        places = local_places(
-            run,
-            data_root=data_root,
-            schema=schema,
-            previous=previous,
-            beam_args=beam_args,
-            store=facts["store"],
-            pipeline=facts["pipeline"],
-            index=parent and parent / INDEX_FILE,
-        )
+        schema = write_schema(config, data_root=request.data_root, to=run / "schema")
+        places = local_places(run, request, schema=schema, store=facts["store"], pipeline=facts["pipeline"])
         if parse_database(places.metadata):
             open_store(places.metadata)  # Before any work is done.
         if read_flag(places.beam_args, "job_endpoint"):
@@ -163,15 +115,15 @@ def open_run(
         yield OpenRun(run, config, places, facts)
 
 
-def check_inputs(config: RunConfig, *, data_root: Path, previous: Path | None) -> RunConfig:
+def check_inputs(config: RunConfig, request: RunRequest) -> RunConfig:
     """Refuses data, an earlier catalogue or a config that no run could work with.
 
     Returns the config with all classes.
     """
+    data_root, previous = request.data_root, request.previous
     if not data_root.is_dir():
-        raise UsageError(
-            f"{data_root}: {'not a folder' if data_root.exists() else 'no such folder'}, expected images and tables of {config.data_set}"
-        )
+        found = "not a folder" if data_root.exists() else "no such folder"
+        raise UsageError(f"{data_root}: {found}, expected images and tables of {config.data_set}")
     if previous and not (previous / "cases.parquet").is_file():
         raise UsageError(f"{previous}: no cases.parquet, expected an earlier catalogue")
     if previous:
@@ -192,24 +144,16 @@ def ask_engine(places: Places, *, run: Path, console: Console) -> None:
         check_engine(places.beam_args, run=run, data_root=Path(places.data_root))
 
 
-def execute(config: RunConfig, places: Places, *, run: Path, console: Console) -> None:
+def execute(run: OpenRun, *, console: Console) -> None:
     """Takes the fingerprints, then builds and runs the DAG."""
-    from pipeline.cache_keys import take_fingerprints
-
     console.print("reading the data root", highlight=False)
-    fingerprints = take_fingerprints(config, places)
+    fingerprints = take_fingerprints(run.config, run.places)
     console.print("starting TFX", highlight=False)
-    run_components(config, places, fingerprints, run=run, console=console)
+    run_components(run, fingerprints, console=console)
 
 
 def run_components(
-    config: RunConfig,
-    places: Places,
-    fingerprints: Fingerprints,
-    *,
-    run: Path,
-    console: Console,
-    last: str | None = None,
+    run: OpenRun, fingerprints: Fingerprints, *, console: Console, last: str | None = None
 ) -> None:
     """Builds the DAG and runs it, or only the component `last` and those before it.
 
@@ -224,15 +168,18 @@ def run_components(
     from pipeline.local.component_progress import following
     from pipeline.pipeline import create_pipeline
 
-    dag = create_pipeline(config, places, fingerprints)
+    places = run.places
+    dag = create_pipeline(run.config, places, fingerprints)
     names = [component.id for component in dag.components]
     count = names.index(last) + 1 if last else len(names)
-    with following(console, count=count, log=run / "run.log", secret=places.metadata_password) as progress:
+    log, secret = run.folder / "run.log", places.metadata_password
+    with following(console, count=count, log=log, secret=secret) as progress:
         try:
             LocalDagRunner().run(dag, run_options=RunOptions(to_nodes=[last]) if last else None)
         except Exception as error:
             kind = DiskFull if any(is_disk_full(cause) for cause in causes_of(error)) else MedimgError
-            raise kind(explain(error, component=progress.current, run=run, flags=places.beam_args)) from error
+            line = explain(error, component=progress.current, run=run.folder, flags=places.beam_args)
+            raise kind(line) from error
 
 
 def explain(error: BaseException, *, component: str, run: Path, flags: Sequence[str] = ()) -> str:
@@ -242,9 +189,15 @@ def explain(error: BaseException, *, component: str, run: Path, flags: Sequence[
             return f"{component}: {cause}"
         if is_disk_full(cause):
             free = shutil.disk_usage(run).free
-            return f"{component}: the disk of {run} is full ({free / 1e6:.0f} MB free); free some space and run again, it continues where it stopped"
+            return (
+                f"{component}: the disk of {run} is full ({free / 1e6:.0f} MB free); "
+                "free some space and run again, it continues where it stopped"
+            )
     if read_flag(flags, "job_endpoint") and "failed in state" in str(error):
-        return f"{component}: {explain_engine(str(error), flags)} (the whole of it is in {run / 'run.log'}); run again, it continues where it stopped"
+        return (
+            f"{component}: {explain_engine(str(error), flags)} (the whole of it is in {run / 'run.log'}); "
+            "run again, it continues where it stopped"
+        )
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()] or [""]
     # Beam puts the worker's whole traceback into the message; what went wrong is its last line.
     told = lines[-1] if lines[0].startswith("Traceback") else lines[0]
@@ -265,12 +218,13 @@ def is_disk_full(error: BaseException) -> bool:
     return full or any(words in str(error) for words in DISK_FULL)
 
 
-def collect_outcome(config: RunConfig, places: Places, run: Path) -> Outcome:
+def collect_outcome(opened: OpenRun) -> Outcome:
     """Reads blessing, gates and paths back from the store and puts the report where people look for it."""
     from medimg.reporting.run_facts import read_facts
     from pipeline.metadata.lineage import latest_nodes, properties_of
 
-    nodes = latest_nodes(open_store(places.metadata), places.pipeline or config.name)
+    run, places = opened.folder, opened.places
+    nodes = latest_nodes(open_store(places.metadata), places.pipeline or opened.config.name)
     report = Path(nodes["ReportGen"].outputs["report"][0].uri)
     shutil.rmtree(run / "report", ignore_errors=True)
     shutil.copytree(report, run / "report")

@@ -1,4 +1,4 @@
-"""A run's directory: whose it is, who works there now, which store it keeps its metadata in, and what came of it."""
+"""A run's directory: whose it is, who works there now, where its metadata are, and what came of it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from medimg.console.terminal import say
 from medimg.errors import UsageError
 from medimg.files import replace_file
 from pipeline.config.overrides import to_plain
+from pipeline.config.places import RunRequest
 from pipeline.config.run_config import RunConfig
 from pipeline.metadata.store import parse_database, resolve_store
 
@@ -90,11 +91,13 @@ def claim_directory(
         raise UsageError(f"{run} belongs to a run with {wanted}; choose another --to")
     if (known["config"]["name"], known["config"]["data_set"]) != (config.name, config.data_set):
         raise UsageError(
-            f"{run} belongs to config {known['config']['name']} ({known['config']['data_set']}), not to {config.name}; choose another --to"
+            f"{run} belongs to config {known['config']['name']} ({known['config']['data_set']}), "
+            f"not to {config.name}; choose another --to"
         )
     if metadata and metadata != known["store"]:
         raise UsageError(
-            f"{run} keeps its metadata in {known['store']}, not in {metadata}; choose another --to, or leave --metadata out"
+            f"{run} keeps its metadata in {known['store']}, not in {metadata}; "
+            "choose another --to, or leave --metadata out"
         )
     return known
 
@@ -150,13 +153,12 @@ def relative(uri: str, run: Path) -> str:
 def write_run_file(
     run: Path,
     config: RunConfig,
+    request: RunRequest,
     *,
-    data_root: Path,
-    previous: Path | None,
     outcome: Outcome,
     facts: Mapping[str, Any],
 ) -> None:
-    """Names config, store, catalogue, model and report of a finished run.
+    """Writes `run.json`, which names config, store, catalogue, model and report of a finished run.
 
     `facts` are of `claim_directory`.
     """
@@ -166,8 +168,8 @@ def write_run_file(
             **facts,
             "config": to_plain(config),
             "state": "finished",
-            "data_root": os.path.relpath(data_root.resolve(), run),
-            "previous": os.path.relpath(previous.resolve(), run) if previous else "",
+            "data_root": os.path.relpath(request.data_root.resolve(), run),
+            "previous": os.path.relpath(request.previous.resolve(), run) if request.previous else "",
             **dataclasses.asdict(outcome),
         },
     )
@@ -201,7 +203,9 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def find_store(run: Path, facts: Mapping[str, Any], metadata: str | None) -> str:
-    """The store to ask about a run, as `store_lock` and `locate_store` take it: `metadata`, or the one that its `run.json` (`facts`) names.
+    """Finds the store to ask about a run, as `store_lock` and `locate_store` take it.
+
+    It is `metadata`, or the one that its `run.json` (`facts`) names.
 
     Raises:
         UsageError: a SQLite file that is not there. Opening it would make an empty one, which has seen no
@@ -210,7 +214,8 @@ def find_store(run: Path, facts: Mapping[str, Any], metadata: str | None) -> str
     where = resolve_store(metadata) if metadata else facts["store"]
     if not (parse_database(where) or Path(locate_store(run, where)).is_file()):
         raise UsageError(
-            f"{locate_store(run, where)}: no such file, expected the store of ML Metadata that {run} was run with"
+            f"{locate_store(run, where)}: no such file, "
+            f"expected the store of ML Metadata that {run} was run with"
         )
     return where
 

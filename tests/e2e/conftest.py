@@ -55,9 +55,10 @@ class TinyRun:
 def run_tiny(run: Path, data: Path, *more: str):
     """Runs the demo's config in small; later overrides win."""
     from pipeline.config.overrides import load_config
+    from pipeline.config.places import RunRequest
     from pipeline.local.run import run_config
 
-    return run_config(load_config("cmmd_demo", overrides=[*TINY, *more]), data_root=data, to=run)
+    return run_config(load_config("cmmd_demo", overrides=[*TINY, *more]), RunRequest(data_root=data, to=run))
 
 
 @pytest.fixture(scope="session")

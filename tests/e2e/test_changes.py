@@ -127,10 +127,11 @@ def read_counts(run):
 
 def test_a_run_directory_of_another_config_is_refused(tiny_run):
     from pipeline.config.overrides import load_config
+    from pipeline.config.places import RunRequest
     from pipeline.local.run import run_config
 
     with pytest.raises(UsageError, match="belongs to config cmmd-demo"):
-        run_config(load_config("cmmd_classification"), data_root=tiny_run.data, to=tiny_run.run)
+        run_config(load_config("cmmd_classification"), RunRequest(data_root=tiny_run.data, to=tiny_run.run))
 
 
 def test_a_full_disk_ends_in_one_line_that_says_so(run_copy, tmp_path):

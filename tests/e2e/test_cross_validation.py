@@ -12,6 +12,7 @@ from rich.console import Console
 from cli.compare import compare_runs
 from cli.results import print_lineage, print_metrics, print_outcome, print_patient, rewrite_report
 from pipeline.config.overrides import load_config
+from pipeline.config.places import RunRequest
 from pipeline.metadata.lineage import latest_nodes, open_store
 from tests.e2e.conftest import TINY
 
@@ -24,9 +25,8 @@ SMALLER = ("training.epochs=1", "evaluation.explained_cases=1", "evaluation.sali
 def run_small(run, data):
     from pipeline.experiments.cross_validation import run_folds
 
-    return run_folds(
-        load_config("cmmd_demo", overrides=[*TINY, *SMALLER]), folds=FOLDS, data_root=data, to=run
-    )
+    config = load_config("cmmd_demo", overrides=[*TINY, *SMALLER])
+    return run_folds(config, RunRequest(data_root=data, to=run), folds=FOLDS)
 
 
 @pytest.fixture(scope="module")

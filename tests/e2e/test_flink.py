@@ -23,6 +23,7 @@ from medimg.hashing import hash_tree
 from pipeline.beam.flags import parse_beam
 from pipeline.beam.probe import check_engine
 from pipeline.config.overrides import load_config
+from pipeline.config.places import RunRequest
 from pipeline.local.run import run_config
 from tests.e2e.conftest import TINY
 from tests.e2e.runs import (
@@ -76,7 +77,8 @@ def runs(tiny_run, flink, tmp_path_factory) -> tuple[Path, Path]:
     """The same config on the same data, by Beam's local runner and by Flink."""
     folder = tmp_path_factory.mktemp("runs")
     for name, flags in (("direct", parse_beam()), ("flink", parse_beam(flink.beam, flink.arguments))):
-        assert run_config(CONFIG, data_root=tiny_run.data, to=folder / name, beam_args=flags).blessed
+        request = RunRequest(data_root=tiny_run.data, to=folder / name, beam_args=flags)
+        assert run_config(CONFIG, request).blessed
     return folder / "direct", folder / "flink"
 
 

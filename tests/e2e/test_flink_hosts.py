@@ -24,6 +24,7 @@ from medimg.datasets import find_data_set
 from medimg.errors import MedimgError
 from medimg.hashing import hash_tree
 from pipeline.config.overrides import load_config
+from pipeline.config.places import RunRequest
 from pipeline.local.run import run_config
 from tests.e2e.conftest import TINY
 from tests.e2e.runs import (
@@ -64,7 +65,7 @@ def data(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def direct(data, tmp_path_factory) -> Path:
     run = tmp_path_factory.mktemp("direct") / "run"
-    run_config(CONFIG, data_root=data, to=run)
+    run_config(CONFIG, RunRequest(data_root=data, to=run))
     return run
 
 

@@ -191,11 +191,12 @@ def test_lineage_takes_the_directory_of_a_search(search):
 
 
 def test_a_run_of_the_best_trains_nothing_and_its_report_says_how_it_was_chosen(search):
+    from pipeline.config.places import RunRequest
     from pipeline.local.run import run_config
 
     run = search["run"]
     config = load_config("cmmd_demo", overrides=[f"@{run / 'best.json'}"])
-    outcome = run_config(config, data_root=search["data"], to=run)
+    outcome = run_config(config, RunRequest(data_root=search["data"], to=run))
     assert nodes_of(run)["Trainer"].state == "cached"
     assert outcome.model == next(
         trial["model"]

@@ -10,6 +10,7 @@ from kubeflow.compile import Request, compile_config
 from medimg.datasets import find_data_set
 from medimg.errors import UsageError
 from pipeline.config.overrides import load_config
+from pipeline.config.places import RunRequest
 from pipeline.config.resolve import resolve_config
 from pipeline.experiments.tuning import plan_search, tune_config
 from pipeline.local.run import run_config
@@ -104,9 +105,9 @@ def test_run_tune_and_compile_refuse_it_alike_and_leave_nothing_behind(tmp_path,
     data.mkdir()
     config = load_config("cmmd_demo", overrides=[override])
     with pytest.raises(UsageError, match="did you mean"):
-        run_config(config, data_root=data, to=to)
+        run_config(config, RunRequest(data_root=data, to=to))
     with pytest.raises(UsageError, match="did you mean"):
-        tune_config(plan_search("cmmd_demo", [override]), data_root=data, to=to)
+        tune_config(plan_search("cmmd_demo", [override]), RunRequest(data_root=data, to=to))
     with pytest.raises(UsageError, match="did you mean"):
         compile_config(config, Request(("registry/medimg:1",), "minio://bucket/root"))
     assert not to.exists()
@@ -115,7 +116,7 @@ def test_run_tune_and_compile_refuse_it_alike_and_leave_nothing_behind(tmp_path,
 def test_a_missing_file_of_weights_is_refused_before_the_data_are_read(tmp_path):
     config = load_config("cmmd_demo", overrides=["model.backbone=ResNet50", "model.weights=nowhere.h5"])
     with pytest.raises(UsageError, match=r"model\.weights: no file nowhere\.h5"):
-        run_config(config, data_root=tmp_path, to=tmp_path / "run")
+        run_config(config, RunRequest(data_root=tmp_path, to=tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 

@@ -5,6 +5,7 @@ import pytest
 from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.gates import Gate
 from pipeline.config.overrides import load_config
+from pipeline.config.places import RunRequest
 from pipeline.experiments.cross_validation import expect_cases, fold_config, run_fold, run_folds
 from pipeline.local.run_directory import claim_directory, make_directory
 
@@ -23,7 +24,7 @@ def test_a_folds_config_tests_that_fold_and_gates_nothing():
 
 def test_fewer_than_three_folds_are_refused(tmp_path):
     with pytest.raises(UsageError, match="--folds 2: expected 3 or more"):
-        run_folds(CONFIG, folds=2, data_root=tmp_path, to=tmp_path / "run")
+        run_folds(CONFIG, RunRequest(data_root=tmp_path, to=tmp_path / "run"), folds=2)
     assert not (tmp_path / "run").exists()
 
 
@@ -34,13 +35,14 @@ def test_a_gate_that_no_run_could_meet_is_refused_before_any_work(tmp_path):
     )
     assert config.evaluation.gates == (Gate("auk", "malignancy", 0.5),)
     with pytest.raises(UsageError, match="did you mean 'auc'"):
-        run_folds(config, folds=3, data_root=tmp_path, to=tmp_path / "run")
+        run_folds(config, RunRequest(data_root=tmp_path, to=tmp_path / "run"), folds=3)
     assert not (tmp_path / "run").exists()
 
 
 def test_an_error_names_the_fold(tmp_path):
+    request = RunRequest(data_root=tmp_path / "absent", to=tmp_path / "run")
     with pytest.raises(UsageError, match=r"fold 1: .*no such folder"):
-        run_fold(CONFIG, 1, folds=3, data_root=tmp_path / "absent", to=tmp_path / "run")
+        run_fold(CONFIG, 1, folds=3, request=request)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A search proposes the same settings in the same order whenever it is started, and ends with the best or with an error."""
+"""A search proposes the same settings in the same order each time, and ends with the best or an error."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from pipeline.cache_keys import CodeFingerprints, Fingerprints
 from pipeline.config.overrides import load_config
 from pipeline.experiments.search_space import apply_values, to_values
 from pipeline.experiments.trials import Objective, Trial
-from pipeline.experiments.tuning import conclude, make_oracle, plan_search, tell, trial_key
+from pipeline.experiments.tuning import SearchSettings, conclude, make_oracle, plan_search, tell, trial_key
 
 FINGERPRINTS = Fingerprints("data", "", "schema", "", CodeFingerprints(*"abcdefgh"))
 OBJECTIVE = Objective("malignancy", "auc")
@@ -36,8 +36,9 @@ def play(search, folder, *, failing=()):
     return proposed
 
 
-def make_search(**changes):
-    return dataclasses.replace(plan_search("cmmd_demo", trials=7), **{"space": SPACE, **changes})
+def make_search(*, space=SPACE, trials=7, **settings):
+    search = plan_search("cmmd_demo", settings=SearchSettings(trials=trials, **settings))
+    return dataclasses.replace(search, space=space)
 
 
 @pytest.mark.parametrize("oracle", ["bayesian", "random"])
@@ -79,7 +80,7 @@ def test_what_is_set_by_hand_is_given_and_not_searched():
 
 def test_an_unknown_oracle_is_refused():
     with pytest.raises(UsageError, match="--oracle baysian: no such oracle; did you mean 'bayesian'"):
-        plan_search("cmmd_demo", oracle="baysian")
+        plan_search("cmmd_demo", settings=SearchSettings(oracle="baysian"))
 
 
 def test_settings_that_a_search_has_chosen_are_not_searched_again():
