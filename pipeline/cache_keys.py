@@ -51,7 +51,7 @@ class Fingerprints:
 
 
 def take_fingerprints(config: RunConfig, places: Places) -> Fingerprints:
-    """Reads the data root (incrementally, by its index), the schema, the sources, the pushed models and a file of weights.
+    """Hashes the data root (incrementally, by its index), schema, sources, pushed models and weights.
 
     Raises:
         UsageError: the data root, a table or the file of weights is missing.
@@ -80,7 +80,7 @@ def weights_fingerprint(weights: str | None) -> str:
 
 
 def find_weights(weights: str | None) -> Path | None:
-    """Returns the file of weights that a config names, None for ImageNet's or none; UsageError if it is missing."""
+    """Returns the file of weights that a config names, if it names one; UsageError if it is missing."""
     if weights is None or weights == "imagenet":
         return None
     if not Path(weights).is_file():
@@ -101,6 +101,8 @@ def code_fingerprints(config: RunConfig) -> CodeFingerprints:
     """Hashes of the code behind each component of this config."""
     task = f"medimg.tasks.{config.task}"
     preprocess, explain = f"{task}.preprocess", f"{task}.explain"
+    trained = [name for name in submodules(task) if name not in (preprocess, f"{task}.search_space")]
+    explained = [name for name in submodules(task) if name == explain]
     return CodeFingerprints(
         # Without the executor's own imports: the list of data sets would make every one of them count.
         catalogue=hash_code(
@@ -111,10 +113,7 @@ def code_fingerprints(config: RunConfig) -> CodeFingerprints:
         gate=hash_code(["components.data_gate.executor"]),
         transform=hash_code([preprocess], alone=["components.entry_points"]),
         trainer=hash_code(
-            [
-                "components.trainer.run",
-                *(name for name in submodules(task) if name not in (preprocess, f"{task}.search_space")),
-            ],
+            ["components.trainer.run", *trained],
             alone=["components.entry_points"],
             # The task's record names it, but how a model is explained has no part in what it learns.
             without=[explain, *submodules("medimg.explain")],
@@ -122,7 +121,7 @@ def code_fingerprints(config: RunConfig) -> CodeFingerprints:
         evaluator=hash_code(["components.evaluator.tfma_metrics"]),
         # What page and documents are made of is no module, but as much of the report as its code.
         report=hash_code(
-            ["components.report_gen.executor", *(name for name in submodules(task) if name == explain)],
+            ["components.report_gen.executor", *explained],
             folders=TEXTS,
         ),
         baseline=hash_code(["components.baseline_model.executor"]),

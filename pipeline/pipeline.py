@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import TYPE_CHECKING
 
 import tensorflow_data_validation as tfdv
 from tfx.components import (
@@ -31,6 +31,9 @@ from pipeline.cache_keys import Fingerprints
 from pipeline.config.places import Places
 from pipeline.config.run_config import TRANSFORMED, RunConfig
 from pipeline.metadata.store import make_connection
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprints) -> Pipeline:
@@ -176,6 +179,6 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
     )
 
 
-def as_json(settings: Any) -> str:
+def as_json(settings: DataclassInstance) -> str:
     """A settings dataclass as JSON with sorted keys: equal settings give equal exec properties."""
     return json.dumps(dataclasses.asdict(settings), sort_keys=True)

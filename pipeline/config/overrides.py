@@ -63,7 +63,7 @@ def to_plain(config: RunConfig) -> dict[str, Any]:
     return plain
 
 
-def from_plain(values: Mapping[str, Any]) -> RunConfig:
+def from_plain(values: Mapping[str, object]) -> RunConfig:
     """Returns the config of plain values: the inverse of `to_plain`.
 
     Keys of an earlier version are read by their present names, and a line on the terminal says so.
@@ -113,8 +113,8 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     owner[part] = parse_value(text, like=owner[part])
 
 
-def rename(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values with the present names of their keys; a line on the terminal names those of before."""
+def rename(values: Mapping[str, object]) -> dict[str, Any]:
+    """Gives keys of an earlier version their present names; a line on the terminal names both."""
     renamed, before = rename_keys(values)
     if before:
         say(make_console(), describe_renamed(before))
@@ -133,7 +133,7 @@ def list_keys(overrides: Iterable[str]) -> list[str]:
     return list(renamed)
 
 
-def read_keys(config: RunConfig, keys: Iterable[str]) -> dict[str, Any]:
+def read_keys(config: RunConfig, keys: Iterable[str]) -> dict[str, object]:
     """The config's plain values of dotted keys."""
     values = to_plain(config)
     found = {}
@@ -143,7 +143,7 @@ def read_keys(config: RunConfig, keys: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def read_overrides(path: Path) -> dict[str, Any]:
+def read_overrides(path: Path) -> dict[str, object]:
     """A JSON file of dotted key to value. Raises UsageError where it is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -181,7 +181,7 @@ def find_key(values: Any, key: str, *, source: str) -> tuple[Any, Any]:
     return owner, part
 
 
-def parse_value(text: str, *, like: Any) -> Any:
+def parse_value(text: str, *, like: object) -> object:
     """JSON if it reads as JSON, a list where the present value is one, else the text itself."""
     if text.strip().lower() in ("none", "null"):
         return None
@@ -193,7 +193,7 @@ def parse_value(text: str, *, like: Any) -> Any:
         return {"true": True, "false": False}.get(text.strip().lower(), text)
 
 
-def all_keys(values: Mapping[str, Any] | Sequence[Any], prefix: str = "") -> list[str]:
+def all_keys(values: Mapping[str, object] | Sequence[object], prefix: str = "") -> list[str]:
     """Dotted keys of nested plain values.
 
     An item of a list has its position as key, if it has keys itself.

@@ -62,7 +62,8 @@ def check_task(config: RunConfig) -> DataSet:
     check_task_name(config.task)
     if config.task != data_set.task:
         raise UsageError(
-            f"task: found {config.task!r}, expected {data_set.task!r}: {data_set.name} has no targets for another"
+            f"task: found {config.task!r}, expected {data_set.task!r}: "
+            f"{data_set.name} has no targets for another"
         )
     return data_set
 

@@ -1,4 +1,4 @@
-"""What a run is (RunConfig) and where it reads and writes (Places): frozen dataclasses, checked where they are read."""
+"""What a run is (RunConfig): frozen dataclasses, checked where they are read."""
 
 from __future__ import annotations
 
@@ -145,5 +145,5 @@ class RunConfig:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The clinical columns that are written into the Examples: the model's inputs and the slices, nothing else."""
+        """Lists the clinical columns that Examples have: the model's inputs and the slices, nothing else."""
         return tuple(dict.fromkeys((*self.model.clinical_inputs, *self.evaluation.slices)))

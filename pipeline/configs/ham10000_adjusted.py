@@ -1,4 +1,6 @@
-"""HAM10000, seven diagnoses: ham10000_small_cnn, trained on the cases as frequent as they are, then adjusted (Menon et al. 2021).
+"""HAM10000, seven diagnoses: ham10000_small_cnn with logit adjustment (Menon et al. 2021).
+
+It is trained on the cases as frequent as they are, and adjusted then.
 
 The exported model takes the class frequencies of train out of its calibrated probabilities; `--set
 training.logit_adjustment=loss` puts them into the loss instead, `none` shows what is left when nothing is

@@ -1,6 +1,7 @@
-"""HAM10000, seven diagnoses, EfficientNet-B0 pretrained on ImageNet: ham10000_mobilenet with another backbone.
+"""HAM10000, seven diagnoses, EfficientNet-B0 pretrained on ImageNet.
 
-Weights as there. Meant for a GPU; not yet run on the whole collection, so neither time nor score is stated.
+All else is as in ham10000_mobilenet, the weights too. Meant for a GPU; not yet run on the whole collection,
+so neither time nor score is stated.
 """
 
 import dataclasses

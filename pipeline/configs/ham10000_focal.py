@@ -1,4 +1,6 @@
-"""HAM10000, seven diagnoses: ham10000_small_cnn with the focal loss (Lin et al. 2017) beside class weights, its alpha-balanced form.
+"""HAM10000, seven diagnoses: ham10000_small_cnn with the focal loss (Lin et al. 2017).
+
+It is used beside class weights, which is its alpha-balanced form.
 
 The focal loss alone makes hard cases count, rare or not. Not yet run on the whole collection, so neither time
 nor score is stated.

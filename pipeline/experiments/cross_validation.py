@@ -110,9 +110,10 @@ def pool_folds(config: RunConfig, run: Path, *, names: Sequence[str], outcomes: 
     """Writes the report of all folds and says what they came to."""
     facts = pool_reports([run / name / REPORT for name in names], run / REPORT, gates=config.evaluation.gates)
     derive(run / REPORT)
+    failed = [text for text, passed in facts.gates if not passed]
     return Outcome(
         blessed=facts.blessed,
-        failed_gates=tuple(text for text, passed in facts.gates if not passed),
+        failed_gates=tuple(failed),
         quarantined=max(outcome.quarantined for outcome in outcomes),
         catalogue=str(Path(names[0], outcomes[0].catalogue)),
         model="",
@@ -124,7 +125,8 @@ def pool_folds(config: RunConfig, run: Path, *, names: Sequence[str], outcomes: 
 def check_complete(run: Path, fold: Path, outcome: Outcome, *, unlabelled: bool, console: Console) -> None:
     """Raises MedimgError unless every usable case is predicted.
 
-    Those that could not be read when the records were written are excepted. That each is predicted once only is `pool_reports`' to see.
+    Those that could not be read when the records were written are excepted. That each is predicted once only
+    is checked by `pool_reports`.
 
     Args:
         fold, outcome: any of the folds; all have the same cases and read the same files.

@@ -1,11 +1,11 @@
-"""The settings that a search may change: read beside the config, checked like `--set`, and as KerasTuner takes them."""
+"""The settings that a search may change: read beside the config, checked like `--set`, for KerasTuner."""
 
 from __future__ import annotations
 
 import importlib
 import json
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from medimg.errors import UsageError
 from medimg.tasks.search_space import Choice, Range, Space
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     import keras_tuner
 
 SECTIONS = ("model.", "training.")
-"""What the Trainer alone reads: whatever is chosen there, all trials share catalogue, records and Transform graph."""
+"""What the Trainer alone reads: all trials share catalogue, records and Transform graph."""
 FIXED = tuple(f"model.{name}" for name in TRANSFORMED)
 """What of these decides labels and inputs."""
 
 
 def load_space(name: str, config: RunConfig, *, fixed: Iterable[str] = ()) -> Space:
-    """The space of the config called `name`, else its task's, without `fixed`: what `--set` gives is not searched.
+    """Returns the space of the config called `name`, else its task's, without the keys `fixed` by `--set`.
 
     Raises:
         UsageError: a key or value that the config does not take, one that would change the cases, or nothing
@@ -50,7 +50,8 @@ def check_space(space: Space, config: RunConfig) -> None:
         find_key(values, key, source=f"search space: {key}")
         if not key.startswith(SECTIONS) or key.startswith(FIXED):
             raise UsageError(
-                f"search space: {key} changes the cases or how they are judged; expected keys of model or training, not {', '.join(FIXED)}"
+                f"search space: {key} changes the cases or how they are judged; "
+                f"expected keys of model or training, not {', '.join(FIXED)}"
             )
         check_parameter(key, parameter)
         for value in parameter.values if isinstance(parameter, Choice) else (parameter.low, parameter.high):
@@ -63,11 +64,13 @@ def check_parameter(key: str, parameter: Choice | Range) -> None:
         2, len(parameter.values)
     ):
         raise UsageError(
-            f"search space: {key} is chosen from {list(parameter.values)}, expected two values or more, each once"
+            f"search space: {key} is chosen from {list(parameter.values)}, "
+            "expected two values or more, each once"
         )
     if isinstance(parameter, Range) and not parameter.low < parameter.high:
         raise UsageError(
-            f"search space: {key} ranges from {parameter.low:g} to {parameter.high:g}, expected a lower end below the upper one"
+            f"search space: {key} ranges from {parameter.low:g} to {parameter.high:g}, "
+            "expected a lower end below the upper one"
         )
     if isinstance(parameter, Range) and parameter.scale == "log" and parameter.low <= 0:
         raise UsageError(
@@ -75,7 +78,7 @@ def check_parameter(key: str, parameter: Choice | Range) -> None:
         )
 
 
-def apply_values(config: RunConfig, values: Mapping[str, Any]) -> RunConfig:
+def apply_values(config: RunConfig, values: Mapping[str, object]) -> RunConfig:
     """The config with these values, checked as any config is."""
     plain = to_plain(config)
     for key, value in values.items():
@@ -102,9 +105,9 @@ def to_hyperparameters(space: Space) -> keras_tuner.HyperParameters:
     return parameters
 
 
-def to_values(chosen: Mapping[str, Any], space: Space) -> dict[str, Any]:
+def to_values(chosen: Mapping[str, object], space: Space) -> dict[str, object]:
     """The inverse for one trial: dotted key to value, in the order of the space."""
     return {
-        key: json.loads(chosen[key]) if isinstance(parameter, Choice) else chosen[key]
+        key: json.loads(str(chosen[key])) if isinstance(parameter, Choice) else chosen[key]
         for key, parameter in space.items()
     }

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 from medimg.errors import MedimgError
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 CALLS = 10
@@ -21,7 +22,9 @@ CALLS = 10
 
 
 class Worker:
-    """One process at a time, kept for several calls because TFX takes seconds to import, but not for ever: each training leaves memory behind.
+    """One process at a time, kept for several calls because TFX takes seconds to import.
+
+    It is not kept for ever: each training leaves memory behind.
 
     Args:
         calls: that a process is kept for.
@@ -39,7 +42,9 @@ class Worker:
     ) -> None:
         self._pool.shutdown()
 
-    def call(self, function: Callable[..., Result], *arguments: Any) -> Result:
+    def call(
+        self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> Result:
         """What the function of a module returns or raises in the process; all of it must be picklable.
 
         Raises:
@@ -50,7 +55,7 @@ class Worker:
             self._start()
         self._left -= 1
         try:
-            return self._pool.submit(function, *arguments).result()
+            return self._pool.submit(function, *arguments, **named).result()
         except BrokenProcessPool:
             self._left = 0
             raise MedimgError("its process was killed, as the system does when memory runs out") from None
@@ -65,7 +70,10 @@ class Worker:
 
 
 def enter_worker() -> None:
-    """Silences libraries as the command line does, and ends this process with the one that asked for it: two must not write one store."""
+    """Silences libraries as the command line does, and ends this process with its parent.
+
+    Two processes must not write one store.
+    """
     warnings.simplefilter("ignore")
     threading.Thread(target=follow_parent, daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""The trials of a search: what each reached, their record on disk and in ML Metadata, and the table at the end."""
+"""The trials of a search: what each reached, their record on disk and in ML Metadata, and their table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich.console import Console
@@ -56,7 +56,7 @@ class Trial:
     """
 
     key: str
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     figures: Mapping[str, float | None] = field(default_factory=dict)
     epochs: int = 0
     seconds: float = 0.0
@@ -118,7 +118,8 @@ def read_trials(run: Path) -> dict[str, Trial]:
         )
     except (ValueError, TypeError, KeyError) as error:
         raise UsageError(
-            f"{path}: not a record of trials ({error}); remove it, and what was trained is found again in the store"
+            f"{path}: not a record of trials ({error}); "
+            "remove it, and what was trained is found again in the store"
         ) from None
 
 
@@ -136,7 +137,7 @@ def note_trial(
     execution: mlmd.Execution,
     models: Sequence[mlmd.Artifact],
 ) -> None:
-    """Puts settings and score, or the reason why there is none, into ML Metadata: on the Trainer's execution and on the model it has made."""
+    """Puts settings and score, or why there is none, on the Trainer's execution and on its model."""
     from ml_metadata.proto import metadata_store_pb2 as mlmd
 
     if trial.failed:
@@ -185,11 +186,11 @@ def print_trials(trials: Sequence[Trial], objective: Objective, *, console: Cons
     console.print(table)
 
 
-def describe(values: Mapping[str, Any]) -> str:
+def describe(values: Mapping[str, object]) -> str:
     """Settings on one line."""
     return ", ".join(f"{key} {format_value(value)}" for key, value in values.items())
 
 
-def format_value(value: Any) -> str:
+def format_value(value: object) -> str:
     """A setting as a person reads it."""
     return f"{value:.3g}" if isinstance(value, float) else json.dumps(value).strip('"')

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -50,6 +50,7 @@ from pipeline.metadata.store import open_store
 
 if TYPE_CHECKING:
     import keras_tuner
+    from keras_tuner.engine.trial import Trial as KerasTrial
 
 BEST_FILE = "best.json"
 ORACLES = ("bayesian", "random")
@@ -86,7 +87,7 @@ class Search:
 
     name: str
     config: RunConfig
-    given: Mapping[str, Any]
+    given: Mapping[str, object]
     space: Space
     settings: SearchSettings
 
@@ -233,7 +234,7 @@ def make_oracle(search: Search, objective: Objective, *, folder: str) -> keras_t
     return oracle
 
 
-def tell(oracle: keras_tuner.Oracle, asked: Any, trial: Trial, objective: Objective) -> float | None:
+def tell(oracle: keras_tuner.Oracle, asked: KerasTrial, trial: Trial, objective: Objective) -> float | None:
     """Tells the oracle how its proposal ended; returns the score."""
     score = trial.score(objective)
     if score is not None:

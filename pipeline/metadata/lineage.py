@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -17,6 +16,7 @@ from pipeline.metadata.store import open_store as open_store
 DONE = (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED)
 OUTPUT_EVENTS = (mlmd.Event.OUTPUT, mlmd.Event.DECLARED_OUTPUT)
 INPUT_EVENTS = (mlmd.Event.INPUT, mlmd.Event.DECLARED_INPUT)
+Property = str | int | float
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,17 @@ def outputs_of(store: MetadataStore, execution: int) -> dict[str, list[mlmd.Arti
     events = [
         event for event in store.get_events_by_execution_ids([execution]) if event.type in OUTPUT_EVENTS
     ]
-    artifacts = (
-        {
-            artifact.id: artifact
-            for artifact in store.get_artifacts_by_id([event.artifact_id for event in events])
-        }
-        if events
-        else {}
-    )
+    if not events:
+        return outputs
+    made = store.get_artifacts_by_id([event.artifact_id for event in events])
+    artifacts = {artifact.id: artifact for artifact in made}
     for event in events:
         outputs.setdefault(event.path.steps[0].key, []).append(artifacts[event.artifact_id])
     return outputs
 
 
 def locate_artifact(run: Path, artifact: mlmd.Artifact) -> Path:
-    """By component, channel and execution below the run as it lies now: the store has the path that it was written to."""
+    """Returns the artifact's path below the run as it is now; the store has the one it was written to."""
     return run / "artifacts" / Path(*Path(artifact.uri).parts[-3:])
 
 
@@ -88,7 +84,9 @@ def live_artifacts(store: MetadataStore, kind: str, *, pipeline: str) -> list[ml
 
 
 def walk_up(store: MetadataStore, artifact: int) -> Iterator[tuple[mlmd.Execution, list[mlmd.Artifact]]]:
-    """From an artifact back to the first inputs: each execution that made something on the way, with what it made, nearest first.
+    """Walks from an artifact back to the first inputs, nearest first.
+
+    Yields each execution that made something on the way, with what it made.
 
     Cached executions re-emit artifacts that others made; only the maker counts.
     """
@@ -138,9 +136,9 @@ def walk_down(store: MetadataStore, artifacts: Iterable[int]) -> set[int]:
     return reached
 
 
-def properties_of(item: Any) -> dict[str, str | int | float]:
+def properties_of(item: mlmd.Artifact | mlmd.Execution) -> dict[str, Property]:
     """Properties and custom properties of an artifact or execution as plain values."""
-    plain: dict[str, str | int | float] = {}
+    plain: dict[str, Property] = {}
     for group in (item.properties, item.custom_properties):
         for name, value in group.items():
             kind = value.WhichOneof("value")
@@ -149,7 +147,7 @@ def properties_of(item: Any) -> dict[str, str | int | float]:
     return plain
 
 
-def list_counts(values: Mapping[str, Any]) -> str:
+def list_counts(values: Mapping[str, Property]) -> str:
     """Counts and hashes of an artifact on one line."""
     return ", ".join(f"{name} {value}" for name, value in sorted(values.items()) if shown_property(name))
 
@@ -171,7 +169,7 @@ def shown_property(name: str) -> bool:
     )
 
 
-def name_origin(values: Mapping[str, Any]) -> str:
+def name_origin(values: Mapping[str, Property]) -> str:
     """Where a catalogue's data come from, as their receipts say: "collection cmmd, source idc, ...".
 
     Empty for other artifacts.

@@ -18,7 +18,10 @@ from medimg.errors import MedimgError, UsageError
 
 PASSWORD = "MEDIMG_METADATA_PASSWORD"
 PORTS = {"mysql": 3306, "postgresql": 5432}
-EXPECTED = "expected the path of a SQLite file, mysql://USER@HOST[:PORT]/DATABASE or postgresql://USER@HOST[:PORT]/DATABASE"
+EXPECTED = (
+    "expected the path of a SQLite file, mysql://USER@HOST[:PORT]/DATABASE "
+    "or postgresql://USER@HOST[:PORT]/DATABASE"
+)
 ATTEMPTS = 8
 # As the clients of MySQL and PostgreSQL in ML Metadata say that no connection was made.
 REFUSED = ("mysql_real_connect failed", "connection pointer is NULL")
@@ -51,7 +54,8 @@ def parse_database(uri: str) -> Database | None:
         raise UsageError(f"--metadata {uri}: {error}; {EXPECTED}") from None
     if parts.password is not None:
         raise UsageError(
-            f"--metadata {uri.replace(parts.password, '***')}: the password belongs into the environment variable {PASSWORD}"
+            f"--metadata {uri.replace(parts.password, '***')}: "
+            f"the password belongs into the environment variable {PASSWORD}"
         )
     name = parts.path.strip("/")
     if parts.scheme not in PORTS or not (parts.username and parts.hostname and name) or "/" in name:
@@ -114,7 +118,8 @@ def open_store(uri: str | Path) -> MetadataStore:
             if attempt == ATTEMPTS - 1 or any(words in str(error) for words in REFUSED):
                 told = (str(error).strip().splitlines() or [""])[0]
                 raise MedimgError(
-                    f"--metadata: {where} does not let user {database.user} in or work ({told}); the password is read from {PASSWORD}"
+                    f"--metadata: {where} does not let user {database.user} in or work ({told}); "
+                    f"the password is read from {PASSWORD}"
                 ) from None
             time.sleep(0.25 * 2**attempt)
     raise AssertionError

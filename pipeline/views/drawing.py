@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 
 from medimg.reporting.charts.base import Chart
 
-STYLE = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:1rem;overflow-x:auto;background:#fff;color:#111827"
+STYLE = (
+    "display:flex;flex-wrap:wrap;align-items:flex-start;gap:1rem;overflow-x:auto;"
+    "background:#fff;color:#111827"
+)
 
 
 @dataclass(frozen=True)

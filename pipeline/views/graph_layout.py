@@ -1,4 +1,7 @@
-"""Places for the nodes of a directed graph without cycles: layers from top to bottom with few crossings (after Sugiyama, Tagawa and Toda 1981)."""
+"""Places for the nodes of a directed graph without cycles: layers from top to bottom with few crossings.
+
+After Sugiyama, Tagawa and Toda 1981.
+"""
 
 from __future__ import annotations
 
@@ -41,17 +44,19 @@ def arrange(edges: Sequence[Edge]) -> Layout:
         graphlib.CycleError: the graph has a cycle.
     """
     layers = assign_layers(edges)
-    routes = {
-        (start, end): [(start, layer) for layer in range(layers[start], layers[end])] + [(end, layers[end])]
-        for start, end in edges
-    }
+    routes: dict[Edge, list[Stop]] = {}
+    for start, end in edges:
+        passed = [(start, layer) for layer in range(layers[start], layers[end])]
+        routes[start, end] = [*passed, (end, layers[end])]
     links = {link for route in routes.values() for link in itertools.pairwise(route)}
     rows = order_rows({stop for link in links for stop in link}, links)
     x = spread_rows(rows, links, layers)
-    return Layout(
-        {name: (x[name, layer], layer) for name, layer in layers.items()},
-        {edge: [(x[stop], stop[1]) for stop in route] for edge, route in routes.items()},
-    )
+    nodes = {name: (x[name, layer], layer) for name, layer in layers.items()}
+    places = {stop: (x[stop], stop[1]) for stop in x}
+    placed: dict[Edge, list[tuple[float, int]]] = {}
+    for edge, route in routes.items():
+        placed[edge] = [places[stop] for stop in route]
+    return Layout(nodes, placed)
 
 
 def assign_layers(edges: Sequence[Edge]) -> dict[str, int]:
@@ -76,7 +81,10 @@ def neighbours_of(links: set[tuple[Stop, Stop]]) -> dict[Stop, list[Stop]]:
 
 
 def order_rows(stops: set[Stop], links: set[tuple[Stop, Stop]]) -> list[list[Stop]]:
-    """Stops of each layer from left to right: swept down and up, each time in the order of the mean place of those in the row before."""
+    """Orders the stops of each layer from left to right.
+
+    Swept down and up, each time in the order of the mean place of those in the row before.
+    """
     neighbours = neighbours_of(links)
     rows = [
         sorted(row)
@@ -86,25 +94,27 @@ def order_rows(stops: set[Stop], links: set[tuple[Stop, Stop]]) -> list[list[Sto
         down = sweep % 2 == 0
         for above, row in itertools.pairwise(rows if down else reversed(rows)):
             place = {stop: index / len(above) for index, stop in enumerate(above)}
-            mean = {
-                stop: np.mean([place[one] for one in neighbours[stop] if one in place] or [0.5])
-                for stop in row
-            }
-            row.sort(key=lambda stop: mean[stop])
+            mean: dict[Stop, float] = {}
+            for stop in row:
+                beside = [place[one] for one in neighbours[stop] if one in place]
+                mean[stop] = float(np.mean(beside or [0.5]))
+            row.sort(key=mean.__getitem__)
     return rows
 
 
 def spread_rows(
     rows: Sequence[Sequence[Stop]], links: set[tuple[Stop, Stop]], layers: Mapping[str, int]
 ) -> dict[Stop, float]:
-    """Where each stop stands: near its neighbours in the rows beside it, in the row's order and without touching."""
+    """Places each stop near its neighbours in the rows beside it, in the row's order and without touching."""
     neighbours = neighbours_of(links)
     x: dict[Stop, float] = {}
     for row in rows:
         x |= dict(zip(row, fit_row(np.zeros(len(row)), row, layers), strict=True))
     for sweep in range(SWEEPS):
         for row in rows if sweep % 2 else reversed(rows):
-            wanted = np.array([np.mean([x[one] for one in neighbours[stop]]) for stop in row])
+            wanted = np.zeros(len(row))
+            for index, stop in enumerate(row):
+                wanted[index] = np.mean([x[one] for one in neighbours[stop]])
             x |= dict(zip(row, fit_row(wanted, row, layers), strict=True))
     return x
 

@@ -29,7 +29,7 @@ COLOURS = (POSITIVE, NEGATIVE, GUIDE)
 
 
 def tabulate_history(runs: Iterable[Path], figure: Figure) -> pd.DataFrame:
-    """One row per report of the runs, oldest first: when it was made (UTC), in which run, and the figure in it.
+    """Lists the reports of the runs, oldest first: when each was made (UTC), in which run, and the figure.
 
     A run's folder that was run several times has several reports. Only a figure of the same head, metric,
     slice, protocol, level and split counts; a report without it has NaN.

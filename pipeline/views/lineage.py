@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch
@@ -72,11 +73,8 @@ def draw_lineage(steps: Sequence[Step]) -> Drawing:
     layout = arrange(edges)
     boxed = {step.name for step in steps}
     stops = [stop for route in layout.routes.values() for stop in route]
-    left, right, lowest = (
-        min(x for x, _ in stops) - 0.6,
-        max(x for x, _ in stops) + 0.6,
-        max(layer for _, layer in stops),
-    )
+    places = np.array(stops)
+    left, right, lowest = places[:, 0].min() - 0.6, places[:, 0].max() + 0.6, places[:, 1].max()
 
     def paint(axes: Axes) -> None:
         for route in layout.routes.values():
@@ -105,7 +103,7 @@ def draw_lineage(steps: Sequence[Step]) -> Drawing:
 
 
 def list_edges(steps: Sequence[Step]) -> list[Edge]:
-    """From each artifact to who read it, and from each execution to what it made, unless that led to nothing."""
+    """Lists edges from artifacts to their readers, and from executions to what they made and led on."""
     used = {artifact.id for step in steps for artifact in step.inputs}
     ends = {component for component, _ in ENDS}
     read = [(name_artifact(artifact), step.name) for step in steps for artifact in step.inputs]

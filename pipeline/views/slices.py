@@ -14,7 +14,9 @@ from pipeline.views.run import FinishedRun
 
 
 def tabulate_slices(run: FinishedRun, head: str) -> pd.DataFrame:
-    """The Evaluator's figures of one head as Model Analysis reads them: a row per slice in the report's order, a column per count and metric.
+    """Tabulates the Evaluator's figures of one head as Model Analysis reads them.
+
+    A row per slice in the report's order, a column per count and metric.
 
     NaN where a figure is undefined on a slice, as an AUC is where one class is missing.
     """

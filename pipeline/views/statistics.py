@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 import tensorflow_data_validation as tfdv
 from matplotlib.axes import Axes
-from tensorflow_metadata.proto.v0 import anomalies_pb2
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tensorflow_metadata.proto.v0.statistics_pb2 import (
+    DatasetFeatureStatistics,
+    FeatureNameStatistics,
+    NumericStatistics,
+    StringStatistics,
+)
 
 from medimg.reporting.charts.base import GUIDE, NEGATIVE, POSITIVE, Chart, draw
 from medimg.reporting.report_data import make_id
@@ -24,8 +30,8 @@ MOST = 12
 """Values of a text that are drawn."""
 
 
-def read_statistics(run: FinishedRun) -> dict[str, Any]:
-    """DatasetFeatureStatistics by split, in the order of training, choosing and testing."""
+def read_statistics(run: FinishedRun) -> dict[str, DatasetFeatureStatistics]:
+    """Reads what was counted, by split, in the order of training, choosing and testing."""
     folder = run.output("StatisticsGen", "statistics")
     return {
         split: tfdv.load_stats_binary(str(folder / f"Split-{split}" / "FeatureStats.pb")).datasets[0]
@@ -33,12 +39,12 @@ def read_statistics(run: FinishedRun) -> dict[str, Any]:
     }
 
 
-def read_schema(run: FinishedRun) -> Any:
+def read_schema(run: FinishedRun) -> schema_pb2.Schema:
     """The schema, for `tfdv.display_schema`."""
     return tfdv.load_schema_text(str(run.output("ImportSchemaGen", "schema") / "schema.pbtxt"))
 
 
-def read_anomalies(run: FinishedRun, split: str) -> Any:
+def read_anomalies(run: FinishedRun, split: str) -> anomalies_pb2.Anomalies:
     """A split's anomalies against the schema, for `tfdv.display_anomalies`."""
     return anomalies_pb2.Anomalies.FromString(
         (run.output("ExampleValidator", "anomalies") / f"Split-{split}" / "SchemaDiff.pb").read_bytes()
@@ -46,7 +52,7 @@ def read_anomalies(run: FinishedRun, split: str) -> Any:
 
 
 def tabulate_statistics(run: FinishedRun) -> pd.DataFrame:
-    """A row per feature and split: how many cases have it, and its numbers or its different and most frequent values."""
+    """Tabulates features by split: how many cases have each, and its numbers or most frequent values."""
     rows = [
         {
             "feature": name_feature(feature),
@@ -64,10 +70,10 @@ def tabulate_statistics(run: FinishedRun) -> pd.DataFrame:
     )
 
 
-def describe_feature(feature: Any, *, cases: int) -> dict[str, Any]:
+def describe_feature(feature: FeatureNameStatistics, *, cases: int) -> dict[str, float | str]:
     """The columns of `tabulate_statistics` for one feature of one split."""
     present, statistics = count_present(feature), statistics_of(feature)
-    row: dict[str, Any] = {"cases": present, "missing": f"{1 - present / cases:.1%}"}
+    row = dict[str, float | str](cases=present, missing=f"{1 - present / cases:.1%}")
     if not present:
         return row
     if is_number(feature):
@@ -90,7 +96,7 @@ def draw_statistics(run: FinishedRun) -> Drawing:
 
     One that no case has is in the table alone.
     """
-    features: dict[str, dict[str, Any]] = {}
+    features: dict[str, dict[str, FeatureNameStatistics]] = {}
     for split, dataset in read_statistics(run).items():
         for feature in dataset.features:
             name = name_feature(feature)
@@ -99,13 +105,13 @@ def draw_statistics(run: FinishedRun) -> Drawing:
     return Drawing({name: draw_feature(name, by_split) for name, by_split in sorted(features.items())})
 
 
-def draw_feature(name: str, by_split: Mapping[str, Any]) -> Chart:
+def draw_feature(name: str, by_split: Mapping[str, FeatureNameStatistics]) -> Chart:
     """Shares per split of a column's values, or of its range in ten parts."""
     drawn = draw_numbers if all(is_number(feature) for feature in by_split.values()) else draw_words
     return drawn(name, {split: statistics_of(feature) for split, feature in by_split.items()})
 
 
-def draw_numbers(name: str, by_split: Mapping[str, Any]) -> Chart:
+def draw_numbers(name: str, by_split: Mapping[str, NumericStatistics]) -> Chart:
     """Histograms of a number."""
 
     def paint(axes: Axes) -> None:
@@ -132,15 +138,13 @@ def draw_numbers(name: str, by_split: Mapping[str, Any]) -> Chart:
     )
 
 
-def draw_words(name: str, by_split: Mapping[str, Any]) -> Chart:
+def draw_words(name: str, by_split: Mapping[str, StringStatistics]) -> Chart:
     """Shares of a text's most frequent values."""
-    shares = pd.DataFrame(
-        {
-            split: pd.Series({one.value: one.frequency for one in statistics.top_values}, dtype=float)
-            / statistics.common_stats.num_non_missing
-            for split, statistics in by_split.items()
-        }
-    ).fillna(0)
+    by_value: dict[str, pd.Series] = {}
+    for split, statistics in by_split.items():
+        counts = pd.Series({one.value: one.frequency for one in statistics.top_values}, dtype=float)
+        by_value[split] = counts / statistics.common_stats.num_non_missing
+    shares = pd.DataFrame(by_value).fillna(0)
     shown = shares.loc[shares.sum(axis=1).sort_values(ascending=False, kind="stable").index[:MOST]]
     different = max(len(shares), *(statistics.unique for statistics in by_split.values()))
     left_out = (
@@ -161,10 +165,11 @@ def draw_words(name: str, by_split: Mapping[str, Any]) -> Chart:
         axes.set(xlabel=f"share of cases{left_out}", ylim=(len(shown) - 0.5, -0.5))
         axes.legend(**LEGEND)
 
-    words = "; ".join(
-        f"{value} " + ", ".join(f"{split} {row[split]:.0%}" for split in by_split)
-        for value, row in shown.iterrows()
-    )
+    lines = []
+    for value, row in shown.iterrows():
+        parts = [f"{split} {row[split]:.0%}" for split in by_split]
+        lines.append(f"{value} {', '.join(parts)}")
+    words = "; ".join(lines)
     return draw(
         make_id("statistics", name),
         title=f"Shares of {name} by split{left_out}: {words}",
@@ -173,21 +178,21 @@ def draw_words(name: str, by_split: Mapping[str, Any]) -> Chart:
     )
 
 
-def name_feature(feature: Any) -> str:
+def name_feature(feature: FeatureNameStatistics) -> str:
     """A feature's name."""
     return "/".join(feature.path.step)
 
 
-def is_number(feature: Any) -> bool:
+def is_number(feature: FeatureNameStatistics) -> bool:
     """Whether a feature has numbers; texts otherwise."""
     return bool(feature.HasField("num_stats"))
 
 
-def statistics_of(feature: Any) -> Any:
-    """Its NumericStatistics or StringStatistics."""
+def statistics_of(feature: FeatureNameStatistics) -> NumericStatistics | StringStatistics:
+    """Returns what was counted of a feature's values."""
     return feature.num_stats if is_number(feature) else feature.string_stats
 
 
-def count_present(feature: Any) -> int:
+def count_present(feature: FeatureNameStatistics) -> int:
     """The cases that have it."""
     return int(statistics_of(feature).common_stats.num_non_missing)

@@ -62,7 +62,7 @@ def write_plain(name: str) -> str:
 
 
 def list_numbers(kind: object, value: object, key: str) -> Iterator[str]:
-    """Dotted keys below `key` that take a number, by the types of the settings; `value` says which items there are."""
+    """Dotted keys below `key` that take a number, by the types of the settings; `value` has the items."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         yield from list_numbers(arguments[0], value, key)

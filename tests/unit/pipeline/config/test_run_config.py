@@ -57,7 +57,8 @@ def test_an_override_replaces_one_value_and_leaves_the_rest():
         ("training.epochs.more=1", "no such config key"),
         ("evaluation.gates.7.lower_bound=0.5", "no such config key"),
         (
-            'evaluation.gates=[{"metric": "auc", "head": "malignancy", "lower_bound": 0.5, "slise": "source=D1"}]',
+            'evaluation.gates=[{"metric": "auc", "head": "malignancy", "lower_bound": 0.5, '
+            '"slise": "source=D1"}]',
             "did you mean 'evaluation.gates.0.slice'?",
         ),
         (
@@ -153,7 +154,8 @@ def test_only_the_columns_that_the_config_names_are_written():
 
 
 def test_the_command_line_starts_without_tensorflow():
-    code = "import cli.app, sys; print([m for m in ('tensorflow', 'tfx', 'apache_beam', 'pandas', 'numpy') if m in sys.modules])"
+    heavy = ("tensorflow", "tfx", "apache_beam", "pandas", "numpy")
+    code = f"import cli.app, sys; print([name for name in {heavy} if name in sys.modules])"
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -24,7 +24,8 @@ def test_a_full_disk_is_named_as_such_whoever_noticed_it(error, tmp_path):
 
 def test_a_failed_job_of_an_engine_is_one_line_that_names_the_component(tmp_path):
     error = RuntimeError(
-        "Pipeline x failed in state FAILED: java.net.ConnectException: finishConnect(..) failed\n\tat java.base/x\n"
+        "Pipeline x failed in state FAILED: java.net.ConnectException: finishConnect(..) failed\n"
+        "\tat java.base/x\n"
     )
     line = explain(error, component="CaseExampleGen", run=tmp_path, flags=parse_beam("flink://h:1"))
     assert line.startswith("CaseExampleGen: a worker or its pool does not answer")

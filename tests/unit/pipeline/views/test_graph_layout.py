@@ -36,9 +36,9 @@ def test_nodes_of_a_layer_and_edges_that_pass_it_keep_apart():
     nodes = set(layout.nodes.values())
     assert len(nodes) == len(layout.nodes)
     for layer in {layer for _, layer in nodes}:
-        row = sorted(
-            [(x, 1.0) for x, y in nodes if y == layer] + [(x, 0.3) for x, y in passing if y == layer]
-        )
+        wide = [(x, 1.0) for x, y in nodes if y == layer]
+        narrow = [(x, 0.3) for x, y in passing if y == layer]
+        row = sorted(wide + narrow)
         for (left, left_width), (right, right_width) in itertools.pairwise(row):
             assert right - left >= (left_width + right_width) / 2 - 1e-9
 

@@ -11,7 +11,7 @@ import pytest
 
 from medimg.errors import MedimgError, UsageError
 from medimg.tasks.classification.model import build_model
-from medimg.tasks.classification.settings import Head, ModelSettings, check_settings
+from medimg.tasks.classification.settings import APPLICATIONS, Head, ModelSettings, check_settings
 
 SETTINGS = ModelSettings(
     heads=(
@@ -135,6 +135,10 @@ def refuse_download(*_: object, **__: object) -> None:
 def test_a_wrong_backbone_or_weights_is_named(change: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         build_model(dataclasses.replace(SETTINGS, **change), clinical_width=0)
+
+
+def test_the_backbones_by_name_are_those_that_keras_has() -> None:
+    assert set(APPLICATIONS) == {name for name in vars(keras.applications) if name[:1].isupper()}
 
 
 @pytest.mark.parametrize(
