@@ -96,7 +96,7 @@ pytest.importorskip("kfp.pipeline_spec", reason="the package kfp-pipeline-spec i
             "deployment.default.cpu: input should be greater than 0",
         ),
         ({"name": "folder_classification"}, "only the data of folder tell its classes; give --data DIR"),
-        ({"overrides": ["evaluation.slices=no_such"]}, "config names column 'no_such'"),
+        ({"overrides": ["evaluation.slices=no_such"]}, "cmmd has no clinical column 'no_such'"),
     ],
 )
 def test_what_the_target_would_refuse_is_refused_while_compiling(arguments, words):
