@@ -49,9 +49,7 @@ def read_record(case: Case, *, data_root: Path, ingest: Ingest) -> tuple[Record,
 
 def describe_lost(outlined: int) -> str:
     """Returns what a reject adds of the findings outlined on a view that could not be read; empty for none."""
-    if not outlined:
-        return ""
-    return f"; {outlined} outlined finding{'s' if outlined > 1 else ''} on it left out"
+    return f"; outlined findings on it that are left out: {outlined}" if outlined else ""
 
 
 def read_image(image: ImageRef, *, data_root: Path, ingest: Ingest) -> tuple[Stack, np.ndarray]:

@@ -39,6 +39,7 @@ from pipeline.metadata.lineage import latest_nodes
 from pipeline.metadata.store import open_store
 
 REPORT = "report"
+MOST_FOLDS = 1000
 
 
 def fold_config(config: RunConfig, fold: int, *, folds: int) -> RunConfig:
@@ -64,7 +65,7 @@ def run_folds(
     The same directory again does only what is left.
 
     Raises:
-        UsageError: fewer than 3 folds, a gate that no run could meet, or as for `run_config`.
+        UsageError: fewer than 3 folds or more than MOST_FOLDS, a gate that no run could meet, or as for `run_config`.
         MedimgError: a fold failed, and the message names it; or a case that should be tested was not.
     """
     console = console or make_console()
@@ -73,6 +74,8 @@ def run_folds(
             f"--folds {folds}: expected {len(SPLITS)} or more, "
             "one to test, one to choose the epoch on, the others to train"
         )
+    if folds > MOST_FOLDS:
+        raise UsageError(f"--folds {folds}: expected at most {MOST_FOLDS}, each is a whole run")
     config = check_inputs(config, request)
     run = make_directory(request.to)
     with run_lock(run, console):

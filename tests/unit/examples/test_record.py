@@ -107,4 +107,4 @@ def test_findings_on_a_view_that_cannot_be_read_are_counted_in_its_reject(tmp_pa
     record, [reason] = read_record(case, data_root=tmp_path, ingest=AS_IT_IS)
     assert [item.role for item in record.case.annotations] == ["CC"]
     assert reason.startswith("bad.jpg")
-    assert reason.endswith("; 2 outlined findings on it left out")
+    assert reason.endswith("; outlined findings on it that are left out: 2")

@@ -22,9 +22,12 @@ def test_a_folds_config_tests_that_fold_and_gates_nothing():
     )
 
 
-def test_fewer_than_three_folds_are_refused(tmp_path):
-    with pytest.raises(UsageError, match="--folds 2: expected 3 or more"):
-        run_folds(CONFIG, RunRequest(data_root=tmp_path, to=tmp_path / "run"), folds=2)
+@pytest.mark.parametrize(
+    ("folds", "expected"), [(2, "--folds 2: expected 3 or more"), (10**23, "expected at most 1000")]
+)
+def test_a_number_of_folds_that_no_run_could_have_is_refused(tmp_path, folds, expected):
+    with pytest.raises(UsageError, match=expected):
+        run_folds(CONFIG, RunRequest(data_root=tmp_path, to=tmp_path / "run"), folds=folds)
     assert not (tmp_path / "run").exists()
 
 
