@@ -45,6 +45,7 @@ def measure(mode: str, images: int, catalogue: Path, data: Path) -> None:
     from medimg.catalogue.tables import catalogue_cases, read_catalogue
     from medimg.examples.encoding import record_to_examples
     from medimg.examples.record import read_record
+    from pipeline.beam.flags import parse_beam
 
     ingest = executor.ingest_from_json(json.dumps(INGEST))
     tables = read_catalogue(catalogue)
@@ -70,11 +71,7 @@ def measure(mode: str, images: int, catalogue: Path, data: Path) -> None:
         else:
             threads = int(mode.removeprefix("beam"))
             shards = list(executor.plan_shards("train", chosen, folder, 16))
-            arguments = [
-                "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-                "--direct_running_mode=multi_threading",
-                f"--direct_num_workers={threads}",
-            ]
+            arguments = list(parse_beam("local", cores=threads))
             import apache_beam as beam
 
             started = time.perf_counter()

@@ -105,17 +105,14 @@ def make_engine(root: Path, to: Path, *, threads: int) -> Callable[[], object]:
     import apache_beam as beam
 
     from components.case_example_gen import executor
+    from pipeline.beam.flags import parse_beam
     from pipeline.config.overrides import load_config
 
     config = load_config("ham10000_small_cnn")
     shards = list(
         executor.plan_shards("train", list(list_cases(root)), str(to), config.examples.cases_per_shard)
     )
-    arguments = [
-        "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-        "--direct_running_mode=multi_threading",
-        f"--direct_num_workers={threads}",
-    ]
+    arguments = list(parse_beam("local", cores=threads))
 
     def work() -> None:
         write = executor.WriteShard(str(root), config.ingest, config.examples.largest_bytes)

@@ -11,12 +11,13 @@ from medimg.errors import UsageError
 
 # The image name, here and below, keeps TFX from building an sdist of itself for the workers to install.
 NO_SDIST = "--sdk_container_image=unused"
-# Named in full: what Beam's DirectRunner stands for differs between versions.
-LOCAL = (
-    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    "--direct_running_mode=multi_threading",
-    NO_SDIST,
-)
+# Named in full, so that every process that is given the flags finds it; why not Beam's own: decision 0013.
+LOCAL_RUNNER = "pipeline.beam.local_runner.LocalRunner"
+LOCAL = (f"--runner={LOCAL_RUNNER}", "--direct_running_mode=multi_threading", NO_SDIST)
+# The modes in which Beam's own local runner flushes by a timer, and its names, the package aside.
+TIMED_MODES = ("multi_threading", "multi_processing")
+BEAMS_LOCAL = re.compile(r"(FnApi|\w*Direct|Interactive)(Runner)?", re.IGNORECASE)
+TIME_LIMIT = "data_buffer_time_limit_ms"
 WORKER_POOL = "localhost:50000"
 PORTABLE = (
     "--runner=PortableRunner",
@@ -51,12 +52,13 @@ def parse_beam(
 
     Raises:
         UsageError: an engine or an address that cannot be read, Dataflow without the flags that it needs, or
-            Beam's DaskRunner.
+            one of Beam's runners that lose elements: DaskRunner, and its local ones in a mode with a timer.
     """
     if "dask" in engine.lower() or any("DaskRunner" in argument for argument in arguments):
         raise UsageError(
             "Beam's DaskRunner gives wrong results without saying so and is refused; use Flink, Spark or Dataflow"
         )
+    refuse_timed_flush((*LOCAL, *arguments))
     for argument in arguments:
         if not argument.startswith("--"):
             raise UsageError(
@@ -86,6 +88,20 @@ def parse_beam(
             f"--beam-arg --parallelism={parallelism}: expected the number of workers that work at the same time"
         )
     return flags
+
+
+def refuse_timed_flush(flags: Sequence[str]) -> None:
+    """Raises UsageError if Beam would flush its buffers by a timer, which loses elements (decision 0013)."""
+    mode, runner = read_flag(flags, "direct_running_mode"), read_flag(flags, "runner")
+    if mode in TIMED_MODES and BEAMS_LOCAL.fullmatch(runner.rpartition(".")[2]):
+        raise UsageError(
+            f"--runner={runner}: in {mode} mode Beam's own local runner loses elements without an error and is"
+            " refused; leave --runner away (ours is the default), or add --beam-arg=--direct_running_mode=in_memory"
+        )
+    if any(TIME_LIMIT in flag for flag in flags):
+        raise UsageError(
+            f"{TIME_LIMIT} makes Beam's workers lose elements without saying so and is refused; leave it away"
+        )
 
 
 def read_flag(flags: Sequence[str], name: str, default: str = "") -> str:

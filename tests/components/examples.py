@@ -94,10 +94,10 @@ def write_transform_graph(to: Path, cases: list[Features], custom_config: dict[s
     import tensorflow as tf
     import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam
-    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
     from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
 
     from components.entry_points import preprocessing_fn
+    from pipeline.beam.local_runner import LocalRunner
 
     spec = {name: tf.io.FixedLenFeature([], tf.string) for name in ("case_id", "group_id")}
     spec |= {
@@ -110,7 +110,7 @@ def write_transform_graph(to: Path, cases: list[Features], custom_config: dict[s
     for case in cases:
         row = {name: [case[name]] if name in case else None for name in spec}
         rows.append({**row, "case_id": case["case_id"], "group_id": case["group_id"]})
-    with beam.Pipeline(runner=FnApiRunner()) as pipeline, tft_beam.Context(temp_dir=str(to / "temporary")):
+    with beam.Pipeline(runner=LocalRunner()) as pipeline, tft_beam.Context(temp_dir=str(to / "temporary")):
         dataset = pipeline | beam.Create(rows), metadata
         transform_fn = dataset | tft_beam.AnalyzeDataset(
             functools.partial(preprocessing_fn, custom_config=custom_config)

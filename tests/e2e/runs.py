@@ -6,6 +6,7 @@ import json
 from operator import itemgetter
 from pathlib import Path
 
+from pipeline.beam.flags import parse_beam
 from pipeline.metadata.lineage import Node, latest_nodes, open_store
 
 PIPELINE = "cmmd-demo"
@@ -83,19 +84,19 @@ def evaluation_of(run: Path) -> dict[tuple[str, str], float]:
     return read_evaluation(output_of(run, "Evaluator", "evaluation"))
 
 
-def evaluate_locally(run: Path, to: Path) -> dict[tuple[str, str], float]:
-    """The same figures of the same model on the same examples, measured anew on Beam's local runner."""
+def evaluate_locally(run: Path, to: Path, *, examples: Path | None = None) -> dict[tuple[str, str], float]:
+    """The same model's figures, measured again on the local runner, on the same examples or others."""
     import tensorflow_model_analysis as tfma
+    from apache_beam.options.pipeline_options import PipelineOptions
 
     config = tfma.load_eval_result(str(output_of(run, "Evaluator", "evaluation"))).config
     model = tfma.default_eval_shared_model(
         str(output_of(run, "Trainer", "model") / "Format-Serving"), eval_config=config
     )
+    data = str((examples or examples_of(run)) / "Split-test" / "*")
+    options = PipelineOptions(list(parse_beam()))
     tfma.run_model_analysis(
-        model,
-        eval_config=config,
-        data_location=str(examples_of(run) / "Split-test" / "*"),
-        output_path=str(to),
+        model, eval_config=config, data_location=data, output_path=str(to), pipeline_options=options
     )
     return read_evaluation(to)
 

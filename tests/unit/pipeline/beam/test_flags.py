@@ -8,11 +8,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 
 import pytest
+from apache_beam.runners.runner import create_runner
 
 from medimg.errors import MedimgError, UsageError
 from pipeline.beam.flags import explain_engine, parse_beam, read_flag
+from pipeline.beam.local_runner import LocalRunner
 
 DATAFLOW = ("--project=p", "--region=r", "--temp_location=gs://b/t", "--sdk_container_image=i")
+FN_API = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+PROCESSES = "--direct_running_mode=multi_processing"
 # As Flink 1.19 and Beam 2.62 say it, shortened.
 WORKER_TRACEBACK = """Pipeline BeamApp-1 failed in state FAILED: java.lang.RuntimeException: from SDK harness: Traceback (most recent call last):
   File "apache_beam/runners/common.py", line 1501, in apache_beam.runners.common.DoFnRunner.process
@@ -24,9 +28,9 @@ medimg.errors.UnreadableFile: a.dcm: 12 bytes, expected 240 [while running 'Writ
 """
 
 
-def test_the_local_runner_is_named_in_full_and_uses_every_core():
+def test_the_local_runner_is_ours_by_a_name_that_beam_finds_and_uses_every_core():
     flags = parse_beam()
-    assert read_flag(flags, "runner") == "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+    assert type(create_runner(read_flag(flags, "runner"))) is LocalRunner
     assert int(read_flag(flags, "direct_num_workers")) >= 1
 
 
@@ -44,6 +48,13 @@ def test_a_raw_flag_wins():
         == "pool:2"
     )
     assert read_flag(parse_beam("local", ["--direct_num_workers=7"]), "direct_num_workers") == "7"
+
+
+@pytest.mark.parametrize(
+    "arguments", [(f"--runner={FN_API}", "--direct_running_mode=in_memory"), (PROCESSES,)]
+)
+def test_a_local_runner_without_a_timer_is_taken(arguments):
+    assert parse_beam("local", arguments)[-len(arguments) :] == arguments
 
 
 def test_dataflow_takes_the_flags_that_it_needs():
@@ -66,6 +77,21 @@ def test_dataflow_takes_the_flags_that_it_needs():
             "local",
             ("--runner=apache_beam.runners.dask.dask_runner.DaskRunner",),
             "DaskRunner gives wrong results",
+        ),
+        ("local", (f"--runner={FN_API}",), "in multi_threading mode Beam's own local runner loses elements"),
+        ("local", ("--runner=DirectRunner", PROCESSES), "--runner=DirectRunner: in multi_processing mode"),
+        ("local", ("--runner=direct",), "leave --runner away"),
+        ("local", ("--runner=BundleBasedDirectRunner",), "leave --runner away"),
+        (
+            "local",
+            ("--runner=apache_beam.runners.direct.direct_runner.SwitchingDirectRunner",),
+            "leave --runner away",
+        ),
+        ("portable://h:1", (f"--runner={FN_API}", PROCESSES), "in multi_processing mode Beam's own"),
+        (
+            "flink://h:1",
+            ("--experiments=data_buffer_time_limit_ms=1000",),
+            "data_buffer_time_limit_ms makes Beam's workers",
         ),
         ("local", ("runner=x",), "expected a flag of Beam"),
         ("flink://host:8099", ("--parallelism=many",), "--parallelism=many"),

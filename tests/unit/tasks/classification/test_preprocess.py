@@ -57,12 +57,13 @@ def transform_output(tmp_path_factory: pytest.TempPathFactory) -> TFTransformOut
     import apache_beam as beam
     import tensorflow_transform as tft
     import tensorflow_transform.beam as tft_beam
-    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
     from tensorflow_transform.tf_metadata import dataset_metadata, schema_utils
+
+    from pipeline.beam.local_runner import LocalRunner
 
     to = tmp_path_factory.mktemp("transform")
     metadata = dataset_metadata.DatasetMetadata(schema_utils.schema_from_feature_spec(SPEC))
-    with beam.Pipeline(runner=FnApiRunner()) as pipeline, tft_beam.Context(temp_dir=str(to / "temporary")):
+    with beam.Pipeline(runner=LocalRunner()) as pipeline, tft_beam.Context(temp_dir=str(to / "temporary")):
         dataset = pipeline | beam.Create(TRAIN), metadata
         transform_fn = dataset | tft_beam.AnalyzeDataset(lambda inputs: preprocess(inputs, SETTINGS))
         _ = transform_fn | tft_beam.WriteTransformFn(str(to / "graph"))
