@@ -156,6 +156,8 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
         facts=json.dumps({**hashes, **dataclasses.asdict(code)}, sort_keys=True),
         code=code.report,
     )
+    # ReportGen counts what the Evaluator has measured: nothing is pushed on the word of half a test split.
+    pusher.add_upstream_node(report_gen)
     return Pipeline(
         pipeline_name=places.pipeline or config.name,
         pipeline_root=places.pipeline_root,

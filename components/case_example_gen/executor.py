@@ -11,7 +11,6 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
@@ -19,6 +18,7 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from components.artifacts import Rejects
+from components.case_example_gen.outcome import Reject, expect_written, read_outcome, write_outcome
 from medimg.cases import Case
 from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import Catalogue, catalogue_cases, read_catalogue
@@ -26,7 +26,6 @@ from medimg.errors import MedimgError, UnreadableFile
 from medimg.evaluation.classification.shortcuts import score_cases, tabulate_shortcuts
 from medimg.examples.encoding import record_to_examples
 from medimg.examples.record import read_record
-from medimg.files import replace_file
 from medimg.images.prepare import Ingest
 
 PART = ".part-"
@@ -45,7 +44,7 @@ class WriteShard(beam.DoFn):
     """Decodes the cases of one shard and writes its file under a temporary name, then renames it.
 
     Yields:
-        the shard's outcome as JSON: cases written and what was quarantined.
+        the shard's outcome as JSON: cases and Examples written, and what was quarantined.
     """
 
     def __init__(self, data_root: str, ingest: Ingest, largest_bytes: int) -> None:
@@ -54,8 +53,8 @@ class WriteShard(beam.DoFn):
     def process(self, shard: Shard) -> Iterator[str]:
         import tensorflow as tf
 
-        rejects: list[dict[str, Any]] = []
-        written = 0
+        rejects: list[Reject] = []
+        written = examples = 0
         # Outside the split's folder (readers take every file in it), under a name unique to the attempt: Beam
         # may retry a shard on another host, where the process ids may be the same.
         temporary = os.path.join(
@@ -72,6 +71,7 @@ class WriteShard(beam.DoFn):
                     # leave half of it behind.
                     for example in list(record_to_examples(record, largest_bytes=self._largest_bytes)):
                         writer.write(example)
+                        examples += 1
                     written += 1
                 except UnreadableFile as error:
                     rejects.append(
@@ -96,7 +96,10 @@ class WriteShard(beam.DoFn):
         tf.io.gfile.makedirs(os.path.dirname(shard.path))
         tf.io.gfile.rename(temporary, shard.path, overwrite=True)
         logging.getLogger("medimg").info("%s %s written", shard.split, os.path.basename(shard.path))
-        yield json.dumps({"split": shard.split, "written": written, "rejects": rejects}, sort_keys=True)
+        yield json.dumps(
+            {"split": shard.split, "written": written, "examples": examples, "rejects": rejects},
+            sort_keys=True,
+        )
 
 
 class Executor(BaseBeamExecutor):
@@ -134,20 +137,21 @@ class Executor(BaseBeamExecutor):
                 | "Write"
                 >> beam.ParDo(WriteShard(exec_properties["data_root"], ingest, settings["largest_bytes"]))
                 | "Gather" >> beam.combiners.ToList()
-                | "Note" >> beam.Map(write_rejects, os.path.join(rejects_uri, Rejects.FILE))
+                | "Note" >> beam.Map(write_outcome, os.path.join(rejects_uri, Rejects.FILE))
             )
         # What a worker had begun when it was killed, and another one has written since.
         for left in Path(examples.uri).glob(f"{PART}*"):
             left.unlink(missing_ok=True)
+        outcome = read_outcome(Path(rejects_uri, Rejects.FILE))
+        expect_written(outcome, planned={split: len(cases) for split, cases in splits.items()})
         # file_format stays unset: the readers then take the compression from the name, and PNG gains nothing
         # from gzip.
         examples.split_names = artifact_utils.encode_split_names(sorted(splits))
         examples.set_string_custom_property("payload_format", "FORMAT_TF_EXAMPLE")
-        outcome = json.loads(Path(rejects_uri, Rejects.FILE).read_text())
         artifact_utils.get_single_instance(output_dict["rejects"]).set_int_custom_property(
-            "count", count_images(outcome["rejects"])
+            "count", count_images(outcome.rejects)
         )
-        for split, count in outcome["written"].items():
+        for split, count in outcome.written.items():
             examples.set_int_custom_property(f"cases_{split}", count)
 
 
@@ -213,21 +217,6 @@ def plan_shards(split: str, cases: list[Case], uri: str, cases_per_shard: int) -
         yield Shard(split, path, tuple(ordered[number * cases_per_shard : (number + 1) * cases_per_shard]))
 
 
-def count_images(rejects: Iterable[Mapping[str, Any]]) -> int:
+def count_images(rejects: Iterable[Reject]) -> int:
     """Images that could not be used; a reject stands for one view, or for all views of a case."""
-    return sum(int(reject["images"]) for reject in rejects)
-
-
-def write_rejects(outcomes: list[str], path: str) -> None:
-    """Gathers what the shards say into one file, in a fixed order."""
-    parsed = [json.loads(outcome) for outcome in sorted(outcomes)]
-    written: dict[str, int] = {}
-    for outcome in parsed:
-        written[outcome["split"]] = written.get(outcome["split"], 0) + outcome["written"]
-    rejects = sorted(
-        (reject for outcome in parsed for reject in outcome["rejects"]),
-        key=lambda reject: (reject["case_id"], reject["reason"]),
-    )
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"written": dict(sorted(written.items())), "rejects": rejects}, indent=1)
-    replace_file(Path(path), write=lambda temporary: temporary.write_text(text))
+    return sum(reject["images"] for reject in rejects)

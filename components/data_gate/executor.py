@@ -13,6 +13,7 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from components.artifacts import GateReport, Rejects
+from components.case_example_gen.outcome import lost_examples, read_outcome
 from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import Catalogue, read_catalogue
 from medimg.errors import MedimgError
@@ -29,17 +30,16 @@ class Executor(BaseExecutor):
     ) -> None:
         settings = json.loads(exec_properties["settings"])
         catalogue = read_catalogue(Path(artifact_utils.get_single_uri(input_dict["catalogue"])))
-        rejects = json.loads(
-            Path(artifact_utils.get_single_uri(input_dict["rejects"]), Rejects.FILE).read_text()
-        )["rejects"]
+        outcome = read_outcome(Path(artifact_utils.get_single_uri(input_dict["rejects"]), Rejects.FILE))
         anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
         statistics = artifact_utils.get_single_instance(input_dict["statistics"])
         failures = [
+            *lost_examples("StatisticsGen", count_examples(statistics), outcome),
             *schema_anomalies(anomalies),
             *split_groups(catalogue),
             *missing_classes(catalogue, exec_properties["head"]),
             *too_many_quarantined(
-                catalogue, sum(reject["images"] for reject in rejects), settings["quarantined_share"]
+                catalogue, sum(reject["images"] for reject in outcome.rejects), settings["quarantined_share"]
             ),
         ]
         warnings = [
@@ -55,6 +55,15 @@ class Executor(BaseExecutor):
             for failure in failures:
                 logging.error("DataGate: %s", failure)
             raise MedimgError(f"DataGate: {failures[0]}{more}")
+
+
+def count_examples(artifact: Artifact) -> dict[str, int]:
+    """Examples that the statistics of each split were made of."""
+    splits = artifact_utils.decode_split_names(artifact.split_names)
+    return {
+        split: sum(data.num_examples for data in load_statistics(artifact, split).datasets)
+        for split in splits
+    }
 
 
 def schema_anomalies(artifact: Artifact) -> Iterator[str]:
@@ -143,9 +152,13 @@ def drifts(artifact: Artifact, threshold: float, *, head: str) -> Iterator[str]:
 
 def load_features(artifact: Artifact, split: str) -> dict[str, statistics_pb2.FeatureNameStatistics]:
     """Feature statistics of one split by feature name."""
-    path = os.path.join(artifact.uri, f"Split-{split}", "FeatureStats.pb")
-    datasets = tfdv.load_stats_binary(path).datasets
+    datasets = load_statistics(artifact, split).datasets
     return {feature.path.step[0]: feature for dataset in datasets for feature in dataset.features}
+
+
+def load_statistics(artifact: Artifact, split: str) -> statistics_pb2.DatasetFeatureStatisticsList:
+    """What StatisticsGen has written of one split."""
+    return tfdv.load_stats_binary(os.path.join(artifact.uri, f"Split-{split}", "FeatureStats.pb"))
 
 
 def feature_distance(

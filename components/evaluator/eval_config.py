@@ -15,6 +15,8 @@ from tensorflow_model_analysis.proto import config_pb2  # TFMA 0.52 no longer gi
 from medimg.evaluation.gates import Gate, check_gates, split_slice
 
 CASES = "cases"
+# TFMA's name for the number of Examples that it has measured.
+EXAMPLES = "example_count"
 METRICS_MODULE = "components.evaluator.tfma_metrics"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
+from components.artifacts import Rejects
+from components.case_example_gen.outcome import Outcome, expect_cases, lost_examples, read_outcome
+from components.evaluator.eval_config import EXAMPLES
 from components.report_gen.embedding import embed_splits
 from components.report_gen.evaluator_results import only_head, read_evaluation
 from components.report_gen.explaining import ScoredSplit, explain_split
@@ -22,9 +25,11 @@ from components.report_gen.run_facts import gather_facts
 from components.report_gen.scoring import list_records, read_images, score_examples
 from medimg.catalogue.split import SPLITS, TEST, TRAIN
 from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
+from medimg.errors import MedimgError
 from medimg.evaluation.classification.merging import Merge, merge_heads, merge_predictions
 from medimg.evaluation.classification.shortcuts import tabulate_shortcuts
 from medimg.evaluation.figures import Figure
+from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.protocols import find_protocols
 from medimg.reporting.bundle import METRICS_FILE, SHORTCUTS_FILE, derive, write_bundle
 from medimg.reporting.sections.classification.misclassifications import list_misclassifications
@@ -49,12 +54,15 @@ class Executor(BaseExecutor):
         model = Path(path_utils.serving_model_path(artifact_utils.get_single_uri(input_dict["model"])))
         merges = [Merge(**values) for values in config["evaluation"]["merge"]]
         scored = SPLITS if config["evaluation"]["score_train"] else SPLITS[1:]
-        predictions = score_splits(model, examples, heads=heads, splits=scored)
-        predictions = complete(predictions, catalogue, heads=heads, columns=config["evaluation"]["slices"])
-        predictions = merge_predictions(predictions, merges, heads=heads)
+        outcome = read_outcome(Path(artifact_utils.get_single_uri(input_dict["rejects"]), Rejects.FILE))
         evaluated = read_evaluation(
             artifact_utils.get_single_uri(input_dict["evaluation"]), only_head=only_head(heads)
         )
+        expect_evaluated(evaluated, outcome, heads=heads)
+        predictions = score_splits(model, examples, heads=heads, splits=scored)
+        expect_scored(predictions, outcome, splits=scored)
+        predictions = complete(predictions, catalogue, heads=heads, columns=config["evaluation"]["slices"])
+        predictions = merge_predictions(predictions, merges, heads=heads)
         facts = gather_facts(
             input_dict, exec_properties, catalogue=catalogue, evaluated=evaluated, model=model
         )
@@ -84,6 +92,24 @@ def score_splits(
             if files := list_records(examples, name):
                 tables.append(score_examples(model, files, heads=heads).assign(split=split))
     return pd.concat(tables, ignore_index=True)
+
+
+def expect_scored(predictions: pd.DataFrame, outcome: Outcome, *, splits: Sequence[str]) -> None:
+    """Raises MedimgError unless each case that was written is scored, also unlabelled ones but for train's."""
+    for split in splits:
+        names = (split, f"unlabelled_{split}") if split != TRAIN else (split,)
+        found = predictions.loc[predictions["split"] == split, "case_id"].nunique()
+        expect_cases("ReportGen", found, outcome, splits=names)
+
+
+def expect_evaluated(
+    evaluated: Mapping[tuple[str, str, str], float], outcome: Outcome, *, heads: Iterable[str]
+) -> None:
+    """Raises MedimgError unless the Evaluator has seen each Example of the test split for each head."""
+    for head in heads:
+        found = {TEST: evaluated.get((head, EXAMPLES, OVERALL), 0)}
+        for line in lost_examples("Evaluator", found, outcome):
+            raise MedimgError(line)
 
 
 def read_gallery(

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from medimg.datasets import find_data_set
+from pipeline.beam.flags import LOCAL_RUNNER
 from pipeline.config.overrides import list_configs, load_config
 from tests.components.compiled_specs import IMAGE, ROOTS, compile_spec
 
@@ -75,6 +76,15 @@ def kfp_python(pytestconfig) -> str:
     if made.returncode:
         pytest.skip(f"kfp's SDK could not be installed: {made.stderr.strip().splitlines()[-1]}")
     return str(folder / "bin" / "python")
+
+
+@pytest.mark.parametrize("component", ["CaseExampleGen", "StatisticsGen", "Transform", "Evaluator"])
+def test_a_pods_beam_work_is_done_by_our_own_local_runner(component, demo):
+    assert f"--runner={LOCAL_RUNNER}" in container(demo, component)["args"]
+
+
+def test_nothing_is_pushed_before_the_report_has_counted_the_cases(demo):
+    assert "ReportGen" in task(demo, "Pusher")["dependentTasks"]
 
 
 def test_every_config_loads_in_kfps_own_parser(kfp_python, tmp_path):

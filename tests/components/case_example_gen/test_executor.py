@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
+from tfx.types import standard_artifacts
 
+from components.artifacts import Catalogue, Rejects
 from components.case_example_gen import executor
+from components.case_example_gen.outcome import read_outcome, write_outcome
 from medimg.cases import Record
 from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.split import SplitSettings
@@ -19,11 +24,8 @@ from medimg.datasets import find_data_set
 from medimg.errors import MedimgError
 from medimg.examples.encoding import record_to_examples
 from medimg.images.prepare import Ingest
+from pipeline.beam.flags import parse_beam
 
-RUNNER = [
-    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
-    "--direct_running_mode=multi_threading",
-]
 COLUMNS = ["source", "age_years"]
 
 
@@ -48,14 +50,14 @@ def write(data, to, *, workers=1, unlabelled=False, data_root=None):
     ]
     to.mkdir(parents=True)
     ingest = Ingest(image_size=(48, 40), orientation="mammogram", crop="breast")
-    with beam.Pipeline(argv=[*RUNNER, f"--direct_num_workers={workers}"]) as pipeline:
+    with beam.Pipeline(argv=list(parse_beam("local", cores=workers))) as pipeline:
         outcomes = (
             pipeline
             | beam.Create(shards)
             | beam.Reshuffle()
             | beam.ParDo(executor.WriteShard(str(data_root or data / "data"), ingest, 2**25))
         )
-        _ = outcomes | beam.combiners.ToList() | beam.Map(executor.write_rejects, str(to / "rejects.json"))
+        _ = outcomes | beam.combiners.ToList() | beam.Map(write_outcome, str(to / "rejects.json"))
     return json.loads((to / "rejects.json").read_text())
 
 
@@ -197,3 +199,70 @@ def test_neighbours_in_the_table_are_dealt_apart_in_an_order_that_only_ids_decid
         plans.append([case.case_id for shard in shards for case in shard.cases])
     assert plans[0] == plans[1] != [case.case_id for case in cases]
     assert Path("x") == Path(next(iter(executor.plan_shards("train", cases, "x", 4))).path).parents[1]
+
+
+class LosesAShard(executor.WriteShard):
+    """Writes every shard, but what it reports of the train split's first one is lost on the way."""
+
+    def process(self, shard):
+        outcomes = list(super().process(shard))
+        yield from () if "Split-train/data_tfrecord-00000-of-" in shard.path else outcomes
+
+
+class TakesAShardTwice(executor.WriteShard):
+    """As an engine would that counts two attempts at the test split."""
+
+    def process(self, shard):
+        for _ in range(1 + (shard.split == "test")):
+            yield from super().process(shard)
+
+
+def artifact(kind, uri):
+    made = kind()
+    made.uri = str(uri)
+    Path(uri).mkdir(parents=True, exist_ok=True)
+    return made
+
+
+def execute(data, to):
+    """Runs the executor as TFX does; returns the artifact of its Examples."""
+    ingest = Ingest(image_size=(48, 40), orientation="mammogram", crop="breast")
+    properties = {
+        "data_root": str(data / "data"),
+        "ingest": json.dumps(dataclasses.asdict(ingest)),
+        "examples_settings": json.dumps({"unlabelled": True, "cases_per_shard": 4, "largest_bytes": 2**25}),
+        "columns": "[]",
+        "shortcuts": json.dumps({"names": [], "heads": {}}),
+    }
+    examples = artifact(standard_artifacts.Examples, to / "examples")
+    outputs = {"examples": [examples], "rejects": [artifact(Rejects, to / "rejects")]}
+    context = executor.Executor.Context(
+        beam_pipeline_args=list(parse_beam("local", cores=2)), tmp_dir=str(to), unique_id="1"
+    )
+    executor.Executor(context).Do(
+        {"catalogue": [artifact(Catalogue, data / "catalogue")]}, outputs, properties
+    )
+    return examples
+
+
+def test_the_counts_are_of_what_was_written(data, tmp_path):
+    examples = execute(data, tmp_path)
+    outcome = read_outcome(tmp_path / "rejects" / Rejects.FILE)
+    read = Counter(split for split, _ in read_examples(tmp_path / "examples"))
+    assert outcome.written == outcome.examples == read
+    assert {split: examples.get_int_custom_property(f"cases_{split}") for split in read} == read
+
+
+@pytest.mark.parametrize(
+    ("work", "words"),
+    [
+        (LosesAShard, "has written 9 and rejected 0 cases of split train, expected 13 together"),
+        (TakesAShardTwice, "has written 10 and rejected 0 cases of split test, expected 5 together"),
+    ],
+)
+def test_a_shard_that_is_lost_or_taken_twice_fails_the_run(work, words, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(executor, "WriteShard", work)
+    with pytest.raises(
+        MedimgError, match=f"^CaseExampleGen {words}; Beam has lost or doubled some, run again$"
+    ):
+        execute(data, tmp_path)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
+
 import pandas as pd
 import pytest
 from tensorflow_metadata.proto.v0 import statistics_pb2
+from tfx.types import standard_artifacts
 
+from components.artifacts import Catalogue as Catalogues
+from components.artifacts import GateReport, Rejects
+from components.case_example_gen.outcome import Outcome, lost_examples, write_outcome
 from components.data_gate import executor
+from medimg.catalogue.build import BuildOptions, build_catalogue
+from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import Catalogue
+from medimg.datasets import find_data_set
+from medimg.errors import MedimgError
 
 
 def make_catalogue(rows, *, quarantined=0, used=100, by="group"):
@@ -97,3 +107,72 @@ def test_distance_of_words_is_the_largest_difference_of_shares():
 
 def test_distance_of_numbers_is_the_shift_in_standard_deviations():
     assert executor.feature_distance(number_feature(50, 10), number_feature(55, 3)) == pytest.approx(0.5)
+
+
+def write_statistics(folder, counts):
+    """What StatisticsGen writes of Examples of which it has seen so many by split."""
+    artifact = standard_artifacts.ExampleStatistics()
+    artifact.uri, artifact.split_names = str(folder), json.dumps(sorted(counts))
+    for split, count in counts.items():
+        statistics = statistics_pb2.DatasetFeatureStatisticsList()
+        statistics.datasets.add(num_examples=count)
+        (folder / f"Split-{split}").mkdir(parents=True)
+        (folder / f"Split-{split}" / "FeatureStats.pb").write_bytes(statistics.SerializeToString())
+    return artifact
+
+
+def lost(folder, counts, outcome):
+    return list(
+        lost_examples("StatisticsGen", executor.count_examples(write_statistics(folder, counts)), outcome)
+    )
+
+
+# Ten studies of test are fourteen records; unlabelled cases have no statistics.
+OUTCOME = Outcome(
+    written={"eval": 8, "test": 10, "train": 30, "unlabelled_train": 5},
+    examples={"eval": 8, "test": 14, "train": 30, "unlabelled_train": 5},
+    rejects=(),
+)
+
+
+def test_statistics_of_every_example_pass_and_blocks_of_a_study_count_each(tmp_path):
+    assert lost(tmp_path, {"eval": 8, "test": 14, "train": 30}, OUTCOME) == []
+
+
+@pytest.mark.parametrize(
+    ("split", "found", "expected"), [("train", 29, 30), ("test", 10, 14), ("eval", 9, 8)]
+)
+def test_statistics_of_fewer_or_more_examples_than_were_written_are_named(split, found, expected, tmp_path):
+    counts = {"eval": 8, "test": 14, "train": 30} | {split: found}
+    assert lost(tmp_path, counts, OUTCOME) == [
+        f"StatisticsGen has counted {found} Examples of split {split}, expected {expected} as written by"
+        " CaseExampleGen; Beam has lost or doubled some, run again"
+    ]
+
+
+def test_an_example_that_statistics_have_lost_stops_the_run(tmp_path):
+    data_set = find_data_set("cmmd")
+    data_set.write_phantom(tmp_path / "data", cases=24, seed=3, rows=120, columns=100)
+    options = BuildOptions(SplitSettings(ratios=(0.5, 0.25, 0.25)))
+    build_catalogue(data_set, data_root=tmp_path / "data", to=tmp_path / "catalogue", options=options)
+    (tmp_path / "rejects").mkdir()
+    report = json.dumps({"split": "train", "written": 27, "examples": 27, "rejects": []})
+    write_outcome([report], str(tmp_path / "rejects" / Rejects.FILE))
+    anomalies = standard_artifacts.ExampleAnomalies()
+    anomalies.split_names = "[]"
+    kinds = {"catalogue": Catalogues, "rejects": Rejects, "report": GateReport}
+    artifacts = {name: kind() for name, kind in kinds.items()}
+    for name, artifact in artifacts.items():
+        artifact.uri = str(tmp_path / name)
+        (tmp_path / name).mkdir(exist_ok=True)
+    inputs = {name: [artifact] for name, artifact in artifacts.items() if name != "report"}
+    inputs |= {
+        "anomalies": [anomalies],
+        "statistics": [write_statistics(tmp_path / "statistics", {"train": 26})],
+    }
+    settings = {"quarantined_share": 0.5, "drift": 1.0}
+    properties = {"settings": json.dumps(settings), "head": "malignancy"}
+    with pytest.raises(
+        MedimgError, match=r"StatisticsGen has counted 26 Examples of split train, expected 27"
+    ):
+        executor.Executor().Do(inputs, {"report": [artifacts["report"]]}, properties)
