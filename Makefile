@@ -47,6 +47,7 @@ test-image: setup ## the images, built and run as strangers would (needs docker,
 check: setup ## style, types, import rules, locks
 	@echo "check: style" && $(call quietly,$(BIN)/ruff check .) && $(call quietly,$(BIN)/ruff format --check .)
 	@echo "check: types" && $(call quietly,$(BIN)/mypy)
+	@echo "check: shape" && $(call quietly,$(BIN)/python setup/shape.py --check)
 	@echo "check: import rules" && $(call quietly,$(BIN)/lint-imports --no-logo)
 	@echo "check: locks" && $(BIN)/python setup/locks.py
 	@echo "check: passed"

@@ -11,6 +11,6 @@ from medimg.reporting.run_facts import describe_renamed
 
 
 def say_renamed(console: Console, keys: Iterable[str]) -> None:
-    """Prints one line for all config keys that were read by their present names, and none if there are none."""
+    """Prints one line for all config keys that were read by their present names; nothing if none were."""
     if line := describe_renamed(keys):
         say(console, line)

@@ -20,7 +20,7 @@ Status = Literal["used", "unlabelled", "excluded", "quarantined"]
 Value = str | int | float | None
 
 Tags = Mapping[str, Any]
-"""Header attributes by DICOM keyword: text, numbers, lists of them, or a sequence as a list of such mappings."""
+"""Header attributes by DICOM keyword: text, numbers, lists of these, or a sequence as a list of mappings."""
 
 PHANTOM_FILE = "PHANTOM.txt"
 """Stands in the root of drawn data, so that no report can pass them off as patients."""

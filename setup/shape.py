@@ -16,6 +16,7 @@ LINES_PER_FILE, COLUMNS, ARGUMENTS, COMPREHENSIONS = 350, 110, 5, 1
 COMPREHENSION = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 SKIPPED = ("tests", "benchmarks", "setup")
+SEVERAL, UNTYPED = "statements over one comprehension", "dict[str, Any] literals"
 
 
 def list_files(root: Path, folders: list[str]) -> list[Path]:
@@ -84,9 +85,9 @@ def find(path: Path, name: str) -> Iterator[tuple[str, str]]:
                 yield "functions with Any in the signature", f"{name}:{node.lineno}: {node.name}"
         if isinstance(node, ast.stmt):
             if (count := count_comprehensions(node)) > COMPREHENSIONS:
-                yield "statements over one comprehension", f"{name}:{node.lineno}: {count}"
+                yield SEVERAL, f"{name}:{node.lineno}: {count}"
             if holds_untyped_arguments(node):
-                yield "dict[str, Any] literals", f"{name}:{node.lineno}"
+                yield UNTYPED, f"{name}:{node.lineno}"
 
 
 def main() -> None:
@@ -94,6 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="*")
     parser.add_argument("--list", action="store_true")
+    parser.add_argument("--check", action="store_true")
     parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[1])
     options = parser.parse_args()
     files = list_files(options.root, options.folders)
@@ -101,12 +103,15 @@ def main() -> None:
     for path in files:
         for what, where in find(path, path.relative_to(options.root).as_posix()):
             found.setdefault(what, []).append(where)
+    if options.check:
+        wrong = [f"{place}: {what}" for what in (SEVERAL, UNTYPED) for place in found.get(what, [])]
+        print("\n".join(wrong), end="\n" if wrong else "")
+        sys.exit(1 if wrong else 0)
     print(f"files: {len(files)}, folders: {len({path.parent for path in files})}")
     for what, places in sorted(found.items()):
         print(f"{what}: {len(places)}")
         if options.list:
             print("".join(f"  {place}\n" for place in places), end="")
-    sys.exit(0)
 
 
 if __name__ == "__main__":

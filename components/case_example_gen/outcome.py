@@ -82,7 +82,7 @@ def expect_written(outcome: Outcome, *, planned: Mapping[str, int]) -> None:
 
 
 def lost_examples(stage: str, found: Mapping[str, float], outcome: Outcome) -> Iterator[str]:
-    """Yields a line for each split of which the stage has counted another number of Examples than was written."""
+    """Yields a line for each split whose count at the stage differs from the Examples that were written."""
     for split, count in found.items():
         written = outcome.examples.get(split, 0)
         if count != written:

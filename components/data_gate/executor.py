@@ -60,10 +60,10 @@ class Executor(BaseExecutor):
 def count_examples(artifact: Artifact) -> dict[str, int]:
     """Examples that the statistics of each split were made of."""
     splits = artifact_utils.decode_split_names(artifact.split_names)
-    return {
-        split: sum(data.num_examples for data in load_statistics(artifact, split).datasets)
-        for split in splits
-    }
+    counts: dict[str, int] = {}
+    for split in splits:
+        counts[split] = sum(data.num_examples for data in load_statistics(artifact, split).datasets)
+    return counts
 
 
 def schema_anomalies(artifact: Artifact) -> Iterator[str]:

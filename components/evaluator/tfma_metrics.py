@@ -38,7 +38,7 @@ class CaseMetrics(tfma.metrics.Metric):
     (one class) is NaN, and NaN fails every threshold.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - TFMA's config of a metric is its keyword arguments.
         self,
         classes: Sequence[str],
         name: str = "cases",
@@ -71,7 +71,7 @@ class CaseMetrics(tfma.metrics.Metric):
 metric_types.register_metric(CaseMetrics)
 
 
-def create_computations(
+def create_computations(  # noqa: PLR0913 - TFMA calls it with these.
     classes: Sequence[str],
     name: str = "cases",
     group_key: str | None = None,
@@ -255,7 +255,7 @@ class AboveShortcut(tfma.metrics.Metric):
 metric_types.register_metric(AboveShortcut)
 
 
-def create_shortcut_computations(
+def create_shortcut_computations(  # noqa: PLR0913 - TFMA calls it with these.
     feature_key: str,
     name: str = "cases",
     code: str = "",

@@ -95,7 +95,7 @@ def score_splits(
 
 
 def expect_scored(predictions: pd.DataFrame, outcome: Outcome, *, splits: Sequence[str]) -> None:
-    """Raises MedimgError unless each case that was written is scored, also unlabelled ones but for train's."""
+    """Raises MedimgError unless each written case is scored, unlabelled ones too except train's."""
     for split in splits:
         names = (split, f"unlabelled_{split}") if split != TRAIN else (split,)
         found = predictions.loc[predictions["split"] == split, "case_id"].nunique()

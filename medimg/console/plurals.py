@@ -1,4 +1,4 @@
-"""Plurals of nouns that the program does not know beforehand: what a group or a level of a data set is called."""
+"""Forms plurals of nouns that the program does not know beforehand: groups and levels of a data set."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def read_record(case: Case, *, data_root: Path, ingest: Ingest) -> tuple[Record,
 
 
 def describe_lost(outlined: int) -> str:
-    """Returns what a reject adds of the findings outlined on a view that could not be read; empty for none."""
+    """Returns the words on findings outlined on a view that could not be read; empty for none."""
     return f"; outlined findings on it that are left out: {outlined}" if outlined else ""
 
 

@@ -56,22 +56,21 @@ def parse_beam(
     """
     if "dask" in engine.lower() or any("DaskRunner" in argument for argument in arguments):
         raise UsageError(
-            "Beam's DaskRunner gives wrong results without saying so and is refused; use Flink, Spark or Dataflow"
+            "Beam's DaskRunner gives wrong results without saying so and is refused; use Flink, Spark or "
+            "Dataflow"
         )
     refuse_timed_flush((*LOCAL, *arguments))
     for argument in arguments:
         if not argument.startswith("--"):
             raise UsageError(
-                f"--beam-arg {argument}: expected a flag of Beam with its value, such as --beam-arg=--parallelism=4"
+                f"--beam-arg {argument}: expected a flag of Beam with its value, such as "
+                "--beam-arg=--parallelism=4"
             )
     if engine == "local":
         return (*LOCAL, f"--direct_num_workers={cores or os.cpu_count() or 1}", *arguments)
     if engine == "dataflow":
-        missing = [
-            f"--{name}"
-            for name in NEEDED_BY_DATAFLOW
-            if not any(argument.startswith(f"--{name}=") for argument in arguments)
-        ]
+        given = {argument.partition("=")[0] for argument in arguments if "=" in argument}
+        missing = [f"--{name}" for name in NEEDED_BY_DATAFLOW if f"--{name}" not in given]
         if missing:
             raise UsageError(
                 f"--beam dataflow also needs {', '.join(missing)}; give each as --beam-arg=--NAME=VALUE"
@@ -85,7 +84,8 @@ def parse_beam(
     flags = (*PORTABLE, f"--job_endpoint={address}", *arguments)
     if not re.fullmatch("[1-9][0-9]*", parallelism := read_flag(flags, "parallelism", "1")):
         raise UsageError(
-            f"--beam-arg --parallelism={parallelism}: expected the number of workers that work at the same time"
+            f"--beam-arg --parallelism={parallelism}: expected the number of workers that work at the same "
+            "time"
         )
     return flags
 
@@ -95,8 +95,10 @@ def refuse_timed_flush(flags: Sequence[str]) -> None:
     mode, runner = read_flag(flags, "direct_running_mode"), read_flag(flags, "runner")
     if mode in TIMED_MODES and BEAMS_LOCAL.fullmatch(runner.rpartition(".")[2]):
         raise UsageError(
-            f"--runner={runner}: in {mode} mode Beam's own local runner loses elements without an error and is"
-            " refused; leave --runner away (ours is the default), or add --beam-arg=--direct_running_mode=in_memory"
+            f"--runner={runner}: in {mode} mode Beam's own local runner loses elements without an error and "
+            "is"
+            " refused; leave --runner away (ours is the default), or add "
+            "--beam-arg=--direct_running_mode=in_memory"
         )
     if any(TIME_LIMIT in flag for flag in flags):
         raise UsageError(
@@ -113,17 +115,26 @@ def read_flag(flags: Sequence[str], name: str, default: str = "") -> str:
 
 
 def explain_engine(text: str, flags: Sequence[str]) -> str:
-    """One line for what an engine says of a failed job, which often holds the whole traceback of a worker and of the engine."""
+    """Returns one line for what an engine says of a failed job.
+
+    Its text often holds the whole traceback of a worker and of the engine.
+    """
     pool = read_flag(flags, "environment_config", WORKER_POOL)
     if own := OWN_ERROR.findall(text):
         return str(own[-1])
     if "No module named" in text or "Can't get attribute" in text:
         missing = re.findall(r"No module named '[^']+'|Can't get attribute '[^']+'", text)
-        return f"a worker lacks our package or has another version of it ({missing[-1]}); expected the medimg-tfx that is installed here"
+        return (
+            f"a worker lacks our package or has another version of it ({missing[-1]}); expected the "
+            "medimg-tfx that is installed here"
+        )
     if "failed in state" not in text and (details := re.search(r'details = "([^"]*)"', text)):
         return f"the job server did not take the job: {details[1]}"
     if "finishConnect" in text or "UNAVAILABLE" in text:
-        return f"a worker or its pool does not answer (each of the engine's hosts looks for a pool at {pool}); is one running on every host?"
+        return (
+            f"a worker or its pool does not answer (each of the engine's hosts looks for a pool at {pool}); "
+            "is one running on every host?"
+        )
     if "NoResourceAvailable" in text:
         return "the engine has too few free slots; expected as many as --parallelism says"
     return next(

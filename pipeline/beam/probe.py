@@ -1,4 +1,4 @@
-"""Is the engine that a run is about to leave its work to there, with workers of our version that reach our files?
+"""Checks that the Beam runner is reachable, runs our version and can read our files.
 
 One tiny Beam job asks it: what a worker writes under the run's folder is the answer, so that the folder is
 tried on the way.
@@ -63,7 +63,8 @@ def expect_job_server(endpoint: str) -> None:
         socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
     except OSError as error:
         raise MedimgError(
-            f"--beam: no job server at {endpoint} ({error.strerror or error}); is it running, and reachable from here?"
+            f"--beam: no job server at {endpoint} ({error.strerror or error}); is it running, and reachable "
+            "from here?"
         ) from None
     with grpc.insecure_channel(endpoint) as channel:
         try:
@@ -74,7 +75,8 @@ def expect_job_server(endpoint: str) -> None:
             )
         except grpc.RpcError as error:
             raise MedimgError(
-                f"--beam: what answers at {endpoint} is not Beam's job server ({error.code().name}); expected its port, not the engine's own"
+                f"--beam: what answers at {endpoint} is not Beam's job server ({error.code().name}); "
+                "expected its port, not the engine's own"
             ) from None
 
 
@@ -88,7 +90,8 @@ class DescribeWorker(beam.DoFn):
         folder = Path(self._folder)
         if not (folder / QUESTION).is_file():
             raise MedimgError(
-                f"worker {socket.gethostname()} does not reach the run's folder {folder.parent}; expected one that all hosts share"
+                f"worker {socket.gethostname()} does not reach the run's folder {folder.parent}; expected "
+                "one that all hosts share"
             )
         answer = {
             "host": socket.gethostname(),
@@ -101,7 +104,8 @@ class DescribeWorker(beam.DoFn):
             temporary.write_text(json.dumps(answer))
         except OSError as error:
             raise MedimgError(
-                f"worker {socket.gethostname()} cannot write to the run's folder {folder.parent} ({error.strerror}); expected one that all hosts may"
+                f"worker {socket.gethostname()} cannot write to the run's folder {folder.parent} "
+                f"({error.strerror}); expected one that all hosts may"
             ) from None
         temporary.replace(folder / f"worker-{number}.json")
         yield number
@@ -138,7 +142,8 @@ def run_probe(flags: Sequence[str], *, folder: Path, data_root: Path, count: int
     if state != PipelineState.DONE:
         result.cancel()
         raise MedimgError(
-            f"--beam: a job of {count} rows did not end within {PROBE_SECONDS} s (state {state}); has the engine {count} free slots?"
+            f"--beam: a job of {count} rows did not end within {PROBE_SECONDS} s (state {state}); has the "
+            f"engine {count} free slots?"
         )
 
 
@@ -148,7 +153,8 @@ def read_answer(path: Path) -> dict[str, str]:
     while not path.is_file():
         if time.monotonic() > deadline:
             raise MedimgError(
-                f"--beam: the workers see another folder {path.parents[1]} than this process; expected one that all hosts share"
+                f"--beam: the workers see another folder {path.parents[1]} than this process; expected one "
+                "that all hosts share"
             )
         time.sleep(0.2)
     answer: dict[str, str] = json.loads(path.read_text())
@@ -164,5 +170,6 @@ def expect_same(answer: Mapping[str, str], *, here: Mapping[str, str], data_root
             )
     if not answer["data"]:
         raise MedimgError(
-            f"--beam: worker {answer['host']} cannot read {data_root}; expected data that all hosts reach under this path"
+            f"--beam: worker {answer['host']} cannot read {data_root}; expected data that all hosts reach "
+            "under this path"
         )

@@ -65,7 +65,8 @@ def run_folds(
     The same directory again does only what is left.
 
     Raises:
-        UsageError: fewer than 3 folds or more than MOST_FOLDS, a gate that no run could meet, or as for `run_config`.
+        UsageError: fewer than 3 folds or more than MOST_FOLDS, a gate that no run could meet, or as for
+            `run_config`.
         MedimgError: a fold failed, and the message names it; or a case that should be tested was not.
     """
     console = console or make_console()

@@ -1,4 +1,4 @@
-"""The package without its sources: the README's commands build and install it, and its demo runs where no checkout is."""
+"""The package without its sources: the README's commands install it, its demo runs where no checkout is."""
 
 from __future__ import annotations
 

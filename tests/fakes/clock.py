@@ -16,8 +16,8 @@ MEASURING = ("medimg.archive.transport.connections", "medimg.archive.transport.r
 class ServerClock:
     """A clock that goes only while a server keeps its client waiting on purpose.
 
-    In the place of `time` in the modules that measure a server, it keeps their limits from striking while both
-    sides merely wait for a processor, and they always strike where the server is slow or silent.
+    In the place of `time` in the modules that measure a server, it keeps their limits from striking while
+    both sides merely wait for a processor, and they always strike where the server is slow or silent.
     """
 
     def __init__(self) -> None:

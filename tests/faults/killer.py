@@ -22,7 +22,7 @@ from pathlib import Path
 from cli import app
 
 LONGEST_SECONDS = 0.4
-"""A fetch of 30 patients takes 0.5 s and goes on where the last one was killed: every third gets to its end."""
+"""A fetch of 30 patients takes 0.5 s and goes on where the last one was killed: every third ends well."""
 
 
 def run(arguments: list[str]) -> int:

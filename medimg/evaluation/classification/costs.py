@@ -25,8 +25,8 @@ class Costs:
 
     Attributes:
         head: whose classes they are.
-        matrix: true class to answered class to cost, 0 to 1e6. A pair that is not named costs 1, a right answer
-            nothing.
+        matrix: true class to answered class to cost, 0 to 1e6. A pair that is not named costs 1, a right
+            answer nothing.
     """
 
     head: str

@@ -121,8 +121,8 @@ class ModelSettings:
 class Augmentation:
     """Random changes of a training image, each drawn per image.
 
-    Left-right flips are off where the orientation is canonical. Each number is the largest change, either way;
-    0 turns it off.
+    Left-right flips are off where the orientation is canonical. Each number is the largest change, either
+    way; 0 turns it off.
 
     Attributes:
         rotate_degrees: 0 to 180.

@@ -18,7 +18,9 @@ DATAFLOW = ("--project=p", "--region=r", "--temp_location=gs://b/t", "--sdk_cont
 FN_API = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 PROCESSES = "--direct_running_mode=multi_processing"
 # As Flink 1.19 and Beam 2.62 say it, shortened.
-WORKER_TRACEBACK = """Pipeline BeamApp-1 failed in state FAILED: java.lang.RuntimeException: from SDK harness: Traceback (most recent call last):
+WORKER_TRACEBACK = """\
+Pipeline BeamApp-1 failed in state FAILED: java.lang.RuntimeException: from SDK harness: Traceback (most \
+recent call last):
   File "apache_beam/runners/common.py", line 1501, in apache_beam.runners.common.DoFnRunner.process
 medimg.errors.MedimgError: a first one
 
@@ -115,11 +117,13 @@ def test_what_cannot_be_meant_is_refused(engine, arguments, words):
             "lacks our package or has another version of it (No module named 'pipeline.beam.probe')",
         ),
         (
-            "org.apache.flink...NoResourceAvailableException: Could not acquire the minimum required resources.",
+            "org.apache.flink...NoResourceAvailableException: Could not acquire the minimum required "
+            "resources.",
             "too few free slots",
         ),
         (
-            '<_InactiveRpcError of RPC that terminated with:\n\tstatus = UNAVAILABLE\n\tdetails = "connect failed"',
+            "<_InactiveRpcError of RPC that terminated with:\n\tstatus = UNAVAILABLE\n"
+            '\tdetails = "connect failed"',
             "did not take the job: connect failed",
         ),
         ("Pipeline x failed in state FAILED: something new\n\tat java", "something new"),
