@@ -56,11 +56,11 @@ def compile_spec(
     """
     check_kubeflow()
     from kubeflow.compile import compile_config, write_spec
-    from kubeflow.request import Request, find_target
+    from kubeflow.request import CompileRequest, find_target
     from pipeline.config.overrides import load_config
 
     loaded = load_config(config, overrides=overrides or [])
-    request = Request(
+    request = CompileRequest(
         tuple(images), root, find_target(target), tuple(parameters or ()), data, beam, tuple(beam_args or ())
     )
     write_spec(compile_config(loaded, request), to, config=loaded)

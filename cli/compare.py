@@ -17,7 +17,7 @@ from medimg.errors import UsageError
 from medimg.evaluation.gates import OVERALL
 from medimg.files import replace_file
 from medimg.reporting.bundle import METRICS_FILE
-from medimg.reporting.comparison import Comparison, Row, compare, read_side, tabulate
+from medimg.reporting.comparison import Comparison, ComparisonRow, compare, read_side, tabulate
 from medimg.reporting.comparison_sheets import Sheet, make_overview, make_sheets, render_comparison
 
 
@@ -68,7 +68,7 @@ def print_comparison(comparison: Comparison, *, console: Console, written: bool)
     first = next(iter(comparison.rows)).key
     gated = {gate for side in comparison.sides for gate in side.facts.gated}
 
-    def is_printed(row: Row) -> bool:
+    def is_printed(row: ComparisonRow) -> bool:
         head, name, slice_name, protocol, *_ = row.key
         return (name in PRINTED or (head, name) in gated) and (
             slice_name == OVERALL or (head, name, protocol) == (first[0], first[1], first[3])

@@ -100,7 +100,7 @@ def fetch(
     Example: medimg fetch folder --to data --source dicomweb --url https://pacs.example.org/dicom-web
     --patient 4711
     """
-    from cli.fetch import Request, run_fetch, run_verify
+    from cli.fetch import FetchRequest, run_fetch, run_verify
     from medimg.archive.collections import find_collection
     from medimg.archive.plan import Selection
     from medimg.archive.sources.registry import read_addresses
@@ -121,7 +121,9 @@ def fetch(
         os.environ, dicomweb=url, folder=str(from_folder or ""), allowed_hosts=allow_host or ()
     )
     names = [name.strip() for name in source.split(",") if name.strip()]
-    run_fetch(Request(find_collection(data_set), selection, to, addresses, names, workers), dry_run=dry_run)
+    run_fetch(
+        FetchRequest(find_collection(data_set), selection, to, addresses, names, workers), dry_run=dry_run
+    )
 
 
 @app.command()

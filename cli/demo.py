@@ -16,13 +16,13 @@ from medimg.hashing import hash_code
 from pipeline.config.overrides import load_config
 from pipeline.config.places import RunRequest
 from pipeline.local.run import run_config
-from pipeline.local.run_directory import Outcome
+from pipeline.local.run_directory import RunOutcome
 
 CONFIG = "cmmd_demo"
 STAMP = "phantom.txt"
 
 
-def run_demo(to: Path, *, patients: int, console: Console | None = None) -> tuple[Path, Outcome]:
+def run_demo(to: Path, *, patients: int, console: Console | None = None) -> tuple[Path, RunOutcome]:
     """Writes or keeps the phantom data, then runs; a second call is mostly cached."""
     console = console or make_console()
     config = load_config(CONFIG)

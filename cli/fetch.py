@@ -18,7 +18,7 @@ from rich.table import Table
 
 from medimg.archive.collections import Collection
 from medimg.archive.data_root import clear_parts, hold_root, is_there, work_folder
-from medimg.archive.fetch import Fetcher, Outcome, fetch_all, fetch_tables
+from medimg.archive.fetch import Fetcher, FetchOutcome, fetch_all, fetch_tables
 from medimg.archive.licences import write_terms
 from medimg.archive.plan import Selection, select, summarise
 from medimg.archive.receipts import RECEIPTS_FILE, Receipts
@@ -47,7 +47,7 @@ SHOWN_FAILURES = 10
 
 
 @dataclass(frozen=True)
-class Request:
+class FetchRequest:
     """What the command line asks for.
 
     Attributes:
@@ -73,7 +73,7 @@ class Session:
     stop: threading.Event
 
 
-def run_fetch(request: Request, *, dry_run: bool = False, console: Console | None = None) -> None:
+def run_fetch(request: FetchRequest, *, dry_run: bool = False, console: Console | None = None) -> None:
     """Fetches, or with `dry_run` says what would come.
 
     Raises:
@@ -97,7 +97,7 @@ def run_fetch(request: Request, *, dry_run: bool = False, console: Console | Non
 
 
 @contextmanager
-def open_session(request: Request) -> Iterator[Session]:
+def open_session(request: FetchRequest) -> Iterator[Session]:
     """Connections and sources for the length of the block, and the progress of what they bring."""
     addresses = request.addresses
     names = choose_names(request.source_names, collection=request.collection, addresses=addresses)
@@ -146,7 +146,9 @@ def list_held(collection: Collection, sources: Sequence[Source]) -> list[Series]
     raise NotAvailable(f"no list of {collection.name}'s series; {'; '.join(reasons)}")
 
 
-def bring(request: Request, chosen: Sequence[Series], *, session: Session, receipts: Receipts) -> Outcome:
+def bring(
+    request: FetchRequest, chosen: Sequence[Series], *, session: Session, receipts: Receipts
+) -> FetchOutcome:
     """Terms first, then tables, then series.
 
     A table that cannot be had is a failure like any other; the images come nevertheless.
@@ -166,7 +168,7 @@ def bring(request: Request, chosen: Sequence[Series], *, session: Session, recei
     except (DiskFull, Interrupted):
         raise
     except MedimgError as error:
-        tables, failures = Outcome(), [str(error)]
+        tables, failures = FetchOutcome(), [str(error)]
     fetcher = Fetcher(
         collection, request.to, receipts, sources=session.sources, say=session.meter.say, stop=session.stop
     )
@@ -210,7 +212,7 @@ def run_verify(root: Path, *, workers: int = 4, console: Console | None = None) 
 
 
 def print_plan(
-    chosen: Sequence[Series], missing: Sequence[Series], *, request: Request, console: Console
+    chosen: Sequence[Series], missing: Sequence[Series], *, request: FetchRequest, console: Console
 ) -> None:
     """Prints patients, series, files and bytes by label and source, and what is missing of them.
 
@@ -249,7 +251,7 @@ def count_columns(series: Sequence[Series], collection: Collection) -> tuple[str
     return f"{plan.patients:,}", f"{len(series):,}", f"{plan.files:,}{more}", f"{decimal(plan.bytes)}{more}"
 
 
-def finish(outcome: Outcome, *, root: Path, console: Console) -> None:
+def finish(outcome: FetchOutcome, *, root: Path, console: Console) -> None:
     """Says what came. Raises MedimgError if something is missing."""
     for failure in outcome.failures[:SHOWN_FAILURES]:
         say(console, f"failed: {failure}")

@@ -22,7 +22,7 @@ from medimg.reporting.run_facts import read_facts, rename_keys
 from pipeline.local.run_directory import (
     RUN_FILE,
     SEARCHED,
-    Outcome,
+    RunOutcome,
     explain_stranger,
     find_store,
     locate_store,
@@ -54,7 +54,7 @@ PRINTED = (
 """Metrics for the terminal."""
 
 
-def print_outcome(run: Path, outcome: Outcome, *, console: Console | None = None) -> tuple[bool, int]:
+def print_outcome(run: Path, outcome: RunOutcome, *, console: Console | None = None) -> tuple[bool, int]:
     """The metrics table, the blessing and the report's path. Returns (blessed, images quarantined)."""
     console = console or make_console()
     print_metrics(run, console=console)

@@ -11,7 +11,7 @@ from cli.options import EXIT_NOT_BLESSED, DataRoot, Metadata, Previous, expect_f
 from medimg.errors import MedimgError
 
 if TYPE_CHECKING:
-    from pipeline.local.run_directory import Outcome
+    from pipeline.local.run_directory import RunOutcome
 
 app = typer.Typer()
 
@@ -159,7 +159,7 @@ def tune(
     tune_config(plan_search(config, overrides or [], settings=settings), request)
 
 
-def finish(result: tuple[Path, Outcome], *, strict: bool = False) -> None:
+def finish(result: tuple[Path, RunOutcome], *, strict: bool = False) -> None:
     """Prints the metrics, the blessing and the report's path; ends with the run's exit code."""
     from cli.results import print_outcome
 

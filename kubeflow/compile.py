@@ -23,7 +23,7 @@ import yaml
 
 from kubeflow.fingerprint_task import FINGERPRINTS, add_fingerprints
 from kubeflow.request import (
-    Request,
+    CompileRequest,
     Target,
     check_root,
     choose_image,
@@ -65,7 +65,7 @@ class PlainDumper(yaml.SafeDumper):
         return True
 
 
-def compile_config(config: RunConfig, request: Request) -> Documents:
+def compile_config(config: RunConfig, request: CompileRequest) -> Documents:
     """The spec of a config.
 
     Raises:
@@ -137,7 +137,7 @@ def expect_compiler() -> None:
         )
 
 
-def make_dag(config: RunConfig, request: Request, *, state: str) -> Pipeline:
+def make_dag(config: RunConfig, request: CompileRequest, *, state: str) -> Pipeline:
     """The pipeline with a cluster's places.
 
     `data_root` and `previous` are left open: they become parameters.
@@ -170,7 +170,7 @@ def make_dag(config: RunConfig, request: Request, *, state: str) -> Pipeline:
     return create_pipeline(config, places, fingerprints)
 
 
-def make_beam_flags(config: RunConfig, request: Request) -> tuple[str, ...]:
+def make_beam_flags(config: RunConfig, request: CompileRequest) -> tuple[str, ...]:
     """Beam's flags; in the pod itself as many workers as it has cores."""
     return parse_beam(
         request.beam, request.beam_args, cores=math.ceil(config.deployment.of("CaseExampleGen").cpu)

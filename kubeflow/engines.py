@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kubeflow.executor_input import list_artifacts
-from kubeflow.spec import Spec, Task
+from kubeflow.spec import Spec, SpecTask
 from kubeflow.uris import ROOT_VARIABLE, to_local
 from medimg.errors import UsageError
 
@@ -30,10 +30,10 @@ class Engine(Protocol):
     def home(self) -> Home:
         """The folder of the execution."""
 
-    def output_folder(self, task: Task) -> str:
+    def output_folder(self, task: SpecTask) -> str:
         """Where the launcher expects what is no artifact, as the task sees it."""
 
-    def command(self, task: Task, command: Sequence[str], message: Mapping[str, Any]) -> list[str]:
+    def command(self, task: SpecTask, command: Sequence[str], message: Mapping[str, Any]) -> list[str]:
         """What to start; `message` is the ExecutorInput that stands in the command."""
 
     def environment(self) -> dict[str, str]:
@@ -54,11 +54,11 @@ class Home:
         """The folder of the launcher's folders `minio`, `s3` and `gcs`."""
         return self.folder / "artifacts"
 
-    def of(self, task: Task) -> Path:
+    def of(self, task: SpecTask) -> Path:
         """The folder of one task."""
         return self.folder / "tasks" / task.name
 
-    def log(self, task: Task) -> Path:
+    def log(self, task: SpecTask) -> Path:
         """Everything that a task printed."""
         return self.folder / "tasks" / f"{task.name}.log"
 
@@ -69,10 +69,10 @@ class Subprocesses:
 
     home: Home
 
-    def output_folder(self, task: Task) -> str:
+    def output_folder(self, task: SpecTask) -> str:
         return str(self.home.of(task))
 
-    def command(self, task: Task, command: Sequence[str], message: Mapping[str, Any]) -> list[str]:
+    def command(self, task: SpecTask, command: Sequence[str], message: Mapping[str, Any]) -> list[str]:
         program, *arguments = command
         return [sys.executable if program == "python" else program, *arguments]
 
@@ -98,10 +98,10 @@ class Containers:
     volumes: Mapping[str, Path] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
 
-    def output_folder(self, task: Task) -> str:
+    def output_folder(self, task: SpecTask) -> str:
         return LAUNCHER_OUTPUT
 
-    def command(self, task: Task, command: Sequence[str], message: Mapping[str, Any]) -> list[str]:
+    def command(self, task: SpecTask, command: Sequence[str], message: Mapping[str, Any]) -> list[str]:
         program, *arguments = command
         volumes = [f"{self.volumes[claim].resolve()}:{path}" for path, claim in task.mounts.items()]
         volumes += [f"{self.home.of(task)}:{LAUNCHER_OUTPUT}", *self.mount_artifacts(message)]

@@ -25,7 +25,7 @@ ROOT = re.compile(
 
 
 @dataclass(frozen=True)
-class Request:
+class CompileRequest:
     """What is compiled, for where.
 
     Attributes:
@@ -102,7 +102,7 @@ def expect_known(what: str, names: Iterable[str], known: list[str], *, kind: str
             raise UsageError(f"{what} {name}: no such {kind}; {nearest(name, known)}")
 
 
-def find_state(config: RunConfig, request: Request) -> str:
+def find_state(config: RunConfig, request: CompileRequest) -> str:
     """The folder of what outlives a run, one per config, as the tasks see it.
 
     Raises:

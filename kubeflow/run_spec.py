@@ -23,7 +23,7 @@ from typing import Any
 from rich.console import Console
 
 from kubeflow.engines import Engine, Home, Processes, make_open
-from kubeflow.spec import Spec, Task
+from kubeflow.spec import Spec, SpecTask
 from kubeflow.uris import FOLDERS, SCHEMES, is_uri, to_local
 from medimg.console.terminal import make_console
 from medimg.errors import MedimgError, UsageError
@@ -133,7 +133,7 @@ def run_tasks(execution: Execution, *, workers: int, console: Console) -> None:
             raise
 
 
-def run_task(task: Task, execution: Execution) -> float:
+def run_task(task: SpecTask, execution: Execution) -> float:
     """Runs one task and notes what it made; returns the seconds it took. Raises MedimgError if it fails."""
     started = time.monotonic()
     home = execution.engine.home
@@ -154,7 +154,7 @@ def run_task(task: Task, execution: Execution) -> float:
     return time.monotonic() - started
 
 
-def build_input(task: Task, execution: Execution) -> dict[str, Any]:
+def build_input(task: SpecTask, execution: Execution) -> dict[str, Any]:
     """Makes the ExecutorInput as KFP's driver does.
 
     It has parameters, input artifacts as upstream tasks left them, and where outputs shall go.
@@ -215,7 +215,7 @@ def read_output(file: Path, message: Mapping[str, Any]) -> dict[str, Any]:
     return outputs
 
 
-def read_values(folder: Path, task: Task) -> dict[str, str]:
+def read_values(folder: Path, task: SpecTask) -> dict[str, str]:
     """The output parameters of a task. Raises MedimgError for one that it did not write."""
     values = {}
     for name in task.definitions["output"].get("parameters", {}):
@@ -227,7 +227,7 @@ def read_values(folder: Path, task: Task) -> dict[str, str]:
     return values
 
 
-def describe_failure(task: Task, code: int, log: Path) -> str:
+def describe_failure(task: SpecTask, code: int, log: Path) -> str:
     """Which task, how it ended, and its last lines; a line that our entrypoint wrote says it all."""
     ended = describe_end(code)
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]

@@ -13,7 +13,7 @@ from medimg.errors import UsageError, nearest
 
 
 @dataclass(frozen=True)
-class Task:
+class SpecTask:
     """One node of the DAG.
 
     Attributes:
@@ -41,7 +41,7 @@ class Spec:
     name: str
     root: str
     parameters: Mapping[str, Any]
-    tasks: Mapping[str, Task]
+    tasks: Mapping[str, SpecTask]
 
 
 def read_spec(path: Path) -> Spec:
@@ -69,7 +69,7 @@ def read_spec(path: Path) -> Spec:
     return Spec(pipeline["pipelineInfo"]["name"], pipeline.get("defaultPipelineRoot", ""), parameters, tasks)
 
 
-def list_tasks(pipeline: Mapping[str, Any], platform: Mapping[str, Any]) -> Iterator[Task]:
+def list_tasks(pipeline: Mapping[str, Any], platform: Mapping[str, Any]) -> Iterator[SpecTask]:
     """The tasks of a pipeline document, with what the platform document says of their volumes."""
     executors = pipeline["deploymentSpec"]["executors"]
     kubernetes = (
@@ -81,7 +81,7 @@ def list_tasks(pipeline: Mapping[str, Any], platform: Mapping[str, Any]) -> Iter
         container = executors[label]["container"]
         mounts = kubernetes.get(label, {}).get("pvcMount", [])
         definitions = {side: component.get(f"{side}Definitions", {}) for side in ("input", "output")}
-        yield Task(
+        yield SpecTask(
             name=name,
             after=frozenset(task.get("dependentTasks", [])),
             inputs=task.get("inputs", {}),

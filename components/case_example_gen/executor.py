@@ -18,7 +18,7 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from components.artifacts import Rejects
-from components.case_example_gen.outcome import Reject, expect_written, read_outcome, write_outcome
+from components.case_example_gen.outcome import RejectRow, expect_written, read_outcome, write_outcome
 from medimg.cases import Case
 from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import Catalogue, catalogue_cases, read_catalogue
@@ -53,7 +53,7 @@ class WriteShard(beam.DoFn):
     def process(self, shard: Shard) -> Iterator[str]:
         import tensorflow as tf
 
-        rejects: list[Reject] = []
+        rejects: list[RejectRow] = []
         written = examples = 0
         # Outside the split's folder (readers take every file in it), under a name unique to the attempt: Beam
         # may retry a shard on another host, where the process ids may be the same.
@@ -217,6 +217,6 @@ def plan_shards(split: str, cases: list[Case], uri: str, cases_per_shard: int) -
         yield Shard(split, path, tuple(ordered[number * cases_per_shard : (number + 1) * cases_per_shard]))
 
 
-def count_images(rejects: Iterable[Reject]) -> int:
+def count_images(rejects: Iterable[RejectRow]) -> int:
     """Images that could not be used; a reject stands for one view, or for all views of a case."""
     return sum(reject["images"] for reject in rejects)

@@ -16,7 +16,7 @@ from medimg.errors import MedimgError
 from medimg.files import replace_file
 
 
-class Reject(TypedDict, total=False):
+class RejectRow(TypedDict, total=False):
     """A case, or with `kept` one of its images, that could not be written; `images` counts those not used."""
 
     case_id: str
@@ -27,7 +27,7 @@ class Reject(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class WrittenExamples:
     """Counts by name of split (`unlabelled_` before those of unlabelled cases), and what was rejected.
 
     Attributes:
@@ -37,21 +37,21 @@ class Outcome:
 
     written: Mapping[str, int]
     examples: Mapping[str, int]
-    rejects: Sequence[Reject]
+    rejects: Sequence[RejectRow]
 
 
-def gather_outcomes(shards: Sequence[str]) -> Outcome:
+def gather_outcomes(shards: Sequence[str]) -> WrittenExamples:
     """Adds up what the shards report as JSON, in a fixed order."""
     written: dict[str, int] = {}
     examples: dict[str, int] = {}
-    rejects: list[Reject] = []
+    rejects: list[RejectRow] = []
     for shard in map(json.loads, sorted(shards)):
         split = shard["split"]
         written[split] = written.get(split, 0) + shard["written"]
         examples[split] = examples.get(split, 0) + shard["examples"]
         rejects += shard["rejects"]
     rejects.sort(key=lambda reject: (reject["case_id"], reject["reason"]))
-    return Outcome(dict(sorted(written.items())), dict(sorted(examples.items())), rejects)
+    return WrittenExamples(dict(sorted(written.items())), dict(sorted(examples.items())), rejects)
 
 
 def write_outcome(shards: Sequence[str], path: str) -> None:
@@ -64,12 +64,12 @@ def write_outcome(shards: Sequence[str], path: str) -> None:
     replace_file(Path(path), write=lambda temporary: temporary.write_text(text))
 
 
-def read_outcome(path: Path) -> Outcome:
+def read_outcome(path: Path) -> WrittenExamples:
     """Reads what `write_outcome` wrote; nothing was written and nothing rejected where there is no file."""
-    return Outcome(**json.loads(path.read_text())) if path.exists() else Outcome({}, {}, ())
+    return WrittenExamples(**json.loads(path.read_text())) if path.exists() else WrittenExamples({}, {}, ())
 
 
-def expect_written(outcome: Outcome, *, planned: Mapping[str, int]) -> None:
+def expect_written(outcome: WrittenExamples, *, planned: Mapping[str, int]) -> None:
     """Raises MedimgError unless of each split as many cases as planned are written or rejected as a whole."""
     for split in sorted({*planned, *outcome.written}):
         rejected = sum(1 for reject in outcome.rejects if reject["split"] == split and "kept" not in reject)
@@ -81,7 +81,7 @@ def expect_written(outcome: Outcome, *, planned: Mapping[str, int]) -> None:
             )
 
 
-def lost_examples(stage: str, found: Mapping[str, float], outcome: Outcome) -> Iterator[str]:
+def lost_examples(stage: str, found: Mapping[str, float], outcome: WrittenExamples) -> Iterator[str]:
     """Yields a line for each split whose count at the stage differs from the Examples that were written."""
     for split, count in found.items():
         written = outcome.examples.get(split, 0)
@@ -92,7 +92,7 @@ def lost_examples(stage: str, found: Mapping[str, float], outcome: Outcome) -> I
             )
 
 
-def expect_cases(stage: str, found: int, outcome: Outcome, *, splits: Sequence[str]) -> None:
+def expect_cases(stage: str, found: int, outcome: WrittenExamples, *, splits: Sequence[str]) -> None:
     """Raises MedimgError unless the stage has seen as many cases of the splits as were written of them."""
     written = sum(outcome.written.get(split, 0) for split in splits)
     if found != written:

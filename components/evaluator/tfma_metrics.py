@@ -21,7 +21,7 @@ from medimg.evaluation.gates import ABOVE_SHORTCUT
 COUNTS = ("n", "positives")
 
 
-class Row(NamedTuple):
+class CaseRow(NamedTuple):
     """One case on its way into the figures: its group ("" for none), class index and probabilities [C]."""
 
     group: str
@@ -171,13 +171,15 @@ class CaseCombiner(beam.CombineFn):
                 f"CaseMetrics: how='max' is defined for two classes, found {len(self.classes)}; use 'mean'"
             )
 
-    def create_accumulator(self) -> list[Row]:
+    def create_accumulator(self) -> list[CaseRow]:
         return []
 
-    def add_input(self, accumulator: list[Row], element: metric_types.StandardMetricInputs) -> list[Row]:
+    def add_input(
+        self, accumulator: list[CaseRow], element: metric_types.StandardMetricInputs
+    ) -> list[CaseRow]:
         for index, probabilities_C in self.output.read(element):
             if index >= 0:
-                accumulator.append(Row(self.read_group(element), index, tuple(probabilities_C.tolist())))
+                accumulator.append(CaseRow(self.read_group(element), index, tuple(probabilities_C.tolist())))
         return accumulator
 
     def read_group(self, element: metric_types.StandardMetricInputs) -> str:
@@ -189,10 +191,10 @@ class CaseCombiner(beam.CombineFn):
             raise ValueError(f"CaseMetrics: a case without {self.group_key}, which its roll-up needs")
         return value[0].decode() if isinstance(value[0], bytes) else str(value[0])
 
-    def merge_accumulators(self, accumulators: Iterable[list[Row]]) -> list[Row]:
+    def merge_accumulators(self, accumulators: Iterable[list[CaseRow]]) -> list[CaseRow]:
         return [row for accumulator in accumulators for row in accumulator]
 
-    def extract_output(self, accumulator: list[Row]) -> dict[metric_types.MetricKey, float]:
+    def extract_output(self, accumulator: list[CaseRow]) -> dict[metric_types.MetricKey, float]:
         rows = (
             roll_up_rows(accumulator, how=self.how, classes=len(self.classes))
             if self.group_key
@@ -215,9 +217,9 @@ class CaseCombiner(beam.CombineFn):
         return {key: values[metric] for metric, key in self.keys.items()}
 
 
-def roll_up_rows(rows: Sequence[Row], *, how: str, classes: int) -> list[Row]:
+def roll_up_rows(rows: Sequence[CaseRow], *, how: str, classes: int) -> list[CaseRow]:
     """Returns one row per group, by the same rule as `medimg.evaluation.protocols.roll_up`."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[CaseRow]] = {}
     for row in rows:
         groups.setdefault(row.group, []).append(row)
     rolled = []
@@ -228,7 +230,7 @@ def roll_up_rows(rows: Sequence[Row], *, how: str, classes: int) -> list[Row]:
         probabilities_MC = np.array([row.probabilities for row in members])
         highest = probabilities_MC[:, -1].max()
         probabilities = (1 - highest, highest) if how == "max" else tuple(probabilities_MC.mean(axis=0))
-        rolled.append(Row(group, max(labels), probabilities))
+        rolled.append(CaseRow(group, max(labels), probabilities))
     return rolled
 
 

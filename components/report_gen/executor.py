@@ -16,7 +16,7 @@ from tfx.types.artifact import Artifact
 from tfx.utils import path_utils
 
 from components.artifacts import Rejects
-from components.case_example_gen.outcome import Outcome, expect_cases, lost_examples, read_outcome
+from components.case_example_gen.outcome import WrittenExamples, expect_cases, lost_examples, read_outcome
 from components.evaluator.eval_config import EXAMPLES
 from components.report_gen.embedding import embed_splits
 from components.report_gen.evaluator_results import only_head, read_evaluation
@@ -94,7 +94,7 @@ def score_splits(
     return pd.concat(tables, ignore_index=True)
 
 
-def expect_scored(predictions: pd.DataFrame, outcome: Outcome, *, splits: Sequence[str]) -> None:
+def expect_scored(predictions: pd.DataFrame, outcome: WrittenExamples, *, splits: Sequence[str]) -> None:
     """Raises MedimgError unless each written case is scored, unlabelled ones too except train's."""
     for split in splits:
         names = (split, f"unlabelled_{split}") if split != TRAIN else (split,)
@@ -103,7 +103,7 @@ def expect_scored(predictions: pd.DataFrame, outcome: Outcome, *, splits: Sequen
 
 
 def expect_evaluated(
-    evaluated: Mapping[tuple[str, str, str], float], outcome: Outcome, *, heads: Iterable[str]
+    evaluated: Mapping[tuple[str, str, str], float], outcome: WrittenExamples, *, heads: Iterable[str]
 ) -> None:
     """Raises MedimgError unless the Evaluator has seen each Example of the test split for each head."""
     for head in heads:

@@ -14,7 +14,7 @@ from medimg.errors import UsageError, nearest
 
 
 @dataclass(frozen=True)
-class Table:
+class CollectionTable:
     """A table that belongs to a collection.
 
     Attributes:
@@ -59,7 +59,7 @@ class Collection:
     doi: str = ""
     citations: tuple[str, ...] = ()
     sources: tuple[str, ...] = ("idc", "nbia")
-    tables: tuple[Table, ...] = ()
+    tables: tuple[CollectionTable, ...] = ()
     series_list: str = ""
     patient_pattern: str = ""
 
@@ -78,7 +78,9 @@ _KNOWN = (
         doi="10.7937/tcia.eqde-4b16",
         citations=(citations.CMMD_DATA, citations.CMMD_PAPER, citations.TCIA, citations.IDC),
         tables=(
-            Table("CMMD_clinicaldata_revision.xlsx", f"{_TCIA_FILES}CMMD_clinicaldata_revision.xlsx", "xlsx"),
+            CollectionTable(
+                "CMMD_clinicaldata_revision.xlsx", f"{_TCIA_FILES}CMMD_clinicaldata_revision.xlsx", "xlsx"
+            ),
         ),
         series_list="cmmd_series.csv",
     ),
@@ -92,7 +94,7 @@ _KNOWN = (
         doi="10.7937/K9/TCIA.2016.7O02S9CY",
         citations=(citations.CBIS_DDSM_DATA, citations.CBIS_DDSM_PAPER, citations.TCIA, citations.IDC),
         tables=tuple(
-            Table(name, _TCIA_FILES + name, "csv")
+            CollectionTable(name, _TCIA_FILES + name, "csv")
             for kind in ("mass", "calc")
             for part in ("train", "test")
             for name in (f"{kind}_case_description_{part}_set.csv",)
@@ -127,7 +129,7 @@ _KNOWN = (
             citations.IDC,
         ),
         tables=(
-            Table(
+            CollectionTable(
                 "UPENN-GBM_clinical_info_v2.1.csv", f"{_TCIA_FILES}UPENN-GBM_clinical_info_v2.1.csv", "csv"
             ),
         ),

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from medimg.archive.collections import Collection, Table
+from medimg.archive.collections import Collection, CollectionTable
 from medimg.archive.data_root import check_room, is_there, place, present_files, safe_name, work_folder
 from medimg.archive.receipts import TABLES, Finished, Receipt, Receipts
 from medimg.archive.source import Arrived, InvalidFile, NotAvailable, Series, Source, SourceFailed, is_uid
@@ -31,7 +31,7 @@ from medimg.files import WORK_FOLDER
 
 
 @dataclass
-class Outcome:
+class FetchOutcome:
     """What a fetch came to.
 
     Attributes:
@@ -195,14 +195,14 @@ class Fetcher:
                 )
 
 
-def fetch_all(fetcher: Fetcher, series: Sequence[Series], *, workers: int) -> Outcome:
+def fetch_all(fetcher: Fetcher, series: Sequence[Series], *, workers: int) -> FetchOutcome:
     """Fetches what is missing, several series at once; each from the first source that has it.
 
     Raises:
         DiskFull: there is no room; everything finished stays.
     """
     root, receipts, stop = fetcher.root, fetcher.receipts, fetcher.stop
-    outcome = Outcome(series=len(series))
+    outcome = FetchOutcome(series=len(series))
     missing = [one for one in series if not is_there(one, root=root, receipts=receipts)]
     outcome.kept = len(series) - len(missing)
     check_room(root, need_bytes=sum(one.bytes or 0 for one in missing))
@@ -238,14 +238,14 @@ def fetch_tables(
     *,
     root: Path,
     receipts: Receipts,
-    arriving: Callable[[Sequence[Table]], Iterator[tuple[str, Arrived]]],
-) -> Outcome:
+    arriving: Callable[[Sequence[CollectionTable]], Iterator[tuple[str, Arrived]]],
+) -> FetchOutcome:
     """Places the collection's tables beside the images, those that are not there yet.
 
     Args:
         arriving: hands over the wanted tables, each with the name of its source.
     """
-    outcome = Outcome()
+    outcome = FetchOutcome()
     # A table that was edited since, to correct it, is not overwritten.
     if missing := [table for table in collection.tables if not (root / table.name).exists()]:
         for source, arrived in arriving(missing):

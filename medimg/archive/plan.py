@@ -22,7 +22,7 @@ from medimg.errors import UsageError, one_line
 if TYPE_CHECKING:
     import duckdb
 
-COLUMNS: Mapping[str, str] = {
+SERIES_COLUMNS: Mapping[str, str] = {
     "PatientID": "patient_id",
     "StudyInstanceUID": "study_uid",
     "SeriesInstanceUID": "uid",
@@ -54,7 +54,7 @@ class Selection:
         seed: of the sample.
         patient_ids: PatientIDs.
         series_uids: SeriesInstanceUIDs.
-        where: a condition in SQL over the table `series`, whose columns are COLUMNS; empty for none.
+        where: a condition in SQL over the table `series`, whose columns are SERIES_COLUMNS; empty for none.
         manifest: file of SeriesInstanceUIDs, see `read_manifest`.
     """
 
@@ -201,12 +201,13 @@ def find_uids(series: Sequence[Series], *, where: str) -> set[str]:
             )
             if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
                 raise UsageError(
-                    f"--where: {len(statements)} statements, expected one condition over {', '.join(COLUMNS)}"
+                    f"--where: {len(statements)} statements, expected one condition over"
+                    f" {', '.join(SERIES_COLUMNS)}"
                 )
             return {uid for (uid,) in connection.execute(statements[0]).fetchall()}
         except duckdb.Error as error:
             raise UsageError(
-                f"--where: {one_line(' '.join(str(error).split()))}; columns are {', '.join(COLUMNS)}"
+                f"--where: {one_line(' '.join(str(error).split()))}; columns are {', '.join(SERIES_COLUMNS)}"
             ) from None
 
 
@@ -311,7 +312,7 @@ def _group_patients(
 def _make_table(connection: duckdb.DuckDBPyConnection, series: Sequence[Series]) -> None:
     """One statement with a list per column: 10,000 rows one by one would take seconds."""
     columns = ", ".join(
-        f"unnest(?::{'BIGINT' if name in NUMBERS else 'VARCHAR'}[]) AS {name}" for name in COLUMNS
+        f"unnest(?::{'BIGINT' if name in NUMBERS else 'VARCHAR'}[]) AS {name}" for name in SERIES_COLUMNS
     )
-    values = [list(map(attrgetter(field), series)) for field in COLUMNS.values()]
+    values = [list(map(attrgetter(field), series)) for field in SERIES_COLUMNS.values()]
     connection.execute(f"CREATE TABLE series AS SELECT {columns}", values)

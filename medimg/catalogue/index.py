@@ -30,7 +30,7 @@ from medimg.images import scan as image_scan
 from medimg.images.scan import list_files, scan_file
 
 SAVE_EVERY_SECONDS = 20.0
-COLUMNS = pa.schema(
+INDEX_COLUMNS = pa.schema(
     [(name, pa.int64() if name in ("size", "mtime_ns") else pa.string())
      for name in ("path", "size", "mtime_ns", "outcome", "kind", "sha256", "pixel_hash", "tags", "reason")]
 )  # fmt: skip
@@ -220,7 +220,7 @@ def read_index(path: Path) -> dict[str, Entry]:
         return {}
     if (table.schema.metadata or {}).get(
         b"readers"
-    ) != hash_readers().encode() or table.column_names != COLUMNS.names:
+    ) != hash_readers().encode() or table.column_names != INDEX_COLUMNS.names:
         return {}
     return {row["path"]: Entry(**row) for row in table.to_pylist()}
 
@@ -228,7 +228,9 @@ def read_index(path: Path) -> dict[str, Entry]:
 def write_index(path: Path, *, entries: Sequence[Entry]) -> None:
     """Replaces the index as a whole: a reader sees the old or the new one, never half of one."""
     rows = [vars(entry) for entry in entries]
-    table = pa.Table.from_pylist(rows, schema=COLUMNS).replace_schema_metadata({"readers": hash_readers()})
+    table = pa.Table.from_pylist(rows, schema=INDEX_COLUMNS).replace_schema_metadata(
+        {"readers": hash_readers()}
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, write=lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 

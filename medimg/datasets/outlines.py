@@ -24,7 +24,7 @@ from medimg.datasets.tables import Row, read_table
 from medimg.errors import UsageError
 
 LESIONS_FILE = "lesions.csv"
-COLUMNS = ("sop_instance_uid", "label", "kind", "points")
+OUTLINE_COLUMNS = ("sop_instance_uid", "label", "kind", "points")
 
 Outlines = Mapping[str, Sequence[Annotation]]
 """Annotations by SOPInstanceUID. Their role is empty: the file does not know what part an image plays."""
@@ -43,7 +43,7 @@ def read_lesions(root: Path) -> Outlines:
     """
     outlines: dict[str, list[Annotation]] = defaultdict(list)
     for path in list_lesion_tables(root):
-        for row in read_table(path, required=COLUMNS).rows:
+        for row in read_table(path, required=OUTLINE_COLUMNS).rows:
             outlines[row.values["sop_instance_uid"]].append(read_outline(row, table=path.name))
     return outlines
 
@@ -71,7 +71,7 @@ def write_lesions(root: Path, outlines: Outlines) -> Path:
     path = root / LESIONS_FILE
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(OUTLINE_COLUMNS)
         for uid, annotations in outlines.items():
             for item in annotations:
                 writer.writerow(

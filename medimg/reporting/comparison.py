@@ -48,7 +48,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparisonRow:
     """What runs have of one key.
 
     Attributes:
@@ -67,7 +67,7 @@ class Comparison:
     """Rows in the order of the first run, and lines on the tests that a reader must see."""
 
     sides: Sequence[Side]
-    rows: Sequence[Row]
+    rows: Sequence[ComparisonRow]
     notes: Sequence[str]
 
     @property
@@ -104,7 +104,7 @@ def compare(sides: Sequence[Side]) -> Comparison:
     rows = []
     for key in dict.fromkeys(chain.from_iterable(figures)):
         of_key = [side.get(key) for side in figures]
-        rows.append(Row(key, of_key, [side.get(key) for side in tests]))
+        rows.append(ComparisonRow(key, of_key, [side.get(key) for side in tests]))
     reasons: list[tuple[str, str]] = []
     costs: list[str] = []
     for letter, side, pair in zip(string.ascii_uppercase[1:], sides[1:], found, strict=False):
@@ -212,7 +212,7 @@ def tabulate(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def list_numbers(row: Row, letters: Collection[str]) -> Iterator[tuple[str, str | float | None]]:
+def list_numbers(row: ComparisonRow, letters: Collection[str]) -> Iterator[tuple[str, str | float | None]]:
     """Columns and values of one row."""
     for letter, figure in zip(letters, row.figures, strict=True):
         yield letter, figure.value if figure else None

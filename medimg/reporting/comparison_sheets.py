@@ -11,7 +11,7 @@ from medimg.console.plurals import count, make_plural
 from medimg.evaluation.comparison import Difference
 from medimg.evaluation.figures import Figure, format_figure
 from medimg.evaluation.gates import OVERALL
-from medimg.reporting.comparison import Comparison, Row
+from medimg.reporting.comparison import Comparison, ComparisonRow
 from medimg.reporting.metric_names import describe_split, format_number, name_metric
 from medimg.reporting.rendering import make_environment
 from medimg.reporting.report_data import DEVELOPMENT_SPLITS
@@ -70,9 +70,11 @@ def make_settings_sheet(comparison: Comparison) -> Sheet:
     return Sheet("Settings that differ", ("setting", *comparison.letters), rows)
 
 
-def make_sheets(comparison: Comparison, *, wanted: Callable[[Row], bool] = lambda _: True) -> Iterator[Sheet]:
+def make_sheets(
+    comparison: Comparison, *, wanted: Callable[[ComparisonRow], bool] = lambda _: True
+) -> Iterator[Sheet]:
     """One sheet for each head, protocol, level and split: figures that do not compare never share one."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
+    groups: dict[tuple[str, ...], list[ComparisonRow]] = {}
     for row in comparison.rows:
         if wanted(row):
             head, _, _, protocol, level, split = row.key
@@ -100,7 +102,7 @@ def describe_counts(figures: Iterable[Figure | None], *, level: str, noun: str) 
     return count(whole.n, level) + ("" if level == noun else f" of {count(whole.groups, noun)}")
 
 
-def list_cells(row: Row) -> Iterator[str]:
+def list_cells(row: ComparisonRow) -> Iterator[str]:
     """A row for people.
 
     A slice's figure that is of fewer units in one run than in another says so by its counts.

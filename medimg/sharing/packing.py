@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from medimg.archive.transport.unzip import open_zip
-from medimg.archive.transport.zip_checks import Limits
+from medimg.archive.transport.zip_checks import ZipLimits
 from medimg.errors import UsageError
 from medimg.reporting.bundle import (
     CHECKS_FILE,
@@ -39,7 +39,7 @@ TABLES_OF_SOURCES = (
     LEGEND_FILE,
 )
 FOLDERS_OF_IMAGES = ("gallery", "explanations")
-LIMITS = Limits(
+LIMITS = ZipLimits(
     members=20_000, directory_bytes=8_000_000, member_bytes=2_000_000_000, total_bytes=8_000_000_000
 )
 """Of a bundle: a hundred times what the report of 5,000 cases has."""

@@ -45,7 +45,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Volume:
+class VolumeMount:
     """A persistent volume claim and where every task sees it."""
 
     claim: ObjectName
@@ -82,7 +82,10 @@ class Deployment:
     extra: str = ""
     default: Resources = field(default_factory=Resources)
     components: Mapping[str, Resources] = field(default_factory=dict)
-    volumes: tuple[Volume, ...] = (Volume("medimg-data", "/data"), Volume("medimg-state", "/state"))
+    volumes: tuple[VolumeMount, ...] = (
+        VolumeMount("medimg-data", "/data"),
+        VolumeMount("medimg-state", "/state"),
+    )
     secrets: tuple[Secret, ...] = ()
     state: str = "/state"
     service_account: ObjectName = "medimg-pipeline"

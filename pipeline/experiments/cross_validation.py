@@ -26,7 +26,7 @@ from pipeline.config.places import RunRequest
 from pipeline.config.run_config import RunConfig
 from pipeline.local.run import check_inputs, run_config
 from pipeline.local.run_directory import (
-    Outcome,
+    RunOutcome,
     claim_directory,
     locate_store,
     make_directory,
@@ -59,7 +59,7 @@ def fold_config(config: RunConfig, fold: int, *, folds: int) -> RunConfig:
 
 def run_folds(
     config: RunConfig, request: RunRequest, *, folds: int, console: Console | None = None
-) -> Outcome:
+) -> RunOutcome:
     """Runs every fold below the directory, pools what they predict, and judges the gates on that.
 
     The same directory again does only what is left.
@@ -102,7 +102,7 @@ def run_folds(
 
 def run_fold(
     config: RunConfig, fold: int, *, folds: int, request: RunRequest, console: Console | None = None
-) -> Outcome:
+) -> RunOutcome:
     """Runs one fold; an error of it names the fold."""
     try:
         return run_config(fold_config(config, fold, folds=folds), request, console=console)
@@ -110,12 +110,14 @@ def run_fold(
         raise type(error)(f"fold {fold}: {error}") from error
 
 
-def pool_folds(config: RunConfig, run: Path, *, names: Sequence[str], outcomes: Sequence[Outcome]) -> Outcome:
+def pool_folds(
+    config: RunConfig, run: Path, *, names: Sequence[str], outcomes: Sequence[RunOutcome]
+) -> RunOutcome:
     """Writes the report of all folds and says what they came to."""
     facts = pool_reports([run / name / REPORT for name in names], run / REPORT, gates=config.evaluation.gates)
     derive(run / REPORT)
     failed = [text for text, passed in facts.gates if not passed]
-    return Outcome(
+    return RunOutcome(
         blessed=facts.blessed,
         failed_gates=tuple(failed),
         quarantined=max(outcome.quarantined for outcome in outcomes),
@@ -126,7 +128,7 @@ def pool_folds(config: RunConfig, run: Path, *, names: Sequence[str], outcomes: 
     )
 
 
-def check_complete(run: Path, fold: Path, outcome: Outcome, *, unlabelled: bool, console: Console) -> None:
+def check_complete(run: Path, fold: Path, outcome: RunOutcome, *, unlabelled: bool, console: Console) -> None:
     """Raises MedimgError unless every usable case is predicted.
 
     Those that could not be read when the records were written are excepted. That each is predicted once only

@@ -23,7 +23,7 @@ from pipeline.config.places import Places, RunRequest
 from pipeline.config.resolve import resolve_config
 from pipeline.config.run_config import RunConfig
 from pipeline.local.run_directory import (
-    Outcome,
+    RunOutcome,
     claim_directory,
     locate_store,
     make_directory,
@@ -75,7 +75,7 @@ class OpenRun:
     facts: Mapping[str, Any]
 
 
-def run_config(config: RunConfig, request: RunRequest, *, console: Console | None = None) -> Outcome:
+def run_config(config: RunConfig, request: RunRequest, *, console: Console | None = None) -> RunOutcome:
     """Runs the pipeline and writes `run.json` into the run's directory.
 
     Raises:
@@ -218,7 +218,7 @@ def is_disk_full(error: BaseException) -> bool:
     return full or any(words in str(error) for words in DISK_FULL)
 
 
-def collect_outcome(opened: OpenRun) -> Outcome:
+def collect_outcome(opened: OpenRun) -> RunOutcome:
     """Reads blessing, gates and paths back from the store and puts the report where people look for it."""
     from medimg.reporting.run_facts import read_facts
     from pipeline.metadata.lineage import latest_nodes, properties_of
@@ -232,7 +232,7 @@ def collect_outcome(opened: OpenRun) -> Outcome:
     facts = read_facts(run / "report")
     # Not the newest folder: a cached push may be an older one than what another setting has pushed since.
     version = properties_of(nodes["Pusher"].outputs["pushed_model"][0]).get("pushed_version")
-    return Outcome(
+    return RunOutcome(
         blessed=None if blessing is None else bool(blessing),
         failed_gates=tuple(text for text, passed in facts.gates if not passed),
         quarantined=facts.summary["images"]["quarantined"]

@@ -31,7 +31,7 @@ SEARCHED = "searched"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """What a run came to. Paths are relative to the run's directory.
 
     Attributes:
@@ -155,7 +155,7 @@ def write_run_file(
     config: RunConfig,
     request: RunRequest,
     *,
-    outcome: Outcome,
+    outcome: RunOutcome,
     facts: Mapping[str, Any],
 ) -> None:
     """Writes `run.json`, which names config, store, catalogue, model and report of a finished run.

@@ -27,7 +27,7 @@ BOX = 0.22
 
 
 @dataclass(frozen=True)
-class Step:
+class LineageStep:
     """An execution by name and number, the artifacts that it read, and those that it made."""
 
     name: str
@@ -35,7 +35,7 @@ class Step:
     made: Sequence[mlmd.Artifact]
 
 
-def read_lineage(run: FinishedRun) -> list[Step]:
+def read_lineage(run: FinishedRun) -> list[LineageStep]:
     """All that was done on the way to the pushed model and the report, in the order in which it was done."""
     with open_metadata(run.folder) as store:
         kinds = {kind.id: kind.name.rsplit(".", 1)[-1] for kind in store.get_execution_types()}
@@ -48,11 +48,11 @@ def read_lineage(run: FinishedRun) -> list[Step]:
                 if event.type in INPUT_EVENTS
             ]
             inputs = store.get_artifacts_by_id(read) if read else []
-            steps[execution.id] = Step(f"{kinds[execution.type_id]} #{execution.id}", inputs, made)
+            steps[execution.id] = LineageStep(f"{kinds[execution.type_id]} #{execution.id}", inputs, made)
     return [step for _, step in sorted(steps.items())]
 
 
-def tabulate_lineage(steps: Iterable[Step]) -> pd.DataFrame:
+def tabulate_lineage(steps: Iterable[LineageStep]) -> pd.DataFrame:
     """Each artifact: by which execution it was made, when (UTC), with its counts and hashes."""
     rows = [
         {
@@ -67,7 +67,7 @@ def tabulate_lineage(steps: Iterable[Step]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def draw_lineage(steps: Sequence[Step]) -> Drawing:
+def draw_lineage(steps: Sequence[LineageStep]) -> Drawing:
     """The graph from the catalogue down to the pushed model and the report; executions are boxed."""
     edges = list_edges(steps)
     layout = arrange(edges)
@@ -102,7 +102,7 @@ def draw_lineage(steps: Sequence[Step]) -> Drawing:
     )
 
 
-def list_edges(steps: Sequence[Step]) -> list[Edge]:
+def list_edges(steps: Sequence[LineageStep]) -> list[Edge]:
     """Lists edges from artifacts to their readers, and from executions to what they made and led on."""
     used = {artifact.id for step in steps for artifact in step.inputs}
     ends = {component for component, _ in ENDS}

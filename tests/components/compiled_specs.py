@@ -11,8 +11,9 @@ ROOTS = {"kfp": "minio://mlpipeline/v2/artifacts", "vertex": "gs://bucket/artifa
 def compile_spec(name, *overrides, target="kfp", images=(IMAGE,), root="", **more):
     """Both documents of a config's spec."""
     from kubeflow.compile import compile_config
-    from kubeflow.request import Request
+    from kubeflow.request import CompileRequest
 
     return compile_config(
-        load_config(name, overrides=overrides), Request(tuple(images), root or ROOTS[target], target, **more)
+        load_config(name, overrides=overrides),
+        CompileRequest(tuple(images), root or ROOTS[target], target, **more),
     )

@@ -31,7 +31,7 @@ def run_spec(spec, to, *more):
 def place(tmp_path_factory) -> Path:
     """A folder with the flagship's spec in small; its volume is the folder itself."""
     from kubeflow.compile import compile_config, write_spec
-    from kubeflow.request import Request
+    from kubeflow.request import CompileRequest
     from pipeline.config.overrides import load_config
 
     folder = tmp_path_factory.mktemp("kubeflow")
@@ -41,7 +41,7 @@ def place(tmp_path_factory) -> Path:
         overrides=[*SMALL_FLAGSHIP, f"deployment.volumes={volumes}", f"deployment.state={folder}/state"],
     )
     write_spec(
-        compile_config(config, Request(("registry.example/medimg:0.1.0",), ROOT)),
+        compile_config(config, CompileRequest(("registry.example/medimg:0.1.0",), ROOT)),
         folder / "flagship.yaml",
         config=config,
     )

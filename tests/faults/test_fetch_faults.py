@@ -13,7 +13,7 @@ import pytest
 
 from medimg.archive.collections import find_collection
 from medimg.archive.data_root import hold_root, work_folder
-from medimg.archive.fetch import Fetcher, Outcome, fetch_all
+from medimg.archive.fetch import Fetcher, FetchOutcome, fetch_all
 from medimg.archive.receipts import Receipts
 from medimg.archive.sources.idc import IdcSource
 from medimg.archive.transport.http_messages import Access
@@ -66,7 +66,7 @@ def archive(tmp_path_factory):
         yield published
 
 
-def fetch(archive: CmmdArchive, proxy: FaultProxy, root: Path) -> tuple[Outcome, list[str]]:
+def fetch(archive: CmmdArchive, proxy: FaultProxy, root: Path) -> tuple[FetchOutcome, list[str]]:
     said: list[str] = []
     stop = threading.Event()
 

@@ -28,7 +28,7 @@ from medimg.archive.transport.errors import NotFound, TransferError, Unreachable
 from medimg.archive.transport.partial_files import Downloaded
 from medimg.archive.transport.transfer import Transfer
 from medimg.archive.transport.unzip import open_zip
-from medimg.archive.transport.zip_checks import LIMITS, BadZip, Limits
+from medimg.archive.transport.zip_checks import ZIP_LIMITS, BadZip, ZipLimits
 from medimg.errors import MedimgError
 
 ORIGINAL = "original"
@@ -49,7 +49,9 @@ class DataverseSource:
 
     name = "dataverse"
 
-    def __init__(self, transfer: Transfer, *, address: str, staging: Path, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, transfer: Transfer, *, address: str, staging: Path, limits: ZipLimits = ZIP_LIMITS
+    ) -> None:
         self.address = address.rstrip("/")
         self._transfer = transfer
         self._staging = staging

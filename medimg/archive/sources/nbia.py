@@ -27,7 +27,7 @@ from medimg.archive.transport.errors import AccessDenied, NotFound, TransferErro
 from medimg.archive.transport.partial_files import Downloaded
 from medimg.archive.transport.transfer import Transfer
 from medimg.archive.transport.unzip import Zip, open_zip
-from medimg.archive.transport.zip_checks import LIMITS, BadZip, Limits
+from medimg.archive.transport.zip_checks import ZIP_LIMITS, BadZip, ZipLimits
 from medimg.errors import one_line
 
 MD5_LIST = "md5hashes.csv"
@@ -50,7 +50,9 @@ class NbiaSource:
 
     name = "nbia"
 
-    def __init__(self, transfer: Transfer, *, address: str, staging: Path, limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, transfer: Transfer, *, address: str, staging: Path, limits: ZipLimits = ZIP_LIMITS
+    ) -> None:
         self.address = address.rstrip("/")
         self._transfer = transfer
         self._staging = staging

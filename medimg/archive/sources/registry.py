@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from medimg.archive import idc_index
-from medimg.archive.collections import Collection, Table
+from medimg.archive.collections import Collection, CollectionTable
 from medimg.archive.source import Addresses, Arrived, Series, Source
 from medimg.archive.sources.dataverse import DataverseSource
 from medimg.archive.sources.dicomweb import DicomwebSource
@@ -135,7 +135,11 @@ def list_known(collection: Collection) -> list[Series] | None:
 
 
 def bring_tables(
-    collection: Collection, wanted: Sequence[Table], *, sources: Sequence[Source], connection: Connection
+    collection: Collection,
+    wanted: Sequence[CollectionTable],
+    *,
+    sources: Sequence[Source],
+    connection: Connection,
 ) -> Iterator[tuple[str, Arrived]]:
     """Hands over the wanted tables, each with the name of its source.
 

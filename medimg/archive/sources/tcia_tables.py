@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
 
-from medimg.archive.collections import Collection, Table
+from medimg.archive.collections import Collection, CollectionTable
 from medimg.archive.source import Arrived, SourceFailed
 from medimg.archive.transport.errors import Interrupted, TransferError
 from medimg.archive.transport.partial_files import Downloaded
@@ -100,7 +100,7 @@ def list_addresses(name: str, *, transfer: Transfer, address: str) -> list[str]:
     return [url for url in found if url]
 
 
-def find_address(table: Table, addresses: list[str]) -> str:
+def find_address(table: CollectionTable, addresses: list[str]) -> str:
     """Finds the address of a table among several, the first of several equally good.
 
     By its very file name, else by its name but for a version.
@@ -136,7 +136,7 @@ def check_table(path: Path, *, kind: str, name: str) -> None:
 
 
 def _fetch_first(
-    table: Table, urls: tuple[str, ...], *, transfer: Transfer, on_message: Callable[[str], None]
+    table: CollectionTable, urls: tuple[str, ...], *, transfer: Transfer, on_message: Callable[[str], None]
 ) -> Arrived:
     if not urls:
         raise MedimgError(
@@ -163,7 +163,7 @@ def _fetch_first(
     raise AssertionError
 
 
-def _download(table: Table, url: str, *, transfer: Transfer) -> Downloaded:
+def _download(table: CollectionTable, url: str, *, transfer: Transfer) -> Downloaded:
     found = transfer.download(url)
     try:
         check_table(found.path, kind=table.kind, name=found.url)

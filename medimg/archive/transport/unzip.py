@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medimg.archive.transport.zip_checks import (
-    LIMITS,
+    ZIP_LIMITS,
     BadZip,
-    Limits,
+    ZipLimits,
     check_apart,
     check_directory,
     check_entry,
@@ -36,7 +36,7 @@ BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Member:
+class ZipMember:
     """A member that was unpacked whole.
 
     Attributes:
@@ -60,7 +60,7 @@ class Zip:
         names: of all members that are files, in the archive's order; no two are equal.
     """
 
-    def __init__(self, archive: zipfile.ZipFile, *, name: str, directory_at: int, limits: Limits) -> None:
+    def __init__(self, archive: zipfile.ZipFile, *, name: str, directory_at: int, limits: ZipLimits) -> None:
         self.name = name
         self._archive = archive
         infos = archive.infolist()
@@ -71,7 +71,7 @@ class Zip:
         self._infos = {info.filename: info for info in infos if not info.is_dir()}
         self.names = tuple(self._infos)
 
-    def extract(self, member: str, *, to: Path) -> Member:
+    def extract(self, member: str, *, to: Path) -> ZipMember:
         """Unpacks a member into a new file in `to`, hashing it on the way.
 
         Raises:
@@ -93,7 +93,7 @@ class Zip:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        return Member(member, path, size, md5.hexdigest(), sha256.hexdigest())
+        return ZipMember(member, path, size, md5.hexdigest(), sha256.hexdigest())
 
     def read(self, member: str, *, limit_bytes: int) -> bytes:
         """A small member, whole.
@@ -131,7 +131,7 @@ class Zip:
 
 
 @contextmanager
-def open_zip(path: Path, *, limits: Limits = LIMITS, name: str = "") -> Iterator[Zip]:
+def open_zip(path: Path, *, limits: ZipLimits = ZIP_LIMITS, name: str = "") -> Iterator[Zip]:
     """Opens an archive for unpacking.
 
     Args:
@@ -154,7 +154,7 @@ def open_zip(path: Path, *, limits: Limits = LIMITS, name: str = "") -> Iterator
             yield Zip(archive, name=name, directory_at=directory_at, limits=limits)
 
 
-def extract(path: Path, *, to: Path, limits: Limits = LIMITS, name: str = "") -> Iterator[Member]:
+def extract(path: Path, *, to: Path, limits: ZipLimits = ZIP_LIMITS, name: str = "") -> Iterator[ZipMember]:
     """Unpacks all members one after the other into new files in `to`, the next one only when it is asked for.
 
     Raises as `open_zip`, `Zip.extract`.

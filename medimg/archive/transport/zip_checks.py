@@ -33,7 +33,7 @@ class BadZip(MedimgError):
 
 
 @dataclass(frozen=True)
-class Limits:
+class ZipLimits:
     """What an archive may hold. Bytes are of unpacked content unless said otherwise.
 
     Attributes:
@@ -53,7 +53,7 @@ class Limits:
     ratio_from_bytes: int = 1_000_000_000
 
 
-LIMITS = Limits()
+ZIP_LIMITS = ZipLimits()
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def reporting_damage(what: str) -> Iterator[None]:
         ) from None
 
 
-def check_directory(opened: BinaryIO, *, name: str, limits: Limits) -> int:
+def check_directory(opened: BinaryIO, *, name: str, limits: ZipLimits) -> int:
     """Checks the length of the list of entries entry by entry. Returns its offset.
 
     Needed because zipfile reads the list whole and makes an object of each entry.
@@ -142,7 +142,7 @@ def _read_end(opened: BinaryIO, *, size: int, name: str) -> tuple[int, int, int]
     return count, length, end
 
 
-def check_entry(info: zipfile.ZipInfo, *, name: str, limits: Limits) -> None:
+def check_entry(info: zipfile.ZipInfo, *, name: str, limits: ZipLimits) -> None:
     """Raises BadZip if the entry may not be unpacked."""
 
     def refuse(why: str) -> BadZip:
@@ -175,7 +175,7 @@ def check_entry(info: zipfile.ZipInfo, *, name: str, limits: Limits) -> None:
         )
 
 
-def check_whole(infos: list[zipfile.ZipInfo], *, name: str, limits: Limits) -> None:
+def check_whole(infos: list[zipfile.ZipInfo], *, name: str, limits: ZipLimits) -> None:
     """Raises BadZip if the entries together are too large, or two have the same name."""
     total = sum(info.file_size for info in infos)
     packed = sum(info.compress_size for info in infos)

@@ -14,7 +14,7 @@ from pathlib import Path
 from medimg.datasets.tables import Row, find_table, is_missing, read_table
 
 TABLE_NAMES = ("CMMD_clinicaldata_revision.xlsx", "CMMD_clinicaldata_revision.csv")
-COLUMNS = ("ID1", "LeftRight", "Age", "abnormality", "classification", "subtype")
+CLINICAL_COLUMNS = ("ID1", "LeftRight", "Age", "abnormality", "classification", "subtype")
 HEADS: Mapping[str, tuple[str, ...]] = {
     "malignancy": ("Benign", "Malignant"),
     "abnormality": ("calcification", "mass", "both"),
@@ -58,7 +58,7 @@ def read_clinical_table(root: Path) -> ClinicalTable:
     Raises:
         UsageError: no table, an unreadable one, or one without the columns.
     """
-    sheet = read_table(find_table(root, TABLE_NAMES), required=COLUMNS)
+    sheet = read_table(find_table(root, TABLE_NAMES), required=CLINICAL_COLUMNS)
     rows: dict[Breast, list[BreastRow]] = defaultdict(list)
     problems: dict[str, str] = {}
     anomalies = [

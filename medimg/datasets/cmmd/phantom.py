@@ -34,7 +34,7 @@ TABLE = "CMMD_clinicaldata_revision.xlsx"
 HEADER = ("ID1", "LeftRight", "Age", "number", "abnormality", "classification", "subtype")
 SUBTYPES = ("Luminal B", "Luminal A", "HER2-enriched", "triple negative")
 VIEWS = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
-ROWS, COLUMNS = 574, 480
+IMAGE_ROWS, IMAGE_COLUMNS = 574, 480
 NAMESPACE = uuid.UUID("6f0d3d6e-7c0a-5b3f-9d43-2d6f6a1f3c11")
 SHARE_D1 = 0.58  # As in the collection: 1026 of 1775 patients.
 TWO_SIDED_D1_EVERY = 12  # As in the collection: 81 of D1's 1026 patients have four images.
@@ -44,7 +44,9 @@ FULL_WIDTH_MM = 1914 * 0.094090909  # Of CMMD's detector: the spacing follows fr
 TWO_LABELS, SIXTEEN_BIT, ODD_NUMBERS, COPIED, COPY = 1, 2, 3, 4, 5
 
 
-def write_phantom(to: Path, *, cases: int, seed: int, rows: int = ROWS, columns: int = COLUMNS) -> None:
+def write_phantom(
+    to: Path, *, cases: int, seed: int, rows: int = IMAGE_ROWS, columns: int = IMAGE_COLUMNS
+) -> None:
     """Writes the tree of `cases` patients.
 
     That is the clinical workbook, lesions.csv and <patient>/<series UID>/1-<n>.dcm.

@@ -29,7 +29,7 @@ from medimg.datasets.tables import Row, Table, find_table, is_missing, read_tabl
 from medimg.errors import UsageError
 
 TABLE = "labels.csv"
-COLUMNS = ("file", "patient_id", "label")
+LABEL_COLUMNS = ("file", "patient_id", "label")
 HEAD = "label"
 
 
@@ -144,7 +144,7 @@ def read_patient(header: Header) -> str:
 
 def read_labels(root: Path) -> Table:
     """labels.csv as a table."""
-    return read_table(find_table(root, (TABLE,)), required=COLUMNS)
+    return read_table(find_table(root, (TABLE,)), required=LABEL_COLUMNS)
 
 
 def read_rows(table: Table) -> dict[str, FileRow]:
@@ -186,7 +186,9 @@ def normalise_path(row: Row) -> str:
 def name_metadata(table: Table) -> dict[str, str]:
     """Maps further columns to the names of features: letters, digits and underscores."""
     names = {
-        column: re.sub(r"\W+", "_", column).strip("_") for column in table.columns if column not in COLUMNS
+        column: re.sub(r"\W+", "_", column).strip("_")
+        for column in table.columns
+        if column not in LABEL_COLUMNS
     }
     doubled = [column for column, name in names.items() if not name or list(names.values()).count(name) > 1]
     if doubled:

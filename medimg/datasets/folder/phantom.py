@@ -19,7 +19,7 @@ from medimg.errors import UsageError
 
 CLASSES = ("disc", "ring")
 SUFFIXES = (".dcm", ".png", ".jpg")
-ROWS, COLUMNS = 160, 144
+IMAGE_ROWS, IMAGE_COLUMNS = 160, 144
 UNLABELLED_EVERY = 40  # The last image of every 40th patient has an empty label.
 NAMESPACE = uuid.UUID("0b8e5a52-55d4-5d0a-8f2e-3f0f4c1b9a77")
 
@@ -55,12 +55,16 @@ def write_phantom(to: Path, *, cases: int, seed: int) -> None:
 def draw_image(label: str, *, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """A disc or a ring on cloudy ground: uint8 image_HW and the bool mask_HW of the shape."""
     ground = cv2.resize(
-        rng.standard_normal((6, 5), dtype=np.float32), (COLUMNS, ROWS), interpolation=cv2.INTER_CUBIC
+        rng.standard_normal((6, 5), dtype=np.float32),
+        (IMAGE_COLUMNS, IMAGE_ROWS),
+        interpolation=cv2.INTER_CUBIC,
     )
-    image_HW = 80 + 12 * ground + 8 * rng.standard_normal((ROWS, COLUMNS), dtype=np.float32)
+    image_HW = 80 + 12 * ground + 8 * rng.standard_normal((IMAGE_ROWS, IMAGE_COLUMNS), dtype=np.float32)
     radius = rng.uniform(16, 30)
-    centre_y, centre_x = rng.uniform(radius, ROWS - radius), rng.uniform(radius, COLUMNS - radius)
-    distance_HW = np.hypot(np.arange(ROWS)[:, None] - centre_y, np.arange(COLUMNS)[None, :] - centre_x)
+    centre_y, centre_x = rng.uniform(radius, IMAGE_ROWS - radius), rng.uniform(radius, IMAGE_COLUMNS - radius)
+    distance_HW = np.hypot(
+        np.arange(IMAGE_ROWS)[:, None] - centre_y, np.arange(IMAGE_COLUMNS)[None, :] - centre_x
+    )
     mask_HW = distance_HW < radius
     if label == "ring":
         mask_HW &= distance_HW > radius * rng.uniform(0.55, 0.7)

@@ -15,7 +15,7 @@ CLASSES = ("nv", "bkl", "bcc", "akiec", "vasc", "df", "mel")
 TABLE_ENDINGS = (".csv", "", ".tab", ".tsv", ".txt")
 TABLE_NAMES = tuple(f"HAM10000_metadata{ending}" for ending in TABLE_ENDINGS)
 CHALLENGE_NAMES = tuple(f"ISIC2018_Task3_Test_GroundTruth{ending}" for ending in TABLE_ENDINGS)
-COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
+METADATA_COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
 ONE_HOT_COLUMNS = ("image", *CLASSES)
 PUBLISHED_ROWS = 10_015
 COLLECTION, CHALLENGE = "HAM10000", "ISIC2018_Task3_Test"
@@ -74,7 +74,7 @@ def read_metadata(path: Path, *, anomalies: list[str]) -> list[LesionImage]:
     Raises:
         UsageError: other columns or classes, or more rows than were published.
     """
-    table = read_table(path, required=COLUMNS)
+    table = read_table(path, required=METADATA_COLUMNS)
     if len(table.rows) > PUBLISHED_ROWS:
         raise UsageError(
             f"{path.name}: {len(table.rows)} rows, expected at most the {PUBLISHED_ROWS} published "
@@ -86,7 +86,7 @@ def read_metadata(path: Path, *, anomalies: list[str]) -> list[LesionImage]:
 def read_challenge(path: Path, *, anomalies: list[str]) -> list[LesionImage]:
     """The rows of the challenge's truth, in the columns of the metadata or with one column per class."""
     try:
-        table = read_table(path, required=COLUMNS)
+        table = read_table(path, required=METADATA_COLUMNS)
     except UsageError:
         return [
             read_one_hot_row(row, table=path.name) for row in read_table(path, required=ONE_HOT_COLUMNS).rows

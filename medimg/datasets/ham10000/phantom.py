@@ -19,7 +19,7 @@ import numpy as np
 
 from medimg.errors import UsageError
 
-ROWS, COLUMNS = 120, 160
+IMAGE_ROWS, IMAGE_COLUMNS = 120, 160
 JPEG_QUALITY = 95
 SKIN = (225, 180, 160)
 WAVES = (2, 3, 4, 5, 7)
@@ -139,8 +139,8 @@ def describe_patient(diagnosis: str, *, rng: np.random.Generator) -> list[str]:
 def draw_lesion(look: Look, *, rng: np.random.Generator) -> Lesion:
     """A lesion in the middle of nothing."""
     cloud_HW1 = draw_cloud(rng)[..., None]
-    y_HW, x_HW = np.mgrid[:ROWS, :COLUMNS]
-    y_HW, x_HW = y_HW - ROWS / 2, x_HW - COLUMNS / 2
+    y_HW, x_HW = np.mgrid[:IMAGE_ROWS, :IMAGE_COLUMNS]
+    y_HW, x_HW = y_HW - IMAGE_ROWS / 2, x_HW - IMAGE_COLUMNS / 2
     angle_HW = np.arctan2(y_HW, x_HW)
     shares = rng.dirichlet(np.ones(len(WAVES)))
     waves_HW = sum(
@@ -152,7 +152,8 @@ def draw_lesion(look: Look, *, rng: np.random.Generator) -> Lesion:
     colours_HWC = mix_HW1 * np.array(look.edge) + (1 - mix_HW1) * np.array(look.centre) + 8 * cloud_HW1
     if look.dots:
         colours_HWC[
-            cv2.GaussianBlur(rng.standard_normal((ROWS, COLUMNS), dtype=np.float32), (0, 0), 2) > 0.2
+            cv2.GaussianBlur(rng.standard_normal((IMAGE_ROWS, IMAGE_COLUMNS), dtype=np.float32), (0, 0), 2)
+            > 0.2
         ] = look.dots
     return Lesion(colours_HWC.astype(np.float32), (distance_HW < 1).astype(np.float32))
 
@@ -162,18 +163,28 @@ def photograph(lesion: Lesion, *, rng: np.random.Generator) -> np.ndarray:
 
     The next one has it elsewhere, turned a little, larger or smaller.
     """
-    turned = cv2.getRotationMatrix2D((COLUMNS / 2, ROWS / 2), rng.uniform(-20, 20), rng.uniform(0.85, 1.2))
+    turned = cv2.getRotationMatrix2D(
+        (IMAGE_COLUMNS / 2, IMAGE_ROWS / 2), rng.uniform(-20, 20), rng.uniform(0.85, 1.2)
+    )
     view = turned + np.array([[0, 0, rng.uniform(-20, 20)], [0, 0, rng.uniform(-12, 12)]])
-    colours_HWC = cv2.warpAffine(lesion.colours_HWC, view, (COLUMNS, ROWS), borderMode=cv2.BORDER_REPLICATE)
-    mask_HW1 = cv2.warpAffine(lesion.mask_HW, view, (COLUMNS, ROWS))[..., None]
-    skin_HWC = np.array(SKIN) + 6 * draw_cloud(rng)[..., None] + 4 * rng.standard_normal((ROWS, COLUMNS, 1))
+    colours_HWC = cv2.warpAffine(
+        lesion.colours_HWC, view, (IMAGE_COLUMNS, IMAGE_ROWS), borderMode=cv2.BORDER_REPLICATE
+    )
+    mask_HW1 = cv2.warpAffine(lesion.mask_HW, view, (IMAGE_COLUMNS, IMAGE_ROWS))[..., None]
+    skin_HWC = (
+        np.array(SKIN)
+        + 6 * draw_cloud(rng)[..., None]
+        + 4 * rng.standard_normal((IMAGE_ROWS, IMAGE_COLUMNS, 1))
+    )
     return (mask_HW1 * colours_HWC + (1 - mask_HW1) * skin_HWC).clip(0, 255).astype(np.uint8)
 
 
 def draw_cloud(rng: np.random.Generator) -> np.ndarray:
     """Soft light and shade, float32 HW, about 0 with a deviation of 1."""
     return cv2.resize(
-        rng.standard_normal((4, 5), dtype=np.float32), (COLUMNS, ROWS), interpolation=cv2.INTER_CUBIC
+        rng.standard_normal((4, 5), dtype=np.float32),
+        (IMAGE_COLUMNS, IMAGE_ROWS),
+        interpolation=cv2.INTER_CUBIC,
     )
 
 

@@ -30,7 +30,7 @@ from medimg.errors import UsageError, nearest
 HEAD = "tissue"
 SPLITS = ("train", "test")
 TABLE_ENDING = "_source_group.csv"
-COLUMNS = ("file", "source_group")
+SOURCE_COLUMNS = ("file", "source_group")
 LEFT_BEHIND = ("Thumbs.db", "desktop.ini")
 """What Windows leaves in folders of pictures; macOS' files start with a dot."""
 
@@ -218,8 +218,8 @@ def read_sources(root: Path, folder: ClassFolder) -> dict[str, str]:
     if not (root / folder.table).is_file():
         return {}
     sources: dict[str, str] = {}
-    for row in read_table(root / folder.table, required=COLUMNS).rows:
-        file, source = (row.values[column] for column in COLUMNS)
+    for row in read_table(root / folder.table, required=SOURCE_COLUMNS).rows:
+        file, source = (row.values[column] for column in SOURCE_COLUMNS)
         if not file or not source:
             raise UsageError(
                 f"{folder.table} row {row.number}: found file {file!r} and source_group {source!r}, "

@@ -11,7 +11,7 @@ from tfx.types import standard_artifacts
 
 from components.artifacts import Catalogue as Catalogues
 from components.artifacts import GateReport, Rejects
-from components.case_example_gen.outcome import Outcome, lost_examples, write_outcome
+from components.case_example_gen.outcome import WrittenExamples, lost_examples, write_outcome
 from components.data_gate import executor
 from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.split import SplitSettings
@@ -128,7 +128,7 @@ def lost(folder, counts, outcome):
 
 
 # Ten studies of test are fourteen records; unlabelled cases have no statistics.
-OUTCOME = Outcome(
+OUTCOME = WrittenExamples(
     written={"eval": 8, "test": 10, "train": 30, "unlabelled_train": 5},
     examples={"eval": 8, "test": 14, "train": 30, "unlabelled_train": 5},
     rejects=(),

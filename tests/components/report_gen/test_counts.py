@@ -5,12 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from components.case_example_gen.outcome import Outcome
+from components.case_example_gen.outcome import WrittenExamples
 from components.report_gen import executor
 from medimg.errors import MedimgError
 
 # A study of test is parted into two records. Unlabelled cases of test are scored with it, those of train not.
-OUTCOME = Outcome(
+OUTCOME = WrittenExamples(
     written={"test": 2, "train": 1, "unlabelled_test": 1, "unlabelled_train": 4},
     examples={"test": 3, "train": 1, "unlabelled_test": 1, "unlabelled_train": 4},
     rejects=(),

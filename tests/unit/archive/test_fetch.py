@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medimg.archive.collections import Collection, Table
+from medimg.archive.collections import Collection, CollectionTable
 from medimg.archive.data_root import hold_root, is_there, safe_name
 from medimg.archive.fetch import Fetcher, fetch_all, fetch_tables
 from medimg.archive.receipts import RECEIPTS_FILE, Receipts, read_provenance, repair
@@ -276,7 +276,9 @@ def test_receipts_hold_no_path_of_this_machine(root, source, series, tmp_path):
 
 
 def test_a_table_that_was_corrected_is_told_and_stays(root, archive, tmp_path):
-    collection = dataclasses.replace(MINE, tables=(Table("CMMD_clinicaldata_revision.xlsx", "", "xlsx"),))
+    collection = dataclasses.replace(
+        MINE, tables=(CollectionTable("CMMD_clinicaldata_revision.xlsx", "", "xlsx"),)
+    )
     source = Recording(archive, staging=root / ".medimg" / "parts")
 
     def arriving(wanted):

@@ -11,7 +11,7 @@ from medimg.nearest_neighbours import find_neighbours
 from medimg.reporting.run_facts import RunFacts
 
 NEAREST = 3
-COLUMNS = ["case_id", "rank", "neighbour", "label", "distance"]
+NEIGHBOUR_COLUMNS = ["case_id", "rank", "neighbour", "label", "distance"]
 
 
 def find_training_neighbours(
@@ -29,7 +29,7 @@ def find_training_neighbours(
             of the first head), distance.
     """
     if embedded is None:
-        return pd.DataFrame(columns=COLUMNS)
+        return pd.DataFrame(columns=NEIGHBOUR_COLUMNS)
     label = f"label_{facts.headline}"
     rows = embedded[embedded["embedding"] == MODEL]
     references, queries = (
@@ -37,7 +37,7 @@ def find_training_neighbours(
         rows[rows["split"] == facts.split],
     )
     if references.empty or queries.empty:
-        return pd.DataFrame(columns=COLUMNS)
+        return pd.DataFrame(columns=NEIGHBOUR_COLUMNS)
     count = min(count, len(references))
     indices_Qk, distances_Qk = find_neighbours(
         np.stack(list(queries["vector"])), np.stack(list(references["vector"])), count

@@ -5,7 +5,7 @@ import io
 import openpyxl
 import pytest
 
-from medimg.archive.collections import Collection, Table
+from medimg.archive.collections import Collection, CollectionTable
 from medimg.archive.sources.tcia_tables import fetch_tables, find_address
 from medimg.archive.transport.errors import NotFound
 from medimg.archive.transport.http_messages import Access
@@ -41,7 +41,7 @@ def fetch(server, tmp_path, *, table=None, address=None):
         parts=tmp_path / "parts",
         patience=Patience(attempts=2, first_wait_seconds=0.01),
     )
-    table = table or Table(NAME, server.at(NAME), "xlsx")
+    table = table or CollectionTable(NAME, server.at(NAME), "xlsx")
     collection = Collection(name="cmmd", title="CMMD", tcia="CMMD", tables=(table,))
     address = server.address if address is None else address
     [arrived] = fetch_tables(collection, transfer=transfer, address=address, on_message=said.append)
@@ -121,7 +121,7 @@ def test_of_two_versions_the_one_published_last_is_taken(tmp_path, server):
 
 
 def test_the_very_name_goes_before_a_version_and_the_newest_before_older_ones():
-    table = Table("a_v2.csv", "https://host/a_v2.csv", "csv")
+    table = CollectionTable("a_v2.csv", "https://host/a_v2.csv", "csv")
     assert (
         find_address(table, ["https://host/a_v3.csv", "https://host/x/A_V2.csv"]) == "https://host/x/A_V2.csv"
     )
@@ -186,7 +186,7 @@ def test_what_is_no_table_is_refused_by_its_content(tmp_path, server, kind, cont
         MedimgError,
         match=rf"/table: (begins with b.*, expected a table \({kind}\)|a web page, expected a file)",
     ):
-        fetch(server, tmp_path, table=Table("table", server.at("table"), kind))
+        fetch(server, tmp_path, table=CollectionTable("table", server.at("table"), kind))
     assert not list((tmp_path / "parts").glob("*.part"))
 
 
@@ -195,17 +195,20 @@ def test_what_is_no_table_is_refused_by_its_content(tmp_path, server, kind, cont
 )
 def test_a_csv_is_taken_as_authors_write_it(tmp_path, server, content):
     server.files["table.csv"] = content
-    assert fetch(server, tmp_path, table=Table("table.csv", server.at("table.csv"), "csv"))[0] == content
+    assert (
+        fetch(server, tmp_path, table=CollectionTable("table.csv", server.at("table.csv"), "csv"))[0]
+        == content
+    )
 
 
 def test_a_table_without_any_address_is_named(tmp_path, server):
     with pytest.raises(MedimgError, match=r"a\.csv: no address known"):
-        fetch(server, tmp_path, table=Table("a.csv", "", "csv"))
+        fetch(server, tmp_path, table=CollectionTable("a.csv", "", "csv"))
 
 
 def test_a_table_that_is_not_there_is_missing(tmp_path, server):
     with pytest.raises(NotFound, match=r"nowhere/a.csv: status 404"):
-        fetch(server, tmp_path, table=Table("a.csv", f"{server.url}/nowhere/a.csv", "csv"))
+        fetch(server, tmp_path, table=CollectionTable("a.csv", f"{server.url}/nowhere/a.csv", "csv"))
 
 
 def test_a_collection_without_tables_asks_nobody(tmp_path, server):

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from medimg.archive.transport.unzip import extract, open_zip
-from medimg.archive.transport.zip_checks import LIMITS, BadZip, Limits
+from medimg.archive.transport.zip_checks import ZIP_LIMITS, BadZip, ZipLimits
 from medimg.errors import MedimgError
 from tests.fakes.loopback import md5_of, pack
 
@@ -150,18 +150,18 @@ def test_what_is_unpacked_never_depends_on_the_stated_size(tmp_path, stated):
 @pytest.mark.parametrize(
     ("limits", "reason"),
     [
-        (Limits(members=2), "3 entries .* expected 2"),
-        (Limits(directory_bytes=100), "a list of 163 bytes, expected 200,000 and 100 at most"),
+        (ZipLimits(members=2), "3 entries .* expected 2"),
+        (ZipLimits(directory_bytes=100), "a list of 163 bytes, expected 200,000 and 100 at most"),
         (
-            Limits(member_bytes=2_000_000),
+            ZipLimits(member_bytes=2_000_000),
             "'b/2-1.dcm' unpacks to 2,304,000 bytes, expected 2,000,000 at most",
         ),
-        (Limits(total_bytes=2_305_000), "unpacks to 2,309,000 bytes, expected 2,305,000 at most"),
+        (ZipLimits(total_bytes=2_305_000), "unpacks to 2,309,000 bytes, expected 2,305,000 at most"),
         (
-            Limits(ratio=10, ratio_from_bytes=1_000_000),
+            ZipLimits(ratio=10, ratio_from_bytes=1_000_000),
             "'b/2-1.dcm' unpacks from .* at most 10 times as many",
         ),
-        (Limits(ratio=10, ratio_from_bytes=2_305_000), r"a.zip: unpacks from .* at most 10 times as many"),
+        (ZipLimits(ratio=10, ratio_from_bytes=2_305_000), r"a.zip: unpacks from .* at most 10 times as many"),
     ],
 )
 def test_what_is_beyond_a_limit_is_refused_before_anything_is_unpacked(tmp_path, limits, reason):
@@ -189,7 +189,7 @@ def test_a_million_entries_are_refused_before_they_are_read(tmp_path):
         )
         tracemalloc.start()
         with pytest.raises(BadZip, match="expected 200,000 at most"):
-            next(extract(path, to=tmp_path, limits=Limits(directory_bytes=100_000_000)))
+            next(extract(path, to=tmp_path, limits=ZipLimits(directory_bytes=100_000_000)))
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
         tracemalloc.stop()
 
@@ -200,7 +200,7 @@ def test_the_number_of_entries_is_read_from_zip64_too(tmp_path):
     path = write(tmp_path / "a.zip", content)
     with open_zip(path) as archive:
         assert len(archive.names) == 66_000
-    with pytest.raises(BadZip, match="66,000 entries"), open_zip(path, limits=Limits(members=65_999)):
+    with pytest.raises(BadZip, match="66,000 entries"), open_zip(path, limits=ZipLimits(members=65_999)):
         pass
 
 
@@ -293,5 +293,5 @@ def test_whatever_bytes_change_the_right_content_comes_out_or_one_refusal(tmp_pa
 
 
 def test_the_limits_let_the_largest_archives_through():
-    assert LIMITS.members >= 200_000
-    assert LIMITS.member_bytes > 4_000_000_000
+    assert ZIP_LIMITS.members >= 200_000
+    assert ZIP_LIMITS.member_bytes > 4_000_000_000
