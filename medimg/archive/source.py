@@ -126,7 +126,7 @@ class Source(Protocol):
 class Addresses:
     """Where the sources are; the defaults are the public ones.
 
-    From the environment or the command line, see `medimg.archive.settings`.
+    From the environment or the command line, see `medimg.archive.sources.registry.read_addresses`.
     """
 
     idc: str = "https://{bucket}.s3.amazonaws.com"

@@ -32,8 +32,7 @@ class Tables:
     """What wrong answers are held against.
 
     Attributes:
-        answers: of `medimg.reporting.sections.classification.predicted_cases.tabulate_answers`, on the
-            measured split; with columns `nearest` and `distance`, class and distance of the nearest training
+        answers: of `predicted_cases.tabulate_predicted_cases`, on the measured split; with columns `nearest` and `distance`, class and distance of the nearest training
             case, where neighbours were looked for.
         train: the training cases with their `label`; empty where they were not scored.
         classes: of the head.

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 import medimg.tasks
-from kubeflow.compile import Request, compile_config
+from kubeflow.compile import compile_config
+from kubeflow.request import CompileRequest
 from medimg.datasets import find_data_set
 from medimg.errors import UsageError
 from pipeline.config.overrides import load_config
@@ -109,7 +110,7 @@ def test_run_tune_and_compile_refuse_it_alike_and_leave_nothing_behind(tmp_path,
     with pytest.raises(UsageError, match="did you mean"):
         tune_config(plan_search("cmmd_demo", [override]), RunRequest(data_root=data, to=to))
     with pytest.raises(UsageError, match="did you mean"):
-        compile_config(config, Request(("registry/medimg:1",), "minio://bucket/root"))
+        compile_config(config, CompileRequest(("registry/medimg:1",), "minio://bucket/root"))
     assert not to.exists()
 
 
