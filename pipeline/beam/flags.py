@@ -92,13 +92,14 @@ def parse_beam(
 
 def refuse_timed_flush(flags: Sequence[str]) -> None:
     """Raises UsageError if Beam would flush its buffers by a timer, which loses elements (decision 0013)."""
-    mode, runner = read_flag(flags, "direct_running_mode"), read_flag(flags, "runner")
+    # Beam's parser takes `--runn` for `--runner`.
+    names = ("direct_running_mode", "runner")
+    mode, runner = (read_flag(flags, name, abbreviated=True) for name in names)
     if mode in TIMED_MODES and BEAMS_LOCAL.fullmatch(runner.rpartition(".")[2]):
         raise UsageError(
-            f"--runner={runner}: in {mode} mode Beam's own local runner loses elements without an error and "
-            "is"
-            " refused; leave --runner away (ours is the default), or add "
-            "--beam-arg=--direct_running_mode=in_memory"
+            f"--runner={runner}: in {mode} mode Beam's own local runner loses elements without an error and"
+            " is refused; leave --runner away (ours is the default), or add"
+            " --beam-arg=--direct_running_mode=in_memory"
         )
     if any(TIME_LIMIT in flag for flag in flags):
         raise UsageError(
@@ -106,9 +107,9 @@ def refuse_timed_flush(flags: Sequence[str]) -> None:
         )
 
 
-def read_flag(flags: Sequence[str], name: str, default: str = "") -> str:
-    """The value of one of Beam's flags; of several, the last."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+def read_flag(flags: Sequence[str], name: str, default: str = "", *, abbreviated: bool = False) -> str:
+    """Returns the value of a flag of Beam, of `abbreviated` ones too if asked; of several, the last."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=abbreviated)
     parser.add_argument(f"--{name}", default=default)
     value: str = getattr(parser.parse_known_args(list(flags))[0], name)
     return value

@@ -33,7 +33,7 @@ class Tables:
 
     Attributes:
         answers: of `predicted_cases.tabulate_predicted_cases`, on the measured split; where neighbours were
-            looked for, with columns `nearest` and `distance`, class and distance of the nearest training case.
+            looked for, with columns `nearest` and `distance`, class and distance of the nearest case.
         train: the training cases with their `label`; empty where they were not scored.
         classes: of the head.
         unions: derived head to class to the union that it is in, for classes that are merged.

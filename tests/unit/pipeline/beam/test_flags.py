@@ -84,6 +84,7 @@ def test_dataflow_takes_the_flags_that_it_needs():
         ("local", ("--runner=DirectRunner", PROCESSES), "--runner=DirectRunner: in multi_processing mode"),
         ("local", ("--runner=direct",), "leave --runner away"),
         ("local", ("--runner=BundleBasedDirectRunner",), "leave --runner away"),
+        ("local", ("--runn=DirectRunner",), "leave --runner away"),
         (
             "local",
             ("--runner=apache_beam.runners.direct.direct_runner.SwitchingDirectRunner",),
