@@ -12,17 +12,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
-from medimg.cases import Tags
 from medimg.dicom.safety import LIMITS, Limits, describe, inflate
 from medimg.dicom.tags import collect_tags
 from medimg.errors import UnreadableFile
+
+if TYPE_CHECKING:  # `medimg fetch` does without numpy, which the cases need.
+    from medimg.cases import Tags
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"

@@ -355,6 +355,7 @@ def test_make_help_names_every_target():
         "clean",
         "test-py313",
         "test-image",
+        "test-long",
     }
 
 
