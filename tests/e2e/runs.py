@@ -85,18 +85,21 @@ def evaluation_of(run: Path) -> dict[tuple[str, str], float]:
 
 
 def evaluate_locally(run: Path, to: Path, *, examples: Path | None = None) -> dict[tuple[str, str], float]:
-    """The same model's figures, measured again on the local runner, on the same examples or others."""
+    """The same model's figures, measured again on the local runner, on the same examples or others.
+
+    Where the run had a baseline too, the model stands for both.
+    """
     import tensorflow_model_analysis as tfma
     from apache_beam.options.pipeline_options import PipelineOptions
 
     config = tfma.load_eval_result(str(output_of(run, "Evaluator", "evaluation"))).config
-    model = tfma.default_eval_shared_model(
-        str(output_of(run, "Trainer", "model") / "Format-Serving"), eval_config=config
-    )
+    exported = str(output_of(run, "Trainer", "model") / "Format-Serving")
+    names = [spec.name for spec in config.model_specs] if len(config.model_specs) > 1 else [""]
+    models = [tfma.default_eval_shared_model(exported, eval_config=config, model_name=name) for name in names]
     data = str((examples or examples_of(run)) / "Split-test" / "*")
     options = PipelineOptions(list(parse_beam()))
     tfma.run_model_analysis(
-        model, eval_config=config, data_location=data, output_path=str(to), pipeline_options=options
+        models, eval_config=config, data_location=data, output_path=str(to), pipeline_options=options
     )
     return read_evaluation(to)
 
