@@ -6,7 +6,8 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from medimg.errors import DiskFull, MedimgError
@@ -39,6 +40,23 @@ def bring_to_disk(path: Path) -> None:
     """Returns once the file's bytes would survive a power cut. Raises OSError."""
     with path.open("rb") as written:
         os.fsync(written.fileno())
+
+
+@contextmanager
+def removed_on_failure(path: Path) -> Iterator[None]:
+    """Removes `path`, which the block writes, if the block fails in any way.
+
+    Raises:
+        MedimgError: as `cannot_write`, for an OSError of the block; any other exception stays as it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise cannot_write(path, error) from None
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def cannot_write(path: Path, error: OSError) -> MedimgError:

@@ -29,7 +29,7 @@ from medimg.archive.sources.folder_scan import (
 )
 from medimg.archive.transport.unzip import Zip, open_zip
 from medimg.errors import MedimgError, UsageError, one_line
-from medimg.files import cannot_write, hash_file
+from medimg.files import hash_file, removed_on_failure
 
 LINES_PER_REASON = 10
 BLOCK_BYTES = 1 << 20
@@ -170,7 +170,7 @@ class FolderSource:
         """
         to = self._staging / f"folder-{uuid.uuid4().hex}"
         md5, sha256, count = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
-        try:
+        with removed_on_failure(to):
             with to.open("xb") as opened:
                 for block in self._read_blocks(source, shown=shown, size=size):
                     opened.write(block)
@@ -179,12 +179,6 @@ class FolderSource:
                     count += len(block)
             if count != size:
                 raise self._changed(shown, size)
-        except OSError as error:
-            to.unlink(missing_ok=True)
-            raise cannot_write(to, error) from None
-        except BaseException:
-            to.unlink(missing_ok=True)
-            raise
         return Arrived(to, url, count, md5.hexdigest(), sha256.hexdigest())
 
     def _read_blocks(self, source: Path, *, shown: str, size: int) -> Iterator[bytes]:

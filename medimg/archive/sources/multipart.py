@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from medimg.archive.source import Arrived
 from medimg.errors import MedimgError, one_line
-from medimg.files import cannot_write
+from medimg.files import removed_on_failure
 
 BLOCK_BYTES = 1 << 20
 PREAMBLE_BYTES = 1 << 16
@@ -32,7 +32,7 @@ def unwrap(path: Path, *, url: str, boundary: str, sop_uid: str = "") -> Arrived
     """
     to = path.with_name(f"{path.name}.dcm")
     delimiter = b"--" + boundary.encode("latin-1", "replace")
-    try:
+    with removed_on_failure(to):
         with path.open("rb") as wrapped, to.open("wb") as opened:
             part = _open_part(wrapped, url=url, delimiter=delimiter)
             hashes = _copy_part(wrapped, opened, url=url, delimiter=b"\r\n" + delimiter)
@@ -42,12 +42,6 @@ def unwrap(path: Path, *, url: str, boundary: str, sop_uid: str = "") -> Arrived
             raise CutShort(
                 f"{url}: the instance has {size} bytes, expected {one_line(said)} as its Content-Length says"
             )
-    except OSError as error:
-        to.unlink(missing_ok=True)
-        raise cannot_write(to, error) from None
-    except BaseException:
-        to.unlink(missing_ok=True)
-        raise
     return Arrived(to, url, size, *hashes, sop_uid=sop_uid)
 
 

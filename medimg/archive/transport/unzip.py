@@ -30,7 +30,7 @@ from medimg.archive.transport.zip_checks import (
     check_whole,
     reporting_damage,
 )
-from medimg.files import cannot_write
+from medimg.files import removed_on_failure
 
 BLOCK_BYTES = 1 << 20
 
@@ -80,19 +80,12 @@ class Zip:
         """
         path = to / uuid.uuid4().hex
         md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
-        try:
-            with path.open("xb") as written:
-                for block in self._unpack(member):
-                    md5.update(block)
-                    sha256.update(block)
-                    size += len(block)
-                    written.write(block)
-        except OSError as error:
-            path.unlink(missing_ok=True)
-            raise cannot_write(path, error) from None
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
+        with removed_on_failure(path), path.open("xb") as written:
+            for block in self._unpack(member):
+                md5.update(block)
+                sha256.update(block)
+                size += len(block)
+                written.write(block)
         return ZipMember(member, path, size, md5.hexdigest(), sha256.hexdigest())
 
     def read(self, member: str, *, limit_bytes: int) -> bytes:
