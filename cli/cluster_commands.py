@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.kubeflow_package import check_kubeflow
-from cli.options import EXIT_NOT_BLESSED, expect_folder
+from cli.options import EXIT_NOT_BLESSED, BeamArguments, expect_folder
 
 app = typer.Typer()
 
@@ -45,10 +45,7 @@ def compile_spec(
         typer.Option("--set", help="key=value, checked against the config; may be repeated."),
     ] = None,
     beam: Annotated[str, typer.Option("--beam", help="As for medimg run.")] = "local",
-    beam_args: Annotated[
-        list[str] | None,
-        typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated."),
-    ] = None,
+    beam_args: BeamArguments = None,
 ) -> None:
     """Writes the pipeline as a spec for Kubeflow Pipelines or Vertex AI.
 

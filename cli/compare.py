@@ -10,7 +10,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cli.renamed_keys import say_renamed
 from cli.results import PRINTED
 from medimg.console.terminal import make_console, say
 from medimg.errors import UsageError
@@ -19,6 +18,7 @@ from medimg.files import replace_file
 from medimg.reporting.bundle import METRICS_FILE
 from medimg.reporting.comparison import Comparison, ComparisonRow, compare, read_side, tabulate
 from medimg.reporting.comparison_sheets import Sheet, make_overview, make_sheets, render_comparison
+from medimg.reporting.run_facts import say_renamed
 
 
 def compare_runs(runs: Sequence[Path], *, to: Path | None = None, console: Console | None = None) -> None:

@@ -32,6 +32,12 @@ Previous = Annotated[
 ]
 
 
+BeamArguments = Annotated[
+    list[str] | None,
+    typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated."),
+]
+
+
 Metadata = Annotated[
     str | None,
     typer.Option(

@@ -11,14 +11,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from cli.renamed_keys import say_renamed
 from medimg.console.plurals import count, make_plural
 from medimg.console.terminal import make_console, say
 from medimg.errors import UsageError
 from medimg.evaluation.figures import Figure, describe_multiplicity, format_figure, read_metrics
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL
 from medimg.reporting.metric_names import describe_split
-from medimg.reporting.run_facts import read_facts, rename_keys
+from medimg.reporting.run_facts import read_facts, rename_keys, say_renamed
 from pipeline.local.run_directory import (
     RUN_FILE,
     SEARCHED,

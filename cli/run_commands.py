@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import EXIT_NOT_BLESSED, DataRoot, Metadata, Previous, expect_folder
+from cli.options import EXIT_NOT_BLESSED, BeamArguments, DataRoot, Metadata, Previous, expect_folder
 from medimg.errors import MedimgError
 
 if TYPE_CHECKING:
@@ -59,10 +59,7 @@ def run(
             help="local, dataflow, or flink://, spark:// or portable:// with HOST:PORT of Beam's job server.",
         ),
     ] = "local",
-    beam_args: Annotated[
-        list[str] | None,
-        typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated."),
-    ] = None,
+    beam_args: BeamArguments = None,
     metadata: Metadata = None,
     folds: Annotated[
         int,
@@ -129,10 +126,7 @@ def tune(
         typer.Option("--set", help="key=value as for medimg run; what is set is not searched."),
     ] = None,
     beam: Annotated[str, typer.Option("--beam", help="As for medimg run.")] = "local",
-    beam_args: Annotated[
-        list[str] | None,
-        typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated."),
-    ] = None,
+    beam_args: BeamArguments = None,
     metadata: Metadata = None,
 ) -> None:
     """Searches settings on train and eval; the test split stays closed.

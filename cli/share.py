@@ -65,11 +65,10 @@ def share_run(
         UsageError: `run` is none, or has not finished; the extra for MLflow is missing.
         MedimgError: the target cannot be written.
     """
-    from cli.renamed_keys import say_renamed
     from medimg.console.plurals import count
     from medimg.evaluation.figures import read_metrics
     from medimg.reporting.bundle import METRICS_FILE
-    from medimg.reporting.run_facts import read_facts
+    from medimg.reporting.run_facts import read_facts, say_renamed
     from medimg.sharing.packing import pack, write_zip
     from medimg.sharing.rescoring import compare_figures
     from medimg.sharing.tracking import import_mlflow, track
@@ -118,8 +117,8 @@ def share_run(
 
 def rescore_bundle(bundle: Path, *, console: Console | None = None) -> bool:
     """Measures a bundle's figures again and prints what differs. Returns whether nothing does."""
-    from cli.renamed_keys import say_renamed
     from medimg.console.plurals import count
+    from medimg.reporting.run_facts import say_renamed
     from medimg.sharing.rescoring import rescore
 
     console = console or make_console()

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
+from medimg.console.terminal import say
 from medimg.errors import UsageError
 from medimg.evaluation.figures import MeasurementSettings
 from medimg.evaluation.intervals import RESAMPLES, Bootstrap
@@ -164,6 +166,12 @@ def describe_renamed(keys: Iterable[str]) -> str:
     return (
         f"config keys of an earlier version, read by their present names: {', '.join(pairs)}" if pairs else ""
     )
+
+
+def say_renamed(console: Console, keys: Iterable[str]) -> None:
+    """Prints one line for all config keys that were read by their present names; nothing if none were."""
+    if line := describe_renamed(keys):
+        say(console, line)
 
 
 def write_facts(folder: Path, facts: RunFacts) -> None:

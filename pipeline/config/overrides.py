@@ -14,9 +14,9 @@ from typing import Any
 
 import pydantic
 
-from medimg.console.terminal import make_console, say
+from medimg.console.terminal import make_console
 from medimg.errors import UsageError, nearest
-from medimg.reporting.run_facts import describe_renamed, rename_keys
+from medimg.reporting.run_facts import rename_keys, say_renamed
 from pipeline.config.run_config import RunConfig
 
 
@@ -116,8 +116,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
 def rename(values: Mapping[str, object]) -> dict[str, Any]:
     """Gives keys of an earlier version their present names; a line on the terminal names both."""
     renamed, before = rename_keys(values)
-    if before:
-        say(make_console(), describe_renamed(before))
+    say_renamed(make_console(), before)
     return renamed
 
 
