@@ -70,11 +70,7 @@ def list_problems(root: Path) -> Iterator[str]:
     project = read_project(root)
     for platform, python in PYTHON_VERSIONS.items():
         try:
-            core = read_lock(root / f"requirements/{platform}.lock")
-            extras = {
-                name: read_lock(root / f"requirements/{platform}-{name}.lock")
-                for name in project["optional-dependencies"]
-            }
+            locks = read_locks(root, platform=platform)
             fetch, wanted = (
                 read_lock(root / f"requirements/{platform}-fetch.lock"),
                 read_names(root / "requirements/fetch.in"),
@@ -82,15 +78,12 @@ def list_problems(root: Path) -> Iterator[str]:
         except (OSError, ValueError) as error:
             yield str(error)
             continue
+        core = locks[f"{platform}.lock"]
         yield from list_unmet(project["dependencies"], pins=core, lock=f"{platform}.lock", python=python)
-        for name, pins in extras.items():
-            yield from list_unmet(
-                project["optional-dependencies"][name],
-                pins=core | pins,
-                lock=f"{platform}-{name}.lock",
-                python=python,
-            )
-            yield from list_differing(pins, core=core, lock=f"{platform}-{name}.lock", of=f"{platform}.lock")
+        for name, requirements in project["optional-dependencies"].items():
+            lock = f"{platform}-{name}.lock"
+            yield from list_unmet(requirements, pins=core | locks[lock], lock=lock, python=python)
+            yield from list_differing(locks[lock], core=core, lock=lock, of=f"{platform}.lock")
         yield from (
             f"{platform}-fetch.lock does not hold {name}, which fetch.in asks for: run `make lock`"
             for name in wanted
@@ -101,30 +94,39 @@ def list_problems(root: Path) -> Iterator[str]:
             for name in sorted(fetch.keys() - core.keys())
         )
         yield from list_differing(fetch, core=core, lock=f"{platform}-fetch.lock", of=f"{platform}.lock")
-        yield from list_stale_constraints(root, platform=platform)
+        yield from list_stale_constraints(root, locks=locks, platform=platform)
 
 
-def list_stale_constraints(root: Path, *, platform: str) -> Iterator[str]:
+def read_locks(root: Path, *, platform: str) -> dict[str, dict[str, str]]:
+    """Returns the locked versions of the platform's core and of each extra, by name of the lock.
+
+    Raises OSError and what `read_lock` raises.
+    """
+    extras = read_project(root)["optional-dependencies"]
+    names = (f"{platform}.lock", *(f"{platform}-{extra}.lock" for extra in extras))
+    return {name: read_lock(root / "requirements" / name) for name in names}
+
+
+def list_stale_constraints(root: Path, *, locks: dict[str, dict[str, str]], platform: str) -> Iterator[str]:
     """Yields one line if the platform's constraints are not those that its locks give."""
     path = root / f"requirements/constraints-{platform}.txt"
     try:
-        if path.read_text() != make_constraints(root, platform=platform):
+        if path.read_text() != make_constraints(locks, platform=platform):
             yield f"{path.name} differs from the locks: run `make lock`"
     except (OSError, ValueError) as error:
         yield str(error)
 
 
-def make_constraints(root: Path, *, platform: str) -> str:
-    """Returns the versions of the platform's core and extras as text for `pip install --constraint`.
+def make_constraints(locks: dict[str, dict[str, str]], *, platform: str) -> str:
+    """Returns the versions of the platform's locks as text for `pip install --constraint`.
 
     Raises:
         ValueError: two locks hold different versions of a package; an installation can obey only one.
     """
-    extras = read_project(root)["optional-dependencies"]
     versions: dict[str, str] = {}
     holders: dict[str, str] = {}
-    for lock in (f"{platform}.lock", *(f"{platform}-{extra}.lock" for extra in extras)):
-        for package, version in read_lock(root / "requirements" / lock).items():
+    for lock, found in locks.items():
+        for package, version in found.items():
             holder = holders.setdefault(package, lock)
             if versions.setdefault(package, version) != version:
                 raise ValueError(
@@ -178,7 +180,8 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     if arguments.constraints:
-        print(make_constraints(arguments.root, platform=arguments.constraints), end="")
+        locks = read_locks(arguments.root, platform=arguments.constraints)
+        print(make_constraints(locks, platform=arguments.constraints), end="")
         return 0
     if arguments.list:
         print(*read_project(arguments.root)["optional-dependencies"][arguments.list], sep="\n")
