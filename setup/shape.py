@@ -1,7 +1,7 @@
-"""Lists what makes source hard to read and ruff has no rule for: setup/shape.py [--check] [FOLDER].
+"""Lists what makes source hard to read and ruff has no rule for: setup/shape.py [--check] [FOLDER ...].
 
-`--check` fails on several comprehensions in a statement and on arguments gathered in a dictionary of Any. Long
-files are for people to watch.
+`--check` fails on several comprehensions in a statement and on arguments gathered in a dictionary of Any.
+Long files are for people to watch.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ def read_data(
         cases.append(
             decoded.apply(tf.data.experimental.assert_cardinality(len(next(iter(targets[-1].values())))))
         )
-    decoding = "decoded and kept on disk" if cached else "will be decoded anew in each epoch"
+    decoding = "decoded and kept on disk" if cached else "will be decoded again in each epoch"
     print(f"{count} cases of train and eval {decoding}", flush=True)
     return Data(cases[0], cases[1], targets[0], targets[1], clinical_width=sum(sizes.values()))
 

@@ -3,7 +3,7 @@
 Each case is scored by a model that has not seen it.
 
 Shared by the folds: the index of the data, so that no file is read twice for the catalogue, and the store.
-Records are decoded anew for each fold, for they are written by split.
+Records are decoded again for each fold, for they are written by split.
 """
 
 from __future__ import annotations
