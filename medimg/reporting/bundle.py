@@ -3,8 +3,9 @@
 Any machine can derive it again, without model or images.
 
 Sources:  facts.json  predictions.parquet  gallery.json  gallery/*.png  and, where there are any,
-shortcuts.parquet  embeddings.parquet  explanations/ Derived:  metrics.json  tables/*.csv  figures/*.svg,
-*.png  report.html  model_card.md  data_sheet.md  checklist.md
+          shortcuts.parquet  embeddings.parquet  explanations/
+Derived:  metrics.json  tables/*.csv  figures/*.svg, *.png  report.html  model_card.md  data_sheet.md
+          checklist.md
 """
 
 from __future__ import annotations
