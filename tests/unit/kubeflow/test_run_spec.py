@@ -23,6 +23,7 @@ from kubeflow.run_spec import build_input, execute_spec
 from kubeflow.spec import parse_parameters, read_spec
 from medimg.errors import MedimgError, UsageError
 
+MADE_BY_SECOND = "run/artifacts/minio/bucket/root/tiny/1/Second/made/value"
 # Writes its parameter into its output, notes the ExecutorInput, and answers with metadata.
 WRITE = """
 import json, os, pathlib, sys
@@ -109,19 +110,7 @@ def execute(spec, folder, *, workers=2, **more):
 def test_a_task_gets_parameters_and_the_artifacts_of_those_before_it(tmp_path):
     spec = write_spec(tmp_path / "spec.yaml", {"First": (WRITE, ()), "Second": (WRITE, ("First",))})
     _, printed = execute(spec, tmp_path)
-    made = (
-        tmp_path
-        / "run"
-        / "artifacts"
-        / "minio"
-        / "bucket"
-        / "root"
-        / "tiny"
-        / "1"
-        / "Second"
-        / "made"
-        / "value"
-    )
+    made = tmp_path / MADE_BY_SECOND
     assert json.loads(made.read_text()) == {
         "parameterValues": {"data_root": "/data", "seed": 7.0},
         "artifacts": {
@@ -194,19 +183,7 @@ def test_what_a_task_finds_out_is_a_parameter_of_those_after_it(tmp_path, text, 
             execute(read_spec(path), tmp_path)
         return
     execute(read_spec(path), tmp_path)
-    made = (
-        tmp_path
-        / "run"
-        / "artifacts"
-        / "minio"
-        / "bucket"
-        / "root"
-        / "tiny"
-        / "1"
-        / "Second"
-        / "made"
-        / "value"
-    )
+    made = tmp_path / MADE_BY_SECOND
     assert json.loads(made.read_text())["parameterValues"] == {"count": "5"}
 
 
