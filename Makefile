@@ -1,6 +1,6 @@
 # Everything sets itself up: no target needs another one run before it.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo notebook wheel test test-long test-py313 test-image check bench lock clean
+.PHONY: help setup demo notebook wheel test test-long test-py313 test-image mutants check bench lock clean
 MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 RUN = demo/run
@@ -43,6 +43,9 @@ test-py313: ## the same tests on Python 3.13 and TFX 1.21, in a Debian trixie ro
 
 test-image: setup ## the images, built and run as strangers would (needs docker, 20 GB, half an hour)
 	@MEDIMG_TEST_IMAGE=1 $(BIN)/python -m pytest tests/e2e/test_image.py
+
+mutants: setup ## how many small wrong changes a test notices; a part, or more: make mutants MUTANTS='--area catalogue --sample 300'
+	@$(BIN)/python -m setup.mutants $(MUTANTS)
 
 check: setup ## style, types, import rules, locks
 	@echo "check: style" && $(call quietly,$(BIN)/ruff check .) && $(call quietly,$(BIN)/ruff format --check .)
