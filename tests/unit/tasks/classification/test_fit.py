@@ -1,21 +1,26 @@
 """The training loop on synthetic images, without TFX.
 
-Mixed precision, one-class refusals, restart with nothing left to do.
+Mixed precision, the best epoch, restarts, what is calibrated on what, refusals.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from medimg.errors import MedimgError
-from medimg.tasks.classification.fit import fit
-from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
-from medimg.tasks.fitting import Data, Epoch
+from medimg.evaluation.classification.temperature import apply_temperature, fit_temperature
+from medimg.tasks.classification.fit import check_labels, fit
+from medimg.tasks.classification.metrics import measure_predictions
+from medimg.tasks.classification.model import build_model
+from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings
+from medimg.tasks.fitting import Data, Epoch, Fitted
 
 MODEL = ModelSettings(
     heads=(Head("kind", ("dark", "bright")),), roles=("image",), image_size=(32, 32), width=4
@@ -23,14 +28,38 @@ MODEL = ModelSettings(
 TRAINING = TrainingSettings(epochs=2, batch_size=8, mixed_precision="on")
 
 
-def make_data(labels: np.ndarray) -> Data:
+STILL = Augmentation(
+    flip_vertical=False,
+    flip_horizontal=False,
+    rotate_degrees=0,
+    shift_fraction=0,
+    zoom_fraction=0,
+    contrast_fraction=0,
+)
+PLAIN = dataclasses.replace(TRAINING, mixed_precision="off")
+
+
+def make_cases(brightness: np.ndarray, **targets: np.ndarray) -> tf.data.Dataset:
+    """Noise, and 120 grey levels more where the case is bright."""
     images_NVHWC = (
-        np.random.default_rng(0).integers(0, 60, (len(labels), 1, 32, 32, 1))
-        + 120 * (labels == 1)[:, None, None, None, None]
+        np.random.default_rng(0).integers(0, 60, (len(brightness), 1, 32, 32, 1))
+        + 120 * (brightness == 1)[:, None, None, None, None]
     )
-    inputs = {"images": images_NVHWC.astype(np.uint8), "view_present": np.ones((len(labels), 1), np.float32)}
-    cases = tf.data.Dataset.from_tensor_slices((inputs, {"kind": labels}))
+    inputs = {
+        "images": images_NVHWC.astype(np.uint8),
+        "view_present": np.ones((len(brightness), 1), np.float32),
+    }
+    return tf.data.Dataset.from_tensor_slices((inputs, targets))
+
+
+def make_data(labels: np.ndarray) -> Data:
+    cases = make_cases(labels, kind=labels)
     return Data(cases, cases, {"kind": labels}, {"kind": labels})
+
+
+def run(folder: Path, data: Data, *, model: ModelSettings = MODEL, **changes: object) -> Fitted:
+    training = dataclasses.replace(PLAIN, **changes)
+    return fit(data, model=model, training=training, folder=folder, report=lambda _: None)
 
 
 def test_a_model_trained_in_mixed_precision_is_handed_over_in_float32(tmp_path: Path) -> None:
@@ -51,6 +80,113 @@ def test_a_finished_training_is_not_trained_again_and_gives_the_same_model(tmp_p
         first.members[0].network.get_weights(), again.members[0].network.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_network_of_the_best_epoch_is_handed_over_and_not_that_of_the_last(tmp_path: Path) -> None:
+    # Bright cases called dark: the more is learnt, the worse, and of one class only the loss can decide.
+    bright, dark = np.ones(16, int), np.zeros(16, int)
+    data = dataclasses.replace(
+        make_data(np.arange(16) % 2), eval=make_cases(bright, kind=dark), eval_targets={"kind": dark}
+    )
+    reported = list[Epoch]()
+    training = dataclasses.replace(
+        PLAIN, epochs=9, patience=2, batch_size=4, learning_rate=0.03, calibrate=False
+    )
+    fitted = fit(data, model=MODEL, training=training, folder=tmp_path, report=reported.append)
+    (member,) = fitted.members
+    losses = [epoch.figures["kind/loss"] for epoch in member.history]
+    assert member.best.number == int(np.argmin(losses))
+    assert len(losses) == member.best.number + 1 + training.patience
+    assert reported == list(member.history)
+    assert losses[-1] > 1.2 * min(losses)
+    inputs = next(iter(data.eval.batch(16)))[0]
+    answers_NC = member.network(inputs, training=False)["kind"].numpy()
+    assert -np.log(answers_NC[:, 0]).mean() == pytest.approx(min(losses), rel=1e-3)
+    assert fitted.figures["kind/loss"] == pytest.approx(min(losses), rel=1e-3)
+
+
+def test_a_training_that_was_interrupted_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    data, reported = make_data(np.arange(19) % 2), list[Epoch]()
+    training = dataclasses.replace(PLAIN, epochs=2)
+
+    def interrupt(epoch: Epoch) -> None:
+        reported.append(epoch)
+        if epoch.number == 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, model=MODEL, training=training, folder=tmp_path / "cut", report=interrupt)
+    resumed = fit(data, model=MODEL, training=training, folder=tmp_path / "cut", report=reported.append)
+    whole = run(tmp_path / "whole", data, epochs=2)
+    assert [epoch.number for epoch in reported] == [0, 1]
+    for one, other in zip(resumed.members[0].history, whole.members[0].history, strict=True):
+        assert one.figures == pytest.approx(other.figures, rel=1e-3)
+    for one, other in zip(
+        resumed.members[0].network.get_weights(), whole.members[0].network.get_weights(), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_the_first_step_is_as_long_as_the_learning_rate(tmp_path: Path) -> None:
+    # Adam's first step has the size of the learning rate, and the biases begin at 0.
+    data = make_data(np.arange(8) // 6)
+    fitted = run(tmp_path, data, epochs=1, learning_rate=0.02, calibrate=False)
+    bias_C = fitted.members[0].network.get_layer("kind").bias.numpy()
+    np.testing.assert_allclose(np.abs(bias_C), 0.02, rtol=1e-2)
+
+
+def test_the_loss_is_the_sum_of_the_heads_losses_by_their_weights(tmp_path: Path) -> None:
+    kinds, shades = np.arange(8) % 2, np.arange(8) % 3 - 1
+    cases = make_cases(kinds, kind=kinds, shade=shades)
+    targets = {"kind": kinds, "shade": shades}
+    heads = (Head("kind", ("dark", "bright"), 2.0), Head("shade", ("a", "b"), 3.0))
+    model = dataclasses.replace(MODEL, heads=heads, dropout=0.0)
+    settings: dict[str, object] = {"augmentation": STILL, "class_weights": False, "seed": 5}
+    fitted = run(tmp_path, Data(cases, cases, targets, targets), model=model, epochs=1, **settings)
+    keras.utils.set_random_seed(5)
+    network = build_model(model, clinical_width=0)
+    answers = network(next(iter(cases.batch(8)))[0], training=True)
+    losses = []
+    for head, labels_N in targets.items():
+        known_N = labels_N >= 0
+        losses.append(-np.log(answers[head].numpy()[known_N, labels_N[known_N]]).sum() / 8)
+    assert fitted.members[0].history[0].figures["train/loss"] == pytest.approx(
+        2 * losses[0] + 3 * losses[1], rel=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "balanced", "adjusted"),
+    [
+        ({"class_weights": True}, True, False),
+        ({"class_weights": False, "logit_adjustment": "post_hoc"}, False, True),
+        ({"class_weights": False, "logit_adjustment": "loss"}, True, False),
+    ],
+)
+def test_the_mean_of_the_members_is_calibrated_on_eval_and_then_adjusted_by_train(
+    tmp_path: Path, changes: dict[str, object], balanced: bool, adjusted: bool
+) -> None:
+    train, evaluation = np.arange(20) // 15, np.arange(18) // 10
+    seen = np.where(np.arange(18) % 4 == 0, 1 - evaluation, evaluation)
+    data = Data(
+        make_cases(train, kind=train),
+        make_cases(seen, kind=evaluation),
+        {"kind": train},
+        {"kind": evaluation},
+    )
+    fitted = run(tmp_path, data, members=2, epochs=1, **changes)
+    inputs = next(iter(data.eval.batch(18)))[0]
+    answers = [member.network(inputs, training=False)["kind"].numpy() for member in fitted.members]
+    mean_NC = np.mean(answers, axis=0)
+    temperature = fit_temperature(evaluation, mean_NC, balanced=balanced)
+    assert fitted.temperatures == {"kind": pytest.approx(temperature, rel=1e-3)}
+    assert temperature != pytest.approx(fit_temperature(evaluation, mean_NC, balanced=not balanced), rel=0.01)
+    priors = np.log([0.75, 0.25])
+    assert fitted.log_priors == ({"kind": pytest.approx(priors)} if adjusted else {})
+    calibrated_NC = apply_temperature(mean_NC, temperature, log_priors=priors if adjusted else 0.0)
+    expected = measure_predictions({"kind": evaluation}, {"kind": calibrated_NC}, MODEL)
+    assert fitted.figures == pytest.approx(expected, rel=1e-2, nan_ok=True)
+    assert fitted.prevalence == ("balanced" if balanced or adjusted else "train")
 
 
 def test_a_model_that_is_surer_than_right_is_made_less_sure(tmp_path: Path) -> None:
@@ -111,16 +247,32 @@ def test_members_differ_and_each_is_what_a_single_network_of_its_seed_is(tmp_pat
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
-def test_no_epoch_and_no_labelled_eval_case_are_refused(tmp_path: Path) -> None:
-    data = make_data(np.arange(16) % 2)
-    with pytest.raises(MedimgError, match=r"training\.epochs is 0"):
-        fit(
-            data,
-            model=MODEL,
-            training=dataclasses.replace(TRAINING, epochs=0),
-            folder=tmp_path,
-            report=lambda _: None,
-        )
-    unlabelled = dataclasses.replace(data, eval_targets={"kind": np.full(16, -1)})
-    with pytest.raises(MedimgError, match="no labelled case in eval"):
-        fit(unlabelled, model=MODEL, training=TRAINING, folder=tmp_path, report=lambda _: None)
+def test_no_epoch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MedimgError, match=r"training\.epochs is 0, expected 1 or more"):
+        run(tmp_path, make_data(np.arange(16) % 2), epochs=0)
+
+
+NONE, ONE, TWO = (-1, -1), (-1, 1), (1, 0)
+TWO_HEADS = dataclasses.replace(MODEL, heads=(*MODEL.heads, Head("shade", ("light", "deep"))))
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluation", "message"),
+    [
+        ((TWO, TWO), (TWO, TWO), None),
+        ((TWO, ONE), (ONE, NONE), None),
+        ((NONE, TWO), (TWO, TWO), "head kind: no labelled case in train, expected cases of two classes"),
+        ((TWO, NONE), (TWO, TWO), "head shade: no labelled case in train, expected cases of two classes"),
+        ((ONE, TWO), (TWO, TWO), r"head kind: one class only in train \(0 dark, 1 bright\), expected two"),
+        ((TWO, TWO), (NONE, TWO), "head kind: no labelled case in eval, expected some to stop training by"),
+    ],
+)
+def test_labels_that_nothing_can_be_learnt_from_are_refused(
+    train: tuple[tuple[int, ...], ...], evaluation: tuple[tuple[int, ...], ...], message: str | None
+) -> None:
+    splits = [
+        dict(zip(("kind", "shade"), map(np.array, split), strict=True)) for split in (train, evaluation)
+    ]
+    data = Data(make_cases(np.zeros(2)), make_cases(np.zeros(2)), *splits)
+    with pytest.raises(MedimgError, match=message) if message else nullcontext():
+        check_labels(data, TWO_HEADS)
