@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from medimg.errors import MedimgError, UsageError
-from medimg.tasks.classification.model import build_model
-from medimg.tasks.classification.settings import APPLICATIONS, Head, ModelSettings, check_settings
+from medimg.tasks.classification.backbones import ApplicationInput
+from medimg.tasks.classification.model import FuseViews, build_model, make_embedder, pool
+from medimg.tasks.classification.settings import APPLICATIONS, Head, ModelSettings
 
 SETTINGS = ModelSettings(
     heads=(
@@ -141,15 +142,98 @@ def test_the_backbones_by_name_are_those_that_keras_has() -> None:
     assert set(APPLICATIONS) == {name for name in vars(keras.applications) if name[:1].isupper()}
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"heads": ()}, "expected at least one of each"),
-        ({"heads": (Head("malignancy", ("Benign",)),)}, "expected two or more"),
-        ({"roles": ("CC", "CC")}, "'CC' is named 2 times"),
-        ({"image_size": (64, 8)}, "at least 32 pixels"),
-    ],
-)
-def test_settings_that_make_no_network_are_refused(change: dict[str, object], message: str) -> None:
-    with pytest.raises(UsageError, match=message):
-        check_settings(dataclasses.replace(SETTINGS, **change))
+PRESENT = {"both": (1, 1), "first": (1, 0), "second": (0, 1), "none": (0, 0)}
+
+
+def fuse(how: str, vectors_BVD: np.ndarray, present_BV: np.ndarray) -> tuple[np.ndarray, FuseViews]:
+    layer = FuseViews(how)
+    return np.asarray(layer([vectors_BVD.astype(np.float32), present_BV.astype(np.float32)])), layer
+
+
+@pytest.mark.parametrize("how", ["mean", "max"])
+def test_views_are_fused_to_the_mean_or_maximum_of_those_that_are_there(how: str) -> None:
+    # All below 0, where an absent view that counted as zeros would be the maximum.
+    vectors_BVD = -np.random.default_rng(0).random((4, 2, 5)) - 1
+    reduce = {"mean": np.mean, "max": np.max}[how]
+    fused_BD, _ = fuse(how, vectors_BVD, np.array(list(PRESENT.values())))
+    expected_BD = [
+        reduce(vectors_BVD[0], axis=0),
+        vectors_BVD[1, 0],
+        vectors_BVD[2, 1],
+        np.zeros(5),
+    ]
+    np.testing.assert_allclose(fused_BD, expected_BD, rtol=1e-6)
+
+
+def test_attention_weighs_the_views_that_are_there_by_their_scores() -> None:
+    vectors_BVD = np.random.default_rng(0).normal(size=(4, 2, 5))
+    present_BV = np.array(list(PRESENT.values()))
+    fused_BD, layer = fuse("attention", vectors_BVD, present_BV)
+    (hidden_DH, hidden_H), (score_H1, score_1) = layer.hidden.get_weights(), layer.score.get_weights()
+    scores_BV = (np.tanh(vectors_BVD @ hidden_DH + hidden_H) @ score_H1 + score_1)[..., 0]
+    weights_BV = present_BV * np.exp(5 * np.tanh(scores_BV))
+    weights_BV = weights_BV / np.maximum(weights_BV.sum(axis=1, keepdims=True), 1e-9)
+    np.testing.assert_allclose(
+        fused_BD, (weights_BV[..., None] * vectors_BVD).sum(axis=1), rtol=1e-4, atol=1e-6
+    )
+    assert np.abs(weights_BV[0] - 0.5).max() > 0.01
+
+
+def test_another_fusion_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"model\.fusion: found 'sum', expected one of mean, max, attention"):
+        FuseViews("sum")
+
+
+def test_a_map_is_pooled_to_its_mean_and_then_its_maximum() -> None:
+    maps_NHWD = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    expected_ND = np.concatenate([maps_NHWD.mean(axis=(1, 2)), maps_NHWD.max(axis=(1, 2))], axis=1)
+    np.testing.assert_allclose(pool(maps_NHWD), expected_ND, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_dropout_before_the_heads_has_the_rate_of_the_settings(rate: float) -> None:
+    model = build_model(dataclasses.replace(SETTINGS, dropout=rate), clinical_width=0)
+    assert model.get_layer("dropout").rate == rate
+    embedding = model.get_layer("embedding").output
+    dropped = keras.Model(embedding, model.get_layer("dropout").output)(np.ones((20, 64)), training=True)
+    assert (np.asarray(dropped) == 0).mean() == pytest.approx(rate, abs=0.06)
+
+
+def test_white_is_one_before_the_first_convolution() -> None:
+    backbone = build_model(SETTINGS, clinical_width=0).get_layer("backbone")
+    scaled = keras.Model(backbone.input, backbone.get_layer("block0_convolution").input)
+    white = np.full((1, 64, 52, 1), 255, np.uint8)
+    np.testing.assert_allclose(scaled(white), 1, atol=1e-6)
+
+
+def test_each_block_halves_the_map_and_doubles_the_channels() -> None:
+    backbone = build_model(dataclasses.replace(SETTINGS, width=3), clinical_width=0).get_layer("backbone")
+    shapes = [backbone.get_layer(f"block{block}_normalisation").output.shape[1:] for block in range(4)]
+    assert shapes == [(32, 26, 3), (16, 13, 6), (8, 6, 12), (4, 3, 24)]
+
+
+def test_clinical_inputs_are_the_end_of_the_embedding() -> None:
+    model = build_model(SETTINGS, clinical_width=3)
+    inputs = {**make_inputs(2), "clinical": np.array([[1.0, 2, 3], [4, 5, 6]], np.float32)}
+    embedded = np.asarray(make_embedder(model)(inputs))
+    assert embedded.shape == (2, 67)
+    np.testing.assert_array_equal(embedded[:, 64:], inputs["clinical"])
+    without = build_model(SETTINGS, clinical_width=0)
+    assert set(without.input) == {"images", "view_present"}
+
+
+@pytest.mark.parametrize("backbone", APPLICATIONS)
+def test_each_backbone_of_keras_has_its_own_preprocessing(backbone: str) -> None:
+    family = getattr(keras.applications, backbone).__module__.rsplit(".", 1)[-1]
+    colours = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 3)).astype(np.uint8)
+    expected = getattr(keras.applications, family).preprocess_input(colours.astype(np.float32).copy())
+    np.testing.assert_allclose(ApplicationInput(family)(colours), expected, atol=1e-5)
+
+
+def test_grey_is_three_equal_channels_to_a_network_of_keras() -> None:
+    settings = dataclasses.replace(SETTINGS, backbone="MobileNetV2", image_size=(64, 64), roles=("CC",))
+    backbone = build_model(settings, clinical_width=0).get_layer("backbone")
+    network = next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
+    grey = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 1)).astype(np.uint8)
+    expected = network(np.repeat(grey, 3, axis=-1).astype(np.float32) / 127.5 - 1)
+    np.testing.assert_allclose(backbone(grey), expected, atol=1e-4)

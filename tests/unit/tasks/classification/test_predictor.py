@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import keras
 import numpy as np
+import pytest
 
+from medimg.evaluation.classification.temperature import apply_temperature
 from medimg.tasks.classification.model import build_model
-from medimg.tasks.classification.predictor import Predictor
+from medimg.tasks.classification.predictor import Predictor, draw_masks
 from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
 from medimg.tasks.fitting import Epoch, Fitted, Member
 
@@ -21,20 +25,29 @@ MODEL = ModelSettings(
     roles=("CC", "MLO"),
     image_size=(32, 32),
     width=4,
-    dropout=0.5,
+    dropout=0.3,
     fusion="attention",
 )
 
 
+TEMPERATURES = {"malignancy": 2.0, "abnormality": 0.5}
+PRIORS = {"abnormality": (-1.5, -0.5, -1.0)}
+
+
 def make_predictor(
-    *, members: int = 1, samples: int = 0, temperature: float = 1.0, **model: object
+    *,
+    members: int = 1,
+    samples: int = 0,
+    temperatures: Mapping[str, float] = MappingProxyType({"malignancy": 1.0, "abnormality": 1.0}),
+    log_priors: Mapping[str, tuple[float, ...]] = MappingProxyType({}),
+    **model: object,
 ) -> Predictor:
     settings, epoch = dataclasses.replace(MODEL, **model), Epoch(0, 0.0, {})
     networks = []
     for seed in range(members):
         keras.utils.set_random_seed(seed)
         networks.append(Member(build_model(settings, clinical_width=3), epoch, (epoch,)))
-    fitted = Fitted(tuple(networks), {head.name: temperature for head in settings.heads}, {})
+    fitted = Fitted(tuple(networks), temperatures, {}, log_priors)
     return Predictor(fitted, model=settings, training=TrainingSettings(dropout_samples=samples))
 
 
@@ -96,7 +109,7 @@ def test_members_are_told_as_they_are_and_their_mean_is_made_less_sure_by_the_te
     inputs = make_inputs(4)
     cold, warm = (
         make_predictor(members=2).details(inputs),
-        make_predictor(members=2, temperature=2.0).details(inputs),
+        make_predictor(members=2, temperatures=TEMPERATURES, log_priors=PRIORS).details(inputs),
     )
     np.testing.assert_allclose(warm["m/malignancy"].numpy(), cold["m/malignancy"].numpy(), atol=1e-6)
     np.testing.assert_allclose(
@@ -106,3 +119,61 @@ def test_members_are_told_as_they_are_and_their_mean_is_made_less_sure_by_the_te
     np.testing.assert_allclose(
         warm["malignancy"].numpy()[:, 1], np.sqrt(odds) / (1 + np.sqrt(odds)), atol=1e-6
     )
+    three = cold["abnormality"].numpy() ** 2 / np.exp(PRIORS["abnormality"])
+    np.testing.assert_allclose(
+        warm["abnormality"].numpy(), three / three.sum(axis=1, keepdims=True), atol=1e-6
+    )
+    np.testing.assert_allclose(warm["m/abnormality"].numpy(), cold["m/abnormality"].numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_each_head_is_calibrated_at_its_temperature_and_adjusted_by_its_priors(members: int) -> None:
+    predictor = make_predictor(members=members, temperatures=TEMPERATURES, log_priors=PRIORS)
+    inputs = make_inputs(4)
+    answers = predictor.predict(inputs)
+    for head, temperature in TEMPERATURES.items():
+        mean_NC = np.mean([network(inputs, training=False)[head] for network in predictor.networks], axis=0)
+        expected_NC = apply_temperature(mean_NC, temperature, log_priors=PRIORS.get(head, 0.0))
+        np.testing.assert_allclose(answers[head], expected_NC, atol=1e-6)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_view_alone_is_answered_as_if_the_other_were_absent_and_an_absent_one_not_at_all(
+    members: int,
+) -> None:
+    predictor = make_predictor(members=members, temperatures=TEMPERATURES, log_priors=PRIORS)
+    inputs = make_inputs(4)
+    present_BV = np.array([[1, 1], [1, 0], [0, 1], [1, 1]], np.float32)
+    details = predictor.details({**inputs, "view_present": keras.ops.convert_to_tensor(present_BV)})
+    for head in TEMPERATURES:
+        for view in range(2):
+            only_BV = np.zeros((4, 2), np.float32)
+            only_BV[:, view] = 1
+            alone_BC = predictor.predict({**inputs, "view_present": keras.ops.convert_to_tensor(only_BV)})[
+                head
+            ]
+            there_B = present_BV[:, view] > 0
+            np.testing.assert_allclose(
+                details[f"v/{head}"].numpy()[there_B, view], alone_BC.numpy()[there_B], atol=1e-6
+            )
+            assert np.isnan(details[f"v/{head}"].numpy()[~there_B, view]).all()
+
+
+def test_a_mask_keeps_its_share_of_an_embedding_and_the_sum() -> None:
+    masks_KE = draw_masks(1000, rate=0.3, samples=20, seed=(0, 1))
+    assert masks_KE.shape == (20, 1000)
+    np.testing.assert_allclose(np.unique(masks_KE), [0, 1 / 0.7])
+    assert (masks_KE > 0).mean() == pytest.approx(0.7, abs=0.02)
+    np.testing.assert_array_equal(draw_masks(1000, rate=0.3, samples=20, seed=(0, 1)), masks_KE)
+    for seed in ((1, 1), (0, 0)):
+        assert (draw_masks(1000, rate=0.3, samples=20, seed=seed) != masks_KE).any()
+    np.testing.assert_array_equal(draw_masks(5, rate=0.3, samples=0, seed=(0, 1)), np.ones((1, 5)))
+
+
+def test_samples_stand_by_member_and_each_member_has_masks_of_its_own() -> None:
+    inputs = make_inputs(4)
+    both = make_predictor(members=2, samples=3).details(inputs)["m/malignancy"].numpy()
+    first = make_predictor(members=1, samples=3).details(inputs)["m/malignancy"].numpy()
+    np.testing.assert_allclose(both[:, :3], first, atol=1e-6)
+    masks = make_predictor(members=2, samples=3)._masks
+    assert (masks[0] != masks[1]).any()

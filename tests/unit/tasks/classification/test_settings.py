@@ -1,0 +1,146 @@
+"""Settings of the task: what is refused, with its limits, and what follows from them."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import nullcontext
+
+import pytest
+
+from medimg.errors import UsageError
+from medimg.tasks.classification.search_space import get_search_space
+from medimg.tasks.classification.settings import (
+    Head,
+    ModelSettings,
+    TrainingSettings,
+    check_settings,
+    check_training,
+    describe,
+)
+from medimg.tasks.search_space import Choice, Range
+
+SETTINGS = ModelSettings(
+    heads=(
+        Head("malignancy", ("Benign", "Malignant")),
+        Head("abnormality", ("calcification", "mass", "both")),
+    ),
+    roles=("CC", "MLO"),
+    image_size=(64, 52),
+)
+ONE_HEAD = dataclasses.replace(SETTINGS, heads=SETTINGS.heads[:1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, None),
+        ({"heads": ()}, "expected at least one of each"),
+        ({"roles": ()}, "expected at least one of each"),
+        ({"heads": (Head("malignancy"),)}, "malignancy: classes .*, expected two or more, each once"),
+        ({"heads": (Head("malignancy", ("Benign",)),)}, "expected two or more"),
+        ({"heads": (Head("malignancy", ("a", "b", "a")),)}, "expected two or more, each once"),
+        ({"heads": (SETTINGS.heads[0], Head("other", ("a", "a")))}, "model.heads other: classes"),
+        ({"heads": SETTINGS.heads[:1] * 2}, "'malignancy' is named 2 times among heads and roles"),
+        ({"roles": ("CC", "CC")}, "'CC' is named 2 times"),
+        ({"roles": ("CC", "malignancy")}, "'malignancy' is named 2 times"),
+        ({"image_size": (64, 31)}, "at least 32 pixels each way"),
+        ({"image_size": (31, 64)}, "at least 32 pixels each way"),
+        ({"image_size": (32, 32)}, None),
+        ({"backbone": "smal_cnn"}, "did you mean 'small_cnn'"),
+        ({"weights": "imagenet"}, "found 'imagenet', expected none: small_cnn is trained from scratch"),
+        ({"weights": "imagenet", "backbone": "ResNet50"}, None),
+    ],
+)
+def test_settings_that_make_no_network_are_refused(change: dict[str, object], message: str | None) -> None:
+    with pytest.raises(UsageError, match=message) if message else nullcontext():
+        check_settings(dataclasses.replace(SETTINGS, **change))
+
+
+@pytest.mark.parametrize(
+    ("dropout", "samples", "refused"), [(0.2, 0, 0), (0.2, 1, 1), (0.2, 2, 0), (0, 0, 0), (0, 2, 1)]
+)
+def test_samples_of_dropout_are_none_or_several_of_a_network_that_drops(
+    dropout: float, samples: int, refused: int
+) -> None:
+    model = dataclasses.replace(SETTINGS, dropout=dropout)
+    with pytest.raises(UsageError, match=f"dropout_samples: found {samples}") if refused else nullcontext():
+        check_training(model, TrainingSettings(dropout_samples=samples))
+
+
+NOTHING = TrainingSettings(class_weights=False)
+MEANS: dict[str, dict[str, object]] = {
+    "weights": {"class_weights": True},
+    "sampling": {"sampling": "balanced"},
+    "loss": {"logit_adjustment": "loss"},
+    "post-hoc": {"logit_adjustment": "post_hoc"},
+}
+
+
+@pytest.mark.parametrize("name", MEANS)
+@pytest.mark.parametrize("other", MEANS)
+def test_one_means_against_imbalance_is_taken_and_two_are_refused(name: str, other: str) -> None:
+    training = dataclasses.replace(NOTHING, **MEANS[name] | MEANS[other])
+    both = len(MEANS[name] | MEANS[other]) > 1
+    with pytest.raises(UsageError, match=r" and .*, expected one of them at most") if both else nullcontext():
+        check_training(ONE_HEAD, training)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"logit_adjustment": "loss"}, "found 2 with logit_adjustment=loss, expected 0"),
+        ({"logit_adjustment": "post_hoc"}, "found 2 with logit_adjustment=post_hoc, expected 0"),
+        ({"class_weights": True}, None),
+        ({"sampling": "balanced"}, None),
+        ({}, None),
+    ],
+)
+def test_a_focal_loss_is_not_adjusted(changes: dict[str, object], message: str | None) -> None:
+    with pytest.raises(UsageError, match=message) if message else nullcontext():
+        check_training(ONE_HEAD, dataclasses.replace(NOTHING, focal_gamma=2.0, **changes))
+
+
+@pytest.mark.parametrize("means", ["weights", "loss", "post-hoc"])
+def test_all_means_but_sampling_are_for_several_heads(means: str) -> None:
+    check_training(SETTINGS, dataclasses.replace(NOTHING, **MEANS[means]))
+    with pytest.raises(UsageError, match="found balanced with heads malignancy, abnormality, expected one"):
+        check_training(SETTINGS, dataclasses.replace(NOTHING, **MEANS["sampling"]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "learns_balanced", "prevalence"),
+    [
+        ({}, False, "train"),
+        ({"focal_gamma": 2.0}, False, "train"),
+        (MEANS["weights"], True, "balanced"),
+        (MEANS["sampling"], True, "balanced"),
+        (MEANS["loss"], True, "balanced"),
+        (MEANS["post-hoc"], False, "balanced"),
+    ],
+)
+def test_the_frequencies_that_probabilities_are_meant_for_follow_from_the_means(
+    changes: dict[str, object], learns_balanced: bool, prevalence: str
+) -> None:
+    training = dataclasses.replace(NOTHING, **changes)
+    assert (training.learns_balanced, training.prevalence) == (learns_balanced, prevalence)
+
+
+def test_a_reader_of_the_model_is_given_its_outputs_and_inputs() -> None:
+    settings = dataclasses.replace(SETTINGS, clinical_inputs=("age_years",), channels=3)
+    assert describe(settings) == {
+        "heads": {"malignancy": ["Benign", "Malignant"], "abnormality": ["calcification", "mass", "both"]},
+        "roles": ["CC", "MLO"],
+        "image_size": [64, 52],
+        "channels": 3,
+        "backbone": "small_cnn",
+        "clinical_inputs": ["age_years"],
+    }
+
+
+def test_a_search_has_a_learning_rate_by_factors_and_choices_of_settings() -> None:
+    space = get_search_space(SETTINGS)
+    assert space["training.learning_rate"] == Range(1e-4, 1e-2, scale="log")
+    assert space["model.dropout"] == Range(0.0, 0.5)
+    assert space["training.batch_size"] == Choice((8, 16, 32))
+    assert "model.width" in space
+    assert "model.width" not in get_search_space(dataclasses.replace(SETTINGS, backbone="ResNet50"))
