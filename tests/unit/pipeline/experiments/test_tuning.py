@@ -8,7 +8,7 @@ from medimg.errors import MedimgError, UsageError
 from medimg.tasks.search_space import Choice, Range
 from pipeline.cache_keys import CodeFingerprints, Fingerprints
 from pipeline.config.overrides import load_config
-from pipeline.experiments.search_space import apply_values, to_values
+from pipeline.experiments.search_space import to_values
 from pipeline.experiments.trials import Objective, Trial
 from pipeline.experiments.tuning import SearchSettings, conclude, make_oracle, plan_search, tell, trial_key
 
@@ -106,13 +106,43 @@ def test_the_conclusion_counts_what_failed_and_an_undefined_figure_is_a_failure(
         conclude(failed, make_search(), objective=OBJECTIVE)
 
 
-def test_a_trial_is_known_by_what_decides_its_result():
-    config, fingerprints = load_config("cmmd_demo"), FINGERPRINTS
-    key = trial_key(config, fingerprints)
-    assert key == trial_key(
-        load_config("cmmd_demo", overrides=["evaluation.resamples=7"]),
-        dataclasses.replace(fingerprints, baseline="pushed"),
+def test_a_trial_is_known_by_its_config_not_by_what_comes_after_training():
+    key = trial_key(load_config("cmmd_demo"), FINGERPRINTS)
+    for same in ("evaluation.resamples=7", "data_gate.drift=0.5", "deployment.default.cpu=4", "name=other"):
+        assert key == trial_key(load_config("cmmd_demo", overrides=[same]), FINGERPRINTS), same
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data_set=folder",
+        "task=other",
+        "ingest.bits=16",
+        "split.seed=1",
+        "examples.cases_per_shard=7",
+        "model.width=24",
+        "training.seed=1",
+    ],
+)
+def test_a_trial_of_another_setting_is_another(override):
+    config = load_config("cmmd_demo")
+    assert trial_key(config, FINGERPRINTS) != trial_key(
+        load_config("cmmd_demo", overrides=[override]), FINGERPRINTS
     )
-    assert key != trial_key(apply_values(config, {"model.width": 24}), fingerprints)
-    assert key != trial_key(config, dataclasses.replace(fingerprints, data="other"))
-    assert key != trial_key(config, dataclasses.replace(fingerprints, weights="other"))
+
+
+@pytest.mark.parametrize(
+    ("name", "decides"),
+    [("data", True), ("previous", True), ("schema", True), ("weights", True), ("baseline", False)],
+)
+def test_a_trial_on_other_content_is_another_but_for_the_model_pushed_last(name, decides):
+    config, other = load_config("cmmd_demo"), dataclasses.replace(FINGERPRINTS, **{name: "other"})
+    assert (trial_key(config, FINGERPRINTS) != trial_key(config, other)) == decides
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(CodeFingerprints)])
+def test_a_trial_by_other_code_is_another_where_it_comes_before_the_export(name):
+    config, code = load_config("cmmd_demo"), dataclasses.replace(FINGERPRINTS.code, **{name: "other"})
+    changed = trial_key(config, dataclasses.replace(FINGERPRINTS, code=code))
+    decides = name in ("catalogue", "examples", "transform", "trainer")
+    assert (trial_key(config, FINGERPRINTS) != changed) == decides

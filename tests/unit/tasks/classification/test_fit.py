@@ -261,6 +261,7 @@ TWO_HEADS = dataclasses.replace(MODEL, heads=(*MODEL.heads, Head("shade", ("ligh
     [
         ((TWO, TWO), (TWO, TWO), None),
         ((TWO, ONE), (ONE, NONE), None),
+        ((TWO, TWO), ((0, 0), TWO), None),
         ((NONE, TWO), (TWO, TWO), "head kind: no labelled case in train, expected cases of two classes"),
         ((TWO, NONE), (TWO, TWO), "head shade: no labelled case in train, expected cases of two classes"),
         ((ONE, TWO), (TWO, TWO), r"head kind: one class only in train \(0 dark, 1 bright\), expected two"),
