@@ -27,6 +27,7 @@ wheel: ## the package for `pip install`, in dist/
 
 # What needs TFX is dealt to two processes by file: each imports it once and holds a shared pipeline run of its own.
 test: setup ## all tests; a part of them: make test TESTS=tests/unit
+	@setup/kfp.sh .venv/kfp $(BIN)/python || echo "test: kfp's SDK is not to be had, so that the tests which need it skip" >&2
 ifdef TESTS
 	@$(BIN)/python -m pytest $(TESTS)
 else

@@ -24,7 +24,10 @@ AREAS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "evaluation": (("medimg/evaluation", "medimg/explain"), ("tests/unit/evaluation", "tests/unit/explain")),
     "tasks": (
         ("medimg/tasks",),
-        ("tests/unit/tasks", "tests/contract/test_tasks.py", "tests/components/trainer"),
+        (
+            *("tests/unit/tasks", "tests/unit/explain/test_methods.py"),
+            *("tests/contract/test_tasks.py", "tests/components/trainer"),
+        ),
     ),
     "components": (("components",), ("tests/components",)),
     "pipeline": (
@@ -35,7 +38,8 @@ AREAS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
                 "tests/components/test_compile.py",
                 "tests/components/test_compile_refusals.py",
             ),
-            *("tests/components/test_views.py", "tests/contract/test_config_numbers.py"),
+            *("tests/components/test_pipeline_keys.py", "tests/components/test_views.py"),
+            "tests/contract/test_config_numbers.py",
             "tests/contract/test_metadata_store.py",
         ),
     ),
