@@ -1,0 +1,86 @@
+"""Cases rolled up to a level: two classes by the highest probability, more by the mean."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from components.evaluator.tfma_metrics import AboveShortcut, CaseCombiner, CaseMetrics, CaseRow, roll_up_rows
+
+TWO = [
+    CaseRow("b", 0, (0.9, 0.1)),
+    CaseRow("a", 0, (0.4, 0.6)),
+    CaseRow("a", 1, (0.7, 0.3)),
+    CaseRow("b", 0, (0.8, 0.2)),
+]
+THREE = [
+    CaseRow("a", 2, (0.1, 0.2, 0.7)),
+    CaseRow("a", 2, (0.3, 0.4, 0.3)),
+    CaseRow("b", 0, (0.6, 0.3, 0.1)),
+    CaseRow("b", 1, (0.2, 0.7, 0.1)),
+    CaseRow("c", 1, (0.2, 0.7, 0.1)),
+]
+
+
+def test_of_two_classes_the_highest_counts_and_a_group_is_positive_if_any_case_is() -> None:
+    rolled = roll_up_rows(TWO, how="max", classes=2)
+    assert [(row.group, row.label) for row in rolled] == [("a", 1), ("b", 0)]
+    np.testing.assert_allclose([row.probabilities for row in rolled], [(0.4, 0.6), (0.8, 0.2)])
+
+
+def test_of_more_classes_the_mean_counts_and_a_group_of_two_labels_is_left_out() -> None:
+    rolled = roll_up_rows(THREE, how="mean", classes=3)
+    assert [(row.group, row.label) for row in rolled] == [("a", 2), ("c", 1)]
+    np.testing.assert_allclose([row.probabilities for row in rolled], [(0.2, 0.3, 0.5), (0.2, 0.7, 0.1)])
+
+
+def test_of_two_classes_the_mean_keeps_a_group_of_two_labels() -> None:
+    rolled = roll_up_rows(TWO, how="mean", classes=2)
+    assert [row.label for row in rolled] == [1, 0]
+    np.testing.assert_allclose([row.probabilities for row in rolled], [(0.55, 0.45), (0.85, 0.15)])
+
+
+def make_combiner(*, classes: int = 2, group_key: str | None = None, how: str = "max") -> CaseCombiner:
+    return CaseCombiner(
+        ["a", "b", "c"][:classes], output=None, keys={"n": "n"}, roll_up=(group_key, how), costs=None
+    )
+
+
+def test_the_highest_of_three_classes_is_no_roll_up() -> None:
+    with pytest.raises(ValueError, match="how='max' is defined for two classes, found 3"):
+        make_combiner(classes=3, group_key="level_patient")
+    make_combiner(classes=3)
+    make_combiner(classes=3, group_key="level_patient", how="mean")
+
+
+@pytest.mark.parametrize(("value", "group"), [([b"P1"], "P1"), ([["P1"]], "P1"), ([7], "7")])
+def test_a_case_is_in_the_group_that_its_level_names(value: list[object], group: str) -> None:
+    element = SimpleNamespace(features={"level_patient": value})
+    assert make_combiner(group_key="level_patient").read_group(element) == group
+    assert make_combiner().read_group(element) == ""
+
+
+def test_a_case_without_its_group_is_named() -> None:
+    element = SimpleNamespace(features={"level_patient": []})
+    with pytest.raises(ValueError, match="a case without level_patient, which its roll-up needs"):
+        make_combiner(group_key="level_patient").read_group(element)
+
+
+def test_a_model_of_other_outputs_is_named() -> None:
+    with pytest.raises(ValueError, match="has 2 values per case, expected 3"):
+        make_combiner(classes=3).extract_output(TWO)
+
+
+def test_groups_are_counted_after_they_are_rolled_up() -> None:
+    assert make_combiner().extract_output(TWO) == {"n": 4}
+    assert make_combiner(group_key="level_patient").extract_output(TWO) == {"n": 2}
+    assert make_combiner().merge_accumulators([TWO[:1], [], TWO[1:]]) == TWO
+
+
+@pytest.mark.parametrize(
+    "metric", [CaseMetrics(["a", "b"], name="x", code="1"), AboveShortcut("y", code="1")]
+)
+def test_the_hash_of_the_code_is_part_of_a_metrics_configuration(metric) -> None:
+    assert metric.get_config()["code"] == "1"
