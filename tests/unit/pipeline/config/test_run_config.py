@@ -7,7 +7,16 @@ import sys
 import pytest
 
 from medimg.errors import UsageError
-from pipeline.config.overrides import from_plain, list_configs, list_keys, load_config, to_plain
+from pipeline.config.overrides import (
+    all_keys,
+    from_plain,
+    list_configs,
+    list_keys,
+    load_config,
+    parse_value,
+    read_keys,
+    to_plain,
+)
 from pipeline.config.resolve import resolve_config
 
 
@@ -224,3 +233,58 @@ def test_a_config_of_an_earlier_version_is_read_with_one_line_for_all_its_keys(c
 def test_a_position_that_is_no_number_is_no_key(key):
     with pytest.raises(UsageError, match="no such config key"):
         load_config("cmmd_demo", overrides=[f"{key}=0.5"])
+
+
+@pytest.mark.parametrize(
+    ("text", "like", "value"),
+    [
+        ("none", "x", None),
+        (" Null ", 3, None),
+        ("true", False, True),
+        ("True", False, True),
+        ("FALSE", True, False),
+        ("0", 1, 0),
+        ("1e-3", 1.0, 0.001),
+        ("a,b", "x", "a,b"),
+        ("a,b", ["x"], ["a", "b"]),
+        ("a, b,", [], ["a", "b"]),
+        ("", ["x"], []),
+        ("", "x", ""),
+        ("1,2", [3], [1, 2]),
+        ("[1, 2]", [3], [1, 2]),
+        ('{"a": 1}', {}, {"a": 1}),
+        ("9" * 5000, 1, "9" * 5000),
+    ],
+)
+def test_a_value_is_read_as_json_as_a_list_or_as_text(text, like, value):
+    assert parse_value(text, like=like) == value
+
+
+def test_only_the_first_equals_sign_parts_key_from_value():
+    config = load_config("cmmd_demo", overrides=["evaluation.gates.1.slice=source=D2"])
+    assert config.evaluation.gates[1].slice == "source=D2"
+
+
+def test_keys_of_items_have_their_position_and_items_without_keys_have_none():
+    values = {"a": 1, "b": [{"c": 2}, {"c": 3}], "d": ["x", "y"], "e": {"f": None}}
+    assert all_keys(values) == ["a", "b", "b.0.c", "b.1.c", "d", "e", "e.f"]
+
+
+def test_keys_that_a_file_sets_are_listed_with_those_of_the_command_line(tmp_path):
+    file = write_settings(tmp_path / "best.json", {"model.width": 8, "training.epochs": 2})
+    assert list_keys([" training.seed = 1", file]) == ["training.seed", "model.width", "training.epochs"]
+    assert read_keys(load_config("cmmd_demo"), ["model.image_size", "evaluation.gates.0.head"]) == {
+        "model.image_size": [128, 104],
+        "evaluation.gates.0.head": "malignancy",
+    }
+
+
+def test_a_component_gets_its_own_resources_or_those_of_all():
+    trainer = '{"Trainer": {"cpu": 8, "gpus": 1}}'
+    deployment = load_config(
+        "cmmd_demo",
+        overrides=[f"deployment.components={trainer}", "deployment.default.cpu=3", "deployment.extra=idc"],
+    ).deployment
+    assert (deployment.of("Trainer").cpu, deployment.of("Pusher").cpu) == (8, 3)
+    assert deployment.of("Trainer").memory_gb == 8
+    assert (deployment.extra_of("Trainer"), deployment.extra_of("Pusher")) == ("gpu", "idc")

@@ -5,6 +5,7 @@ Analysed by TensorFlow Transform on Beam's local runner.
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,28 +27,42 @@ SETTINGS = ModelSettings(
     heads=(Head("malignancy", ("Benign", "Malignant")),),
     roles=("CC", "MLO"),
     image_size=(32, 40),
-    clinical_inputs=("age_years", "source"),
+    clinical_inputs=("age_years", "source", "count", "dose", "side"),
 )
 SPEC = {
     "label_malignancy": tf.io.VarLenFeature(tf.string),
     "clinical_age_years": tf.io.VarLenFeature(tf.float32),
     "clinical_source": tf.io.VarLenFeature(tf.string),
+    "clinical_count": tf.io.VarLenFeature(tf.int64),
+    "clinical_dose": tf.io.FixedLenFeature([], tf.float32),
     "clinical_side": tf.io.FixedLenFeature([], tf.string),
 }
+ALWAYS_THERE = {"clinical_dose": 2.0, "clinical_side": b"L"}
 TRAIN: list[dict[str, object]] = [
     {
         "label_malignancy": [b"Benign"],
         "clinical_age_years": [40.0],
         "clinical_source": [b"D1"],
+        "clinical_count": [3],
+        "clinical_dose": 1.0,
         "clinical_side": b"L",
     },
     {
         "label_malignancy": [b"Malignant"],
         "clinical_age_years": [60.0],
         "clinical_source": [b"D1"],
+        "clinical_count": [5],
+        "clinical_dose": 3.0,
         "clinical_side": b"R",
     },
-    {"label_malignancy": None, "clinical_age_years": None, "clinical_source": [b"D2"], "clinical_side": b"R"},
+    {
+        "label_malignancy": None,
+        "clinical_age_years": None,
+        "clinical_source": [b"D2"],
+        "clinical_count": None,
+        "clinical_dose": 2.0,
+        "clinical_side": b"R",
+    },
 ]
 
 
@@ -81,6 +96,8 @@ def transform(transform_output: TFTransformOutput, *cases: dict[str, object]) ->
     raw = {
         name: sparse(name, spec.dtype) for name, spec in SPEC.items() if isinstance(spec, tf.io.VarLenFeature)
     }
+    for name, usual in ALWAYS_THERE.items():
+        raw[name] = tf.constant([case.get(name, usual) for case in cases], SPEC[name].dtype)
     return dict(transform_output.transform_features_layer()(raw))
 
 
@@ -105,12 +122,52 @@ def test_a_number_becomes_its_z_score_and_a_missing_one_the_mean_with_a_mark(
     np.testing.assert_allclose(transformed["clinical_age_years"], [[1, 0], [0, 1], [0, 0]], atol=1e-6)
 
 
+def test_a_whole_number_is_scaled_as_any_number(transform_output: TFTransformOutput) -> None:
+    transformed = transform(transform_output, {"clinical_count": 5}, {}, {"clinical_count": 4})
+    np.testing.assert_allclose(transformed["clinical_count"], [[1, 0], [0, 1], [0, 0]], atol=1e-6)
+
+
+def test_a_column_that_no_case_may_lack_is_never_missing(transform_output: TFTransformOutput) -> None:
+    cases = ({"clinical_dose": 3.0, "clinical_side": b"R"}, {"clinical_side": b"L"}, {"clinical_side": b"B"})
+    transformed = transform(transform_output, *cases)
+    np.testing.assert_allclose(transformed["clinical_dose"], [[np.sqrt(1.5), 0], [0, 0], [0, 0]], atol=1e-6)
+    assert transformed["clinical_side"].numpy().tolist() == [[0], [1], [2]]
+
+
+def test_clinical_inputs_stand_side_by_side_in_the_order_of_the_settings(
+    transform_output: TFTransformOutput,
+) -> None:
+    case = {
+        "clinical_age_years": 60.0,
+        "clinical_source": b"D2",
+        "clinical_count": 3,
+        "clinical_dose": 2.0,
+        "clinical_side": b"R",
+    }
+    sizes = clinical_sizes(transform_output, SETTINGS)
+    inputs = clinical_inputs(transform(transform_output, case), SETTINGS, sizes)
+    np.testing.assert_allclose(inputs["clinical"], [[1, 0, 0, 1, 0, -1, 0, 0, 0, 1, 0, 0]], atol=1e-6)
+    assert inputs["clinical"].dtype == tf.float32
+
+
+def test_without_clinical_columns_there_is_no_such_input(transform_output: TFTransformOutput) -> None:
+    without = dataclasses.replace(SETTINGS, clinical_inputs=())
+    assert clinical_sizes(transform_output, without) == {}
+    assert clinical_inputs(transform(transform_output, {}), without, {}) == {}
+
+
 def test_unknown_and_missing_strings_share_the_last_place(transform_output: TFTransformOutput) -> None:
     sizes = clinical_sizes(transform_output, SETTINGS)
-    assert sizes == {"clinical_age_years": 2, "clinical_source": 3}
+    assert sizes == {
+        "clinical_age_years": 2,
+        "clinical_source": 3,
+        "clinical_count": 2,
+        "clinical_dose": 2,
+        "clinical_side": 3,
+    }
     cases = ({"clinical_source": b"D1"}, {"clinical_source": b"D2"}, {"clinical_source": b"D9"}, {})
     clinical = clinical_inputs(transform(transform_output, *cases), SETTINGS, sizes)["clinical"]
-    np.testing.assert_array_equal(clinical[:, 2:], [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]])
+    np.testing.assert_array_equal(clinical[:, 2:5], [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 1]])
 
 
 def test_a_column_or_label_that_is_not_there_is_named() -> None:
