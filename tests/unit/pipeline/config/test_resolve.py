@@ -17,6 +17,7 @@ from pipeline.experiments.tuning import plan_search, tune_config
 from pipeline.local.run import run_config
 
 MERGE = 'evaluation.merge=[{"name": "any", "head": "abnormality", "classes": {"any": ["mass", "both_"]}}]'
+LEFT_OUT = 'model.heads=[{"name": "abnormality", "classes": ["calcification", "mass"]}]'
 COSTS = 'evaluation.costs=[{"head": "malignancy", "matrix": {"Malignat": {"Benign": 2}}}]'
 HEAD = 'model.heads=[{"name": "malignancy", "classes": ["Benign", "Malignant", "Unsure"]}]'
 
@@ -32,6 +33,11 @@ HEAD = 'model.heads=[{"name": "malignancy", "classes": ["Benign", "Malignant", "
             "head 'malignant': cmmd has no such label; did you mean 'malignancy'?",
         ),
         (HEAD, "head 'malignancy': cmmd has no class 'Unsure'; known: Benign, Malignant"),
+        (LEFT_OUT, "but cmmd also has ['both']; expected all of them"),
+        ("model.image_size=31,64", "expected at least 32 pixels each way"),
+        ("training.dropout_samples=1", "training.dropout_samples: found 1"),
+        ("evaluation.shortcuts=malignancy", "'malignancy' is read off the images"),
+        ("evaluation.gates.1.slice=source=", "expected 'overall' or column=value, such as source=D1"),
         (
             "model.clinical_inputs=age_year",
             "model.clinical_inputs: cmmd has no clinical column 'age_year'; did",
@@ -68,6 +74,34 @@ def test_a_name_or_setting_that_no_run_could_use_is_refused_in_one_line(override
         resolve_config(config, None)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_auc_of_more_than_two_classes_is_the_macro_average_of_its_head_alone():
+    gates = (
+        '[{"metric": "auc", "head": "abnormality", "lower_bound": 0.5},'
+        ' {"metric": "auc", "head": "malignancy", "lower_bound": 0.6},'
+        ' {"metric": "accuracy", "head": "abnormality", "lower_bound": 0.4}]'
+    )
+    config = load_config("cmmd_classification", overrides=[f"evaluation.gates={gates}"])
+    resolved = resolve_config(config, None).evaluation.gates
+    assert [gate.metric for gate in resolved] == ["macro_auc", "auc", "accuracy"]
+    assert [gate.lower_bound for gate in resolved] == [0.5, 0.6, 0.4]
+
+
+def test_classes_come_from_the_data_set_where_a_head_names_none_and_keep_its_weight():
+    heads = 'model.heads=[{"name": "abnormality", "weight": 0.3}, {"name": "malignancy"}]'
+    overrides = [heads, "evaluation.gates=[]"]
+    resolved = resolve_config(load_config("cmmd_classification", overrides=overrides), None)
+    targets = find_data_set("cmmd").targets
+    assert [(head.name, head.classes, head.weight) for head in resolved.model.heads] == [
+        ("abnormality", tuple(targets["abnormality"]), 0.3),
+        ("malignancy", tuple(targets["malignancy"]), 1.0),
+    ]
+
+
+def test_classes_that_only_the_data_tell_need_the_data():
+    with pytest.raises(UsageError, match="only the data of folder tell its classes; give --data DIR or set"):
+        resolve_config(load_config("folder_classification"), None)
 
 
 def test_a_protocol_selects_by_a_column_that_the_run_keeps():
