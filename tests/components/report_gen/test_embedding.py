@@ -109,6 +109,11 @@ def test_of_many_cases_whole_groups_are_drawn_up_to_the_count_and_the_same_ones_
     assert 0.1 < (chosen["split"] == "test").mean() < 0.6
 
 
+@pytest.mark.parametrize(("count", "drawn"), [(0, 0), (3, 0), (4, 4), (7, 4), (8, 8), (20, 20), (21, 20)])
+def test_as_many_cases_are_drawn_as_whole_groups_fit_into_the_count(count: int, drawn: int) -> None:
+    assert len(choose_cases(make_catalogue([4] * 5), count=count)) == drawn
+
+
 def test_groups_that_share_images_are_drawn_as_one() -> None:
     catalogue = make_catalogue([2] * 20)
     catalogue.summary["duplicates"] = [{"cases": ["c000", "c039"]}]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 from tensorflow_model_analysis.proto import validation_result_pb2
 
-from components.report_gen.evaluator_results import list_evaluated, passes, show
+from components.report_gen import evaluator_results
+from components.report_gen.evaluator_results import list_evaluated, passes, read_evaluation, show
 from medimg.evaluation.gates import Gate
 
 
@@ -55,3 +57,30 @@ def test_of_the_evaluators_figures_those_of_cases_are_handed_on_and_undefined_on
 )
 def test_a_slice_is_named_as_in_the_figures(value, name):
     assert show(value) == name
+
+
+@pytest.mark.parametrize(
+    ("specs", "asked"),
+    [
+        ([SimpleNamespace(name="", is_baseline=False)], ""),
+        ([SimpleNamespace(name="b", is_baseline=True), SimpleNamespace(name="c", is_baseline=False)], "c"),
+    ],
+)
+@pytest.mark.parametrize(("output", "head"), [("", "malignancy"), ("kind", "kind")])
+def test_figures_are_those_of_the_candidate_by_head_metric_and_slice(monkeypatch, specs, asked, output, head):
+    slices = [
+        ((), {output: {"": {"cases/auc": {"doubleValue": 0.5}, "plot": {"bytesValue": b""}}}}),
+        ((("clinical_source", b"D1"),), {output: {"": {"cases/auc": {"doubleValue": "NaN"}}, "1": {}}}),
+        ((("clinical_a", 3.0), ("clinical_b", "x")), {output: {"": {"cases/n": {"doubleValue": 7}}}}),
+    ]
+    names = []
+
+    def load(uri, model_name=None):
+        names.append(model_name)
+        return SimpleNamespace(slicing_metrics=slices, config=SimpleNamespace(model_specs=specs))
+
+    monkeypatch.setattr(evaluator_results.tfma, "load_eval_result", load)
+    found = read_evaluation("uri", only_head="malignancy")
+    assert math.isnan(found.pop((head, "cases/auc", "source=D1")))
+    assert found == {(head, "cases/auc", "overall"): 0.5, (head, "cases/n", "a=3,b=x"): 7.0}
+    assert names[-1] == asked

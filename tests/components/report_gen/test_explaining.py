@@ -194,6 +194,23 @@ def test_only_so_many_cases_are_checked_and_with_the_same_result_each_time(
     )
 
 
+@pytest.mark.parametrize(("count", "chosen"), [(0, 0), (1, 1), (3, 3), (4, 4), (9, 4)])
+def test_only_positives_with_an_outlined_lesion_are_checked_whichever_order_they_come_in(
+    count: int, chosen: int
+) -> None:
+    from components.report_gen.explaining import choose_outlined
+
+    names = [f"c{number}" for number in range(8)]
+    outlines = ["[]" if number % 2 else "[{}]" for number in range(8)]
+    catalogue = SimpleNamespace(cases=pd.DataFrame({"case_id": names, "annotations": outlines}))
+    positives = pd.Series([*names, "c9"])
+    found = choose_outlined(positives, catalogue, count=count)
+    assert len(found) == chosen
+    assert set(found) <= {"c0", "c2", "c4", "c6"}
+    assert found == sorted(found) == choose_outlined(positives[::-1], catalogue, count=count)
+    assert choose_outlined(positives[:3], catalogue, count=9) == ["c0", "c2"]
+
+
 def test_outlines_are_no_columns_of_the_predictions(root: Path) -> None:
     from components.report_gen.scoring import score_examples
 

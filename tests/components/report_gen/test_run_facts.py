@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from components.report_gen.run_facts import flatten, without_folders
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from components.report_gen import run_facts
+from components.report_gen.run_facts import flatten, gather_facts, without_folders
+from medimg.hashing import hash_tree
+from pipeline.config.overrides import load_config, to_plain
+from tests.components.report_gen.test_evaluator_results import make_validation
 
 
 def test_a_file_of_weights_is_shown_without_its_folder():
@@ -10,3 +20,67 @@ def test_a_file_of_weights_is_shown_without_its_folder():
     shown = dict(flatten(without_folders(config)))
     assert shown == {"name": "a", "model.weights": "b0.h5", "model.width": "8"}
     assert without_folders({"model": {"weights": None}}) == {"model": {"weights": None}}
+
+
+FOUND = {"overall": 0.9, "source=D1": 0.4}
+
+
+def gather(folder: Path, *overrides: str, title: str = "CMMD"):
+    """The facts of a run of the demo, whose components wrote the least that they can."""
+    contents = {
+        "gate/gate.json": {"warnings": ["drifted"]},
+        "rejects/rejects.json": {"rejects": [{"case_id": "a", "reason": "truncated"}]},
+        "model/medimg.json": {"prevalence": "balanced"},
+    }
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    inputs = {name: [SimpleNamespace(uri=str(folder / name))] for name in ("gate", "rejects", "evaluation")}
+    config = to_plain(load_config("cmmd_demo", overrides=overrides))
+    summary = {"title": title, "licence": "CC BY 4.0", "doi": "10.1", "content_hash": "ab", "synthetic": True}
+    return gather_facts(
+        inputs,
+        {"config": json.dumps(config), "facts": json.dumps({"data": "d", "trainer": "t"})},
+        catalogue=SimpleNamespace(summary=summary),
+        evaluated={
+            ("malignancy", "cases/auc", "overall"): 0.9,
+            ("malignancy", "cases/auc", "source=D1"): 0.4,
+        },
+        model=folder / "model",
+    )
+
+
+def test_the_facts_are_those_of_the_run_with_what_went_wrong_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_facts.tfma, "load_validation_result", lambda uri: make_validation())
+    facts = gather(tmp_path, "evaluation.slices=source,laterality")
+    assert (facts.title, facts.config_name, facts.data_set) == ("CMMD: malignancy", "cmmd-demo", "cmmd")
+    assert (facts.licence, facts.doi, facts.split, facts.prevalence) == (
+        "CC BY 4.0",
+        "10.1",
+        "test",
+        "balanced",
+    )
+    assert facts.heads == {"malignancy": ["Benign", "Malignant"]}
+    assert facts.warnings == ["a could not be read while writing Examples: truncated", "drifted"]
+    assert facts.hashes == {
+        "catalogue": "ab",
+        "data": "d",
+        "trainer": "t",
+        "model": hash_tree(tmp_path / "model"),
+    }
+    assert facts.blessed is False
+    passed = [(text.rpartition(": ")[2], ok) for text, ok in facts.gates]
+    assert [ok for _, ok in passed] == [True, False, True]
+    assert [text for text, _ in passed][:2] == ["found 0.900", "found 0.400"]
+    assert facts.slices == ["source", "laterality"]
+    assert facts.config["training.epochs"] == "30"
+    assert facts.synthetic
+    assert len(facts.evaluated) == 2
+
+
+def test_without_a_gate_there_is_no_blessing_and_without_a_title_the_data_sets_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_facts.tfma, "load_validation_result", lambda uri: pytest.fail("nothing to read"))
+    facts = gather(tmp_path, "evaluation.gates=[]", title="")
+    assert facts.blessed is None
+    assert facts.gates == []
+    assert facts.title == "cmmd: malignancy"

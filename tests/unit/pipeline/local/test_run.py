@@ -4,10 +4,11 @@ import errno
 
 import pytest
 
-from medimg.errors import UsageError
+from medimg.errors import DiskFull, MedimgError, UsageError
 from pipeline.beam.flags import parse_beam
 from pipeline.config.overrides import load_config
-from pipeline.local.run import explain
+from pipeline.config.places import RunRequest
+from pipeline.local.run import check_inputs, explain, local_places
 from pipeline.local.run_directory import claim_directory, locate_store
 
 
@@ -16,10 +17,83 @@ from pipeline.local.run_directory import claim_directory, locate_store
     [
         OSError(errno.ENOSPC, "No space left on device"),
         RuntimeError("query: database or disk is full query: INSERT"),
+        OSError("No space left on device: '/data'"),
     ],
 )
 def test_a_full_disk_is_named_as_such_whoever_noticed_it(error, tmp_path):
     assert f"Trainer: the disk of {tmp_path} is full" in explain(error, component="Trainer", run=tmp_path)
+
+
+def raised(*errors):
+    """The last of these errors, each raised because of the one before."""
+    for error, cause in zip(errors[1:], errors, strict=False):
+        error.__cause__ = cause
+    return errors[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            raised(MedimgError("no labelled case"), RuntimeError("in Beam"), ValueError("x")),
+            "no labelled case",
+        ),
+        (ValueError("first\nsecond"), "ValueError: first (the whole of it is in "),
+        (ValueError("  \n first \n"), "ValueError: first (the whole of it is in "),
+        (
+            RuntimeError("Traceback (most recent call last):\n  File x\nKeyError: 'y'\n"),
+            "RuntimeError: KeyError",
+        ),
+        (RuntimeError(""), "RuntimeError:  (the whole of it is in "),
+        (RuntimeError("failed in state FAILED: x"), "RuntimeError: failed in state FAILED: x (the whole"),
+        (ValueError("a" * 400), f"ValueError: {'a' * 300} (the whole"),
+    ],
+)
+def test_a_failure_is_one_line_of_what_went_wrong_first(tmp_path, error, line):
+    found = explain(error, component="Trainer", run=tmp_path)
+    assert found.startswith(f"Trainer: {line}")
+    assert "\n" not in found
+
+
+def test_an_error_in_the_handling_of_another_is_told_by_the_first(tmp_path):
+    error = RuntimeError("again")
+    error.__context__ = MedimgError("the first")
+    assert explain(error, component="Pusher", run=tmp_path) == "Pusher: the first"
+
+
+def test_places_are_below_the_run_but_for_what_runs_share(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDIMG_METADATA_PASSWORD", "word")
+    run, whole = tmp_path / "folds" / "0", tmp_path
+    request = RunRequest(data_root=tmp_path / "data", to=run, previous=tmp_path / "earlier", parent=whole)
+    places = local_places(run, request, schema=run / "s", store="../../metadata.sqlite", pipeline="cmmd-1")
+    assert (places.data_root, places.previous) == (str(tmp_path / "data"), str(tmp_path / "earlier"))
+    below = {"artifacts": places.pipeline_root, "models": places.serving, "checkpoints": places.checkpoints}
+    assert below == {name: str(run / name) for name in below}
+    assert places.index == str(whole / "index.parquet")
+    assert (places.metadata, places.pipeline) == (str(run / "../../metadata.sqlite"), "cmmd-1")
+    assert places.metadata_password == "word"
+    assert "word" not in repr(places)
+    alone = RunRequest(data_root=tmp_path, to=run, beam_args=("--x",))
+    places = local_places(run, alone, schema=run / "s", store="metadata.sqlite", pipeline="cmmd")
+    assert (places.index, places.previous) == (str(run / "index.parquet"), "")
+    assert places.beam_args == ("--x",)
+
+
+@pytest.mark.parametrize(
+    ("data", "previous", "words"),
+    [
+        ("nowhere", None, "nowhere: no such folder, expected images and tables of cmmd"),
+        ("file", None, "file: not a folder, expected images and tables of cmmd"),
+        (".", "nowhere", r"nowhere: no cases\.parquet, expected an earlier catalogue"),
+    ],
+)
+def test_data_or_an_earlier_catalogue_that_are_not_there_are_refused(tmp_path, data, previous, words):
+    (tmp_path / "file").touch()
+    request = RunRequest(
+        data_root=tmp_path / data, to=tmp_path / "to", previous=previous and tmp_path / previous
+    )
+    with pytest.raises(UsageError, match=words):
+        check_inputs(load_config("cmmd_demo"), request)
 
 
 def test_a_failed_job_of_an_engine_is_one_line_that_names_the_component(tmp_path):
