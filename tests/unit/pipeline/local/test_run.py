@@ -38,11 +38,12 @@ def raised(*errors):
             raised(MedimgError("no labelled case"), RuntimeError("in Beam"), ValueError("x")),
             "no labelled case",
         ),
+        (DiskFull("written half"), "written half"),
         (ValueError("first\nsecond"), "ValueError: first (the whole of it is in "),
         (ValueError("  \n first \n"), "ValueError: first (the whole of it is in "),
         (
             RuntimeError("Traceback (most recent call last):\n  File x\nKeyError: 'y'\n"),
-            "RuntimeError: KeyError",
+            "RuntimeError: KeyError: 'y' (the whole of it is in ",
         ),
         (RuntimeError(""), "RuntimeError:  (the whole of it is in "),
         (RuntimeError("failed in state FAILED: x"), "RuntimeError: failed in state FAILED: x (the whole"),
