@@ -235,5 +235,7 @@ def test_grey_is_three_equal_channels_to_a_network_of_keras() -> None:
     backbone = build_model(settings, clinical_width=0).get_layer("backbone")
     network = next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
     grey = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 1)).astype(np.uint8)
-    expected = network(np.repeat(grey, 3, axis=-1).astype(np.float32) / 127.5 - 1)
-    np.testing.assert_allclose(backbone(grey), expected, atol=1e-4)
+    expected = np.asarray(network(np.repeat(grey, 3, axis=-1).astype(np.float32) / 127.5 - 1))
+    # Untrained, its values are small.
+    np.testing.assert_allclose(backbone(grey), expected, atol=1e-3 * expected.max())
+    assert expected.max() > 0
