@@ -15,10 +15,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from medimg.errors import UsageError
 from medimg.tasks.classification.fit import fit, make_batches
-from medimg.tasks.classification.losses import MaskedCrossEntropy, class_log_priors
+from medimg.tasks.classification.losses import MaskedCrossEntropy, class_log_priors, class_weights
 from medimg.tasks.classification.predictor import Predictor
 from medimg.tasks.classification.sampling import draw_copies, repeat_cases
 from medimg.tasks.classification.settings import (
@@ -162,6 +164,33 @@ def test_a_balanced_epoch_shows_each_class_and_each_case_of_a_class_equally_ofte
         assert np.ptp(copies_N[labels_N == index]) <= 1
     repeated = list(repeat_cases(tf.data.Dataset.range(len(labels_N)), copies_N).as_numpy_iterator())
     assert Counter(repeated) == {position: count for position, count in enumerate(copies_N) if count}
+
+
+@given(
+    labels=st.lists(st.integers(-1, 4), min_size=1, max_size=60).filter(lambda labels: max(labels) >= 0),
+    seed=st.integers(0, 5),
+)
+def test_any_balanced_epoch_gives_each_class_the_same_share(labels: list[int], seed: int) -> None:
+    labels_N = np.array(labels)
+    copies_N = draw_copies(labels_N, seed=(seed, 0))
+    present = np.unique(labels_N[labels_N >= 0])
+    share = int((labels_N >= 0).sum()) // len(present)
+    assert copies_N[labels_N == -1].sum() == 0
+    for index in present:
+        assert copies_N[labels_N == index].sum() == share
+        assert np.ptp(copies_N[labels_N == index]) <= 1
+    np.testing.assert_array_equal(draw_copies(labels_N, seed=(seed, 0)), copies_N)
+
+
+@given(labels=st.lists(st.integers(-1, 4), min_size=1, max_size=60).filter(lambda labels: max(labels) >= 0))
+def test_balanced_weights_count_each_class_alike_and_a_case_one_on_average(labels: list[int]) -> None:
+    labels_N = np.array(labels)
+    known_N = labels_N[labels_N >= 0]
+    weights_C = np.array(class_weights(labels_N, classes=5, balanced=True))
+    totals_C = weights_C * np.bincount(known_N, minlength=5)
+    np.testing.assert_allclose(totals_C[totals_C > 0], len(known_N) / len(np.unique(known_N)))
+    shares_C = np.exp(class_log_priors(labels_N, classes=5))[np.unique(known_N)]
+    assert shares_C.sum() == pytest.approx(1)
 
 
 def test_a_resumed_epoch_is_balanced_with_the_same_cases_and_another_epoch_with_others() -> None:
