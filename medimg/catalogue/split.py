@@ -96,7 +96,11 @@ def assign_splits(
     before = {group: assignment.split for group, assignment in previous.items()}
     placed_splits = {**official, **before}
     if "eval" not in official.values():
-        train = {group: stratum for group, stratum in groups.items() if official.get(group) == "train"}
+        train = {
+            group: stratum
+            for group, stratum in groups.items()
+            if official.get(group) == "train" and before.get(group) != "test"
+        }
         placed_splits |= deal_eval(
             train, clusters=clusters, shares=shares, placed=before, seed=f"split/{settings.seed}"
         )

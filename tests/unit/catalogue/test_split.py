@@ -7,10 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medimg.catalogue.split import SPLITS, Assignment, SplitSettings, assign_splits
+from medimg.catalogue.split import SPLITS, Assignment, SplitSettings, assign_splits, choose_part
 from medimg.errors import UsageError
 
-RATIOS = ((0.7, 0.15, 0.15), (0.6, 0.2, 0.2), (0.8, 0.1, 0.1), (0.5, 0.0, 0.5))
+# 0.7 + 0.2 + 0.1 is not quite 1, and 0.57 * 100 not quite 57, in the numbers of a computer.
+RATIOS = (
+    (0.7, 0.15, 0.15),
+    (0.6, 0.2, 0.2),
+    (0.8, 0.1, 0.1),
+    (0.5, 0.0, 0.5),
+    (0.7, 0.2, 0.1),
+    (0.57, 0.29, 0.14),
+)
 
 
 def make_groups(count: int, *, strata: int = 3, seed: int = 0) -> dict[str, str]:
@@ -78,9 +86,26 @@ def test_an_official_split_is_kept():
     assert {assignments[group].split for group in official} == {"test"}
 
 
-def test_an_unknown_official_split_is_refused_by_name():
-    with pytest.raises(UsageError, match="official split 'validation', expected one of train, eval, test"):
-        assign_splits(dict.fromkeys("abc", "s"), settings=SplitSettings(), official={"a": "validation"})
+@pytest.mark.parametrize("name", ["validation", "val", "Train"])
+def test_an_unknown_official_split_is_refused_by_name(name):
+    with pytest.raises(UsageError, match=f"official split '{name}', expected one of train, eval, test"):
+        assign_splits(dict.fromkeys("abc", "s"), settings=SplitSettings(), official={"a": name})
+
+
+def test_an_official_split_that_has_all_three_is_kept_whole_whatever_the_ratios():
+    groups = make_groups(40)
+    official = dict(zip(groups, ["train"] * 20 + ["eval"] * 4 + ["test"] * 6, strict=False))
+    assignments = assign_splits(groups, settings=SplitSettings(ratios=(0.4, 0.3, 0.3)), official=official)
+    assert {group: assignments[group].split for group in official} == official
+
+
+def test_an_earlier_split_is_kept_where_the_publisher_says_otherwise():
+    groups = make_groups(40)
+    official = dict(zip(groups, ["train"] * 20 + ["test"] * 10, strict=False))
+    previous = dict.fromkeys(list(groups)[0:12:4], Assignment("test"))
+    previous |= dict.fromkeys(list(groups)[20:26:2], Assignment("train"))
+    assignments = assign_splits(groups, settings=SplitSettings(), previous=previous, official=official)
+    assert {group: assignments[group] for group in previous} == previous
 
 
 def test_linked_groups_stay_in_one_split_and_fold():
@@ -101,11 +126,68 @@ def test_a_newcomer_follows_the_old_group_that_it_shares_pixels_with():
     assert assignments[new].split == "test"
 
 
-def test_every_group_is_in_one_of_k_folds_of_equal_size():
-    assignments = assign_splits(make_groups(100), settings=SplitSettings(folds=5))
+def test_a_newcomer_follows_the_old_group_though_its_own_name_sorts_first():
+    groups = {f"{name}{number}": "s" for number in range(20) for name in ("a-new", "b-old")}
+    previous = {f"b-old{number}": Assignment("test" if number % 2 else "eval", 1) for number in range(20)}
+    links = [(f"b-old{number}", f"a-new{number}") for number in range(20)]
+    assignments = assign_splits(groups, settings=SplitSettings(folds=3), previous=previous, links=links)
+    for old, new in links:
+        assert assignments[old] == assignments[new] == previous[old]
+
+
+def test_linked_old_groups_in_two_splits_both_stay_and_each_counts_where_it_is():
+    groups = {f"{name}{number}": "s" for name in "abcde" for number in range(4)}
+    links = [(f"a{number}", f"b{number}") for number in range(4)]
+    previous = {one: Assignment("train") for one, _ in links} | {
+        other: Assignment("test") for _, other in links
+    }
+    assignments = assign_splits(
+        groups, settings=SplitSettings(ratios=(0.5, 0, 0.5)), previous=previous, links=links
+    )
+    assert {group: assignments[group] for group in previous} == previous
+    assert Counter(assignment.split for assignment in assignments.values()) == {"train": 10, "test": 10}
+
+
+@pytest.mark.parametrize("link", [("gone", "a"), ("a", "gone")])
+def test_a_link_to_a_group_that_is_not_dealt_does_no_harm(link):
+    assignments = assign_splits(dict.fromkeys("abc", "s"), settings=SplitSettings(), links=[link])
+    assert set(assignments) == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize("folds", [3, 5])
+def test_every_group_is_in_one_of_k_folds_of_equal_size(folds):
+    assignments = assign_splits(make_groups(100), settings=SplitSettings(folds=folds))
     counts = Counter(assignment.fold for assignment in assignments.values())
-    assert set(counts) == {0, 1, 2, 3, 4}
+    assert set(counts) == set(range(folds))
     assert max(counts.values()) - min(counts.values()) <= 2
+
+
+def test_folds_follow_the_seed_and_are_not_the_splits_again():
+    groups, thirds = make_groups(60), (1 / 3, 1 / 3, 1 / 3)
+    first, second = (
+        assign_splits(groups, settings=SplitSettings(ratios=thirds, folds=3, seed=seed)) for seed in (0, 1)
+    )
+    assert {group: first[group].fold for group in groups} != {group: second[group].fold for group in groups}
+    assert len({(assignment.split, assignment.fold) for assignment in first.values()}) > 3
+
+
+def test_as_few_groups_as_splits_with_a_share_and_as_folds_are_enough():
+    two = assign_splits({"a": "s", "b": "s"}, settings=SplitSettings(ratios=(0.5, 0, 0.5)))
+    assert sorted(assignment.split for assignment in two.values()) == ["test", "train"]
+    three = assign_splits(dict.fromkeys("abc", "s"), settings=SplitSettings(folds=3))
+    assert sorted(assignment.fold for assignment in three.values()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("test_fold", "eval_fold"), [(0, 1), (2, 3), (3, 0)])
+def test_the_fold_after_the_tested_one_is_eval_whatever_ratios_and_publisher_say(test_fold, eval_fold):
+    groups = make_groups(60)
+    official = dict(zip(groups, ["test"] * 9 + ["train"] * 20, strict=False))
+    settings = SplitSettings(ratios=(0.2, 0.4, 0.4), folds=4, test_fold=test_fold)
+    assignments = assign_splits(groups, settings=settings, official=official)
+    names = {test_fold: "test", eval_fold: "eval"}
+    assert {assignment.fold for assignment in assignments.values()} == {0, 1, 2, 3}
+    for assignment in assignments.values():
+        assert assignment.split == names.get(assignment.fold, "train")
 
 
 def test_each_group_is_tested_once_and_in_that_step_never_trained_on_or_chosen_by():
@@ -143,16 +225,42 @@ def test_without_folds_there_is_no_fold():
         ({"ratios": (0.7, 0.2, 0.2)}, r"split ratios \(0.7, 0.2, 0.2\): expected 3 shares"),
         ({"ratios": (1.2, -0.1, -0.1)}, "expected 3 shares"),
         ({"ratios": (float("nan"),) * 3}, "expected 3 shares"),
+        ({"ratios": (0.5, 0.5)}, "expected 3 shares"),
+        ({"ratios": (0.7, 0.15, 0.149)}, "expected 3 shares"),
+        ({"ratios": (0.7, 0.15, 0.151)}, "expected 3 shares"),
         ({"folds": 1}, "1 folds: expected 0 for none, or 2 and more"),
+        ({"folds": -1}, "-1 folds: expected 0 for none, or 2 and more"),
         ({"folds": 2, "test_fold": 0}, "test fold 0 of 2: expected 3 folds or more"),
+        ({"test_fold": 0}, "test fold 0 of 0: expected 3 folds or more"),
         ({"folds": 3, "test_fold": 3}, "test fold 3 of 3"),
+        ({"folds": 3, "test_fold": -1}, "test fold -1 of 3"),
         ({"folds": 3}, r"2 groups cannot be dealt to 3 splits"),
+        ({"folds": 3, "ratios": (0.5, 0.0, 0.5)}, r"2 groups cannot be dealt to 3 folds"),
     ],
 )
 def test_settings_that_cannot_be_met_are_refused_in_one_line(options, message):
     with pytest.raises(UsageError, match=message) as caught:
         assign_splits({"a": "s", "b": "s"}, settings=SplitSettings(**options))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lacking", "lacking_overall", "part"),
+    [
+        ((1.0, 0.9, 0.0), (1, 9, 9), "train"),
+        ((0.9999999, 0.9, 0.0), (1, 9, 9), "train"),
+        ((3.0, 1.0, 2.0), (0, 9, 9), "train"),
+        ((0.9, 0.2, 0.0), (1, 9, 10), "eval"),
+        ((0.9, 0.2, 0.0000001), (1, 9, 10), "eval"),
+        ((0.4, 0.6, 0.2), (2, 2, 2), "eval"),
+        ((0.0, 0.0, 0.0), (1, 3, 2), "eval"),
+    ],
+)
+def test_who_lacks_a_whole_group_gets_the_next_and_else_who_lacks_most_overall(
+    lacking, lacking_overall, part
+):
+    by_part = (dict(zip(SPLITS, values, strict=True)) for values in (lacking, lacking_overall))
+    assert choose_part(*by_part) == part
 
 
 def test_eval_is_dealt_from_an_official_train_where_the_publisher_has_none():
@@ -163,3 +271,40 @@ def test_eval_is_dealt_from_an_official_train_where_the_publisher_has_none():
         group for group in groups if official[group] == "test"
     }
     assert abs(sum(assignment.split == "eval" for assignment in assignments.values()) - 30 / 4) <= 1
+
+
+def test_eval_of_an_official_train_follows_the_seed():
+    groups = make_groups(40)
+    official = {group: "test" if index < 10 else "train" for index, group in enumerate(groups)}
+    dealt = [assign_splits(groups, settings=SplitSettings(seed=seed), official=official) for seed in (0, 1)]
+    assert dealt[0] != dealt[1]
+
+
+def test_no_old_group_of_an_official_train_moves_to_eval_when_newcomers_arrive():
+    groups = make_groups(80)
+    official = {group: "train" if index % 4 else "test" for index, group in enumerate(groups)}
+    old = dict(list(groups.items())[:20])
+    ratios = SplitSettings(ratios=(0.6, 0.2, 0.2))
+    before = assign_splits(old, settings=ratios, official={group: official[group] for group in old})
+    after = assign_splits(groups, settings=ratios, previous=before, official=official)
+    assert {group: after[group] for group in old} == before
+    assert abs(sum(assignment.split == "eval" for assignment in after.values()) - 60 / 4) <= 1
+    assert {group for group in groups if after[group].split == "test"} == {
+        group for group in groups if official[group] == "test"
+    }
+
+
+def test_eval_is_dealt_from_an_official_train_though_its_groups_are_linked_to_test():
+    train, test = ([f"{name}{number}" for number in range(20)] for name in ("p", "o"))
+    official = dict.fromkeys(train, "train") | dict.fromkeys(test, "test")
+    assignments = assign_splits(
+        dict.fromkeys(official, "s"),
+        settings=SplitSettings(ratios=(0.6, 0.2, 0.2)),
+        official=official,
+        links=[*zip(train, test, strict=True), *zip(train[::2], train[1::2], strict=True)],
+    )
+    assert {assignments[group].split for group in test} == {"test"}
+    assert sum(assignments[group].split == "eval" for group in train) in range(4, 7)
+    assert all(
+        assignments[one] == assignments[other] for one, other in zip(train[::2], train[1::2], strict=True)
+    )
