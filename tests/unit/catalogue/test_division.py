@@ -86,13 +86,12 @@ def test_by_case_each_goes_for_itself_whatever_it_shares_and_the_leaks_are_count
     division = split(GROUPS, BY_CASE, identical=[(number, number + 2) for number in range(22)], near=twins)
     found = splits_of(division)
     parted = [number for number in range(12) if found[f"c{number:02d}-0"] != found[f"c{number:02d}-1"]]
-    first = f"{parted[0]:02d}"
+    one, other = f"c{parted[0]:02d}-0", f"c{parted[0]:02d}-1"
     assert division.leaks == [
-        f"leak: {len(parted)} of 12 groups lie in more than one split (first: g{first}, in train, test), "
-        "as split.by is case; figures are too good",
-        f"leak: {len(parted)} of 12 pairs of near duplicates lie in different splits (first: c{first}-0 in "
-        f"{found[f'c{first}-0']}, c{first}-1 in {found[f'c{first}-1']}), as split.by is case; figures are too "
-        "good",
+        f"leak: {len(parted)} of 12 groups lie in more than one split (first: g{parted[0]:02d}, in train, "
+        "test), as split.by is case; figures are too good",
+        f"leak: {len(parted)} of 12 pairs of near duplicates lie in different splits (first: {one} in "
+        f"{found[one]}, {other} in {found[other]}), as split.by is case; figures are too good",
     ]
     assert not any("share pixels" in line for line in division.anomalies)
 

@@ -15,6 +15,7 @@ from medimg.examples.encoding import record_to_examples
 from medimg.examples.record import read_record
 from medimg.images.prepare import Ingest
 from medimg.images.raster import read_raster
+from tests.unit.dicom.written import write_dicom
 
 EXIF_UPRIGHT = (
     b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00"
@@ -108,3 +109,46 @@ def test_findings_on_a_view_that_cannot_be_read_are_counted_in_its_reject(tmp_pa
     assert [item.role for item in record.case.annotations] == ["CC"]
     assert reason.startswith("bad.jpg")
     assert reason.endswith("; outlined findings on it that are left out: 2")
+    _, [reason] = read_record(dataclasses.replace(case, annotations=()), data_root=tmp_path, ingest=AS_IT_IS)
+    assert reason.startswith("bad.jpg")
+    assert "outlined" not in reason
+
+
+def test_a_case_of_which_no_view_can_be_read_names_each_reason(tmp_path):
+    for name in ("one.jpg", "two.jpg"):
+        (tmp_path / name).write_bytes(b"no image")
+    case = Case("c", "g", (ImageRef("one.jpg", "CC"), ImageRef("two.jpg", "MLO")))
+    with pytest.raises(UnreadableFile, match=r"^one\.jpg: .*; two\.jpg: "):
+        read_record(case, data_root=tmp_path, ingest=AS_IT_IS)
+    with pytest.raises(UnreadableFile, match="^case c has no image$"):
+        read_record(dataclasses.replace(case, images=()), data_root=tmp_path, ingest=AS_IT_IS)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_file_whose_hash_begins_alike_is_not_the_one_that_was_catalogued(tmp_path, name):
+    Image.new("L", (40, 30), 90).save(tmp_path / name)
+    found = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+    other = found[:12] + "0" * 52
+    case = Case("c", "g", (ImageRef(name, "CC", sha256=found),))
+    record, _ = read_record(case, data_root=tmp_path, ingest=Ingest(image_size=None))
+    assert record.images["CC"].count == 1
+    case = Case("c", "g", (ImageRef(name, "CC", sha256=other),))
+    with pytest.raises(UnreadableFile, match=f"^{name}: sha256 {found[:12]}, expected {found[:12]} as"):
+        read_record(case, data_root=tmp_path, ingest=Ingest(image_size=None))
+
+
+@pytest.mark.parametrize("frame", [0, 1])
+def test_the_frame_that_a_case_names_is_the_one_that_is_read(tmp_path, frame):
+    frames_HW = [np.eye(6, dtype=np.uint8) * 200, np.eye(6, dtype=np.uint8)[::-1] * 200]
+    write_dicom(tmp_path / "a.dcm", *frames_HW)
+    case = Case("c", "g", (ImageRef("a.dcm", "image", frame),))
+    record, _ = read_record(case, data_root=tmp_path, ingest=Ingest(image_size=None))
+    (image_HW,) = record.images["image"].slices
+    np.testing.assert_array_equal(image_HW > 0, frames_HW[frame] > 0)
+
+
+def test_a_second_frame_of_a_jpeg_is_refused_not_the_first_one_taken(tmp_path):
+    write_jpeg(tmp_path / "a.jpg")
+    case = Case("c", "g", (ImageRef("a.jpg", "image", 1),))
+    with pytest.raises(UnreadableFile, match="frame 1 asked for, expected 0"):
+        read_record(case, data_root=tmp_path, ingest=AS_IT_IS)
