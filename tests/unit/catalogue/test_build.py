@@ -12,7 +12,7 @@ from pydicom import dcmread
 from pydicom.uid import RLELossless
 from rich.console import Console
 
-from medimg.cases import Case, ImageRef, Listing
+from medimg.cases import PHANTOM_FILE, Case, ImageRef, Listing
 from medimg.catalogue.build import BuildOptions, build_catalogue, data_fingerprint
 from medimg.catalogue.query import run_query
 from medimg.catalogue.split import SplitSettings
@@ -115,6 +115,32 @@ def test_counts_add_up_to_the_files_that_are_there(tmp_path):
     assert "BurnedInAnnotation" in reasons["burned.dcm"]
     assert "broken.dcm" in reasons["broken.dcm"]
     assert str(tmp_path) not in reasons["broken.dcm"]
+
+
+def test_the_summary_says_what_the_data_are_and_what_each_step_found_odd(tmp_path):
+    def list_own(root, headers):
+        listing = list_cases(root, headers)
+        return Listing(listing.cases, listing.rejects, ["row 7 has no image"], is_published=False)
+
+    pictures = {"burned.dcm": Picture("P000", "MLO", look=7, burned_in=True), "x.dcm": Picture("X", "CC", -9)}
+    pictures |= {"a.dcm": Picture("P001", "MLO", look=8), "b.dcm": Picture("P001", "XCCL", look=8)}
+    write_six(tmp_path / "data", labels=dict.fromkeys(SIX, "Benign"), pictures=pictures)
+    (tmp_path / "data" / PHANTOM_FILE).write_text("synthetic")
+    own = dataclasses.replace(DATA_SET, list_cases=list_own)
+    summary = build(tmp_path / "data", tmp_path / "to", data_set=own).summary
+    terms = {name: summary[name] for name in ("data_set", "title", "licence", "doi", "group_noun")}
+    assert terms == {"data_set": "tiny", "title": "", "licence": "", "doi": "", "group_noun": "patient"}
+    assert summary["is_published"] is False
+    assert (summary["synthetic"], summary["other_files"]) == (True, 2)
+    assert summary["unlabelled"]["reasons"][0]["reason"] == "no row in labels.csv"
+    assert summary["before_exclusions"]["images"] == 10
+    assert summary["anomalies"] == [
+        "row 7 has no image",
+        "case P001-case: two of its images have identical pixels",
+        *(f"split {split}: no used case with malignancy Malignant" for split in ("train", "eval", "test")),
+    ]
+    assert summary["near_duplicates"]["groups"] == 7
+    assert build(tmp_path / "data", tmp_path / "published").summary["licence"] == "CC0"
 
 
 def test_one_uid_with_two_contents_quarantines_both_files(tmp_path):

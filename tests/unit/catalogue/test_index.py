@@ -1,6 +1,9 @@
 """The index: nothing is read twice, nothing changed goes unnoticed, and a broken index costs time only."""
 
+import hashlib
 import os
+import shutil
+import socket
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -8,7 +11,9 @@ import pytest
 
 from medimg.catalogue import index
 from medimg.catalogue.index import scan
-from medimg.errors import MedimgError
+from medimg.errors import MedimgError, UsageError
+from medimg.files import hash_file
+from medimg.images.scan import scan_file
 from tests.unit.catalogue.phantom import Picture, write_picture
 
 
@@ -48,6 +53,73 @@ def test_a_touched_file_is_read_again_and_has_the_same_hash(root):
     second = scan_once(root)
     assert second.read == 1
     assert second.headers == first.headers
+
+
+def test_what_a_file_holds_is_what_its_reader_found(root):
+    found = scan_once(root)
+    assert found.headers == [scan_file(f"{number}.dcm", root=str(root)) for number in range(3)]
+    assert [header.sha256 for header in found.headers] == [
+        hash_file(root / f"{number}.dcm") for number in range(3)
+    ]
+    (broken,) = found.quarantined
+    assert (broken.size, broken.sha256) == (12, hash_file(root / "broken.dcm"))
+
+
+def test_a_file_is_read_again_if_its_size_or_its_time_is_another_be_it_by_a_nanosecond_or_older(root):
+    first = scan_once(root)
+    times = {path.name: path.stat().st_mtime_ns for path in root.iterdir()}
+    for number, later_ns in enumerate((1, -1, 0)):
+        path = root / f"{number}.dcm"
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) + b"\0\0" * (later_ns == 0))
+        os.utime(path, ns=(0, times[path.name] + later_ns))
+    second = scan_once(root)
+    assert second.read == 3
+    assert {header.sha256 for header in first.headers}.isdisjoint(sha256 for _, sha256 in second.content)
+
+
+def test_the_index_forgets_what_was_deleted_and_is_left_alone_where_nothing_changed(root):
+    scan_once(root)
+    path = root.parent / "index.parquet"
+    os.utime(path, ns=(1, 1))
+    scan_once(root)
+    assert path.stat().st_mtime_ns == 1
+    (root / "1.dcm").unlink()
+    assert scan_once(root).read == 0
+    assert pq.read_table(path)["path"].to_pylist() == ["0.dcm", "2.dcm", "broken.dcm", "table.csv"]
+
+
+def test_the_same_files_are_found_alike_with_any_index_from_any_place(root, tmp_path):
+    alone = scan(root, workers=1, progress=False)
+    (tmp_path / "link").symlink_to(root)
+    index_path = root / "index.parquet"
+    shutil.copytree(root, tmp_path / "half")
+    (tmp_path / "half" / "1.dcm").unlink()
+    scan(tmp_path / "half", index_path=index_path, workers=1, progress=False)
+    for place in (root, tmp_path / "link"):
+        found = scan(place, index_path=index_path, workers=2, progress=False)
+        assert (found.headers, found.quarantined) == (alone.headers, alone.quarantined)
+        assert (found.content, found.other_files) == (alone.content, alone.other_files)
+
+
+@pytest.mark.parametrize("changed", ["scan", "raster", "dicom"])
+def test_an_index_is_as_old_as_the_oldest_of_its_readers(changed, tmp_path, monkeypatch):
+    before = index.hash_readers()
+    module = {"scan": index.image_scan, "raster": index.raster, "dicom": index.dicom}[changed]
+    folder = shutil.copytree(Path(module.__file__).parent, tmp_path / "readers")
+    monkeypatch.setattr(module, "__file__", str(folder / Path(module.__file__).name))
+    assert index.hash_readers.__wrapped__() == before
+    with (folder / ("read.py" if changed == "dicom" else f"{changed}.py")).open("a") as source:
+        source.write("# changed\n")
+    assert index.hash_readers.__wrapped__() != before
+
+
+def test_an_index_with_other_columns_is_not_read(root):
+    scan_once(root)
+    path = root.parent / "index.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.drop(["reason"]).replace_schema_metadata(table.schema.metadata), path)
+    assert scan_once(root).read == 5
 
 
 def test_changed_new_and_deleted_files_are_noticed(root):
@@ -100,6 +172,7 @@ def test_a_name_that_is_not_utf8_is_quarantined_and_the_scan_goes_on(root):
     Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.dcm")).write_bytes(b"x")
     found = scan_once(root)
     assert [reject.path for reject in found.quarantined] == ["broken.dcm", "caf\\xe9.dcm"]
+    assert found.quarantined[1].sha256 == hashlib.sha256(b"x").hexdigest()
     assert len(found.headers) == 3
 
 
@@ -110,10 +183,20 @@ def test_a_link_out_of_the_root_is_quarantined_and_never_read(root):
     assert (reject.path, reject.sha256) == ("link.dcm", "")
 
 
-def test_a_named_pipe_is_quarantined_and_never_opened(root):
+def test_named_pipes_and_sockets_are_quarantined_and_never_opened(root, monkeypatch):
     os.mkfifo(root / "pipe.dcm")
-    reject = scan_once(root).quarantined[-1]
-    assert (reject.path, reject.reason) == ("pipe.dcm", "pipe.dcm: a pipe, socket or device, expected a file")
+    monkeypatch.chdir(root)  # A socket's name may have about a hundred characters.
+    with socket.socket(socket.AF_UNIX) as opened:
+        opened.bind("socket.dcm")
+        rejects = scan_once(root).quarantined[-2:]
+    assert [(reject.path, reject.reason) for reject in rejects] == [
+        (name, f"{name}: a pipe, socket or device, expected a file") for name in ("pipe.dcm", "socket.dcm")
+    ]
+
+
+def test_a_root_that_is_a_file_is_said_to_be_one(root):
+    with pytest.raises(UsageError, match=r"table\.csv: not a folder, expected the folder"):
+        scan(root / "table.csv", progress=False)
 
 
 def test_an_index_that_cannot_be_written_is_one_clear_line(root, tmp_path):

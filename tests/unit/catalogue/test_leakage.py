@@ -10,9 +10,13 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from medimg.cases import Case
 from medimg.catalogue.build import BuildOptions, build_catalogue
-from medimg.catalogue.leakage import count_crossings
-from medimg.catalogue.split import SplitSettings
+from medimg.catalogue.duplicates.exact import ExactDuplicates
+from medimg.catalogue.duplicates.near import NearDuplicates
+from medimg.catalogue.leakage import count_crossings, describe_crossings, tabulate_leakage
+from medimg.catalogue.rows import NearPair
+from medimg.catalogue.split import Assignment, SplitSettings
 from medimg.catalogue.summary import print_summary
 from medimg.catalogue.tables import Catalogue, find_clusters
 from medimg.datasets import find_data_set
@@ -53,6 +57,54 @@ def test_a_pair_counts_once_between_its_two_splits_and_not_within_one():
     splits = {"a": "train", "b": "test", "c": "eval", "d": "train"}
     pairs = [("a", "b"), ("b", "a"), ("b", "c"), ("a", "d"), ("a", "nobody")]
     assert count_crossings(pairs, splits=splits) == {"train-eval": 0, "train-test": 2, "eval-test": 1}
+
+
+def test_every_thing_in_common_is_counted_in_pairs_of_cases_in_use_on_each_two_sides():
+    places = dict(
+        zip("abcdefgh", ["train", "train", "eval", "test", "test", "test", "train", "eval"], strict=True)
+    )
+    cases = [Case(name, "g", (), status="unlabelled" if name == "c" else "used") for name in "abcde"] + [
+        Case("f", "h", ()),
+        Case("g", "h", ()),
+        Case("h", "h", (), status="excluded"),
+    ]
+    assignments = {name: Assignment(split, number) for number, (name, split) in enumerate(places.items())}
+    identical = [
+        ExactDuplicates(cases, ("g", "g"), (None, None), 1) for cases in (("a", "c"), ("c", "d"), ("f", "h"))
+    ]
+    pairs = [
+        NearPair(("a", "d"), 0),
+        NearPair(("b", "e"), 5, 12),
+        NearPair(("c", "e"), None, 10),
+        NearPair(("d", "e"), 1),
+    ]
+    expected = {
+        "the same group": (2, 5, 2),
+        "identical pixels": (1, 0, 1),
+        "nearly the same image, by perceptual hash": (0, 2, 0),
+        "the same spot, by keypoints": (0, 1, 1),
+    }
+    for search, known in (("keypoints", 4), ("hash", 3), ("off", 2)):
+        rows = tabulate_leakage(
+            cases, duplicates=identical, near=NearDuplicates(search, pairs), assignments=assignments
+        )
+        assert {row["common"]: row["pairs"] and tuple(row["pairs"].values()) for row in rows} == {
+            common: counts if number < known else None
+            for number, (common, counts) in enumerate(expected.items())
+        }
+        assert list(rows[0]["pairs"]) == ["train-eval", "train-test", "eval-test"]
+
+
+def test_near_duplicates_in_two_splits_are_one_line_that_says_how_many_and_where():
+    places = {"a": "train", "b": "test", "c": "train", "d": "train"}
+    assignments = {name: Assignment(split, number) for number, (name, split) in enumerate(places.items())}
+    near = NearDuplicates("hash", [NearPair(cases, 3) for cases in (("c", "d"), ("a", "b"), ("b", "c"))])
+    assert describe_crossings(near, assignments=assignments, by="group") == [
+        "leak: 2 of 3 pairs of near duplicates lie in different splits (first: a in train, b in test), as "
+        "the official or an earlier split is kept; figures are too good"
+    ]
+    within = NearDuplicates("hash", near.pairs[:1])
+    assert describe_crossings(within, assignments=assignments, by="group") == []
 
 
 def test_a_chain_of_near_duplicates_is_in_one_split_and_one_cluster(tmp_path):

@@ -13,6 +13,12 @@ from rich.console import Console
 
 from medimg.archive.receipts import Finished, Receipt, Receipts
 from medimg.catalogue.build import BuildOptions, build_catalogue, data_fingerprint
+from medimg.catalogue.provenance import (
+    describe_receipts,
+    find_changed,
+    list_changed_tables,
+    name_provenance,
+)
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.summary import hash_content, print_summary
 from medimg.catalogue.tables import Catalogue
@@ -126,13 +132,12 @@ def test_an_image_that_changed_since_it_was_fetched_is_quarantined_with_both_has
 
 
 def test_an_image_cut_short_is_called_changed_and_counted_once(fetched, tmp_path):
-    (fetched / IMAGE).write_bytes((fetched / IMAGE).read_bytes()[:-50])
+    content = (fetched / IMAGE).read_bytes()[:-50]
+    (fetched / IMAGE).write_bytes(content)
     catalogue = build(fetched, tmp_path / "to")
-    assert (
-        catalogue.images.set_index("path")
-        .loc[IMAGE, "reason"]
-        .startswith("changed since it was fetched: sha256 ")
-    )
+    row = catalogue.images.set_index("path").loc[IMAGE]
+    assert row["reason"].startswith("changed since it was fetched: sha256 ")
+    assert (row["size"], row["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
     assert catalogue.summary["receipts"] == {"with": 23, "without": 0, "changed": 1}
     assert catalogue.summary["input"]["images"] == 24
 
@@ -205,11 +210,12 @@ def test_the_hash_does_not_depend_on_when_and_in_which_order_files_came(fetched,
         lambda receipts: [replace(receipts[0], source="nbia"), *receipts[1:]],
         lambda receipts: [replace(one, licence="CC BY-NC 4.0") for one in receipts],
         lambda receipts: [replace(one, doi="10.7937/other") for one in receipts],
+        lambda receipts: [replace(one, collection="other") for one in receipts],
         lambda receipts: receipts[1:],
         lambda receipts: [],
         lambda receipts: [replace(receipts[0], sha256="0" * 64), *receipts[1:]],
     ],
-    ids=["version", "source", "licence", "doi", "one less", "none", "a file counts as changed"],
+    ids=["version", "source", "licence", "doi", "collection", "one less", "none", "a file counts as changed"],
 )
 def test_the_hash_follows_where_files_come_from_and_which_have_changed(fetched, change):
     receipts = list(Receipts(fetched))
@@ -224,6 +230,40 @@ def test_what_the_fetch_keeps_for_itself_is_no_data(fetched, tmp_path):
         shutil.copy(fetched / IMAGE, path)
         flip_byte(path)
     assert build(fetched, tmp_path / "after").summary == before
+
+
+@pytest.mark.parametrize(
+    ("missing", "line"),
+    [
+        ((), "tiny from idc, version 24, CC BY 4.0, doi 10.7937/tiny, 1,200 files with a receipt"),
+        (("version",), "tiny from idc, CC BY 4.0, doi 10.7937/tiny, 1,200 files with a receipt"),
+        (("licence",), "tiny from idc, version 24, doi 10.7937/tiny, 1,200 files with a receipt"),
+        (("version", "doi"), "tiny from idc, CC BY 4.0, 1,200 files with a receipt"),
+    ],
+)
+def test_of_where_files_come_from_what_is_unknown_is_left_out(missing, line):
+    assert name_provenance({**TERMS, "files": 1200, **dict.fromkeys(missing, "")}) == line
+
+
+def test_images_match_have_changed_or_cannot_be_compared_and_the_three_add_up(tmp_path):
+    (tmp_path / "a.dcm").write_bytes(b"a")
+    receipts = Receipts(tmp_path)
+    receipts.add(make_receipt(tmp_path, "a.dcm"))
+    receipts.add(replace(make_receipt(tmp_path, "a.dcm"), path="b.dcm"))
+    receipts.add(replace(make_receipt(tmp_path, "a.dcm"), path="c.dcm"))
+    sha256 = hashlib.sha256(b"a").hexdigest()
+    images = [("a.dcm", sha256), ("b.dcm", "0" * 64), ("c.dcm", ""), ("d.dcm", sha256), ("e.dcm", "")]
+    assert describe_receipts(images, receipts)["receipts"] == {"with": 1, "without": 3, "changed": 1}
+    assert list(find_changed(images, receipts)) == ["b.dcm"]
+
+
+def test_a_table_that_is_not_below_the_root_has_no_receipt_to_differ_from(fetched, tmp_path):
+    (tmp_path / "labels.csv").write_text("patient,label\n")
+    tables = [tmp_path / "labels.csv", fetched / "labels.csv"]
+    assert list_changed_tables(tables, receipts=Receipts(fetched), root=fetched) == []
+    (fetched / "labels.csv").write_text("patient,label\n")
+    (line,) = list_changed_tables(tables, receipts=Receipts(fetched), root=fetched)
+    assert line.startswith("labels.csv: changed since it was fetched")
 
 
 def test_the_printed_summary_names_source_version_licence_and_doi(fetched, tmp_path):

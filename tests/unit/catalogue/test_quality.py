@@ -3,7 +3,7 @@
 import pytest
 
 from medimg.cases import Header
-from medimg.catalogue.quality import find_unusable, flag_headers
+from medimg.catalogue.quality import count_flags, find_unusable, flag_headers
 
 MAMMOGRAM = {
     "SOPInstanceUID": "1.2", "Modality": "MG", "ImageLaterality": "L", "PatientOrientation": ["A", "FR"],
@@ -13,7 +13,9 @@ MAMMOGRAM = {
 
 
 def make_header(path: str = "a.dcm", **tags: object) -> Header:
-    return Header(path, "dicom", 1, "00", path, {**MAMMOGRAM, **tags})
+    """A sound mammogram but for these tags; one that is None is absent."""
+    present = {name: value for name, value in {**MAMMOGRAM, **tags}.items() if value is not None}
+    return Header(path, "dicom", 1, "00", path, present)
 
 
 def flags_of(**tags: object) -> list[str]:
@@ -21,24 +23,82 @@ def flags_of(**tags: object) -> list[str]:
     return list(flag_headers(headers)["a.dcm"])
 
 
-def test_a_sound_header_has_no_flag():
-    assert flags_of() == []
-    assert flags_of(ImageLaterality="R", PatientOrientation=["P", "L"]) == []
+@pytest.mark.parametrize(
+    "tags",
+    [
+        *(
+            {"ImageLaterality": side, "PatientOrientation": [row, column]}
+            for side, row, columns in (
+                ("L", "A", ("R", "F", "FR", "RF")),
+                ("R", "P", ("L", "F", "FL", "LF")),
+                ("R", "PL", ("FL",)),
+            )
+            for column in columns
+        ),
+        {"ImageLaterality": None, "PatientOrientation": ["P", "L"]},
+        {"PatientOrientation": ["A"]},
+        {"PatientOrientation": None},
+        {"PatientOrientation": "A\\F"},
+        {"BitsAllocated": 12},
+        {"BitsStored": None, "BitsAllocated": None},
+        {"Modality": None},
+        {"PixelSpacing": [0.1, 0.1], "ImagerPixelSpacing": None},
+        {"ImagerPixelSpacing": None, "SOPInstanceUID": ""},
+        {"Rows": 16, "Columns": 16},
+        {"Rows": None},
+        {"LossyImageCompression": "00"},
+    ],
+    ids=str,
+)
+def test_what_contradicts_nothing_has_no_flag(tags):
+    assert flags_of(**tags) == []
+
+
+def test_the_orientation_of_what_is_no_mammogram_is_not_looked_at():
+    tags = {"Modality": "DX", "ImageLaterality": "R"}
+    assert flag_headers([make_header(name, **tags) for name in "ab"]) == {"a": (), "b": ()}
 
 
 @pytest.mark.parametrize(
     ("tags", "flag"),
     [
         ({"ImageLaterality": "R"}, "orientation: A\\FR of a breast on side R, expected P\\L or P\\FL"),
+        (
+            {"ImageLaterality": None, "Laterality": "R"},
+            "orientation: A\\FR of a breast on side R, expected P\\L or P\\FL",
+        ),
+        (
+            {"PatientOrientation": ["P", "FR"]},
+            "orientation: P\\FR of a breast on side L, expected A\\R or A\\FR",
+        ),
+        (
+            {"PatientOrientation": ["A", "L"]},
+            "orientation: A\\L of a breast on side L, expected A\\R or A\\FR",
+        ),
+        (
+            {"ImageLaterality": "R", "PatientOrientation": ["P", "R"]},
+            "orientation: P\\R of a breast on side R, expected P\\L or P\\FL",
+        ),
+        (
+            {"PatientOrientation": ["A", "H"]},
+            "orientation: A\\H of a breast on side L, expected A\\R or A\\FR",
+        ),
         ({"Modality": "CR"}, "Modality differs: CR, mostly MG"),
         ({"BitsStored": 14}, "BitsStored differs: 14, mostly 12"),
         ({"BitsAllocated": 8}, "bits: 12 stored of 8 allocated"),
+        ({"BitsAllocated": 11}, "bits: 12 stored of 11 allocated"),
         (
             {"ImagerPixelSpacing": None},
             "spacing: neither PixelSpacing (0028,0030) nor ImagerPixelSpacing (0018,1164)",
         ),
         ({"Rows": 3}, "size: 3 x 80 pixels"),
+        ({"Rows": 15}, "size: 15 x 80 pixels"),
+        ({"Columns": 15}, "size: 100 x 15 pixels"),
         ({"PatientAge": "400Y"}, "age: PatientAge '400Y', expected 000D to 110Y"),
+        *(
+            ({"PatientAge": age}, f"age: PatientAge {age!r}, expected 000D to 110Y")
+            for age in ("111Y", "044", "044Years", "44.5Y", "044X", "1044Y")
+        ),
         ({"PatientAge": "old"}, "age: PatientAge 'old', expected 000D to 110Y"),
         ({"LossyImageCompression": "01"}, "lossy: LossyImageCompression (0028,2110) is 01"),
     ],
@@ -47,7 +107,9 @@ def test_a_contradiction_is_flagged_with_what_was_found(tags, flag):
     assert flags_of(**tags) == [flag]
 
 
-@pytest.mark.parametrize("age", ["000D", "110Y", "036M", ""])
+@pytest.mark.parametrize(
+    "age", ["000D", "110Y", "109Y", "036M", "999M", "999W", "999D", " 044Y ", "7Y", "", None]
+)
 def test_ages_of_the_young_and_the_old_are_plausible(age):
     assert flags_of(PatientAge=age) == []
 
@@ -57,11 +119,39 @@ def test_burned_in_text_and_images_without_pixels_are_quarantined_with_the_reaso
         make_header("a.dcm", BurnedInAnnotation="yes"),
         make_header("b.dcm", Rows=0),
         make_header("c.dcm"),
+        make_header("d.dcm", Columns=0),
+        make_header("e.dcm", BurnedInAnnotation=" YES "),
+        make_header("f.dcm", Rows=1, Columns=1),
+        make_header("g.dcm", Rows=None, BurnedInAnnotation=None),
     ]
     rejects = find_unusable(headers)
     assert [(reject.path, reject.status) for reject in rejects] == [
-        ("a.dcm", "quarantined"),
-        ("b.dcm", "quarantined"),
+        (f"{name}.dcm", "quarantined") for name in "abde"
     ]
     assert "(0028,0301)" in rejects[0].reason
     assert rejects[1].reason == "0 rows x 80 columns: expected at least 1 x 1"
+    assert rejects[2].reason == "100 rows x 0 columns: expected at least 1 x 1"
+
+
+MODALITIES = ("MG", "CR", "MG", "CR", "XA")
+
+
+def test_what_is_usual_is_what_most_have_and_of_equals_the_smallest():
+    headers = [
+        make_header(name, Modality=value)
+        for name, value in zip("abcde", ["MG", "CR", "MG", "CR", "XA"], strict=True)
+    ]
+    flags = flag_headers(headers)
+    assert flags["a"] == ("Modality differs: MG, mostly CR",)
+    assert (flags["b"], flags["d"]) == ((), ())
+    assert flag_headers([*headers, make_header("f")])["b"] == ("Modality differs: CR, mostly MG",)
+
+
+def test_blank_images_are_known_by_their_pixels_and_every_flag_is_counted():
+    headers = [make_header(name, Rows=3) for name in "abc"] + [make_header("d", Rows=3, BitsAllocated=8)]
+    flags = flag_headers(headers, blank={"a", "d"})
+    assert flags["d"] == (
+        "bits: 12 stored of 8 allocated", "size: 3 x 80 pixels", "constant: every pixel has the same value",
+    )  # fmt: skip
+    assert count_flags(flags) == {"bits": 1, "constant": 2, "size": 4}
+    assert flag_headers(headers, blank={"00"})["a"] == ("size: 3 x 80 pixels",)

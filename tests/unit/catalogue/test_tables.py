@@ -18,6 +18,7 @@ from medimg.catalogue.tables import (
     write_catalogue,
 )
 from medimg.errors import MedimgError, UsageError
+from medimg.files import hash_file
 
 STUDY = Case(
     case_id="a-study",
@@ -48,7 +49,11 @@ BARE = Case(
 
 
 def write(
-    to: Path, cases: list[Case], rejects: tuple[Reject, ...] = (), pairs: tuple[NearPair, ...] = ()
+    to: Path,
+    cases: list[Case],
+    rejects: tuple[Reject, ...] = (),
+    pairs: tuple[NearPair, ...] = (),
+    **summary: object,
 ) -> Catalogue:
     paths = {image.path for case in cases for image in (*case.images, *case.masks)} | {
         reject.path for reject in rejects
@@ -63,7 +68,7 @@ def write(
         cases=table,
         images=images,
         pairs=make_pairs_table(pairs),
-        summary={"data_set": "x", "duplicates": []},
+        summary={"data_set": "x", "duplicates": [], **summary},
     )
 
 
@@ -113,6 +118,34 @@ def test_an_incomplete_or_damaged_catalogue_is_one_clear_line(tmp_path, name):
         read_catalogue(damaged)
 
 
+def test_a_catalogue_that_could_not_be_written_whole_is_none(tmp_path):
+    write(tmp_path, [BARE])
+    hashes = json.loads((tmp_path / "summary.json").read_text())["tables"]
+    assert hashes == {
+        name: hash_file(tmp_path / name) for name in ("cases.parquet", "images.parquet", "pairs.parquet")
+    }
+    (tmp_path / "images.parquet").unlink()
+    (tmp_path / "images.parquet").mkdir()
+    with pytest.raises(MedimgError, match=r"images\.parquet: cannot be written"):
+        write(tmp_path, [BARE, STUDY])
+    with pytest.raises(UsageError, match=r"no catalogue here, summary\.json is missing"):
+        read_catalogue(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("split", "found"), [("train", ["b-study"]), ("test", []), (None, ["a-study", "b-study"])]
+)
+def test_cases_of_one_split_or_of_all_are_listed_by_id(tmp_path, split, found):
+    catalogue = write(tmp_path, [STUDY, BARE])
+    cases = catalogue_cases(catalogue, statuses=("used", "unlabelled"), split=split)
+    assert [case.case_id for case in cases] == found
+
+
+def test_words_of_every_language_stay_readable_in_the_summary(tmp_path):
+    write(tmp_path, [BARE], title="Bröst")
+    assert '"title": "Bröst"' in (tmp_path / "summary.json").read_text(encoding="utf-8")
+
+
 def test_pairs_of_near_duplicates_come_back_as_they_were_found(tmp_path):
     catalogue = write(tmp_path, [BARE, STUDY], pairs=(NearPair(("a-study", "b-study"), hash_distance=3),))
     for found in (catalogue, read_catalogue(tmp_path)):
@@ -120,6 +153,8 @@ def test_pairs_of_near_duplicates_come_back_as_they_were_found(tmp_path):
             {"case_id": "a-study", "other_case_id": "b-study", "hash_distance": 3, "keypoints": None}
         ]
     assert find_clusters(catalogue) == {"patient a": "b", "b": "b"}
+    identical = write(tmp_path / "identical", [BARE, STUDY], duplicates=[{"cases": ["a-study", "b-study"]}])
+    assert find_clusters(identical) == {"patient a": "b", "b": "b"}
     assert run_query(tmp_path, "SELECT hash_distance FROM pairs").to_numpy().tolist() == [[3]]
 
 

@@ -101,6 +101,8 @@ def test_an_excluded_case_keeps_its_reason_and_is_never_the_one_that_stays():
             make_case("c", "p"),
             make_case("d", "q", label="low", status="excluded", reason="erratum 2"),
             make_case("e", "q", status="excluded", reason="erratum 3"),
+            make_case("f", "r", label="low", status="excluded", reason="erratum 4"),
+            make_case("g", "r"),
         ]
     )
     assert statuses(findings) == {
@@ -109,8 +111,10 @@ def test_an_excluded_case_keeps_its_reason_and_is_never_the_one_that_stays():
         "c": ("excluded", "identical pixels as b, which stays"),
         "d": ("excluded", "erratum 2"),
         "e": ("excluded", "erratum 3"),
+        "f": ("excluded", "erratum 4"),
+        "g": ("unlabelled", ""),
     }
-    assert [pair.cases for pair in findings.duplicates] == [("a", "b"), ("a", "c"), ("d", "e")]
+    assert [pair.cases for pair in findings.duplicates] == [("a", "b"), ("a", "c"), ("d", "e"), ("f", "g")]
 
 
 @pytest.mark.parametrize(("count", "more"), [(2, ""), (4, ""), (5, ", ...")])
