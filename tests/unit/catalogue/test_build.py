@@ -18,7 +18,7 @@ from medimg.catalogue.query import run_query
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.summary import print_summary
 from medimg.catalogue.tables import Catalogue, catalogue_cases, find_clusters, read_catalogue
-from medimg.errors import MedimgError, UsageError
+from medimg.errors import UsageError
 from tests.unit.catalogue.phantom import (
     DATA_SET,
     Picture,
@@ -295,33 +295,6 @@ def test_a_data_set_of_which_nothing_is_left_is_refused_with_an_example(tmp_path
         match=r"none of 6 cases can be used, e\.g\. P000-case: identical pixels with different malignancy",
     ):
         build(tmp_path / "data", tmp_path / "to")
-
-
-@pytest.mark.parametrize("fault", ["lost", "doubled", "invented", "repeated"])
-def test_a_listing_that_loses_or_doubles_a_file_is_a_named_error(healthy, tmp_path, fault):
-    def list_wrongly(root, headers):
-        cases = list(list_cases(root, headers).cases)
-        wrong = {
-            "lost": cases[1:],
-            "doubled": [*cases, dataclasses.replace(cases[0], case_id="again")],
-            "invented": [
-                dataclasses.replace(
-                    cases[0], masks=(dataclasses.replace(cases[0].images[0], path="no.dcm"),)
-                ),
-                *cases[1:],
-            ],
-            "repeated": [dataclasses.replace(cases[0], case_id=cases[1].case_id), *cases[1:]],
-        }
-        return Listing(wrong[fault])
-
-    messages = {
-        "lost": "P000/CC.dcm is in no case and no reject, expected exactly one",
-        "doubled": "P000/CC.dcm is in case P000-case and case again, expected exactly one",
-        "invented": "no.dcm is in case P000-case, but no such image was found",
-        "repeated": "case id P001-case is given to several cases",
-    }
-    with pytest.raises(MedimgError, match=messages[fault]):
-        build(healthy, tmp_path / "to", data_set=dataclasses.replace(DATA_SET, list_cases=list_wrongly))
 
 
 def test_a_folder_without_images_is_refused_in_one_line(tmp_path):

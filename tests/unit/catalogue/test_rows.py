@@ -72,7 +72,13 @@ def test_a_row_of_images_holds_what_the_header_says_and_rows_are_in_order():
         ("x.dcm", None, False), ("y.dcm", None, False),
     ]  # fmt: skip
     row = rows[1]
-    assert [row[name] for name in ("role", "frame", "kind", "status", "reason")] == ["MLO", 3, "dicom", "used", ""]
+    assert [row[name] for name in ("role", "frame", "kind", "status", "reason")] == [
+        "MLO",
+        3,
+        "dicom",
+        "used",
+        "",
+    ]
     assert row["flags"] == '["one", "two"]'
     uids = ("sop_instance_uid", "series_instance_uid", "study_instance_uid", "transfer_syntax")
     assert [row[name] for name in uids] == ["9.9", "1.2", "1.3", "1.2.840.10008.1.2.1"]
