@@ -182,7 +182,7 @@ def _metadata(record: Record) -> Features:
 def _check_names(record: Record) -> None:
     roles = {*record.images, *record.masks, *(annotation.role for annotation in record.case.annotations)}
     for role in sorted(roles):
-        if role.endswith(SUFFIXES):
+        if f"_{role}".endswith(SUFFIXES):  # `image_label` too would be taken for a feature of a role.
             raise MedimgError(
                 f"case {record.case.case_id}: role {role!r}, expected a name that does not end with "
                 f"{' or '.join(SUFFIXES)}"

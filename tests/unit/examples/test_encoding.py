@@ -1,24 +1,16 @@
-"""Record -> Example -> Record, blocks of a study, and the pure-TensorFlow decoders."""
+"""Record -> Example -> Record, and the blocks of a study."""
 
 from __future__ import annotations
 
 import weakref
 
-import cv2
 import numpy as np
 import pytest
 
 from medimg.cases import Annotation, Case, Record, Stack
 from medimg.errors import MedimgError
-from medimg.examples.decoding import (
-    decode_crop,
-    decode_image,
-    decode_slices,
-    image_feature_spec,
-    study_feature_spec,
-)
+from medimg.examples.decoding import study_feature_spec
 from medimg.examples.encoding import examples_to_record, record_to_examples
-from medimg.images.encoding import encode_png
 
 tf = pytest.importorskip("tensorflow")
 
@@ -75,14 +67,6 @@ def test_pixels_survive_in_every_depth_and_colours_keep_their_order(image):
     [found] = examples_to_record([example]).images["CC"].slices
     assert found.dtype == image.dtype
     np.testing.assert_array_equal(found, image)
-
-
-def test_a_red_image_is_red_in_tensorflow():
-    red = np.zeros((4, 4, 3), np.uint8)
-    red[..., 0] = 200
-    [example] = record_to_examples(Record(make_case(), {"image": one(red)}))
-    parsed = tf.io.parse_single_example(example, image_feature_spec(["image"]))
-    assert decode_image(parsed["image_image"], size=(4, 4), channels=3).numpy()[0, 0].tolist() == [200, 0, 0]
 
 
 def test_metadata_survive_and_what_is_unknown_is_absent():
@@ -191,9 +175,99 @@ def test_a_stack_that_miscounts_its_slices_is_refused(count, words):
         list(record_to_examples(Record(make_case(), images)))
 
 
-def test_a_role_that_looks_like_another_roles_feature_is_refused():
-    with pytest.raises(MedimgError, match="CC_label"):
-        list(record_to_examples(Record(make_case(), {"CC_label": one(noise(4, 4))})))
+@pytest.mark.parametrize("role", [*("CC_affine", "CC_rescale", "CC_label", "CC_length"), "label", "length"])
+@pytest.mark.parametrize("where", ["images", "masks", "annotations"])
+def test_a_role_that_looks_like_another_roles_feature_is_refused(where, role):
+    outline = Annotation(role, "mass", "box", ((1.0, 2.0), (3.0, 4.0)))
+    case = make_case(annotations=(outline,) * (where == "annotations"))
+    stacks = {"images": {"CC": one(noise(4, 4))}, "masks": {}, "annotations": {}}
+    stacks[where][role] = one(noise(4, 4))
+    record = Record(case, stacks["images"], stacks["masks"])
+    with pytest.raises(
+        MedimgError, match=f"case D1-0001-L: role '{role}', expected a name that does not end with"
+    ):
+        list(record_to_examples(record))
+
+
+def test_limits_are_kept_to_the_byte_for_what_has_no_slice_and_for_one_slice():
+    def complaint(record: Record, limit: int) -> str:
+        with pytest.raises(MedimgError, match="expected at most") as refused:
+            list(record_to_examples(record, largest_bytes=limit))
+        return str(refused.value)
+
+    bare = Record(make_case(), {})
+    least = int(complaint(bare, 1).split()[2])
+    assert complaint(bare, least - 1) == (
+        f"case D1-0001-L: {least} bytes without any slice, expected at most {least - 1} per Example"
+    )
+    assert len(list(record_to_examples(bare, largest_bytes=least))) == 1
+    single = Record(make_case(), {"CC": one(noise(9, 7))})
+    needed = int(complaint(single, least + 60).split()[5])
+    assert complaint(single, needed - 1).startswith(f"case D1-0001-L: slice 0 takes {needed} bytes")
+    assert len(list(record_to_examples(single, largest_bytes=needed))) == 1
+    assert len(next(iter(record_to_examples(single, largest_bytes=needed)))) <= needed
+
+
+def test_a_study_that_fits_is_one_block_and_says_so_and_a_picture_is_none():
+    [block] = record_to_examples(study(3))
+    assert tf.io.parse_single_example(block, study_feature_spec(["T1c"]))["block"].numpy().tolist() == [
+        0,
+        0,
+        3,
+        3,
+        1,
+    ]
+    [picture] = record_to_examples(Record(make_case(), {"CC": one(noise(4, 4))}))
+    assert "block" not in tf.train.Example.FromString(picture).features.feature
+    parsed = tf.io.parse_single_example(picture, study_feature_spec(["CC"], masks=["CC"]))
+    assert parsed["block"].numpy().tolist() == [0, 0, 1, 1, 1]
+    assert parsed["mask_CC"].shape[0] == 0
+
+
+def test_masks_are_parsed_slice_by_slice_as_images_are():
+    [block] = record_to_examples(study(3))
+    parsed = tf.io.parse_single_example(block, study_feature_spec(["T1c"], masks=["tumour"]))
+    assert set(parsed) == {"image_T1c", "mask_tumour", "block"}
+    found = [tf.io.decode_png(png).numpy()[0, 0, 0] for png in parsed["mask_tumour"]]
+    assert found == [0, 1, 2]
+
+
+def numbered(blocks: list[bytes], **changes: dict[int, int]) -> list[bytes]:
+    """The blocks with other numbers in their `block`: position of the Example to index and value."""
+    changed = []
+    for number, block in enumerate(blocks):
+        example = tf.train.Example.FromString(block)
+        for index, value in changes.get(f"block{number}", {}).items():
+            example.features.feature["block"].int64_list.value[index] = value
+        changed.append(example.SerializeToString(deterministic=True))
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"block1": {0: 2}}, "block 2 starts at slice 2, expected block 1 from slice 2"),
+        ({"block1": {1: 3}}, "block 1 starts at slice 3, expected block 1 from slice 2"),
+        ({"block2": {4: 0}}, "the blocks end at slice 5, expected 5 slices"),
+        ({"block2": {3: 6}}, "the blocks end at slice 5, expected 6 slices"),
+    ],
+)
+def test_blocks_that_contradict_each_other_are_refused_with_what_was_found(changes, message):
+    blocks = list(record_to_examples(study(5), largest_bytes=6000))
+    assert len(blocks) == 3
+    with pytest.raises(MedimgError, match=f"^case D1-0001-L: {message}$"):
+        examples_to_record(numbered(blocks, **changes))
+
+
+def test_one_example_of_several_is_not_the_study_and_a_picture_is_no_block_of_it():
+    blocks = list(record_to_examples(study(5), largest_bytes=6000))
+    with pytest.raises(MedimgError, match="the blocks end at slice 2, expected 5 slices"):
+        examples_to_record(blocks[:1])
+    picture = list(record_to_examples(Record(make_case(), {"CC": one(noise(4, 4))})))
+    with pytest.raises(MedimgError, match="2 Examples, not all of them blocks"):
+        examples_to_record([*blocks[:1], *picture])
+    with pytest.raises(MedimgError, match="no Example, expected at least one"):
+        examples_to_record([])
 
 
 class CountedSlices:
@@ -244,76 +318,6 @@ def test_a_joined_stack_decodes_one_slice_at_a_time():
     first = weakref.ref(next(slices))
     next(slices)
     assert first() is None
-
-
-def decode(png: bytes, **options) -> np.ndarray:
-    """As a signature does: traced once, with nothing known of the stored image."""
-    traced = tf.function(
-        lambda value: decode_image(value, **options), input_signature=[tf.TensorSpec([], tf.string)]
-    )
-    eager = decode_image(tf.constant(png), **options)
-    np.testing.assert_array_equal(traced(png), eager)
-    return eager.numpy()
-
-
-def test_an_image_of_the_right_size_is_untouched_in_the_graph():
-    image = noise(12, 10)
-    np.testing.assert_array_equal(decode(encode_png(image), size=(12, 10), channels=1)[..., 0], image)
-    deep = noise(12, 10, dtype=np.uint16)
-    np.testing.assert_array_equal(
-        decode(encode_png(deep), size=(12, 10), channels=1, dtype=tf.uint16)[..., 0], deep
-    )
-
-
-def test_eight_bits_of_a_deep_image_are_its_high_byte():
-    deep = noise(12, 10, dtype=np.uint16)
-    np.testing.assert_array_equal(decode(encode_png(deep), size=(12, 10), channels=1)[..., 0], deep >> 8)
-
-
-def test_an_image_of_another_size_is_averaged():
-    image = noise(12, 8)
-    expected = cv2.resize(image.astype(np.float32), (4, 6), interpolation=cv2.INTER_AREA)
-    found = decode(encode_png(image), size=(6, 4), channels=1)
-    assert found.dtype == np.uint8
-    assert np.abs(found[..., 0] - expected).max() <= 0.51
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_missing_image_is_black(channels):
-    found = decode(b"", size=(6, 4), channels=channels)
-    assert found.shape == (6, 4, channels)
-    assert not found.any()
-
-
-def test_a_missing_view_parses_as_empty():
-    [example] = record_to_examples(Record(make_case(), {"CC": one(noise(4, 4))}))
-    parsed = tf.io.parse_example([example], image_feature_spec(["CC", "MLO"]))
-    assert parsed["image_MLO"].numpy().tolist() == [b""]
-    assert parsed["image_CC"].numpy()[0].startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize("corner", [(0, 0), (3, 2), (-3, -2), (8, 6), (-20, 3), (40, 40)])
-def test_a_crop_is_the_window_and_black_beyond_the_image(corner):
-    image = noise(10, 9)
-    framed = np.zeros((110, 109), np.uint8)
-    framed[50:60, 50:59] = image
-    expected = framed[50 + corner[0] : 55 + corner[0], 50 + corner[1] : 54 + corner[1]]
-    cut = tf.function(lambda png, at: decode_crop(png, corner=at, size=(5, 4), channels=1))
-    np.testing.assert_array_equal(cut(tf.constant(encode_png(image)), tf.constant(corner))[..., 0], expected)
-    assert not cut(tf.constant(b""), tf.constant(corner)).numpy().any()
-
-
-@pytest.mark.parametrize("first", [0, 2, -2, 6, 9])
-def test_a_range_of_slices_is_black_beyond_the_study(first):
-    record = study(7)
-    [example] = record_to_examples(record)
-    pngs = tf.io.parse_single_example(example, study_feature_spec(["T1c"]))["image_T1c"]
-    cut = tf.function(
-        lambda values, at: decode_slices(values, first=at, count=3, size=(20, 24), dtype=tf.uint16)
-    )
-    stored_DHW = np.stack(list(record.images["T1c"].slices))
-    padded_DHW = np.pad(stored_DHW, ((10, 10), (0, 0), (0, 0)))
-    np.testing.assert_array_equal(cut(pngs, tf.constant(first))[..., 0], padded_DHW[10 + first : 13 + first])
 
 
 @pytest.mark.parametrize("kind", ["image", "mask"])

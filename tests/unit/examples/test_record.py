@@ -120,7 +120,7 @@ def test_a_case_of_which_no_view_can_be_read_names_each_reason(tmp_path):
     case = Case("c", "g", (ImageRef("one.jpg", "CC"), ImageRef("two.jpg", "MLO")))
     with pytest.raises(UnreadableFile, match=r"^one\.jpg: .*; two\.jpg: "):
         read_record(case, data_root=tmp_path, ingest=AS_IT_IS)
-    with pytest.raises(UnreadableFile, match="^case c has no image$"):
+    with pytest.raises(UnreadableFile, match=r"^case c has no image$"):
         read_record(dataclasses.replace(case, images=()), data_root=tmp_path, ingest=AS_IT_IS)
 
 
