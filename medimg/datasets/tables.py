@@ -183,7 +183,9 @@ def decode_text(content: bytes, *, table: str) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         encodings = ["utf-16"]
     elif b"\0" in content[:200]:
-        encodings = ["utf-16-be" if content[:1] == b"\0" else "utf-16-le"]
+        # Of ASCII's letters the zero comes first in the one and second in the other.
+        zeros = [content[first:200:2].count(0) for first in (0, 1)]
+        encodings = ["utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"]
     for encoding in encodings:
         try:
             return content.decode(encoding)
