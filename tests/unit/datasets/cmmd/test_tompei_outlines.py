@@ -27,6 +27,14 @@ def test_a_file_outlines_the_view_that_its_name_says_in_rows_and_columns(tmp_pat
     assert outlines[0].points == ((1.0, 10.0), (1.0, 12.5), (4.0, 11.0))
 
 
+def test_a_name_in_lower_case_and_a_byte_order_mark_do_not_matter(tmp_path):
+    path = write(tmp_path, "d2-0001_mlo_r_annotationfile.JSON", [])
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps([{"label": "mass", "cgPoints": TRIANGLE}]).encode())
+    outlines = read_outlines(tmp_path)
+    assert list(outlines) == [("D2-0001", "R", "MLO")]
+    assert outlines["D2-0001", "R", "MLO"][0].role == "MLO"
+
+
 def test_the_copies_that_macos_leaves_behind_are_no_outlines(tmp_path):
     write(tmp_path, "__MACOSX/._D1-0001_MLO_R_AnnotationFile.json", [])
     write(tmp_path, "__MACOSX/D1-0001_MLO_R_AnnotationFile.json", [])
@@ -40,6 +48,7 @@ def test_the_copies_that_macos_leaves_behind_are_no_outlines(tmp_path):
         ({"shapes": []}, ""),
         ([{"label": "mass"}], "cgPoints"),
         ([{"label": "mass", "cgPoints": []}], "0 points"),
+        ([{"label": "mass", "cgPoints": TRIANGLE[:2]}], "2 points"),
     ],
 )
 def test_a_file_that_is_no_list_of_lesions_is_named(tmp_path, content, found):
