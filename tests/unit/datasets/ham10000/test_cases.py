@@ -348,9 +348,8 @@ def test_the_real_table_yields_10015_images_of_7470_lesions_none_of_them_in_two_
     assert catalogue.summary["before_exclusions"]["classes"] == {
         "akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142
     }  # fmt: skip
-    assert not catalogue.summary["anomalies"] or all(
-        "no used case" in line for line in catalogue.summary["anomalies"]
-    )
+    # Of a part of the images some classes have none; whatever else is odd would be the table's.
+    assert [line for line in catalogue.summary["anomalies"] if "no used case" not in line] == []
 
 
 def test_with_all_its_images_no_real_lesion_would_be_in_two_splits(shared_data, tmp_path):
