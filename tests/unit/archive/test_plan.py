@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from medimg.archive import plan
 from medimg.archive.collections import find_collection
 from medimg.archive.plan import Selection, order_patients, read_manifest, select, summarise
-from medimg.archive.source import Series
+from medimg.archive.source import Series, is_uid
 from medimg.archive.sources.idc import read_series_list
 from medimg.errors import UsageError
 
@@ -88,9 +88,9 @@ def test_a_patient_whose_id_names_the_image_is_still_one_patient():
     pattern = find_collection("cbis_ddsm").patient_pattern
     assert summarise(series, patient_pattern=pattern).patients == 2
     assert len(select(series, Selection(patients=1), patient_pattern=pattern)) == 2
-    assert patients_of(select(series, Selection(patient_ids=("P_00038",)), patient_pattern=pattern)) == list(
-        names[2:]
-    )
+    for names_of_it in (("P_00038",), (names[2], names[3])):
+        found = select(series, Selection(patient_ids=names_of_it), patient_pattern=pattern)
+        assert patients_of(found) == list(names[2:])
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(0, 9))
@@ -126,6 +126,83 @@ def test_all_filters_hold_at_once_and_the_sample_is_drawn_last(tmp_path):
     assert len(chosen) == 3
     assert {one.label for one in chosen} == {"Malignant"}
     assert {one.uid for one in chosen} <= set(UIDS[:600])
+
+
+FEW = [
+    Series(
+        "1.1", patient_id="P1", study_uid="2.1", label="b", origin="y", modality="MG", instances=2, bytes=9
+    ),
+    Series(
+        "1.2", patient_id="P2", study_uid="2.2", label="b", origin="x", modality="MR", instances=10, bytes=80
+    ),
+    Series(
+        "1.3", patient_id="P2", study_uid="2.2", label="a", origin="y", modality="MR", instances=9, bytes=700
+    ),
+    Series(
+        "1.4", patient_id="P3", study_uid="2.3", label="a", origin="x", modality="MR", instances=1, bytes=8
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("selection", "uids"),
+    [
+        ({"patient_ids": ("P2", "P3")}, {"1.2", "1.3", "1.4"}),
+        ({"series_uids": ("1.2", "1.4")}, {"1.2", "1.4"}),
+        # A series that another option has taken away is known all the same.
+        ({"patient_ids": ("P2",), "series_uids": ("1.2", "1.4")}, {"1.2"}),
+        ({"where": "instances > 8"}, {"1.2", "1.3"}),
+        ({"where": "bytes < 10"}, {"1.1", "1.4"}),
+        ({"where": "StudyInstanceUID = '2.2'"}, {"1.2", "1.3"}),
+        # A condition sees the whole list, whatever else is asked for.
+        ({"patient_ids": ("P1",), "where": "instances < (SELECT max(instances) FROM series) - 7"}, {"1.1"}),
+        ({"series_uids": ("1.4",), "where": "(SELECT count(*) FROM series) = 4"}, {"1.4"}),
+    ],
+)
+def test_an_option_takes_from_what_the_others_leave_and_knows_the_whole_list(tmp_path, selection, uids):
+    assert {one.uid for one in select(FEW, Selection(**selection))} == uids
+    if "series_uids" in selection:
+        manifest = tmp_path / "list.txt"
+        manifest.write_text("\n".join(selection["series_uids"]))
+        found = select(FEW, Selection(**{**selection, "series_uids": (), "manifest": manifest}))
+        assert {one.uid for one in found} == uids
+
+
+def test_a_patient_of_several_strata_counts_in_the_first_by_alphabet_whatever_the_order():
+    assert summarise(FEW).by_stratum == summarise(FEW[::-1]).by_stratum
+    assert summarise(FEW).by_stratum == {("a", "x"): 1, ("a", "y"): 1, ("b", "y"): 1}
+
+
+def test_a_patients_series_are_in_the_order_of_their_uids_whatever_the_order_of_the_list():
+    for series in (FEW, FEW[::-1]):
+        chosen = [one.uid for one in select(series, Selection())]
+        assert chosen.index("1.3") == chosen.index("1.2") + 1
+
+
+def test_series_without_a_patient_are_drawn_by_study_or_alone():
+    series = [Series("1.1", study_uid="2.1"), Series("1.2", study_uid="2.1"), Series("1.3"), Series("1.4")]
+    assert summarise(series).patients == 3
+    series.append(Series("1.5", patient_id="P1"))
+    sizes = {len(select(series, Selection(patients=1, seed=seed))) for seed in range(20)}
+    assert sizes == {1, 2}
+    assert all(
+        {"1.1", "1.2"} <= uids or uids.isdisjoint({"1.1", "1.2"})
+        for seed in range(20)
+        for uids in [{one.uid for one in select(series, Selection(patients=2, seed=seed))}]
+    )
+
+
+@pytest.mark.parametrize(("count", "end"), [(3, "X2"), (4, "X2 and 1 more"), (5, "X2 and 2 more")])
+def test_three_unknown_names_are_listed(count, end):
+    with pytest.raises(UsageError, match=f"--patient: X0, X1, {end} not in the list of 4 series"):
+        select(FEW, Selection(patient_ids=tuple(f"X{number}" for number in range(count))))
+
+
+def test_strata_take_turns_by_websters_method():
+    """Of 7 and 3 patients: 0, 3/7, 5/7, 7/7, ... 13/7 against 0, 3/3, 5/3; of equals the larger."""
+    strata = {("large", ""): [f"l{n}" for n in range(7)], ("small", ""): [f"s{n}" for n in range(3)]}
+    ordered = order_patients(strata, seed=0)
+    assert "".join(patient[0] for patient in ordered) == "lslllsllsl"
 
 
 @pytest.mark.parametrize(
@@ -221,6 +298,7 @@ def test_a_manifest_is_read_however_it_was_saved(tmp_path, text, uids):
         (b"../../etc/passwd\n", r"line 1"),
         (b"surprise\n" + HEADER.encode(), r"line 1: 'surprise', expected key=value"),
         (HEADER.replace("ListOf", "List").encode(), r"line 1"),
+        ((HEADER + "a=b\n" + UIDS[0]).encode(), r"line 5: 'a=b', expected one SeriesInstanceUID"),
         (HEADER.encode(), r"no SeriesInstanceUID, expected one per line below ListOfSeriesToDownload="),
         (b"", r"no SeriesInstanceUID, expected one per line"),
         (b"\xff\xfe\x00\x01", r"no text in UTF-8"),
@@ -250,4 +328,13 @@ def test_a_plan_counts_what_the_list_does_not_say_apart():
             Series(uid="1.2", patient_id="a", instances=3),
         ]
     )
-    assert (found.patients, found.files, found.bytes, found.unknown) == (1, 5, 10, 1)
+    assert (found.patients, found.files, found.bytes, found.unknown, found.licences) == (1, 5, 10, 1, ())
+    both = [Series("1.1", bytes=10, licence="B"), Series("1.2", licence="A"), Series("1.3", instances=1)]
+    assert (summarise(both).unknown, summarise(both).licences) == (3, ("A", "B"))
+
+
+def test_a_uid_has_at_most_64_characters():
+    for length, accepted in ((63, True), (64, True), (65, False)):
+        assert is_uid("1." + "2" * (length - 2)) == accepted
+    for text in ("", ".", "..", "1.", ".1", "1..2", "1.a", "1 ", "1.\u0661"):
+        assert not is_uid(text)
