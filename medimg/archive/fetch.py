@@ -108,7 +108,7 @@ class Fetcher:
 
     def _fetch_from(self, series: Series, source: Source) -> tuple[int, int]:
         files = size = 0
-        arrived_paths: dict[str, str] = {}
+        placed: dict[str, Receipt] = {}
         present = present_files(series.uid, root=self.root, receipts=self.receipts)
         # Of another version of the series nothing counts as had; its files are replaced one by one and what
         # is left over is put aside.
@@ -116,8 +116,9 @@ class Fetcher:
         for arrived in source.fetch_series(series, have=have):
             try:
                 receipt = self._judge(arrived, series, source)
-                if other := arrived_paths.get(receipt.path):
-                    if other != receipt.sha256:
+                if other := placed.get(receipt.path):
+                    if other.sha256 != receipt.sha256:
+                        self._withdraw(other)
                         raise InvalidFile(
                             f"{arrived.url}: SOPInstanceUID {receipt.sop_uid} came twice with "
                             "different content, expected one file"
@@ -127,7 +128,7 @@ class Fetcher:
             except InvalidFile:
                 arrived.path.replace(work_folder(self.root, "quarantine") / arrived.sha256)
                 raise
-            arrived_paths[receipt.path] = receipt.sha256
+            placed[receipt.path] = receipt
             place(arrived, self.root / receipt.path)
             self.receipts.add(receipt)
             files, size = files + 1, size + receipt.bytes
@@ -182,6 +183,11 @@ class Fetcher:
             arrived, path=path, series=series, collection=self.collection, source=source.name
         )
         return replace(receipt, patient_id=patient, sop_uid=sop_uid)
+
+    def _withdraw(self, receipt: Receipt) -> None:
+        """Moves a file that nobody can trust any more to quarantine, and forgets it."""
+        self.receipts.drop([receipt])
+        (self.root / receipt.path).replace(work_folder(self.root, "quarantine") / receipt.sha256)
 
     def _put_aside(self, stale: Sequence[Receipt]) -> None:
         """Moves what only an older version of a series held out of the data."""
