@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("medimg", "components", "pipeline", "kubeflow", "cli")
 # What draws or writes synthetic pictures: there is no right value to differ from.
-LEFT_OUT = ("phantom.py", "phantoms.py", "phantom_shapes.py")
+LEFT_OUT = ("drawing.py", "phantom.py", "phantoms.py", "phantom_shapes.py")
 AREAS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "dicom": (
         ("medimg/dicom", "medimg/images"),

@@ -92,8 +92,7 @@ def find_class_folders(root: Path) -> list[ClassFolder]:
         )
     for folder in folders:
         check_class_folder(root, folder)
-    if official:
-        check_same_classes(root, folders)
+    check_same_classes(root, folders)
     check_tables(root, folders)
     return folders
 

@@ -167,10 +167,20 @@ def test_a_bad_table_is_refused_with_what_was_found(tmp_path, content, says):
     assert "\n" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no more of it", b"ID1,LeftRight,Age\na,L,3\n"])
-def test_a_broken_workbook_is_refused_in_one_line(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "File is not a zip file"),
+        (b"PK\x03\x04 no more of it", "File is not a zip file"),
+        (b"ID1,LeftRight,Age\na,L,3\n", "File is not a zip file"),
+        (b"PK\5\6" + bytes(18), ".*Content_Types.*"),
+    ],
+)
+def test_a_broken_workbook_is_refused_in_one_line(tmp_path, content, reason):
     (tmp_path / "t.xlsx").write_bytes(content)
-    with pytest.raises(UsageError, match=r"^t\.xlsx: not a readable Excel workbook \(.+\)") as refusal:
+    with pytest.raises(
+        UsageError, match=rf"^t\.xlsx: not a readable Excel workbook \({reason}\), expected \.xlsx$"
+    ) as refusal:
         read_table(tmp_path / "t.xlsx", required=REQUIRED)
     assert "\n" not in str(refusal.value)
 

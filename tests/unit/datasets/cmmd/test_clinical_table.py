@@ -154,7 +154,9 @@ def test_the_age_is_the_rows_else_the_other_breasts_else_the_files(tmp_path, own
 
 
 def test_a_repeated_row_counts_once_and_is_reported(tmp_path):
-    listing = list_cases(table(tmp_path, *["D1-0001,L,44,2,mass,Benign,"] * 2), both_views())
-    assert only_case(listing).status == "used"
-    assert len(listing.anomalies) == 1
-    assert "rows 2 and 3: repeat each other" in listing.anomalies[0]
+    rows = ["D1-0001,R,44,2,mass,Benign,", *["D1-0001,L,44,2,mass,Benign,"] * 2]
+    listing = list_cases(table(tmp_path, *rows), both_views() + both_views(side="R"))
+    assert [case.status for case in listing.cases] == ["used", "used"]
+    assert listing.anomalies == [
+        "CMMD_clinicaldata_revision.csv rows 3 and 4: repeat each other about D1-0001 L, counted once"
+    ]
