@@ -97,7 +97,7 @@ def test_a_server_without_end_is_left(tmp_path, monkeypatch):
         connect(pacs, tmp_path).list_series(OWN)
 
 
-@pytest.mark.parametrize("status", [400, 404, 405])
+@pytest.mark.parametrize("status", [400, 404, 405, 501])
 def test_a_server_that_does_not_search_all_series_is_asked_by_study(tmp_path, status):
     def respond(path, query):
         first = query["offset"] == "0"
@@ -242,6 +242,76 @@ def test_addresses_in_answers_are_never_followed(tmp_path):
         (series,) = source.list_series(OWN)
         (arrived,) = source.fetch_series(series, have={})
     assert arrived.url.startswith(pacs.url)
+
+
+@pytest.mark.parametrize("status", [401, 403, 500, 503])
+def test_another_status_is_no_reason_to_ask_by_study(tmp_path, status):
+    with Pacs().serve(lambda path, query: (status, {}, b"no")) as pacs:
+        with pytest.raises(MedimgError, match=f"status {status}"):
+            connect(pacs, tmp_path).list_series(OWN)
+        assert {path for path, _, _ in pacs.asked} == {"/dicom-web/series"}
+
+
+def test_a_login_that_is_refused_or_a_pacs_that_is_gone_fails_the_source_and_says_where_it_comes_from(
+    tmp_path,
+):
+    with Pacs().serve(lambda path, query: (403, {}, b"no")) as pacs:
+        source = connect(pacs, tmp_path)
+        with pytest.raises(
+            SourceFailed, match="the login comes from MEDIMG_DICOMWEB_USER and MEDIMG_DICOMWEB_PAS"
+        ):
+            source.list_series(OWN)
+    with pytest.raises(SourceFailed, match="expected an answer"):
+        list(source.fetch_series(Series("1.2.3", study_uid="1.2"), have={}))
+
+
+def test_a_page_that_came_broken_is_asked_for_once_more(tmp_path):
+    broken = ["[", "<html>"]
+
+    def respond(path, query):
+        if broken and query["offset"] == "10":
+            return 200, {}, broken.pop().encode()
+        return paged(ROWS)(path, query)
+
+    with Pacs().serve(respond) as pacs:
+        with pytest.raises(SourceFailed, match="begins with b'\\['"):
+            connect(pacs, tmp_path, page=10).list_series(OWN)
+        broken.append("<html>")
+        assert len(connect(pacs, tmp_path, page=10).list_series(OWN)) == 25
+
+
+@pytest.mark.parametrize(
+    ("count", "instances"),
+    [(7, 7), ("7", 7), ("7 ", 7), ("", None), (None, None), ("many", None), ("9" * 10, None), (1.5, None)],
+)
+def test_padding_is_taken_off_and_a_number_may_be_one_or_a_text(tmp_path, count, instances):
+    row = {
+        "0020000E": element("1.2.1\0"),
+        "0020000D": element("1.2 "),
+        "00100020": element("P1 "),
+        "00201209": element(count),
+        "00080060": {"vr": "CS"},
+    }
+    with Pacs().serve(paged([row])) as pacs:
+        (found,) = connect(pacs, tmp_path).list_series(OWN)
+    assert found == Series("1.2.1", patient_id="P1", study_uid="1.2", instances=instances)
+
+
+def test_a_series_without_its_study_is_listed_and_its_study_found_later(tmp_path):
+    def respond(path, query):
+        if path.endswith("/instances"):
+            return as_json([{"00080018": element("1.2.3.4")}] if query["offset"] == "0" else [])
+        if path == "/series":
+            study = {"0020000D": element("1.7")} if "SeriesInstanceUID" in query else {}
+            return as_json([{"0020000E": element("1.2.3"), **study}] if query["offset"] == "0" else [])
+        return 200, {"Content-Type": MULTIPART + "b0"}, multipart(FILE)
+
+    with Pacs().serve(respond) as pacs:
+        source = connect(pacs, tmp_path)
+        (series,) = source.list_series(OWN)
+        assert series == Series("1.2.3")
+        (arrived,) = source.fetch_series(series, have={})
+    assert arrived.url == f"{pacs.url}/studies/1.7/series/1.2.3/instances/1.2.3.4"
 
 
 def test_a_server_that_does_not_match_by_series_is_not_believed(tmp_path):

@@ -15,19 +15,29 @@ from medimg.errors import UsageError
 from tests.fakes.pacs import Pacs, connect, paged, series_row
 
 
+@pytest.mark.parametrize("environment", [{}, {USER: "", PASSWORD: "", TOKEN: ""}])
+def test_without_credentials_there_is_no_login(environment):
+    assert login_from(environment, "https://pacs.example.org/dicom-web/") is None
+
+
+@pytest.mark.parametrize(
+    ("address", "origin"),
+    [
+        ("https://pacs.example.org/dicom-web/", "https://pacs.example.org:443"),
+        ("http://pacs.example.org/dicom-web", "http://pacs.example.org:80"),
+        ("https://pacs.example.org:8443", "https://pacs.example.org:8443"),
+    ],
+)
 @pytest.mark.parametrize(
     ("environment", "header"),
     [
-        ({}, None),
-        ({USER: "", PASSWORD: "", TOKEN: ""}, None),
         ({USER: "ann", PASSWORD: "Grüße:1"}, "Basic " + base64.b64encode("ann:Grüße:1".encode()).decode()),
         ({TOKEN: "abc.def"}, "Bearer abc.def"),
     ],
 )
-def test_the_login_comes_from_the_environment(environment, header):
-    login = login_from(environment, "https://pacs.example.org/dicom-web/")
-    assert (login.header if login else None) == header
-    assert login is None or login.origin == "https://pacs.example.org:443"
+def test_the_login_comes_from_the_environment_and_is_for_the_pacs_alone(environment, header, address, origin):
+    login = login_from(environment, address)
+    assert (login.header, login.origin) == (header, origin)
 
 
 def test_the_token_is_sent_to_the_pacs(tmp_path):
@@ -44,6 +54,12 @@ def test_the_token_is_sent_to_the_pacs(tmp_path):
         {USER: "ann"},
         {PASSWORD: "secret"},
         {USER: "ann", PASSWORD: "secret", TOKEN: "secret"},
+        {USER: "ann", TOKEN: "secret"},
+        {PASSWORD: "secret", TOKEN: "secret"},
+        {TOKEN: "sec ret"},
+        {TOKEN: "secreté"},
+        {USER: "ann", PASSWORD: "secret\n"},
+        {USER: "an\tn", PASSWORD: "secret"},
         {TOKEN: "secret\r\nX: 1"},
         {USER: "a:b", PASSWORD: "secret"},
     ],
@@ -62,6 +78,9 @@ def test_half_a_login_or_one_that_cannot_be_sent_is_wrong_use(environment):
         ("pacs.example.org/dicom-web", "expected one like https://"),
         ("file:///etc", "expected one like https://"),
         ("https://pacs.example.org/dicom-web?x=1", "expected one like https://"),
+        ("https://pacs.example.org/dicom-web#x", "expected one like https://"),
+        ("https:///dicom-web", "expected one like https://"),
+        ("https://:secret@pacs.example.org/dicom-web", f"holds credentials; set {USER}"),
         ("https://pacs.example.org:port/", "expected one like https://"),
         ("", "expected one like https://"),
     ],

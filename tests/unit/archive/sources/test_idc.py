@@ -144,6 +144,43 @@ def test_an_object_that_vanishes_after_it_was_listed_is_named(s3, bucket, source
         next(arriving)
 
 
+def test_a_series_without_a_bucket_is_in_the_first_and_a_slash_after_the_address_does_not_matter(
+    s3, tmp_path
+):
+    contents = put_files(s3, "idc-open-data", 1)
+    found = fetch(make_source(f"{s3.url}/", tmp_path), Series(uid="1.2.3", key=FIRST))
+    assert found == {f"{s3.url}/idc-open-data/{name}": content for name, content in contents.items()}
+
+
+def test_a_bucket_that_goes_on_for_ever_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr("medimg.archive.sources.idc.MOST_OBJECTS", 5)
+    item = f"<Contents>{GOOD_KEY}<Size>1</Size></Contents>"
+    asked = []
+
+    class Endless(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            going_on = (
+                f"<IsTruncated>true</IsTruncated><NextContinuationToken>{len(asked)}</NextContinuationToken>"
+            )
+            body = listing(item + going_on if len(asked) < 50 else item)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        source = make_source(f"http://127.0.0.1:{server.server_port}", tmp_path)
+        with pytest.raises(MedimgError, match="a list without end after 6 objects"):
+            fetch(source, series_of("bucket"))
+        server.shutdown()
+    assert len(asked) == 6
+
+
 def test_a_server_that_is_not_there_fails_the_source(tmp_path):
     with pytest.raises(SourceFailed, match=r"127\.0\.0\.1"):
         fetch(make_source("http://127.0.0.1:9", tmp_path), series_of("bucket"))
@@ -204,6 +241,16 @@ GOOD_KEY = f"<Key>{FIRST}/{FIRST}.dcm</Key>"
             MedimgError,
             "of size 'many', expected a number of bytes",
         ),
+        *(
+            (200, listing(f"<Contents>{GOOD_KEY}<Size>{size}</Size></Contents>"), MedimgError, "of size")
+            for size in ("", "-1", "1.5", "&#178;", "&#1633;")
+        ),
+        (
+            200,
+            listing(f"<Contents><Key>{KEY.format(2)}/{FIRST}.dcm</Key><Size>1</Size></Contents>"),
+            MedimgError,
+            f"expected {FIRST}/<uuid>",
+        ),
         (200, listing("<IsTruncated>true</IsTruncated>"), MedimgError, "a list without end after 0 objects"),
         (
             200,
@@ -224,7 +271,9 @@ def test_an_answer_that_is_no_list_ends_in_one_line(answering, tmp_path, status,
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(("size", "md5"), [(5, md5_of(b"right")), (6, md5_of(b"wrong"))])
+@pytest.mark.parametrize(
+    ("size", "md5"), [(5, md5_of(b"right")), (5, md5_of(b"right").upper()), (6, md5_of(b"wrong"))]
+)
 def test_a_file_is_held_to_the_size_and_the_md5_of_the_list(answering, tmp_path, size, md5):
     url = answering(
         200,
