@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from medimg.archive import plan
 from medimg.archive.collections import find_collection
 from medimg.archive.plan import Selection, order_patients, read_manifest, select, summarise
-from medimg.archive.source import Series, is_uid
+from medimg.archive.source import Series
 from medimg.archive.sources.idc import read_series_list
 from medimg.errors import UsageError
 
@@ -331,10 +331,3 @@ def test_a_plan_counts_what_the_list_does_not_say_apart():
     assert (found.patients, found.files, found.bytes, found.unknown, found.licences) == (1, 5, 10, 1, ())
     both = [Series("1.1", bytes=10, licence="B"), Series("1.2", licence="A"), Series("1.3", instances=1)]
     assert (summarise(both).unknown, summarise(both).licences) == (3, ("A", "B"))
-
-
-def test_a_uid_has_at_most_64_characters():
-    for length, accepted in ((63, True), (64, True), (65, False)):
-        assert is_uid("1." + "2" * (length - 2)) == accepted
-    for text in ("", ".", "..", "1.", ".1", "1..2", "1.a", "1 ", "1.\u0661"):
-        assert not is_uid(text)
