@@ -96,10 +96,21 @@ def test_folders_in_a_zip_and_what_systems_leave_there_are_left_out(tmp_path):
         "part/ISIC_1.JPG": b"1",
         "__MACOSX/part/._ISIC_1.JPG": b"mac",
         "part/.DS_Store": b"mac",
+        "part/Thumbs.db": b"windows",
         "part/b/ISIC_2.png": b"2",
+        "ISIC_3.jpeg": b"3",
+        "table.CSV": b"4",
+        "ATTRIBUTION.txt": b"5",
     }
-    with DataverseServer(DataFile("part.zip", bytes(pack(members)))) as server:
-        assert fetch_all(tmp_path, server) == {"part/ISIC_1.JPG": b"1", "part/ISIC_2.png": b"2"}
+    for name in ("part.zip", "part.ZIP"):
+        with DataverseServer(DataFile(name, bytes(pack(members)))) as server:
+            assert fetch_all(tmp_path, server) == {
+                "part/ISIC_1.JPG": b"1",
+                "part/ISIC_2.png": b"2",
+                "part/ISIC_3.jpeg": b"3",
+                "part/table.CSV": b"4",
+                "part/ATTRIBUTION.txt": b"5",
+            }
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ import pytest
 
 from medimg.archive.collections import Collection
 from medimg.archive.source import NotAvailable, Series, SourceFailed
-from medimg.archive.sources.nbia import NbiaSource, name_licence, parse_md5s, parse_series, read_doi
+from medimg.archive.sources.nbia import (
+    NbiaSource,
+)
 from medimg.archive.transport.errors import TransferError
 from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Control, Transfer
-from medimg.archive.transport.zip_checks import BadZip
 from medimg.errors import MedimgError
 from tests.fakes.clock import ServerClock
 from tests.fakes.fault_proxy import Fault, FaultProxy
@@ -22,7 +23,6 @@ from tests.unit.dicom.written import write_dicom
 
 CMMD = Collection(name="cmmd", title="CMMD", tcia="CMMD")
 FIRST, SECOND = "1.2.3.1", "1.2.3.2"
-ONE, TWO = (md5_of(text) for text in (b"one", b"two"))
 
 
 @pytest.fixture(scope="module")
@@ -239,94 +239,3 @@ def test_a_server_that_is_gone_has_failed(tmp_path, tree):
         make_source(tmp_path, address).list_series(CMMD)
     with pytest.raises(SourceFailed, match=address):
         fetch(make_source(tmp_path, address), FIRST)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        f"Filename,MD5Hash\n1-1.dcm,{ONE}\n1-2.dcm,{TWO}\n",
-        f"1-1.dcm,{ONE}\n1-2.dcm,{TWO}",
-        f'\ufeff"MD5Hash","Filename"\r\n"{TWO.upper()}","1-2.DCM"\r\n\r\n"{ONE}", 1-1.dcm\r\n',
-        f"./1-1.dcm,{ONE},\n1-2.dcm,{TWO},\n1-2.dcm,{TWO},\n",
-    ],
-)
-def test_md5_lists_are_read_as_servers_write_them(content):
-    assert parse_md5s(content.encode(), name="list") == {"1-1.dcm": ONE, "1-2.dcm": TWO}
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"Filename,MD5Hash\n1-1.dcm,\n", r"list, line 2: '1-1.dcm,', expected a file name and an MD5"),
-        (b"1-1.dcm;abc\n1-2.dcm\n", "list, line 2: '1-2.dcm', expected"),
-        (f"{ONE},{TWO}\n".encode(), "list, line 1"),
-        (f"1-1.dcm,{ONE}\n1-1.dcm,{TWO}\n".encode(), "line 2: '1-1.dcm' is there twice"),
-        (b"\xff\xfe\0", "no table of text"),
-        (b'a,"\r' * 3, "list"),
-    ],
-)
-def test_a_list_that_says_nothing_of_an_image_is_refused(content, reason):
-    with pytest.raises(BadZip, match=reason):
-        parse_md5s(content, name="list")
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"<html>",
-        b"{}",
-        b'{"error": 1}',
-        b"[1]",
-        b'[{"PatientID": "D1-1"}]',
-        b'[{"SeriesInstanceUID": "1", "ImageCount": "x"}]',
-        b"[" * 99_999,
-    ],
-)
-def test_a_list_of_another_form_is_refused_in_one_line(body):
-    if body == b"{}":
-        assert parse_series(body, url="address") == []
-        return
-    with pytest.raises(
-        SourceFailed, match=r"address: an answer that begins with b'.*', expected a JSON list of series"
-    ):
-        parse_series(body, url="address")
-
-
-def test_what_nbia_does_not_say_of_a_series_stays_unknown():
-    assert parse_series(b'[{"SeriesInstanceUID": "1.2", "ImageCount": "3", "FileSize": null}]', url="") == [
-        Series("1.2", instances=3)
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "url", "expected"),
-    [
-        (
-            "Creative Commons Attribution 3.0 Unported License",
-            "http://creativecommons.org/licenses/by/3.0/",
-            "CC BY 3.0",
-        ),
-        (
-            "Creative Commons Attribution-NonCommercial 4.0",
-            "https://creativecommons.org/licenses/by-nc/4.0/",
-            "CC BY-NC 4.0",
-        ),
-        ("TCIA Restricted", "https://wiki.cancerimagingarchive.net/x/c4hF", "TCIA Restricted"),
-        ("", "", ""),
-    ],
-)
-def test_creative_commons_licences_have_their_short_name(name, url, expected):
-    assert name_licence(name, url=url) == expected
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("https://doi.org/10.7937/K9/TCIA.2016.7O02S9CY", "10.7937/K9/TCIA.2016.7O02S9CY"),
-        ("10.7937/tcia.eqde-4b16", "10.7937/tcia.eqde-4b16"),
-        ("https://wiki.cancerimagingarchive.net/x/owEGAg", ""),
-        ("", ""),
-    ],
-)
-def test_the_doi_is_found_in_its_address(url, expected):
-    assert read_doi(url) == expected
