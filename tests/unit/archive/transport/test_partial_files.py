@@ -1,6 +1,7 @@
 """Parts of files are continued with their own bytes only, and checked by what archive and server state."""
 
 import base64
+import dataclasses
 import hashlib
 import random
 import subprocess
@@ -153,6 +154,20 @@ def test_size_or_md5_alone_says_that_a_file_of_unknown_length_came_whole(tmp_pat
         proxy.script("/file", [Fault("short_close", at=len(CONTENT))] * 9)
         assert is_right(transfer(proxy.url, tmp_path).download(f"{proxy.url}/file", **known))
         assert len(proxy.requests) == 1
+
+
+def test_a_server_that_sends_more_than_the_archive_states_is_left_at_once(tmp_path):
+    def talk(connection):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(30):
+            connection.sendall(b"%x\r\n" % len(CONTENT) + CONTENT + b"\r\n")
+        connection.sendall(b"0\r\n\r\n")
+
+    counts = []
+    patience = dataclasses.replace(SHORT, attempts=1)
+    with talking(talk) as url, pytest.raises(TransferError, match="at least 1048576 bytes, expected 1000 "):
+        transfer(url, tmp_path, patience=patience, on_bytes=counts.append).download(f"{url}/file", size=1000)
+    assert sum(counts) < 2 << 20
 
 
 class RestWithoutEtag(FileServer):
