@@ -1,6 +1,7 @@
 """Dataverse over loopback: tables as their authors wrote them, images out of verified zips."""
 
 import hashlib
+import json
 import zipfile
 
 import pytest
@@ -69,6 +70,9 @@ def test_images_arrive_in_a_folder_of_their_zip_and_tables_as_they_were_uploaded
         found = fetch_all(tmp_path, server)
     images = {f"HAM10000_images_part_1/{name}": content for name, content in IMAGES.items()}
     assert found == {"HAM10000_metadata.csv": ORIGINAL, **images, TRUTH.name: TRUTH.content}
+    # Of what was not taken in there is no original, and Dataverse refuses to give one.
+    asked = [path.partition("datafile/")[2] for path in server.asked if "datafile" in path]
+    assert asked == ["3172600?format=original", "3172601", "3172602"]
     assert is_clean(tmp_path)
 
 
@@ -83,6 +87,16 @@ def test_images_arrive_in_a_folder_of_their_zip_and_tables_as_they_were_uploaded
 def test_older_versions_of_dataverse_do_not_say_what_a_table_was_called(tmp_path, name, expected):
     with DataverseServer(DataFile(name, RENDERED, original=ORIGINAL)) as server:
         assert fetch_all(tmp_path, server) == {expected: ORIGINAL}
+
+
+@pytest.mark.parametrize("said", [{"tabularData": True}, {"originalFileFormat": "text/csv"}])
+def test_a_table_that_was_taken_in_is_known_by_either_sign_and_its_size_may_be_unknown(said):
+    entry = {"id": 7, "filename": "a.tab", "filesize": 9, "md5": "A" * 32, **said}
+    version = {"versionNumber": 1, "versionMinorNumber": 0, "files": [{"dataFile": entry}]}
+    body = json.dumps({"data": {"latestVersion": version}}).encode()
+    (series,) = parse_version(body, url="", doi="")
+    name = "a.csv" if "originalFileFormat" in said else "a.tab"
+    assert (series.uid, series.key, series.bytes, series.version) == (name, "7:original", None, "1.0")
 
 
 def test_a_table_that_was_not_taken_in_keeps_its_name_and_is_checked_by_md5(tmp_path):

@@ -236,8 +236,19 @@ class WrongRange(FileServer):
         super().answer(status, headers, content)
 
 
+class LateRange(FileServer):
+    etag = '"first"'
+
+    def answer(self, status, headers, content):
+        if status == 206:  # To the end of the file, but not from where the part ends.
+            content = content[10:]
+            start = len(CONTENT) - len(content)
+            headers |= {"Content-Range": f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}"}
+        super().answer(status, headers, content)
+
+
 @pytest.mark.parametrize(
-    "handler", [Changed, IgnoresRange, IgnoresIfMatch, SameSize, RefusesRange, WrongRange]
+    "handler", [Changed, IgnoresRange, IgnoresIfMatch, SameSize, RefusesRange, WrongRange, LateRange]
 )
 def test_a_part_is_never_continued_with_other_bytes(tmp_path, handler):
     with serving(etag='"first"') as first, FaultProxy(first) as proxy:
