@@ -61,6 +61,30 @@ def test_no_further_page_is_asked_for_only_where_the_list_agrees_with_a_page_tha
         assert len(pacs.asked) == requests
 
 
+@pytest.mark.parametrize(
+    ("there", "requests", "says"), [(25, 2, None), (26, 3, "26 instances of series .*, expected 25")]
+)
+def test_a_page_without_room_is_not_the_last_though_it_holds_as_many_as_listed(
+    tmp_path, there, requests, says
+):
+    rows = [{"00080018": element(f"1.2.3.{number}")} for number in range(there)]
+    answer = (200, {"Content-Type": "application/dicom"}, FILE)
+
+    def respond(path, query):
+        return paged(rows, cap=25)(path, query) if path.endswith("/instances") else answer
+
+    with Pacs().serve(respond) as pacs:
+        arriving = connect(pacs, tmp_path, page=25).fetch_series(
+            Series("1.2.3", study_uid="1.2", instances=25), have={}
+        )
+        if says:
+            with pytest.raises(NotAvailable, match=says):
+                next(arriving)
+        else:
+            next(arriving)
+        assert sum(path.endswith("/instances") for path, _, _ in pacs.asked) == requests
+
+
 def test_a_row_that_comes_again_because_one_was_added_meanwhile_counts_once(tmp_path):
     def respond(path, query):
         offset = int(query["offset"])

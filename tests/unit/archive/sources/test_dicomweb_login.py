@@ -70,6 +70,12 @@ def test_half_a_login_or_one_that_cannot_be_sent_is_wrong_use(environment):
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize("more", [{USER: "ann"}, {PASSWORD: "word"}, {USER: "ann", PASSWORD: "word"}])
+def test_a_token_beside_any_part_of_a_login_is_two_kinds_of_login(more):
+    with pytest.raises(UsageError, match=f"{TOKEN} is set together with {USER} or {PASSWORD}"):
+        login_from({TOKEN: "abc", **more}, "https://pacs.example.org/dicom-web")
+
+
 @pytest.mark.parametrize(
     ("address", "says"),
     [
