@@ -201,7 +201,7 @@ def compare_units(
             level=subset.protocol.level,
             split=subset.split,
             n=len(first),
-            groups=len(np.unique(groups_N)),
+            groups=first["group_id"].nunique(),
             first=one_values[name],
             second=two_values[name],
             low=test.interval.low,
