@@ -33,11 +33,29 @@ def test_sets_are_those_worked_by_hand():
     )
 
 
+def test_the_rank_of_a_threshold_is_not_raised_by_a_rounding_error():
+    # 100 * 0.55 is 55.00000000000001 in floating point.
+    own = np.arange(1, 100) / 100
+    sets = fit_conformal(np.zeros(99, int), np.stack([own, 1 - own], axis=1), coverage=0.55)
+    assert sets.thresholds == pytest.approx([0.45, 0.45])
+
+
+def test_sets_by_class_have_names_of_their_own():
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8]])
+    names = [
+        list(fit_conformal(np.array([0, 1]), probabilities, coverage=0.95, by_class=by_class).metrics(("a", "b")))
+        for by_class in (False, True)
+    ]
+    kinds = ("coverage", "set_size", "coverage_a", "coverage_b")
+    assert names == [[f"conformal_95{part}_{kind}" for kind in kinds] for part in ("", "_by_class")]
+
+
 def test_with_too_few_cases_every_class_is_in_every_set():
     labels, probabilities = draw(8, seed=0)
     assert fit_conformal(labels, probabilities, coverage=0.9).contains(probabilities).all()
     labels, probabilities = draw(9, seed=0)
-    assert not fit_conformal(labels, probabilities, coverage=0.9).contains(probabilities).all()
+    own = probabilities[np.arange(9), labels]
+    assert fit_conformal(labels, probabilities, coverage=0.9).thresholds == pytest.approx(np.full(3, own.min()))
 
 
 def test_figures_are_those_worked_by_hand_and_follow_the_weights():
@@ -49,6 +67,8 @@ def test_figures_are_those_worked_by_hand_and_follow_the_weights():
         np.array([[0.8, 0.2], [0.4, 0.6], [0.1, 0.9]]),
         weights_RN=np.array([[1.0, 1, 1], [2, 0, 2], [1, 0, 0]]),
     )
+    wide = fit_conformal(np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]]), coverage=0.9)
+    assert wide.metrics(("no", "yes"))["conformal_90_set_size"](sample).tolist() == [2, 2, 2]
     values = {name: metric(sample) for name, metric in sets.metrics(("no", "yes")).items()}
     np.testing.assert_allclose(values["conformal_60_coverage"], [2 / 3, 1, 1])
     np.testing.assert_allclose(values["conformal_60_set_size"], [2 / 3, 1, 1])

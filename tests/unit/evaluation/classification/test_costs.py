@@ -7,7 +7,13 @@ import pytest
 from scipy.stats import multinomial
 
 from medimg.errors import UsageError
-from medimg.evaluation.classification.costs import Costs, check_costs, make_cost_matrix
+from medimg.evaluation.classification.costs import (
+    Costs,
+    check_costs,
+    make_cost_matrices,
+    make_cost_matrix,
+    read_cost_matrices,
+)
 from medimg.evaluation.classification.metrics import evaluate
 from medimg.evaluation.classification.weighted_sample import make_sample, predict_classes
 
@@ -20,6 +26,16 @@ def test_pairs_that_are_not_named_cost_one_and_right_answers_nothing() -> None:
     np.testing.assert_array_equal(
         make_cost_matrix(MISSED_MELANOMA, CLASSES), [[0, 1, 1], [1, 0, 2], [20, 10, 0]]
     )
+
+
+def test_each_head_with_costs_has_its_matrix_from_values_of_a_config_too() -> None:
+    free = Costs("malignancy", {"Benign": {"Malignant": 0.0}, "Malignant": {"Benign": 3, "Malignant": 0}})
+    matrices = make_cost_matrices([MISSED_MELANOMA, free], heads=HEADS)
+    plain = [{"head": one.head, "matrix": one.matrix} for one in (MISSED_MELANOMA, free)]
+    for found in (matrices, read_cost_matrices(plain, heads=HEADS)):
+        assert list(found) == ["diagnosis", "malignancy"]
+        np.testing.assert_array_equal(found["diagnosis"], make_cost_matrix(MISSED_MELANOMA, CLASSES))
+        np.testing.assert_array_equal(found["malignancy"], [[0, 0], [3, 0]])
 
 
 def test_the_predicted_class_is_the_one_of_least_expected_cost() -> None:
@@ -93,6 +109,7 @@ def test_without_costs_there_is_no_mean_cost_and_what_needs_no_decision_does_not
         ("diagnosis", {"mel": {"nv": -1}}, "-1 for mel answered as nv, expected 0 or more"),
         ("diagnosis", {"mel": {"nv": float("inf")}}, "inf for mel answered as nv"),
         ("diagnosis", {"mel": {"mel": 1}}, "1 for mel answered rightly, expected 0"),
+        ("diagnosis", {"mel": {"mel": 0.5}}, "0.5 for mel answered rightly, expected 0"),
         ("diagnosis", {"nv": {"mel": 0}, "bkl": {"mel": 0}}, "answering mel never costs anything"),
     ],
 )
@@ -100,12 +117,16 @@ def test_costs_that_no_decision_follows_from_are_refused_in_one_line(
     head: str, matrix: dict[str, dict[str, float]], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message) as found:
-        check_costs([Costs(head, matrix)], heads=HEADS, prevalence="train")
+        check_costs(
+            [Costs("malignancy", {}), Costs(head, matrix)], heads=HEADS, prevalence="train"
+        )
     assert "\n" not in str(found.value)
 
 
 def test_a_head_has_costs_once_and_probabilities_at_the_datas_own_frequencies() -> None:
-    check_costs([MISSED_MELANOMA], heads=HEADS, prevalence="train")
+    nothing_for_one = Costs("malignancy", {"Malignant": {"Benign": 5, "Malignant": 0}})
+    check_costs([MISSED_MELANOMA, nothing_for_one], heads=HEADS, prevalence="train")
+    check_costs([Costs("diagnosis", {"nv": {"mel": 0, "bkl": 0}})], heads=HEADS, prevalence="train")
     with pytest.raises(UsageError, match="found twice"):
         check_costs([MISSED_MELANOMA, MISSED_MELANOMA], heads=HEADS, prevalence="train")
     with pytest.raises(UsageError, match=r"expected training\.class_weights=false"):

@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from medimg.evaluation.classification.delong import auc_interval, estimate_aucs
+from tests.unit.evaluation.obuchowski import draw_unequal_patients, estimate_by_loops
 from tests.unit.evaluation.readers import FIRST, LABELS, SECOND, TOMOGRAPHY_LABELS, TOMOGRAPHY_RATINGS
 
 
@@ -68,6 +72,57 @@ def test_the_clustered_variance_is_that_of_leaving_out_each_patient_in_turn():
         jackknife, rel=0.03
     )
     assert estimate_aucs(labels, scores[:, None]).covariance[0, 0] != pytest.approx(jackknife, rel=0.03)
+
+
+def test_auc_and_covariance_of_patients_with_several_cases_are_obuchowskis():
+    labels, scores, patients = draw_unequal_patients()
+    aucs = estimate_aucs(labels, scores, groups=patients)
+    values, covariance = estimate_by_loops(labels, scores, patients)
+    assert aucs.values == pytest.approx(values)
+    assert aucs.covariance == pytest.approx(covariance, abs=1e-14)
+    assert len({len(set(patients[chosen])) for chosen in (labels == 1, labels == 0, labels >= 0)}) == 3
+
+
+def test_names_of_patients_are_text_whatever_their_type():
+    labels, scores, patients = draw_unequal_patients()
+    named = np.array([f"patient {number}" for number in patients])
+    assert estimate_aucs(labels, scores, groups=named).covariance == pytest.approx(
+        estimate_aucs(labels, scores, groups=patients).covariance
+    )
+
+
+@given(st.integers(0, 1000), st.sampled_from([np.exp, lambda scores: 3 * scores - 7, np.arctan]))
+def test_an_auc_and_its_interval_depend_on_the_order_alone_and_turn_with_the_scores(seed, monotone):
+    generator = np.random.default_rng(seed)
+    labels = np.r_[0, 0, 1, 1, generator.integers(0, 2, 20)]
+    scores = (labels * 0.7 + generator.normal(0, 1, 24)).round(1)
+    interval, same, turned = (
+        auc_interval(labels, changed) for changed in (scores, monotone(scores), -scores)
+    )
+    value = roc_auc_score(labels, scores)
+    assert estimate_aucs(labels, scores[:, None]).values[0] == pytest.approx(value)
+    assert interval.low <= value <= interval.high
+    assert (same.low, same.high) == pytest.approx((interval.low, interval.high))
+    assert (turned.low, turned.high) == pytest.approx((1 - interval.high, 1 - interval.low))
+    more = auc_interval(np.tile(labels, 3), np.tile(scores, 3))
+    assert more.high - more.low < interval.high - interval.low
+
+
+def test_an_interval_is_cut_off_at_0_and_at_1():
+    labels, scores = np.repeat([0, 1], 6), np.array([0, 1, 2, 3, 4, 6, 5, 7, 8, 9, 10, 11])
+    best, worst = auc_interval(labels, scores), auc_interval(1 - labels, scores)
+    assert (best.high, worst.low) == (1, 0)
+    assert 0.8 < best.low < 35 / 36
+    assert worst.high == pytest.approx(1 - best.low)
+
+
+@pytest.mark.parametrize("rare", [0, 1])
+def test_a_class_of_one_case_has_an_auc_and_no_interval(rare):
+    labels = np.where(np.arange(12) == 4, rare, 1 - rare)
+    assert estimate_aucs(labels, np.arange(12.0)[:, None]).values[0] == pytest.approx((4, 7)[1 - rare] / 11)
+    interval = auc_interval(labels, np.arange(12.0))
+    assert np.isnan([interval.low, interval.high]).all()
+    assert interval.note == "no interval: DeLong's variance is not defined or 0 here"
 
 
 def test_counting_each_case_twice_changes_the_clustered_interval_little_and_the_naive_one_much():

@@ -9,6 +9,7 @@ from medimg.evaluation.intervals import Bootstrap
 
 HEADS = {"tissue": ("lung", "skin_1", "skin_2")}
 ORGAN = Merge("organ", "tissue", {"skin": ("skin_1", "skin_2")})
+ORGAN_2 = Merge("organ 2", "tissue", {"rest": ("lung", "skin_1")})
 
 
 def draw(probabilities_NC, labels):
@@ -18,12 +19,18 @@ def draw(probabilities_NC, labels):
     table["group_id"] = table["case_id"]
     for index, name in enumerate(HEADS["tissue"]):
         column = np.array(probabilities_NC, dtype=float)[:, index]
-        table[f"p_tissue_{name}"] = table[f"m0_tissue_{name}"] = table[f"v_tissue_{name}_image"] = column
+        for kind in ("p_tissue_{}", "m0_tissue_{}", "m1_tissue_{}", "v_tissue_{}_CC", "v_tissue_{}_MLO"):
+            table[kind.format(name)] = column
     return table
 
 
 def test_the_classes_that_no_union_names_stay_in_their_place():
-    assert merge_heads(HEADS, [ORGAN]) == {"tissue": ["lung", "skin_1", "skin_2"], "organ": ["lung", "skin"]}
+    merged = merge_heads(HEADS, [ORGAN])
+    assert merged == {"tissue": ["lung", "skin_1", "skin_2"], "organ": ["lung", "skin"]}
+    assert list(merged) == ["tissue", "organ"]
+    parts = Merge("part", "tissue", {"rest": ("skin_2", "lung")})
+    assert merge_heads(HEADS, [parts])["part"] == ["rest", "skin_1"]
+    assert merge_heads({"side": ("z", "b", "a")}, [Merge("pair", "side", {"y": ("b", "a")})])["pair"] == ["z", "y"]
 
 
 def test_a_confusion_within_a_union_is_a_mistake_of_the_head_and_none_of_the_merged_one():
@@ -39,15 +46,27 @@ def test_a_confusion_within_a_union_is_a_mistake_of_the_head_and_none_of_the_mer
 
 def test_a_union_is_taken_though_each_of_its_classes_is_less_likely_than_another():
     merged = merge_predictions(draw([(0.4, 0.3, 0.3)], ["skin_1"]), [ORGAN], heads=HEADS)
-    for column in ("p_organ_skin", "m0_organ_skin", "v_organ_skin_image"):
-        assert merged[column].tolist() == [pytest.approx(0.6)]
+    for column in ("p_organ_{}", "m0_organ_{}", "m1_organ_{}", "v_organ_{}_CC", "v_organ_{}_MLO"):
+        assert merged[column.format("skin")].tolist() == [pytest.approx(0.6)]
+        assert merged[column.format("lung")].tolist() == [pytest.approx(0.4)]
+    assert merged.label_organ.tolist() == ["skin"]
+
+
+def test_a_sum_of_probabilities_is_no_more_than_one():
+    thirds = draw([(0.0, 0.7, 0.3 + 1e-6)], ["skin_1"])
+    assert merge_predictions(thirds, [ORGAN], heads=HEADS).p_organ_skin.tolist() == [1.0]
+
+
+def test_a_union_may_bear_the_name_of_a_class_that_it_holds():
+    check_merges([Merge("organ", "tissue", {"skin_1": ("skin_1", "skin_2")}), ORGAN_2], heads=HEADS)
 
 
 def test_a_case_without_a_label_or_a_view_stays_without():
     table = draw([(0.4, 0.3, 0.3)], [None])
-    table[[f"v_tissue_{name}_image" for name in HEADS["tissue"]]] = np.nan
+    table[[f"v_tissue_{name}_CC" for name in HEADS["tissue"]]] = np.nan
     merged = merge_predictions(table, [ORGAN], heads=HEADS)
-    assert merged[["label_organ", "v_organ_skin_image"]].isna().all(axis=None)
+    assert merged[["label_organ", "v_organ_skin_CC"]].isna().all(axis=None)
+    assert merged.v_organ_skin_MLO.tolist() == [pytest.approx(0.6)]
 
 
 @pytest.mark.parametrize(
@@ -69,4 +88,9 @@ def test_a_case_without_a_label_or_a_view_stays_without():
 )
 def test_a_merge_that_cannot_be_measured_is_refused(merge, words):
     with pytest.raises(UsageError, match=words):
-        check_merges([merge], heads=HEADS)
+        check_merges([ORGAN_2, merge], heads=HEADS)
+
+
+def test_two_merges_have_two_names():
+    with pytest.raises(UsageError, match="'organ': there is a head of that name already"):
+        check_merges([ORGAN, ORGAN], heads=HEADS)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from medimg.evaluation.classification.metrics import accuracy, auc
 from medimg.evaluation.classification.selective import (
@@ -35,6 +36,53 @@ def test_leaving_out_the_least_sure_half_keeps_the_other_half():
     assert on_confident(sample, metric=accuracy, coverage=0.5) == pytest.approx(0.5)
     assert on_confident(sample, metric=accuracy, coverage=0.25) == pytest.approx(1.0)
     assert on_confident(sample, metric=accuracy, coverage=1.0) == pytest.approx(accuracy(sample))
+
+
+def test_cases_as_sure_as_the_last_one_that_fits_count_in_part():
+    # Two cases of confidence 0.9, one of them wrong; then five of 0.8, of which two are wrong.
+    confidence = np.repeat([0.9, 0.8], [2, 5])
+    right = np.array([1, 0, 1, 1, 1, 0, 0])
+    labels = np.arange(7) % 2
+    scores = np.where(right == labels, confidence, 1 - confidence)
+    sample = make_sample(labels, scores)
+    for answered, expected in ((2, 1 / 2), (4, (1 + 2 * 3 / 5) / 4), (7, 4 / 7)):
+        assert on_confident(sample, metric=accuracy, coverage=answered / 7) == pytest.approx(expected)
+    curve = make_risk_coverage(labels, scores)
+    np.testing.assert_allclose(curve.coverage, [2 / 7, 1])
+    np.testing.assert_allclose(curve.risk, [1 / 2, 3 / 7])
+    assert curve.area == pytest.approx((2 * 1 / 2 + 5 * 3 / 7) / 7)
+
+
+def test_costs_change_the_answers_and_how_sure_they_are():
+    # Positive from 0.1 on: the answers are yes, yes, yes, yes at 0.95, 0.1, 0.2 and 0.6.
+    curve = make_risk_coverage(LABELS, SCORES, costs_CC=np.array([[0.0, 1.0], [9.0, 0.0]]))
+    np.testing.assert_allclose(curve.coverage, [0.25, 0.5, 0.75, 1.0])
+    np.testing.assert_allclose(curve.risk, [0, 1 / 2, 2 / 3, 1 / 2])
+
+
+def test_metrics_at_a_coverage_are_those_of_the_most_confident_cases():
+    labels, scores = draw(500)
+    order = np.argsort(-np.maximum(scores, 1 - scores))
+    metrics = selective_metrics(("no", "yes"))
+    sample = make_sample(labels, scores)
+    for name, count in (("80", 400), ("90", 450)):
+        kept = order[:count]
+        right = (scores[kept] >= 0.5) == labels[kept]
+        assert metrics[f"accuracy_at_coverage_{name}"](sample) == pytest.approx(right.mean())
+        assert metrics[f"auc_at_coverage_{name}"](sample) == pytest.approx(
+            roc_auc_score(labels[kept], scores[kept])
+        )
+
+
+def test_of_several_classes_the_area_at_a_coverage_is_the_mean_over_classes():
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 3, 100)
+    probabilities = generator.dirichlet((1, 1, 1), 100)
+    kept = np.argsort(-probabilities.max(axis=1))[:90]
+    metric = selective_metrics(("a", "b", "c"))["auc_at_coverage_90"]
+    assert metric(make_sample(labels, probabilities)) == pytest.approx(
+        roc_auc_score(labels[kept], probabilities[kept], multi_class="ovr")
+    )
 
 
 def test_a_resample_that_draws_a_case_twice_counts_it_twice():

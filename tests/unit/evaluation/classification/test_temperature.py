@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 from scipy.stats import norm
 
@@ -21,6 +22,56 @@ def draw(cases, *, classes=2, overconfidence=3.0, seed=0):
 def test_the_factor_by_which_a_model_is_too_sure_is_found(classes, overconfidence):
     labels, probabilities = draw(4000, classes=classes, overconfidence=overconfidence)
     assert fit_temperature(labels, probabilities) == pytest.approx(overconfidence, rel=0.12)
+
+
+def cross_entropy(labels, probabilities, temperature, *, targets, weights):
+    """Of Platt's targets, case by case; `targets` is what the true class of each case is to have."""
+    total = 0.0
+    for label, row, target, weight in zip(labels, probabilities, targets, weights, strict=True):
+        raised = row ** (1 / temperature)
+        shares = raised / raised.sum()
+        for index, share in enumerate(shares):
+            total -= weight * (target if index == label else (1 - target) / (len(row) - 1)) * np.log(share)
+    return total / sum(weights)
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize("counts", [(9, 4), (9, 4, 2), (9, 0, 3)])
+def test_the_temperature_is_of_least_cross_entropy_with_platts_targets(counts, balanced):
+    generator = np.random.default_rng(1)
+    labels = np.repeat(np.arange(len(counts)), counts)
+    probabilities = generator.dirichlet(np.ones(len(counts)), len(labels))
+    probabilities = 0.5 * probabilities + 0.5 * np.eye(len(counts))[labels]
+    present = sum(count > 0 for count in counts)
+    number = {label: len(labels) / present if balanced else count for label, count in enumerate(counts)}
+    targets = [(number[label] + 1) / (number[label] + 2) for label in labels]
+    weights = [1 / counts[label] if balanced else 1.0 for label in labels]
+    least = minimize_scalar(
+        lambda log: cross_entropy(labels, probabilities, np.exp(log), targets=targets, weights=weights),
+        bounds=(-3, 3),
+        method="bounded",
+    )
+    found = fit_temperature(labels, probabilities, balanced=balanced)
+    assert found == pytest.approx(np.exp(least.x), rel=1e-3)
+    assert 0.06 < found < 15
+
+
+def test_temperatures_up_to_twenty_are_found_and_none_beyond():
+    labels, probabilities = draw(3000, overconfidence=12.0)
+    assert fit_temperature(labels, probabilities) == pytest.approx(12, rel=0.12)
+    labels, probabilities = draw(3000, overconfidence=60.0)
+    assert fit_temperature(labels, probabilities) == pytest.approx(20, rel=0.01)
+
+
+def test_a_temperature_raises_probabilities_and_priors_are_taken_out_after_it():
+    probabilities = np.array([[0.64, 0.36], [1 - 1e-12, 1e-12]])
+    np.testing.assert_allclose(apply_temperature(probabilities, 1.0), probabilities, rtol=1e-6)
+    np.testing.assert_allclose(apply_temperature(probabilities[:1], 2.0), [[0.8 / 1.4, 0.6 / 1.4]])
+    priors = np.array([0.8, 0.2])
+    without = np.array([1.0, 3.0])  # 0.8 / 0.8 and 0.6 / 0.2.
+    np.testing.assert_allclose(
+        apply_temperature(probabilities[:1], 2.0, log_priors=np.log(priors)), [without / without.sum()]
+    )
 
 
 def test_calibration_error_falls_on_other_cases_and_the_auc_stays():
