@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from medimg.errors import UsageError
 from medimg.evaluation.classification.above_shortcut import measure_above_shortcut
 from medimg.evaluation.classification.baselines import measure_baselines
 from medimg.evaluation.figures import MeasurementSettings, measure
@@ -39,7 +40,46 @@ def test_above_shortcut_is_the_difference_of_the_two_aucs(table, protocol):
     )
     shortcut = value_of(baselines, "source + age_years", name="auc")
     assert figure.value == pytest.approx(model.value - shortcut.value)
-    assert (figure.n, figure.groups) == (model.n, model.groups)
+    assert figure.low < figure.value < figure.high
+    assert figure.low > 0
+    assert (figure.n, figure.groups, figure.positives) == (model.n, model.groups, model.positives)
+    assert figure.split == "test"
+
+
+def test_protocols_and_heads_without_a_difference_are_passed_over_and_the_rest_is_measured(table):
+    predictions = predict(table, strength=3).assign(shortcut_abnormality=0.5)
+    views = {f"v_malignancy_{name}_CC": predictions[f"p_malignancy_{name}"] for name in MALIGNANCY["malignancy"]}
+    figures = measure_above_shortcut(
+        predictions.assign(**views),
+        MeasurementSettings(
+            {"density": ("low", "high"), "abnormality": HEADS["abnormality"], **MALIGNANCY},
+            ["image", "P3", "cases"],
+            bootstrap=Bootstrap(resamples=20),
+        ),
+    )
+    assert [(figure.head, figure.protocol) for figure in figures] == [("malignancy", "cases")]
+
+
+def test_a_case_without_a_shortcut_s_score_is_named(table):
+    predictions = predict(table, strength=1)
+    missing = predictions[predictions.split == "test"].index[5]
+    predictions.loc[missing, "shortcut_malignancy"] = np.nan
+    with pytest.raises(UsageError, match=f"no shortcut_malignancy for case {predictions.case_id[missing]},"):
+        measure_above_shortcut(predictions, MeasurementSettings(MALIGNANCY, ["cases"]))
+
+
+def test_patients_who_share_images_are_drawn_as_one_over_as_many_resamples_as_are_asked_for(table):
+    predictions = predict(table, strength=3)
+    clusters = [str(int(name) // 10) for name in predictions.group_id]
+    bounds = set()
+    for columns in ({"cluster_id": clusters}, {"group_id": clusters}, {}):
+        for resamples in (50, 51):
+            (figure,) = measure_above_shortcut(
+                predictions.assign(**columns),
+                MeasurementSettings(MALIGNANCY, ["cases"], bootstrap=Bootstrap(resamples)),
+            )
+            bounds.add((figure.low, figure.high))
+    assert len(bounds) == 4
 
 
 def test_a_model_that_is_the_shortcut_is_exactly_nothing_above_it(table):

@@ -2,12 +2,14 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
 from medimg.evaluation.classification.calibration import make_reliability_bins
 from medimg.evaluation.classification.decision_curve import make_decision_curve
 from medimg.evaluation.classification.metrics import METRICS, auc, evaluate, metrics_of
-from medimg.evaluation.classification.weighted_sample import make_sample
+from medimg.evaluation.classification.weighted_sample import ScoredCases, make_sample
 from tests.unit.evaluation.readers import FIRST, LABELS, SECOND, TOMOGRAPHY_LABELS, TOMOGRAPHY_RATINGS
 
 TWO = ("Benign", "Malignant")
@@ -131,9 +133,38 @@ def test_a_decision_curve_begins_with_acting_on_everybody_and_a_perfect_model_ke
     )
 
 
-def test_nine_of_ten_negatives_below_count_as_specificity_90():
-    labels, scores = np.r_[np.zeros(10), np.ones(1)], np.r_[np.linspace(0, 0.4, 9), 0.9, 0.8]
-    assert evaluate(labels, scores, classes=TWO)["sensitivity_at_specificity_90"] == 1.0
+@pytest.mark.parametrize(
+    ("above", "negatives", "sensitivity"), [(1, 10, 1.0), (2, 20, 1.0), (3, 20, 0.0), (2, 10, 0.0), (0, 10, 1.0)]
+)
+def test_nine_of_ten_negatives_below_count_as_specificity_90_and_fewer_reach_it_nowhere(
+    above, negatives, sensitivity
+):
+    labels = np.r_[np.zeros(negatives), np.ones(3)]
+    scores = np.r_[np.full(above, 0.9), np.linspace(0, 0.4, negatives - above), np.full(3, 0.8)]
+    assert evaluate(labels, scores, classes=TWO)["sensitivity_at_specificity_90"] == sensitivity
+
+
+@pytest.mark.parametrize(
+    ("found", "positives", "at_90", "at_85_9"),
+    [(9, 10, 1.0, 1.0), (18, 20, 1.0, 1.0), (43, 50, 0.0, 1.0), (17, 20, 0.0, 0.0), (859, 1000, 0.0, 1.0)],
+)
+def test_specificity_is_that_of_a_threshold_that_finds_enough_positives(found, positives, at_90, at_85_9):
+    # The others score as low as the negatives, so that no more are found before all are.
+    labels = np.r_[np.zeros(10), np.ones(positives)]
+    scores = np.r_[np.full(10, 0.2), np.full(found, 0.8), np.full(positives - found, 0.2)]
+    figures = evaluate(labels, scores, classes=TWO)
+    assert figures["specificity_at_sensitivity_90"] == at_90
+    assert figures["specificity_at_sensitivity_85_9"] == at_85_9
+
+
+@pytest.mark.parametrize(
+    ("above", "sensitivity"), [(1, 1.0), (2, 0.0)], ids=["19 of 20", "18 of 20"]
+)
+def test_a_class_is_found_at_specificity_95_of_all_others_together(above, sensitivity):
+    labels = np.repeat([0, 1, 2], [3, 10, 10])
+    first = np.r_[np.full(3, 0.6), np.full(above, 0.7), np.full(20 - above, 0.1)]
+    probabilities = np.stack([first, *[(1 - first) / 2] * 2], axis=1)
+    assert evaluate(labels, probabilities, classes=("a", "b", "c"))["sensitivity_a_at_specificity_95"] == sensitivity
 
 
 def test_more_classes_give_macro_and_one_against_rest_figures_of_scikit_learn():
@@ -143,26 +174,29 @@ def test_more_classes_give_macro_and_one_against_rest_figures_of_scikit_learn():
     assert figures["macro_auc"] == pytest.approx(
         sklearn_metrics.roc_auc_score(labels, probabilities, multi_class="ovr"), abs=1e-12
     )
-    assert figures["auc_b"] == pytest.approx(
-        sklearn_metrics.roc_auc_score(labels == 1, probabilities[:, 1]), abs=1e-12
-    )
-    assert figures["average_precision_b"] == pytest.approx(
-        sklearn_metrics.average_precision_score(labels == 1, probabilities[:, 1]), abs=1e-12
-    )
-    assert figures["sensitivity_b"] == pytest.approx(
-        sklearn_metrics.recall_score(labels, probabilities.argmax(1), labels=[1], average=None)[0]
-    )
+    for index, name in enumerate("abc"):
+        is_class, scores = labels == index, probabilities[:, index]
+        assert figures[f"auc_{name}"] == pytest.approx(
+            sklearn_metrics.roc_auc_score(is_class, scores), abs=1e-12
+        )
+        assert figures[f"average_precision_{name}"] == pytest.approx(
+            sklearn_metrics.average_precision_score(is_class, scores), abs=1e-12
+        )
+        assert figures[f"sensitivity_{name}"] == pytest.approx(
+            sklearn_metrics.recall_score(is_class, probabilities.argmax(1) == index)
+        )
+        false_positive, true_positive, _ = sklearn_metrics.roc_curve(
+            is_class, scores, drop_intermediate=False
+        )
+        assert figures[f"sensitivity_{name}_at_specificity_95"] == pytest.approx(
+            true_positive[false_positive <= 0.05 + 1e-9].max()
+        )
+    assert figures["accuracy"] == pytest.approx((probabilities.argmax(1) == labels).mean())
     assert figures["balanced_accuracy"] == pytest.approx(
         sklearn_metrics.balanced_accuracy_score(labels, probabilities.argmax(1))
     )
     assert figures["macro_f1"] == pytest.approx(
         sklearn_metrics.f1_score(labels, probabilities.argmax(1), average="macro")
-    )
-    false_positive, true_positive, _ = sklearn_metrics.roc_curve(
-        labels == 1, probabilities[:, 1], drop_intermediate=False
-    )
-    assert figures["sensitivity_b_at_specificity_95"] == pytest.approx(
-        true_positive[false_positive <= 0.05].max()
     )
 
 
@@ -171,6 +205,47 @@ def test_a_class_that_is_never_found_has_an_f1_of_zero_and_one_that_does_not_occ
     assert evaluate(labels, probabilities, classes=("a", "b", "c"))["macro_f1"] == pytest.approx(
         (2 * 2 / (2 * 2 + 1) + 0) / 2
     )
+
+
+def test_of_several_classes_those_that_occur_count_and_one_alone_gives_no_mean():
+    labels, probabilities = np.array([0, 0, 1, 1, 1]), np.eye(3)[[0, 2, 1, 1, 0]]
+    figures = evaluate(labels, probabilities, classes=("a", "b", "c"))
+    assert figures["balanced_accuracy"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert figures["macro_f1"] == pytest.approx((2 / 4 + 4 / 5) / 2)
+    assert figures["macro_auc"] == pytest.approx((figures["auc_a"] + figures["auc_b"]) / 2)
+    alone = evaluate(np.zeros(3, int), probabilities[:3], classes=("a", "b", "c"))
+    assert [name for name, value in alone.items() if not math.isnan(value)] == ["accuracy", "sensitivity_a"]
+    assert alone["sensitivity_a"] == pytest.approx(1 / 3)
+
+
+def test_of_equally_likely_classes_the_first_is_predicted_and_of_two_the_positive_one():
+    probabilities = np.array([[0.4, 0.4, 0.2], [0.2, 0.4, 0.4], [1 / 3, 1 / 3, 1 / 3]])
+    assert make_sample(np.zeros(3), probabilities).predicted.tolist() == [0, 1, 0]
+    assert make_sample(np.zeros(3), np.array([0.5, 0.5 - 1e-12, 0.6])).predicted.tolist() == [1, 0, 1]
+
+
+def test_mean_cost_of_two_classes_is_what_their_answers_cost():
+    costs = np.array([[0.0, 1.0], [9.0, 0.0]])
+    labels, scores = np.array([0, 0, 1, 1]), np.array([0.05, 0.3, 0.08, 0.6])
+    figures = evaluate(labels, scores, classes=TWO, costs_CC=costs)
+    assert figures["mean_cost"] == pytest.approx((0 + 1 + 9 + 0) / 4)
+    assert list(figures) == [*metrics_of(TWO), "mean_cost"]
+
+
+@given(st.integers(0, 1000), st.sampled_from([lambda p: p**3, np.sqrt, lambda p: p / (2 - p)]))
+def test_what_ranks_is_unchanged_by_a_monotone_change_of_the_probabilities(seed, monotone):
+    generator = np.random.default_rng(seed)
+    labels = np.r_[0, 1, generator.integers(0, 2, 30)]
+    scores = generator.random(32).round(1)
+    first, second = (evaluate(labels, changed, classes=TWO) for changed in (scores, monotone(scores)))
+    for name in (
+        *("auc", "average_precision", "partial_auc_sensitivity_80", "sensitivity_at_specificity_90"),
+        *("specificity_at_sensitivity_90", "specificity_at_sensitivity_85_9", "brier_uncertainty"),
+    ):
+        assert second[name] == pytest.approx(first[name]), name
+    turned = evaluate(1 - labels, 1 - scores, classes=TWO)
+    assert (turned["auc"], turned["brier"]) == pytest.approx((first["auc"], first["brier"]))
+    assert evaluate(labels, 1 - scores, classes=TWO)["auc"] == pytest.approx(1 - first["auc"])
 
 
 def test_expected_calibration_error_is_the_mean_gap_over_ten_bins_of_equal_mass():
@@ -211,11 +286,29 @@ def test_no_cases_give_nan_everywhere():
 
 def test_a_weight_of_two_is_the_same_as_the_case_twice():
     labels, scores = draw(cases=60)
-    weights = np.random.default_rng(1).integers(0, 3, 60)
-    weighted = make_sample(labels, scores, weights_RN=weights[None].astype(float))
-    repeated = evaluate(np.repeat(labels, weights), np.repeat(scores, weights), classes=TWO)
-    for name, metric in metrics_of(TWO).items():
-        assert metric(weighted)[0] == pytest.approx(repeated[name], abs=1e-12), name
+    weights = np.random.default_rng(1).integers(0, 3, (3, 60))
+    weights[:, np.argsort(-scores)[:4]] = [[0], [2], [0]]  # The surest cases may not be drawn at all.
+    weighted = ScoredCases(labels, scores, np.arange(60)).weigh(weights.astype(float))
+    for row, once in enumerate(weights):
+        repeated = evaluate(np.repeat(labels, once), np.repeat(scores, once), classes=TWO)
+        for name, metric in metrics_of(TWO).items():
+            assert metric(weighted)[row] == pytest.approx(repeated[name], abs=1e-12), name
+
+
+def test_weighed_cases_are_answered_by_their_costs():
+    costs = np.array([[0.0, 1.0], [9.0, 0.0]])
+    cases = ScoredCases(np.array([0, 1, 1]), np.array([0.05, 0.2, 0.05]), np.arange(3), costs)
+    sample = cases.weigh(np.array([[1.0, 1, 1], [0, 2, 0]]))
+    assert sample.predicted.tolist() == [0, 1, 0]
+    assert sample.confidence == pytest.approx([0.95, 0.2, 0.95])
+    assert sample.confusion.tolist() == [[[1, 0], [1, 1]], [[0, 0], [0, 2]]]
+    assert cases.weigh().weights.tolist() == [[1, 1, 1]]
+
+
+def test_scores_that_differ_by_little_are_no_tie():
+    labels, scores = np.array([0, 1]), np.array([0.5, 0.5 + 1e-12])
+    assert auc(labels, scores) == 1.0
+    assert auc(labels, np.array([0.5, 0.5])) == 0.5
 
 
 def test_every_metric_is_unchanged_by_the_order_of_cases():
@@ -234,6 +327,9 @@ def test_auc_takes_scores_of_any_range():
     ("labels", "scores", "words"),
     [
         ([0, 1], [0.5], "2 labels for 1"),
+        ([0], [0.5, 0.5], "1 labels for 2"),
+        ([-1, 1], [0.1, 0.2], "labels from -1 to 1, expected 0 to 1"),
+        ([0, 1], [[0.1, np.nan, 0.9], [np.nan, np.nan, 1]], "2 of 2 predictions are NaN"),
         ([0, 2], [0.1, 0.2], "0 to 1"),
         ([0, 1], [0.1, np.nan], "1 of 2 predictions are NaN"),
     ],
