@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.neighbors import KNeighborsClassifier
 
 from medimg.evaluation.representation.leakage_estimate import estimate_leak
 from medimg.evaluation.representation.maps import reduce_vectors
@@ -50,6 +53,33 @@ def test_images_that_share_nothing_but_the_name_of_their_group_leak_nothing():
             np.mean(scores.argmax(axis=1) == labels) for scores in (leak.by_case, leak.by_group)
         )
         assert by_case - by_group == pytest.approx(0, abs=0.12)
+
+
+def test_each_case_is_answered_by_classifiers_that_were_fitted_without_its_fold():
+    vectors, group_N = draw_vectors(24, per_group=3, own=0.3, seed=2)
+    labels = np.random.default_rng(1).integers(3, size=24)[group_N]
+    found = estimate_leak(vectors, labels, groups=group_N, classes=3, seed=6)
+    models = {
+        "nearest": KNeighborsClassifier(1),
+        "logistic": LogisticRegression(class_weight="balanced", max_iter=1000),
+    }
+    assert list(found) == list(models)
+    for name, model in models.items():
+        for groups, scores in ((np.arange(72), found[name].by_case), (group_N, found[name].by_group)):
+            expected = np.zeros((72, 3))
+            for train, test in StratifiedGroupKFold(5, shuffle=True, random_state=6).split(
+                vectors, labels, groups
+            ):
+                expected[test] = model.fit(vectors[train], labels[train]).predict_proba(vectors[test])
+            np.testing.assert_allclose(scores, expected)
+
+
+def test_where_all_other_folds_are_of_one_class_that_is_the_answer():
+    vectors, group_N = draw_vectors(10, per_group=2)
+    labels = (group_N == 3).astype(int)
+    estimates = estimate_leak(vectors, labels, groups=group_N, classes=2)
+    for leak in estimates.values():
+        np.testing.assert_array_equal(leak.by_group[group_N == 3], [[1, 0], [1, 0]])
 
 
 def test_a_class_that_only_one_group_has_is_scored_0_where_that_group_is_left_out():

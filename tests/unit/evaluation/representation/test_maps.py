@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
 
 from medimg.evaluation.representation.maps import MAPS, map_tsne, map_umap_like, reduce_vectors
 from medimg.nearest_neighbours import find_neighbours
@@ -37,6 +39,19 @@ def test_a_map_keeps_together_what_lies_together_and_is_the_same_again(name):
     nearest = np.argsort(((places[:, None] - places[None]) ** 2).sum(axis=2), axis=1)[:, 1:6]
     assert (labels[nearest] == labels[:, None]).mean() > 0.95
     np.testing.assert_array_equal(places, MAPS[name](vectors, seed=1))
+
+
+def test_maps_start_from_the_first_two_principal_components():
+    vectors, _ = draw_clusters(cases=90)
+    first = PCA(2, random_state=0).fit_transform(vectors)[:, 0]
+    for draw in MAPS.values():
+        assert abs(np.corrcoef(draw(vectors)[:, 0], first)[0, 1]) > 0.5
+
+
+def test_the_map_of_many_cases_looks_at_thirty_neighbours():
+    vectors, _ = draw_clusters(cases=120)
+    expected = TSNE(2, perplexity=30, init="pca", random_state=3).fit_transform(vectors)
+    np.testing.assert_array_equal(map_tsne(vectors, seed=3), expected)
 
 
 def test_the_umap_like_map_draws_clusters_tighter_than_t_sne():
