@@ -69,10 +69,10 @@ def widen_by_tolerance(mask_HW: np.ndarray) -> np.ndarray:
 
 def rank_correlation(first_HW: np.ndarray, second_HW: np.ndarray) -> float:
     """Spearman's correlation of two maps' values, -1 to 1; NaN where one is the same everywhere."""
-    first, second = (shrink(one).ravel() for one in (first_HW, second_HW))
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
+    first, second = (shrink(one) for one in (first_HW, second_HW))
+    if any_is_constant(first_HW, second_HW, first, second):
         return math.nan
-    return float(spearmanr(first, second).statistic)
+    return float(spearmanr(first.ravel(), second.ravel()).statistic)
 
 
 def structural_similarity(first_HW: np.ndarray, second_HW: np.ndarray) -> float:
@@ -81,10 +81,15 @@ def structural_similarity(first_HW: np.ndarray, second_HW: np.ndarray) -> float:
     NaN where one is the same everywhere.
     """
     first, second = (shrink(one) for one in (first_HW, second_HW))
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
+    if any_is_constant(first_HW, second_HW, first, second):
         return math.nan
     pair = [tf.constant(one / one.max(), tf.float32)[..., None] for one in (first, second)]
     return float(tf.image.ssim(*pair, max_val=1.0))
+
+
+def any_is_constant(*maps: np.ndarray) -> bool:
+    """Whether a map is the same everywhere; a shrunk one may differ from itself by a rounding error."""
+    return any(np.ptp(map_HW) == 0 for map_HW in maps)
 
 
 def shrink(map_HW: np.ndarray) -> np.ndarray:

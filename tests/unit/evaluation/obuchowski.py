@@ -1,4 +1,4 @@
-"""Obuchowski's (1997) covariance of clustered AUCs, case by case and cluster by cluster as it is published."""
+"""Obuchowski's (1997) covariance of clustered AUCs, case by case and cluster by cluster."""
 
 import numpy as np
 
@@ -10,7 +10,10 @@ def estimate_by_loops(labels, scores_NK, groups):
     wins = np.array(
         [
             [
-                [(scores_NK[i, k] > scores_NK[j, k]) + 0.5 * (scores_NK[i, k] == scores_NK[j, k]) for k in models]
+                [
+                    (scores_NK[i, k] > scores_NK[j, k]) + 0.5 * (scores_NK[i, k] == scores_NK[j, k])
+                    for k in models
+                ]
                 for j in negatives
             ]
             for i in positives

@@ -28,7 +28,8 @@ def test_a_figure_that_only_one_side_can_give_is_a_difference_and_one_that_neith
 
 
 @pytest.mark.parametrize(
-    ("evaluated", "differ"), [(0.8 + 2e-6, True), (0.8 - 2e-6, True), (0.8 + 5e-7, False), (0.8 - 5e-7, False)]
+    ("evaluated", "differ"),
+    [(0.8 + 2e-6, True), (0.8 - 2e-6, True), (0.8 + 5e-7, False), (0.8 - 5e-7, False)],
 )
 def test_figures_agree_to_a_millionth(evaluated, differ):
     rows = [{**EVALUATED[0], "value": evaluated}]
@@ -36,12 +37,12 @@ def test_figures_agree_to_a_millionth(evaluated, differ):
 
 
 @pytest.mark.parametrize(
-    "other", [{"head": "density"}, {"metric": "accuracy"}, {"slice": "source=D1"}], ids=lambda other: next(iter(other))
+    "other",
+    [{"head": "density"}, {"metric": "accuracy"}, {"slice": "source=D1"}],
+    ids=lambda other: next(iter(other)),
 )
 def test_only_figures_of_one_head_metric_and_slice_are_held_against_each_other(other):
-    assert not list(
-        find_differences([FIGURE], [{**EVALUATED[0], **other}], protocols=find_protocols(["P1"]))
-    )
+    assert not list(find_differences([FIGURE], [{**EVALUATED[0], **other}], protocols=find_protocols(["P1"])))
     sliced = {**EVALUATED[0], "slice": "source=D1", "value": 0.6}
     figures = [FIGURE, replace(FIGURE, slice="source=D1", value=0.6)]
     assert len(list(find_differences(figures, [*EVALUATED, sliced], protocols=find_protocols(["P1"])))) == 1

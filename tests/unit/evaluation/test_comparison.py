@@ -204,7 +204,9 @@ def test_other_cases_or_other_labels_are_refused(predictions):
     )
     with pytest.raises(UsageError, match=f"case {predictions.case_id[3]} is .* and no label in the second"):
         compare(predictions, flipped)
-    with pytest.raises(UsageError, match=f"case {predictions.case_id[3]} is no label in the first table and "):
+    with pytest.raises(
+        UsageError, match=f"case {predictions.case_id[3]} is no label in the first table and "
+    ):
         compare(flipped, predictions)
     with pytest.raises(UsageError, match="share no case of split test"):
         compare(predictions.head(100), predictions.tail(100))

@@ -91,8 +91,6 @@ def test_pooled_figures_say_how_many_models_are_behind_them_before_their_own_not
     settings = MeasurementSettings(MALIGNANCY, ["P1"], split=OUT_OF_FOLD, bootstrap=Bootstrap(0))
     figures = measure(pooled, settings, metrics=["auc"])
     words = "folds pooled, each scored by a model that was trained without it"
-    assert [one.note for one in note_folds(figures, 4)] == [
-        f"4 {words}; no interval: none is asked for"
-    ]
+    assert [one.note for one in note_folds(figures, 4)] == [f"4 {words}; no interval: none is asked for"]
     assert note_folds(figures, 1)[0].note.startswith(f"1 {words}")
     assert note_folds(figures, 0) == figures

@@ -25,7 +25,11 @@ def test_a_metric_where_smaller_is_better_is_no_gate(metric):
         check(Gate("auc", "malignancy", 0.5), Gate(metric, "malignancy", 0.1))
     offered = str(found.value).split("expected one of ")[1].split(", ")
     assert offered == [
-        *(name for name in metrics_of(HEADS["malignancy"]) if name not in SMALLER_IS_BETTER | DESCRIBES_THE_CASES),
+        *(
+            name
+            for name in metrics_of(HEADS["malignancy"])
+            if name not in SMALLER_IS_BETTER | DESCRIBES_THE_CASES
+        ),
         ABOVE_SHORTCUT,
     ]
 

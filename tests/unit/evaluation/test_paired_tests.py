@@ -123,7 +123,15 @@ def test_the_paired_bootstrap_draws_whole_patients(models):
         ([0.0] * 99, 1.0),
         ([-1.0] * 50 + [1.0] * 49, 1.0),
     ],
-    ids=["few below", "few above", "a tie counts", "none", "undefined ones do not count", "no difference", "half"],
+    ids=[
+        "few below",
+        "few above",
+        "a tie counts",
+        "none",
+        "undefined ones do not count",
+        "no difference",
+        "half",
+    ],
 )
 def test_a_bootstrap_p_value_is_twice_the_rarer_side_with_the_observed_value_counted_in(differences, p_value):
     # Davison and Hinkley (1997), (1 + number) / (1 + resamples), of both sides.

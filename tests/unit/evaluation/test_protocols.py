@@ -133,7 +133,16 @@ def test_each_view_is_a_row_of_its_own_where_it_was_scored():
     )
     assert list_views(table, head="kind", classes=CLASSES) == ["CC", "MLO"]
     rolled = roll(table, "image")
-    assert list(rolled.case_id) == ["A1-MLO", "A2-CC", "A2-MLO", "A3-CC", "A3-MLO", "B2-CC", "B2-MLO", "C1-CC"]
+    assert list(rolled.case_id) == [
+        "A1-MLO",
+        "A2-CC",
+        "A2-MLO",
+        "A3-CC",
+        "A3-MLO",
+        "B2-CC",
+        "B2-MLO",
+        "C1-CC",
+    ]
     assert rolled.p_kind_Malignant.tolist() == [0.1, 0.65, 0.6, 0.25, 0.2, 0.55, 0.5, 0.85]
     assert rolled.p_kind_Benign.tolist() == [0.9, 0.35, 0.4, 0.75, 0.8, 0.45, 0.5, 0.15]
     assert rolled.label_kind.tolist() == ["Benign", "Malignant", "Malignant", *["Benign"] * 5]
@@ -165,7 +174,8 @@ def test_the_named_protocols_are_those_of_the_literature():
 
 
 @pytest.mark.parametrize(
-    "rule", [{"where": {"source": "D1"}}, {"unlabelled_as": "Benign"}, {"images_per_group": 4}, {"aggregate": "max"}]
+    "rule",
+    [{"where": {"source": "D1"}}, {"unlabelled_as": "Benign"}, {"images_per_group": 4}, {"aggregate": "max"}],
 )
 def test_a_protocol_with_any_rule_does_not_take_every_case(rule):
     assert PROTOCOLS["cases"].takes_every_case

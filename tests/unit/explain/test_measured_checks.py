@@ -27,7 +27,7 @@ def make_checks(*, patients=20, randomised=2):
             rows.append({**view, "method": "", "subject": "chance", "pointing": 0.1, "energy": 0.05})
             hits = {"trained": image % 4 > 0, "randomised-0": False, "randomised-1": image % 2 > 0}
             for subject, hit in list(hits.items())[: 1 + randomised]:
-                likeness = math.nan if subject == "trained" else 0.2
+                likeness = math.nan if subject == "trained" else 0.2 + 0.1 * (subject == "randomised-1")
                 rows.append(
                     {
                         **view,
@@ -36,7 +36,7 @@ def make_checks(*, patients=20, randomised=2):
                         "pointing": hit,
                         "energy": hit / 2,
                         "rank_correlation": likeness,
-                        "ssim": likeness,
+                        "ssim": likeness / 2,
                     }
                 )
     return pd.DataFrame(rows).assign(pointing=lambda table: table["pointing"].astype(float))
@@ -59,8 +59,8 @@ def test_every_figure_is_the_mean_over_images():
         "energy_grad_cam_randomised": 0.125,
         "energy_grad_cam_minus_randomised": 0.25,
         "energy_grad_cam_minus_chance": 0.325,
-        "rank_correlation_grad_cam": 0.2,
-        "ssim_grad_cam": 0.2,
+        "rank_correlation_grad_cam": 0.25,
+        "ssim_grad_cam": 0.125,
     }
 
 
@@ -73,6 +73,26 @@ def test_figures_say_what_they_are_of():
         "test",
     )
     assert (figure.n, figure.positives, figure.groups) == (40, 40, 20)
+    assert (figure.slice, figure.note) == ("overall", "")
+
+
+def test_each_head_and_split_has_its_own_figures_and_each_method_its_own_names():
+    checks = make_checks(patients=12, randomised=1)
+    other = checks[checks["method"] != ""].assign(method="integrated_gradients", energy=0.25)
+    eval_ = checks.assign(split="eval", pointing=1.0, group_id="one")
+    density = checks.assign(head="density")
+    figures = measure_checks(pd.concat([checks, other, eval_, density]), Bootstrap(resamples=20))
+    parts = [(one.head, one.split) for one in figures if one.name == "pointing_grad_cam"]
+    assert parts == [("density", "test"), ("malignancy", "eval"), ("malignancy", "test")]
+    of_test = {one.name: one for one in figures if (one.head, one.split) == ("malignancy", "test")}
+    assert of_test["pointing_grad_cam"].value == pytest.approx(0.75)
+    assert of_test["energy_integrated_gradients"].value == pytest.approx(0.25)
+    assert of_test["energy_integrated_gradients_minus_chance"].value == pytest.approx(0.2)
+    assert of_test["energy_integrated_gradients_minus_randomised"].value == 0
+    assert next(name for name in of_test if "energy" in name and "grad_cam" in name) == "energy_grad_cam"
+    assert len(of_test) == 2 + 2 * 10
+    (in_eval,) = [one for one in figures if (one.split, one.name) == ("eval", "pointing_grad_cam")]
+    assert (in_eval.groups, in_eval.n, in_eval.value) == (1, 24, 1)
 
 
 def test_intervals_hold_the_value_and_patients_are_drawn_with_both_views():
@@ -107,5 +127,14 @@ def test_images_without_a_likeness_are_left_out_and_counted():
     checks = make_checks(randomised=1)
     checks.loc[(checks["subject"] == "randomised-0") & (checks["case_id"] == "P3-L"), "ssim"] = math.nan
     figure = measured(checks)["ssim_grad_cam"]
-    assert (figure.n, figure.value) == (38, pytest.approx(0.2))
-    assert "2 of 40 images left out" in figure.note
+    assert (figure.n, figure.value) == (38, pytest.approx(0.1))
+    assert figure.note == "2 of 40 images left out: a map without evidence has no likeness to another"
+    few = measured(checks[checks["group_id"].isin([f"P{number}" for number in range(5)])])["ssim_grad_cam"]
+    assert few.note.startswith("2 of 10 images left out: ")
+    assert few.note.endswith("; no interval: 4 groups, needs 10")
+
+
+def test_a_likeness_that_no_image_has_is_undefined():
+    figure = measured(make_checks().assign(ssim=math.nan))["ssim_grad_cam"]
+    assert (figure.n, math.isnan(figure.value), math.isnan(figure.low)) == (0, True, True)
+    assert figure.note.startswith("40 of 40 images left out")

@@ -2,9 +2,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.ndimage import gaussian_filter
 
 from medimg.explain.methods import attribute, enlarge, grad_cam, integrated_gradients
-from medimg.explain.network import randomise
+from medimg.explain.network import Network, randomise
 from medimg.tasks.classification.explain import cut_network
 from medimg.tasks.classification.model import FUSIONS, build_model
 from medimg.tasks.classification.settings import Head, ModelSettings
@@ -69,6 +70,43 @@ def test_integrated_gradients_add_up_to_the_score_less_that_of_black_images(clas
     )
 
 
+@pytest.mark.parametrize("class_index", [0, 1, 2])
+def test_the_score_is_the_log_odds_of_the_class_against_all_others(class_index):
+    model, inputs = make_model(), make_inputs()
+    network = cut_network(model, "kind")
+    score = network.score(
+        network.read_maps(tf.cast(inputs["images"], tf.float32)), as_tensors(inputs), class_index=class_index
+    )
+    chance = model(inputs, training=False)["kind"].numpy()[:, class_index]
+    np.testing.assert_allclose(score, np.log(chance / (1 - chance)), atol=1e-4)
+
+
+def test_a_map_of_integrated_gradients_is_what_speaks_for_the_class_in_16_steps_smoothed_by_a_fiftieth():
+    network, inputs = cut_network(make_model(), "malignancy"), make_inputs()
+    attributions = attribute(network, inputs, class_index=1, steps=16).sum(axis=-1)
+    assert attributions.min() < 0
+    smoothed = gaussian_filter(
+        np.maximum(attributions, 0), sigma=(0, 0, 0.02 * HEIGHT, 0.02 * HEIGHT), mode="constant"
+    )
+    smoothed[1, 1] = 0
+    found = integrated_gradients(network, inputs, class_index=1)
+    np.testing.assert_allclose(found, smoothed, atol=1e-5 * smoothed.max())
+
+
+def test_the_path_of_integrated_gradients_is_sampled_in_the_middle_of_its_steps():
+    # The score of one view is its squared mean, whose gradient rises evenly: one step in the middle is exact.
+    network = Network(
+        lambda images: tf.reduce_mean(images, axis=(1, 2), keepdims=True),
+        lambda maps, inputs: tf.concat([maps[:, 0, 0, 0] * 0, maps[:, 0, 0, 0] ** 2], axis=1),
+    )
+    images = np.random.default_rng(0).integers(0, 255, (2, 1, 4, 6, 1)).astype(np.uint8)
+    inputs = {"images": images, "view_present": np.ones((2, 1), np.float32)}
+    for steps in (1, 3):
+        found = attribute(network, inputs, class_index=1, steps=steps)
+        expected = images * images.mean(axis=(1, 2, 3, 4), keepdims=True) / 24
+        np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
 @pytest.mark.parametrize("explain", [grad_cam, integrated_gradients])
 def test_maps_are_as_large_as_the_image_never_negative_and_empty_where_there_is_no_view(explain):
     maps = explain(cut_network(make_model(), "malignancy"), make_inputs(), class_index=1)
@@ -120,6 +158,13 @@ def test_a_cell_of_the_feature_map_lies_on_the_pixels_that_it_was_pooled_from():
     assert centre == pytest.approx([23.5, 23.5])
 
 
+def test_between_the_centres_of_two_cells_a_map_rises_evenly_and_beyond_them_it_stays():
+    enlarged = enlarge(np.array([[0.0, 8.0]], np.float32), (4, 8))
+    np.testing.assert_allclose(enlarged, np.tile([0, 0, 1, 3, 5, 7, 8, 8], (4, 1)))
+    np.testing.assert_allclose(enlarge(np.array([[0.0], [8.0]], np.float32), (8, 4)), enlarged.T)
+    assert enlarge(np.eye(3, dtype=np.float32), (3, 3)).tolist() == np.eye(3).tolist()
+
+
 def test_randomised_weights_are_the_same_numbers_in_other_places_and_leave_the_network_as_it_was():
     model = make_model()
     before = [weights.copy() for weights in model.get_weights()]
@@ -129,6 +174,10 @@ def test_randomised_weights_are_the_same_numbers_in_other_places_and_leave_the_n
         assert (np.sort(old.ravel()) == np.sort(new.ravel())).all()
     inputs = make_inputs()
     assert np.abs(shuffled(inputs)["malignancy"] - model(inputs)["malignancy"]).max() > 1e-3
+    other = randomise(model, seed=2)
+    assert any(
+        (one != two).any() for one, two in zip(shuffled.get_weights(), other.get_weights(), strict=True)
+    )
     again = randomise(model, seed=1)
     assert all(
         (one == two).all() for one, two in zip(shuffled.get_weights(), again.get_weights(), strict=True)

@@ -1,5 +1,6 @@
 import io
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,6 +22,25 @@ def test_the_place_of_the_evidence_is_coloured_and_more_so_the_more_there_is():
     distance = np.abs(lay_over(IMAGE, map_HW, highest=1.0).astype(int) - IMAGE[..., None]).sum(axis=2)
     assert distance[15, 15] > distance[55, 15] > 0
     assert distance[:, 40:].max() == 0
+
+
+@pytest.mark.parametrize(("value", "share"), [(0.0, 0.0), (1.0, 0.5), (2.0, 1.0), (5.0, 1.0), (-1.0, 0.0)])
+def test_the_highest_value_of_the_case_has_seven_tenths_of_the_brightest_colour(value, share):
+    laid = lay_over(np.full((8, 8), 100, np.uint8), np.full((4, 4), value, np.float32), highest=2.0)
+    opacity = 0.7 * share
+    expected = 100 * (1 - opacity) + 255 * opacity * np.array(mpl.colormaps["viridis"](share)[:3])
+    assert np.abs(laid - expected).max() <= 0.51
+
+
+def test_an_outline_is_closed_and_goes_through_its_corners():
+    black = np.zeros((20, 30, 3), np.uint8)
+    drawn = draw_outlines(black, [Annotation("CC", "mass", "polygon", ((2, 3), (2, 25), (15, 25)))])
+    assert (drawn[2, 3:26] == 255).all()
+    assert (drawn[2:16, 25] == 255).all()
+    assert drawn[8, 12:16].max() == 255  # The third side leads back to the first corner.
+    assert set(np.unique(drawn)) == {0, 255}
+    assert black.max() == 0
+    assert drawn[12, 5].max() == 0
 
 
 def test_views_of_a_case_share_one_scale():

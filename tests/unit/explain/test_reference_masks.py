@@ -64,6 +64,17 @@ def test_a_box_is_filled_with_both_corners_within():
     assert np.argwhere(mask_HW).max(axis=0).tolist() == [4, 6]
 
 
+def test_several_outlines_are_filled_together_at_fractions_of_a_pixel():
+    triangle = Annotation("CC", "mass", "polygon", ((1, 1), (1, 7), (7, 1)))
+    box = Annotation("CC", "mass", "box", ((8.6, 8.6), (9, 9)))
+    mask_HW = draw_mask([triangle, box], shape=(10, 12))
+    assert mask_HW[1, 1:8].all()
+    assert mask_HW[1:8, 1].all()
+    assert not mask_HW[6, 6]
+    assert np.argwhere(mask_HW[8:]).tolist() == [[1, 9]]
+    assert not draw_mask([], shape=(4, 5)).any()
+
+
 def test_an_outline_beyond_the_edge_is_cut_off():
     mask_HW = draw_mask(
         [Annotation("CC", "mass", "polygon", ((-5, -5), (-5, 3), (3, 3), (3, -5)))], shape=(6, 6)

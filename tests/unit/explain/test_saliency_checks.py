@@ -1,7 +1,10 @@
 import math
 
+import cv2
 import numpy as np
 import pytest
+import tensorflow as tf
+from scipy.stats import spearmanr
 
 from medimg.explain.saliency_checks import (
     chance,
@@ -75,4 +78,32 @@ def test_a_map_is_like_itself_at_any_scale_and_unlike_its_reverse():
 def test_likeness_to_a_map_without_evidence_is_undefined():
     map_HW = np.random.default_rng(1).random(SHAPE).astype(np.float32)
     assert math.isnan(rank_correlation(map_HW, np.zeros(SHAPE, np.float32)))
+    assert math.isnan(rank_correlation(np.ones(SHAPE, np.float32), map_HW))
     assert math.isnan(structural_similarity(np.zeros(SHAPE, np.float32), map_HW))
+    assert math.isnan(structural_similarity(map_HW, np.ones(SHAPE, np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "shrunk"), [((64, 40), None), ((65, 40), (64, 39)), ((128, 96), (64, 48)), ((30, 256), (8, 64))]
+)
+def test_maps_are_compared_at_64_pixels_of_the_longer_side(shape, shrunk):
+    generator = np.random.default_rng(2)
+    first, second = (generator.random(shape).astype(np.float32) for _ in range(2))
+    smaller = [
+        one if shrunk is None else cv2.resize(one, shrunk[::-1], interpolation=cv2.INTER_AREA)
+        for one in (first, second)
+    ]
+    assert rank_correlation(first, second) == pytest.approx(
+        spearmanr(smaller[0].ravel(), smaller[1].ravel()).statistic, abs=1e-6
+    )
+    if min(smaller[0].shape) >= 11:  # As large as the window of structural similarity.
+        scaled = [tf.constant((one / one.max())[..., None]) for one in smaller]
+        assert structural_similarity(first, 3 * second) == pytest.approx(
+            float(tf.image.ssim(*scaled, max_val=1.0)), abs=1e-5
+        )
+
+
+def test_any_map_points_at_a_lesion_that_is_everywhere_and_none_at_one_that_is_nowhere():
+    map_HW = np.random.default_rng(3).random(SHAPE).astype(np.float32)
+    assert (points_at(map_HW, np.ones(SHAPE, bool)), energy_inside(map_HW, np.ones(SHAPE, bool))) == (1, 1)
+    assert (points_at(map_HW, np.zeros(SHAPE, bool)), energy_inside(map_HW, np.zeros(SHAPE, bool))) == (0, 0)

@@ -48,7 +48,9 @@ def test_above_shortcut_is_the_difference_of_the_two_aucs(table, protocol):
 
 def test_protocols_and_heads_without_a_difference_are_passed_over_and_the_rest_is_measured(table):
     predictions = predict(table, strength=3).assign(shortcut_abnormality=0.5)
-    views = {f"v_malignancy_{name}_CC": predictions[f"p_malignancy_{name}"] for name in MALIGNANCY["malignancy"]}
+    views = {
+        f"v_malignancy_{name}_CC": predictions[f"p_malignancy_{name}"] for name in MALIGNANCY["malignancy"]
+    }
     figures = measure_above_shortcut(
         predictions.assign(**views),
         MeasurementSettings(

@@ -72,7 +72,9 @@ def test_calibration_error_and_parts_of_the_brier_score_are_those_of_tenths():
     mass, predicted, observed = bin_by_hand(labels, scores)
     figures = evaluate(labels, scores, classes=TWO)
     assert figures["ece"] == pytest.approx(np.average(abs(predicted - observed), weights=mass))
-    assert figures["brier_reliability"] == pytest.approx(np.average((predicted - observed) ** 2, weights=mass))
+    assert figures["brier_reliability"] == pytest.approx(
+        np.average((predicted - observed) ** 2, weights=mass)
+    )
     prevalence = labels.mean()
     within = np.average(
         [

@@ -43,7 +43,11 @@ def test_the_rank_of_a_threshold_is_not_raised_by_a_rounding_error():
 def test_sets_by_class_have_names_of_their_own():
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8]])
     names = [
-        list(fit_conformal(np.array([0, 1]), probabilities, coverage=0.95, by_class=by_class).metrics(("a", "b")))
+        list(
+            fit_conformal(np.array([0, 1]), probabilities, coverage=0.95, by_class=by_class).metrics(
+                ("a", "b")
+            )
+        )
         for by_class in (False, True)
     ]
     kinds = ("coverage", "set_size", "coverage_a", "coverage_b")
@@ -55,7 +59,9 @@ def test_with_too_few_cases_every_class_is_in_every_set():
     assert fit_conformal(labels, probabilities, coverage=0.9).contains(probabilities).all()
     labels, probabilities = draw(9, seed=0)
     own = probabilities[np.arange(9), labels]
-    assert fit_conformal(labels, probabilities, coverage=0.9).thresholds == pytest.approx(np.full(3, own.min()))
+    assert fit_conformal(labels, probabilities, coverage=0.9).thresholds == pytest.approx(
+        np.full(3, own.min())
+    )
 
 
 def test_figures_are_those_worked_by_hand_and_follow_the_weights():

@@ -117,9 +117,7 @@ def test_costs_that_no_decision_follows_from_are_refused_in_one_line(
     head: str, matrix: dict[str, dict[str, float]], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message) as found:
-        check_costs(
-            [Costs("malignancy", {}), Costs(head, matrix)], heads=HEADS, prevalence="train"
-        )
+        check_costs([Costs("malignancy", {}), Costs(head, matrix)], heads=HEADS, prevalence="train")
     assert "\n" not in str(found.value)
 
 

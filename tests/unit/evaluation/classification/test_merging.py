@@ -30,7 +30,10 @@ def test_the_classes_that_no_union_names_stay_in_their_place():
     assert list(merged) == ["tissue", "organ"]
     parts = Merge("part", "tissue", {"rest": ("skin_2", "lung")})
     assert merge_heads(HEADS, [parts])["part"] == ["rest", "skin_1"]
-    assert merge_heads({"side": ("z", "b", "a")}, [Merge("pair", "side", {"y": ("b", "a")})])["pair"] == ["z", "y"]
+    assert merge_heads({"side": ("z", "b", "a")}, [Merge("pair", "side", {"y": ("b", "a")})])["pair"] == [
+        "z",
+        "y",
+    ]
 
 
 def test_a_confusion_within_a_union_is_a_mistake_of_the_head_and_none_of_the_merged_one():

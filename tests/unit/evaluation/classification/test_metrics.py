@@ -134,7 +134,8 @@ def test_a_decision_curve_begins_with_acting_on_everybody_and_a_perfect_model_ke
 
 
 @pytest.mark.parametrize(
-    ("above", "negatives", "sensitivity"), [(1, 10, 1.0), (2, 20, 1.0), (3, 20, 0.0), (2, 10, 0.0), (0, 10, 1.0)]
+    ("above", "negatives", "sensitivity"),
+    [(1, 10, 1.0), (2, 20, 1.0), (3, 20, 0.0), (2, 10, 0.0), (0, 10, 1.0)],
 )
 def test_nine_of_ten_negatives_below_count_as_specificity_90_and_fewer_reach_it_nowhere(
     above, negatives, sensitivity
@@ -157,14 +158,15 @@ def test_specificity_is_that_of_a_threshold_that_finds_enough_positives(found, p
     assert figures["specificity_at_sensitivity_85_9"] == at_85_9
 
 
-@pytest.mark.parametrize(
-    ("above", "sensitivity"), [(1, 1.0), (2, 0.0)], ids=["19 of 20", "18 of 20"]
-)
+@pytest.mark.parametrize(("above", "sensitivity"), [(1, 1.0), (2, 0.0)], ids=["19 of 20", "18 of 20"])
 def test_a_class_is_found_at_specificity_95_of_all_others_together(above, sensitivity):
     labels = np.repeat([0, 1, 2], [3, 10, 10])
     first = np.r_[np.full(3, 0.6), np.full(above, 0.7), np.full(20 - above, 0.1)]
     probabilities = np.stack([first, *[(1 - first) / 2] * 2], axis=1)
-    assert evaluate(labels, probabilities, classes=("a", "b", "c"))["sensitivity_a_at_specificity_95"] == sensitivity
+    assert (
+        evaluate(labels, probabilities, classes=("a", "b", "c"))["sensitivity_a_at_specificity_95"]
+        == sensitivity
+    )
 
 
 def test_more_classes_give_macro_and_one_against_rest_figures_of_scikit_learn():

@@ -37,7 +37,10 @@ def make_catalogue():
 
 def test_the_table_has_every_case_with_what_is_asked_for_and_what_is_selected_by():
     table = tabulate_shortcuts(
-        make_catalogue(), ["source", "group_image_count"], heads=["malignancy"], clinical=["age_years", "site"]
+        make_catalogue(),
+        ["source", "group_image_count"],
+        heads=["malignancy"],
+        clinical=["age_years", "site"],
     )
     assert list(table) == [
         *("case_id", "group_id", "status", "split", "level_patient", "label_malignancy"),
@@ -61,7 +64,9 @@ def test_a_shortcut_that_the_catalogue_lacks_is_named_with_the_nearest(shortcut,
 
 
 def make_rows(kinds, **columns):
-    return pd.DataFrame({"label_kind": kinds, **{f"clinical_{name}": value for name, value in columns.items()}})
+    return pd.DataFrame(
+        {"label_kind": kinds, **{f"clinical_{name}": value for name, value in columns.items()}}
+    )
 
 
 @pytest.mark.parametrize("found", [("a", "c"), ("b", "d"), ("a", "b", "d"), ("d", "c", "a")])

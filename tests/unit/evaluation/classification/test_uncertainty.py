@@ -48,9 +48,7 @@ def test_of_several_classes_the_deviation_is_that_of_the_class_that_the_members_
     columns |= {f"p_kind_{name}": members.mean(axis=1)[:, index] for index, name in enumerate("abc")}
     table = add_uncertainty(pd.DataFrame(columns), heads={"kind": ("a", "b", "c")})
     # Of the first case b: 0.467 in the mean, of which the members have 0.3, 0.3 and 0.8.
-    np.testing.assert_allclose(
-        table.u_kind_standard_deviation, [np.std([0.3, 0.3, 0.8]), 0], atol=1e-12
-    )
+    np.testing.assert_allclose(table.u_kind_standard_deviation, [np.std([0.3, 0.3, 0.8]), 0], atol=1e-12)
     np.testing.assert_allclose(
         table.u_kind_mutual_information,
         entropy(members.mean(axis=1), axis=1) - entropy(members, axis=2).mean(axis=1),
@@ -60,7 +58,11 @@ def test_of_several_classes_the_deviation_is_that_of_the_class_that_the_members_
 
 def test_what_members_do_not_agree_on_is_never_below_nothing():
     yes = np.random.default_rng(0).random(500)
-    columns = {f"{part}_kind_{name}": value for part in ("p", "m0", "m1", "m2") for name, value in (("no", 1 - yes), ("yes", yes))}
+    columns = {
+        f"{part}_kind_{name}": value
+        for part in ("p", "m0", "m1", "m2")
+        for name, value in (("no", 1 - yes), ("yes", yes))
+    }
     assert add_uncertainty(pd.DataFrame(columns), heads=KIND).u_kind_mutual_information.min() == 0
 
 
@@ -102,7 +104,8 @@ def test_without_figures_of_one_split_there_are_none_of_the_other(viewed):
     table = draw_two_splits()
     unlabelled = table.index % 7 == 0
     table = table.assign(
-        image_count=2, label_malignancy=table.label_malignancy.mask(unlabelled & (table.split == viewed), None)
+        image_count=2,
+        label_malignancy=table.label_malignancy.mask(unlabelled & (table.split == viewed), None),
     )
     (figure,) = measure_uncertainty(
         table, MeasurementSettings(MALIGNANCY, ["P3"], bootstrap=Bootstrap(resamples=0))

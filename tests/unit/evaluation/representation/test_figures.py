@@ -61,7 +61,9 @@ def test_every_figure_of_two_splits_of_one_distribution_holds_what_chance_gives(
 def test_figures_are_what_holds_the_measured_split_against_train_under_their_own_names():
     table = draw_table(groups=50, shift=1.0)
     held = table.replace({"split": {"test": "eval"}})
-    third = held[held.split == "eval"].head(40).assign(split="test", case_id=lambda rows: rows.case_id + "-test")
+    third = (
+        held[held.split == "eval"].head(40).assign(split="test", case_id=lambda rows: rows.case_id + "-test")
+    )
     settings = EmbeddingSettings("finding", CLASSES, split="eval", bootstrap=Bootstrap(resamples=40, seed=2))
     found = {figure.name: figure for figure in measure_embedded(pd.concat([held, third]), settings)}
     vectors, is_test = np.stack(list(table.vector)), (table.split == "test").to_numpy()
@@ -134,7 +136,9 @@ def test_a_split_of_five_groups_is_enough_and_the_smaller_of_both_is_named():
     assert table[table.split == "test"].group_id.nunique() == 5
     assert "split_auc_pixels" in measure_by_name(table)
     turned = table.replace({"split": {"train": "test", "test": "train"}})
-    few = turned[(turned.split == "test") | (turned.group_id != turned[turned.split == "train"].group_id.iloc[0])]
+    few = turned[
+        (turned.split == "test") | (turned.group_id != turned[turned.split == "train"].group_id.iloc[0])
+    ]
     assert measure_by_name(few)["nearest_in_train_pixels"].note == (
         "no figure: the train split has 4 groups, needs 5"
     )
@@ -152,7 +156,16 @@ def test_the_table_has_a_row_per_case_and_embedding_with_its_vector_and_its_plac
     cases = cases.assign(clinical_age=50, label_density="low")
     vectors = {name: generator.normal(size=(12, 6)) for name in ("pixels", "model")}
     table = tabulate_embedded(cases, vectors, seed=4)
-    columns = ["case_id", "group_id", "cluster_id", "split", "label_finding", "label_density", "embedding", "vector"]
+    columns = [
+        "case_id",
+        "group_id",
+        "cluster_id",
+        "split",
+        "label_finding",
+        "label_density",
+        "embedding",
+        "vector",
+    ]
     assert list(table) == [*columns, *(f"{name}_{axis}" for name in MAPS for axis in "xy")]
     for name, of_cases in vectors.items():
         rows = table[table.embedding == name]

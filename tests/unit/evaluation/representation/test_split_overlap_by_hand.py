@@ -18,7 +18,7 @@ from medimg.evaluation.representation.split_overlap import (
 
 @pytest.fixture(scope="module")
 def cases():
-    """Vectors of unit length, groups of one to four cases, some of which are in both splits, and which cases are test."""
+    """Vectors of unit length, groups of one to four cases, some in both splits, and which cases are test."""
     generator = np.random.default_rng(0)
     groups = np.repeat(np.arange(30), generator.integers(1, 5, 30))
     vectors = generator.normal(size=(30, 4))[groups] + 0.6 * generator.normal(size=(len(groups), 4))
