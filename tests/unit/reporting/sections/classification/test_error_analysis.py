@@ -3,8 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import fisher_exact
 
-from medimg.reporting.sections.classification.error_analysis import Tables, observe_all, observe_pair
+from medimg.reporting.sections.classification.error_analysis import (
+    Errors,
+    Tables,
+    find_excess,
+    observe_all,
+    observe_pair,
+)
 
 CLASSES = ("nv", "mel", "bcc")
 
@@ -100,25 +107,93 @@ def colour(lightness):
     return {"colour_lightness": lightness, "colour_green_red": 0.0, "colour_blue_yellow": 0.0}
 
 
-@pytest.mark.parametrize(
-    ("of_errors", "told"),
-    [
-        ([78.0, 74.0, 40.0], "The mean colour of 2 of 3 is nearer to the training mean of the class"),
-        ([78.0, 44.0, 40.0], ""),
-    ],
-)
-def test_the_colour_of_most_errors_is_told_if_it_is_nearer_to_that_of_the_called_class(of_errors, told):
+def observe_colours(of_errors):
+    """Sentences on errors of these lightnesses, called mel (78 on average) instead of nv (42 on average)."""
     train = make_train(nv=2, mel=2).assign(**colour([40.0, 44.0, 76.0, 80.0]))
-    answers = make_answers(("nv", "mel", 3), ("nv", "nv", 1)).assign(**colour([*of_errors, 42.0]))
-    said = observe_pair(Tables(answers, train, ("nv", "mel")), "nv", "mel")
-    assert [sentence.startswith(told) for sentence in said] == ([True] if told else [])
-    # Colours (42 and 78 on average) are 36, 32 and 2 from the own class, 0, 4 and 38 from the called one.
-    assert "(14.0 against 23.3 on average, in CIELAB)" in "".join(said) or not told
+    answers = make_answers(("nv", "mel", len(of_errors)), ("nv", "nv", 1))
+    return observe_pair(
+        Tables(answers.assign(**colour([*of_errors, 42.0])), train, ("nv", "mel")), "nv", "mel"
+    )
+
+
+def test_the_colour_of_most_errors_is_told_if_it_is_nearer_to_that_of_the_called_class():
+    # They are 36, 32 and 2 from the own class, 0, 4 and 38 from the called one.
+    assert observe_colours([78.0, 74.0, 40.0]) == [
+        "The mean colour of 2 of 3 is nearer to the training mean of the class that they were called than to "
+        "that of their own (14.0 against 23.3 on average, in CIELAB)."
+    ]
+
+
+@pytest.mark.parametrize(
+    "of_errors", [[78.0, 44.0, 40.0], [78.0, 78.0, 44.0, 40.0], [78.0], [60.0, 60.0, 60.0]]
+)
+def test_the_colour_of_half_the_errors_of_one_or_of_neither_class_is_not_told(of_errors):
+    assert observe_colours(of_errors) == []
+
+
+def test_colours_of_classes_that_train_lacks_are_not_compared_and_count_for_no_majority():
+    train = make_train(nv=2, mel=2).assign(**colour([40.0, 44.0, 76.0, 80.0]))
+    pairs = [("nv", "mel", 2), ("nv", "bcc", 2), ("bcc", "mel", 1), ("nv", "nv", 1)]
+    answers = make_answers(*pairs).assign(**colour([78.0, 74.0, 78.0, 78.0, 78.0, 42.0]))
+    assert not any("colour" in one for one in observe_all(Tables(answers, train, CLASSES)))
+    more = make_answers(*pairs, ("nv", "mel", 2)).assign(
+        **colour([78.0, 74.0, 78.0, 78.0, 78.0, 42.0, 78.0, 78.0])
+    )
+    (sentence,) = [one for one in observe_all(Tables(more, train, CLASSES)) if "colour" in one]
+    assert sentence.startswith("The mean colour of 4 of 7 is nearer")
+    assert "(1.0 against 35.0 on average" in sentence
 
 
 def test_grey_images_have_no_colour_to_speak_of():
     answers = make_answers(("nv", "mel", 3))
     assert observe_pair(Tables(answers, make_train(nv=5, mel=5), ("nv", "mel")), "nv", "mel") == []
+
+
+@pytest.mark.parametrize(("near", "told"), [(2, False), (3, True)], ids=["half", "more than half"])
+def test_most_is_more_than_half(near, told):
+    answers = make_answers(("nv", "mel", 4), ("nv", "nv", 1))
+    nearest = ["mel"] * near + ["bcc"] * (4 - near) + ["nv"]
+    tables = Tables(with_neighbours(answers, nearest, np.linspace(0.5, 0.1, 5)), NO_TRAIN, CLASSES)
+    assert bool(observe_pair(tables, "nv", "mel")) == told
+
+
+def test_a_single_error_is_no_majority():
+    answers = with_neighbours(make_answers(("nv", "mel", 1), ("nv", "nv", 3)), ["mel", "nv", "nv", "nv"], 0.3)
+    answers.loc[0, "distance"] = 0.9
+    assert observe_pair(Tables(answers, NO_TRAIN, CLASSES), "nv", "mel") == []
+
+
+def test_a_p_value_is_fisher_s_for_the_number_of_tests_and_at_most_1():
+    cases = make_answers(("nv", "mel", 6), ("nv", "nv", 14))
+    errors = Errors(cases, cases["predicted"] == "mel", called="called mel")
+    inside = pd.Series(np.isin(np.arange(20), [0, 1, 2, 3, 10, 11]))
+    expected = fisher_exact([[4, 2], [2, 12]], alternative="greater").pvalue
+    assert find_excess(errors, inside, tested=3) == pytest.approx(3 * expected)
+    assert find_excess(errors, inside, tested=100) == 1.0
+    assert find_excess(errors, ~inside, tested=1) == pytest.approx(
+        fisher_exact([[2, 12], [4, 2]], alternative="greater").pvalue
+    )
+
+
+def test_slices_are_told_by_column_and_value_with_numbers_as_they_are_written():
+    answers = make_answers(("nv", "mel", 12), ("nv", "nv", 88))
+    number = answers.index.to_numpy()
+    tables = Tables(
+        answers.assign(
+            clinical_site=np.where(number < 6, "b", np.where(number < 12, "a", "c")),
+            clinical_age=np.where(number < 12, 40.0, 62.5),
+        ),
+        NO_TRAIN,
+        CLASSES,
+        slices=["site", "age"],
+    )
+    told = observe_pair(tables, "nv", "mel")
+    assert [sentence.split(",")[0] for sentence in told] == [
+        "Of the 6 cases with site a",
+        "Of the 6 cases with site b",
+        "Of the 12 cases with age 40",
+    ]
+    assert all(sentence.endswith("for 5 values looked at).") for sentence in told)
 
 
 def test_errors_that_are_mostly_of_one_group_name_it_by_what_the_data_set_calls_it():
