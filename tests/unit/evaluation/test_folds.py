@@ -31,7 +31,7 @@ def make_table():
             "case_id": [f"case {index}" for index in range(10)],
             "fold": pd.array(fold, dtype="Int64"),
             "status": ["used", "excluded"] * 5,
-            "split": ["train", "eval", "test", "train", "test", "eval", "train", "test", "train", "train"],
+            "split": ["train", "eval", "eval", "train", "test", "eval", "train", "test", "train", "train"],
             "clinical_source": [None, "D1"] * 5,
         }
     )

@@ -9,7 +9,7 @@ from medimg.evaluation.classification.metrics import auc
 from medimg.evaluation.folds import OUT_OF_FOLD
 from medimg.evaluation.gates import Gate
 from medimg.reporting.bundle import derive, write_bundle
-from medimg.reporting.fold_pooling import pool_reports
+from medimg.reporting.fold_pooling import judge_gates, merge_lines, pool_reports
 from medimg.reporting.run_facts import read_facts
 from medimg.reporting.sections.classification.misclassifications import list_misclassifications
 from medimg.reporting.sections.classification.predicted_cases import MISCLASSIFIED
@@ -184,6 +184,69 @@ def test_gates_are_judged_on_the_pooled_figures(tmp_path, table, gate, passes, w
     facts = pool_reports(write_folds(tmp_path, table), tmp_path / "report", gates=[gate])
     assert facts.blessed is passes
     assert words in facts.gates[0][0]
+
+
+@pytest.mark.parametrize(("above", "passes"), [(-1e-6, True), (0, True), (1e-6, False)])
+def test_a_gate_is_passed_by_its_bound_and_by_no_less(table, above, passes):
+    pooled_table = table.assign(split=OUT_OF_FOLD)
+    facts = make_facts(heads=MALIGNANCY, costs={"malignancy": [[0, 1], [9, 0]]})
+    malignant = table[table["label_malignancy"] == "Malignant"]
+    found = (malignant["p_malignancy_Malignant"] >= 0.1).mean()
+    gate = Gate("sensitivity", "malignancy", found + above, change=0.1)
+    assert judge_gates(pooled_table, facts, [gate]) == [
+        (
+            f"malignancy: sensitivity at least {gate.lower_bound:g} on all measured cases: "
+            f"found {found:.3f} out of fold",
+            passes,
+        )
+    ]
+
+
+def test_of_several_gates_each_is_judged_and_an_undefined_figure_fails(table):
+    pooled_table = table.assign(split=OUT_OF_FOLD, shortcut_malignancy=0.5)
+    gates = [
+        Gate("auc", "malignancy", 0.5),
+        Gate("auc_above_shortcut", "malignancy", 0.1, "source=D1"),
+        Gate("auc", "malignancy", 0.5, "source=D2"),
+    ]
+    facts = make_facts(heads=MALIGNANCY)
+    assert [passes for _, passes in judge_gates(pooled_table, facts, gates)] == [True] * 3
+    alone = pooled_table.assign(
+        label_malignancy=table["label_malignancy"].mask(table["clinical_source"] == "D2", "Malignant")
+    )
+    (_, _, (words, passes)) = judge_gates(alone, facts, gates)
+    assert (words.rsplit(": ", 1)[1], passes) == ("undefined", False)
+    assert judge_gates(pooled_table, facts, []) == []
+    assert judge_gates(pooled_table.assign(split="test"), facts, gates[:1])[0][1] is False
+
+
+def test_a_pooled_run_is_blessed_if_every_gate_passes_and_unjudged_without_any(tmp_path, table):
+    folders = write_folds(tmp_path, table, warnings=["of all"], evaluated=[{"head": "malignancy"}])
+    gates = [Gate("auc", "malignancy", 0.5), Gate("auc", "malignancy", 0.999)]
+    facts = pool_reports(folders, tmp_path / "report", gates=gates)
+    assert facts.blessed is False
+    assert [passes for _, passes in facts.gates] == [True, False]
+    assert facts.hashes == {"data": "same", "model": "m0; m1; m2"}
+    assert (facts.split, facts.folds, facts.evaluated) == (OUT_OF_FOLD, 3, [])
+    assert facts.warnings == ["of all"]
+    assert facts.config["split.test_fold"] == "each in turn"
+    assert [one["metric"] for one in json.loads(facts.config["evaluation.gates"])] == ["auc", "auc"]
+    assert facts.summary["groups"] == {OUT_OF_FOLD: 100}
+    assert {row["split"] for row in facts.summary["splits"]} == {OUT_OF_FOLD}
+    assert facts.summary["leakage"] == []
+    assert pool_reports(folders, tmp_path / "report", gates=[]).blessed is None
+
+
+def test_a_line_of_some_folds_names_them_once_each():
+    lines = merge_lines([["a", "b", "b"], ["a", "c"], ["c", "a"]])
+    assert lines == ["a", "fold 0: b", "fold 1, 2: c"]
+
+
+def test_a_fold_with_a_hash_that_others_lack_is_refused(tmp_path, table):
+    folders = write_folds(tmp_path, table)
+    write_fold(folders[1], table, 1, hashes={"data": "same", "code": "new", "model": "m1"})
+    with pytest.raises(MedimgError, match="fold 1: another code than fold 0"):
+        pool_reports(folders, tmp_path / "report", gates=[])
 
 
 def test_a_case_in_two_folds_is_refused(tmp_path, table):
