@@ -60,8 +60,8 @@ def split_slice(slice_name: str) -> tuple[str, str] | None:
     """
     if slice_name == OVERALL:
         return None
-    column, separator, value = slice_name.partition("=")
-    if not (column and separator and value):
+    column, _, value = slice_name.partition("=")
+    if not (column and value):
         raise UsageError(f"slice {slice_name!r}: expected {OVERALL!r} or column=value, such as source=D1")
     return column, value
 

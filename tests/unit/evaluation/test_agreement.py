@@ -44,5 +44,6 @@ def test_figures_agree_to_a_millionth(evaluated, differ):
 def test_only_figures_of_one_head_metric_and_slice_are_held_against_each_other(other):
     assert not list(find_differences([FIGURE], [{**EVALUATED[0], **other}], protocols=find_protocols(["P1"])))
     sliced = {**EVALUATED[0], "slice": "source=D1", "value": 0.6}
-    figures = [FIGURE, replace(FIGURE, slice="source=D1", value=0.6)]
+    # One that nothing is held against keeps none after it from being so.
+    figures = [replace(FIGURE, name="f1"), FIGURE, replace(FIGURE, slice="source=D1", value=0.6)]
     assert len(list(find_differences(figures, [*EVALUATED, sliced], protocols=find_protocols(["P1"])))) == 1

@@ -55,17 +55,15 @@ def make_record(number, images, annotations=()):
 def batch():
     """Three cases: outlined on both views, on a view that is not there, and not at all."""
     generator = np.random.default_rng(0)
-    images = [
-        {role: make_image(generator, spot=spot) for role, spot in zip(ROLES, spots, strict=False)}
-        for spots in (((12, 64), (48, 8)), ((24, 32),), ((0, 0), (60, 90)))
-    ]
+    spots = ({"CC": (12, 64), "MLO": (48, 8)}, {"MLO": (24, 32)}, {"CC": (0, 0), "MLO": (60, 90)})
+    images = [{role: make_image(generator, spot=spot) for role, spot in of_case.items()} for of_case in spots]
     boxes = [
         [
             Annotation("CC", "mass", "box", ((12, 64), (35, 95))),
             Annotation("MLO", "mass", "box", ((48, 8), (71, 39))),
             Annotation("MLO", "mass", "box", ((0, 100), (8, 110))),
         ],
-        [Annotation("MLO", "mass", "box", ((1, 1), (5, 5)))],
+        [Annotation("CC", "mass", "box", ((1, 1), (5, 5)))],
         [],
     ]
     records = [
@@ -143,7 +141,7 @@ def read(path):
 def test_each_view_that_is_there_is_drawn_plain_and_under_its_maps_on_the_scale_of_its_case(batch, tmp_path):
     network = make_network(bright=True)
     rows = list(draw_batch(batch, network=network, class_index=1, folder=tmp_path, methods=["grad_cam"]))
-    views = [("case 0", "CC"), ("case 0", "MLO"), ("case 1", "CC"), ("case 2", "CC"), ("case 2", "MLO")]
+    views = [("case 0", "CC"), ("case 0", "MLO"), ("case 1", "MLO"), ("case 2", "CC"), ("case 2", "MLO")]
     assert [(row["case_id"], row["role"], row["method"]) for row in rows] == [
         (*view, method) for view in views for method in ("original", "grad_cam")
     ]

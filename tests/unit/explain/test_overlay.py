@@ -66,3 +66,15 @@ def test_an_outline_is_a_white_line_around_the_lesion():
 def test_the_legend_is_the_same_picture_every_time():
     assert draw_legend() == draw_legend()
     assert Image.open(io.BytesIO(draw_legend())).size[0] > 300
+
+
+def test_the_legend_shows_every_colour_from_none_to_the_strongest_side_by_side():
+    picture = np.asarray(Image.open(io.BytesIO(draw_legend())).convert("RGB")).astype(int)
+    grey = np.full((1, 5), 128, np.uint8)
+    colours = lay_over(grey, np.linspace(0, 1, 5)[None], highest=1.0)[0].astype(int)
+    columns = []
+    for colour in colours:
+        is_there = np.abs(picture - colour).max(axis=2) <= 3
+        assert is_there.any(axis=1).sum() >= 10  # As high as a strip that can be seen.
+        columns.append(np.flatnonzero(is_there.sum(axis=0) >= 10).mean())
+    assert columns == sorted(columns)

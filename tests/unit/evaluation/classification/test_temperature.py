@@ -61,6 +61,8 @@ def test_temperatures_up_to_twenty_are_found_and_none_beyond():
     assert fit_temperature(labels, probabilities) == pytest.approx(12, rel=0.12)
     labels, probabilities = draw(3000, overconfidence=60.0)
     assert fit_temperature(labels, probabilities) == pytest.approx(20, rel=0.01)
+    labels, probabilities = draw(3000, overconfidence=0.01)
+    assert fit_temperature(labels, probabilities) == pytest.approx(1 / 20, rel=0.01)
 
 
 def test_a_temperature_raises_probabilities_and_priors_are_taken_out_after_it():

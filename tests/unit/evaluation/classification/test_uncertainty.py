@@ -107,9 +107,10 @@ def test_without_figures_of_one_split_there_are_none_of_the_other(viewed):
         image_count=2,
         label_malignancy=table.label_malignancy.mask(unlabelled & (table.split == viewed), None),
     )
-    (figure,) = measure_uncertainty(
-        table, MeasurementSettings(MALIGNANCY, ["P3"], bootstrap=Bootstrap(resamples=0))
+    (figure, *others) = measure_uncertainty(
+        table, MeasurementSettings(MALIGNANCY, ["P3", "cases"], bootstrap=Bootstrap(resamples=0))
     )
+    assert {one.protocol for one in others} == {"cases"}
     assert figure.n == 0
     assert "none was scored (examples.unlabelled writes them)" in figure.note
 

@@ -11,6 +11,7 @@ from medimg.evaluation.representation.split_overlap import (
     find_class_neighbours,
     measure_discrepancy,
     measure_nearness,
+    median_gamma,
     predict_split_membership,
     sum_kernels,
 )
@@ -81,6 +82,16 @@ def test_the_discrepancy_does_not_depend_on_how_cases_are_grouped_nor_on_the_row
     whole = sum_kernels(vectors, assigned, gamma=gamma)
     assert whole[0] == pytest.approx(expected)
     np.testing.assert_allclose(sum_kernels(vectors, assigned, gamma=gamma, rows=7), whole)
+
+
+def test_the_width_of_the_kernel_is_of_a_thousand_cases_at_most():
+    vectors = np.random.default_rng(4).normal(size=(1001, 2))
+    drawn = vectors[np.random.default_rng(0).permutation(1001)[:1000]]
+    squared = list_distances(drawn, drawn)[np.triu_indices(1000, k=1)] ** 2
+    found = median_gamma(vectors, np.random.default_rng(0))
+    assert found == pytest.approx(0.5 / np.median(squared), rel=1e-9)
+    whole = list_distances(vectors, vectors)[np.triu_indices(1001, k=1)] ** 2
+    assert found != pytest.approx(0.5 / np.median(whole), rel=1e-9)
 
 
 def test_the_p_value_counts_the_observed_split_among_500_others():
