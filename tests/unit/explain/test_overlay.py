@@ -11,8 +11,9 @@ from medimg.explain.overlay import draw_legend, draw_outlines, lay_over
 IMAGE = np.tile(np.arange(0, 200, 2, dtype=np.uint8), (80, 1))
 
 
-def test_where_there_is_no_evidence_the_image_is_untouched():
-    laid = lay_over(IMAGE, np.zeros((20, 25), np.float32), highest=1.0)
+@pytest.mark.parametrize("highest", [1.0, 0.0], ids=["in this view", "in the whole case"])
+def test_where_there_is_no_evidence_the_image_is_untouched(highest):
+    laid = lay_over(IMAGE, np.zeros((20, 25), np.float32), highest=highest)
     assert (laid == IMAGE[..., None]).all()
 
 

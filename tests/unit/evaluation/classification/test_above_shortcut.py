@@ -62,10 +62,10 @@ def test_protocols_and_heads_without_a_difference_are_passed_over_and_the_rest_i
     assert [(figure.head, figure.protocol) for figure in figures] == [("malignancy", "cases")]
 
 
-def test_a_case_without_a_shortcut_s_score_is_named(table):
+def test_the_first_case_without_a_shortcut_s_score_is_named(table):
     predictions = predict(table, strength=1)
-    missing = predictions[predictions.split == "test"].index[5]
-    predictions.loc[missing, "shortcut_malignancy"] = np.nan
+    missing, another = predictions[predictions.split == "test"].index[[5, 9]]
+    predictions.loc[[missing, another], "shortcut_malignancy"] = np.nan
     with pytest.raises(UsageError, match=f"no shortcut_malignancy for case {predictions.case_id[missing]},"):
         measure_above_shortcut(predictions, MeasurementSettings(MALIGNANCY, ["cases"]))
 
