@@ -13,7 +13,9 @@ from medimg.evaluation.classification.weighted_sample import make_sample
 TWO = ("no", "yes")
 
 
-@pytest.mark.parametrize(("positives", "cases"), [(0, 10), (1, 1), (3, 10), (10, 10), (57, 100), (0, 1)])
+@pytest.mark.parametrize(
+    ("positives", "cases"), [(0, 10), (1, 1), (3, 10), (10, 10), (57, 100), (0, 1), (0, 27), (16, 16)]
+)
 def test_the_interval_of_a_share_is_wilsons_as_scipy_has_it(positives, cases):
     expected = binomtest(positives, cases).proportion_ci(0.95, method="wilson")
     assert wilson_interval(positives, cases) == pytest.approx((expected.low, expected.high), abs=1e-9)
