@@ -14,6 +14,7 @@ import imagecodecs
 import numpy as np
 from openjpeg.utils import decode as decode_openjpeg
 from openjpeg.utils import get_parameters as read_openjpeg_parameters
+from pydicom.pixels.processing import convert_color_space
 from rle.utils import decode_pixel_data as decode_rle_bytes
 
 from medimg.dicom.pixel_format import PixelFormat
@@ -49,11 +50,11 @@ def decode_jpeg(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     _check_end(frame)
     if pixel_format.samples == 1:
         return imagecodecs.jpeg8_decode(frame)
-    if (
-        marker == 0xC3
-    ):  # Lossless frames carry no colour transform of JPEG's own; YBR is converted by the caller.
-        return imagecodecs.jpeg8_decode(frame, colorspace="RGB", outcolorspace="RGB")
-    is_ycbcr = pixel_format.photometric.startswith("YBR") or _adobe_transform(frame) == 1
+    is_ybr = pixel_format.photometric.startswith("YBR")
+    if marker == 0xC3:  # Lossless frames carry no colour transform of JPEG's own.
+        values = imagecodecs.jpeg8_decode(frame, colorspace="RGB", outcolorspace="RGB")
+        return convert_color_space(values, "YBR_FULL", "RGB") if is_ybr else values
+    is_ycbcr = is_ybr or _adobe_transform(frame) == 1
     return imagecodecs.jpeg8_decode(frame, colorspace="YCBCR" if is_ycbcr else "RGB", outcolorspace="RGB")
 
 

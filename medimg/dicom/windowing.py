@@ -74,7 +74,7 @@ def make_display(stored: np.ndarray, dataset: Dataset, *, frame: int = 0, bits: 
     modality = _modality(dataset, frame)
     voi = _voi(dataset, frame)
     if voi is None:
-        voi = _span(_modality_range(stored, modality))
+        voi = _span(_modality_range(stored, modality, is_monotonic="ModalityLUTSequence" not in dataset))
     inverted = str(dataset.get("PhotometricInterpretation", "")) == "MONOCHROME1"
 
     def level(values: np.ndarray, voi: Level = voi) -> np.ndarray:
@@ -192,11 +192,9 @@ def _number(value: Any, default: Any) -> Any:
     return default if value in (None, "") else float(value)
 
 
-def _modality_range(stored: np.ndarray, modality: Level) -> tuple[float, float]:
+def _modality_range(stored: np.ndarray, modality: Level, *, is_monotonic: bool) -> tuple[float, float]:
     # A modality LUT need not be monotonic, so the ends are sought among the values that occur.
-    values = modality(
-        np.unique(stored) if stored.dtype.itemsize == 1 else np.array([stored.min(), stored.max()])
-    )
+    values = modality(np.array([stored.min(), stored.max()]) if is_monotonic else np.unique(stored))
     return float(values.min()), float(values.max())
 
 

@@ -79,6 +79,57 @@ def test_linear_window_follows_the_formula_of_the_standard():
     assert to_display(stored, dataset).tolist() == [[0, 102, 127, 128, 255, 255]]
 
 
+@pytest.mark.parametrize(
+    ("attributes", "expected"),
+    [
+        ({}, [0, 64, 255]),
+        ({"WindowWidth": 10}, [0, 64, 255]),  # Half a window is none.
+        ({"WindowCenter": 10}, [0, 64, 255]),
+        ({"WindowCenter": "", "WindowWidth": ""}, [0, 64, 255]),
+        # The edge, at the center less a half, is black still: PS3.3 C.11.2.1.2.1.
+        ({"WindowCenter": 0.5, "WindowWidth": 1}, [0, 0, 255]),
+        ({"WindowCenter": 0.4, "WindowWidth": 1}, [0, 255, 255]),
+        ({"WindowCenter": 0.5, "WindowWidth": 2}, [0, 128, 255]),
+        ({"WindowCenter": 0, "WindowWidth": 0.01, "VOILUTFunction": "LINEAR_EXACT"}, [0, 128, 255]),
+        ({"WindowCenter": 0, "WindowWidth": 0.01, "VOILUTFunction": "sigmoid"}, [0, 128, 255]),
+        ({"WindowCenter": [0, 300], "WindowWidth": [1, 900], "VOILUTFunction": ""}, [0, 255, 255]),
+        # The brightness follows the modality's values, which a negative slope turns round.
+        ({"RescaleSlope": -1}, [255, 191, 0]),
+        ({"RescaleSlope": -2, "RescaleIntercept": 7}, [255, 191, 0]),
+        ({"RescaleIntercept": 1000, "WindowCenter": 1000, "WindowWidth": 2}, [0, 255, 255]),
+        ({"PhotometricInterpretation": "MONOCHROME1", "WindowCenter": 0.5, "WindowWidth": 1}, [255, 255, 0]),
+    ],
+)
+def test_each_part_of_the_chain_does_what_the_standard_says(attributes, expected):
+    stored = np.array([[-100, 0, 300]], np.int16)
+    with np.errstate(all="raise"):
+        assert to_display(stored, make_dataset([stored], **attributes)).tolist() == [expected]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_without_a_window_a_modality_lut_spans_black_to_white_although_it_goes_up_and_down(dtype):
+    stored = np.array([[0, 1, 2, 3]], dtype)
+    table = lookup_table(np.array([50, 100, 0, 50], np.uint16), first=0, bits=16)
+    assert to_display(stored, make_dataset([stored], ModalityLUTSequence=table)).tolist() == [
+        [128, 255, 0, 128]
+    ]
+
+
+def test_a_modality_lut_goes_before_a_rescale():
+    stored = np.array([[0, 1, 2, 3]], np.uint8)
+    table = lookup_table(np.array([0, 10, 10, 40], np.uint16), first=0, bits=16)
+    dataset = make_dataset([stored], ModalityLUTSequence=table, RescaleSlope=100, RescaleIntercept=7)
+    assert to_display(stored, dataset).tolist() == [[0, 64, 64, 255]]
+
+
+def test_values_are_rounded_before_a_voi_lut_and_its_ends_hold_outside_of_it():
+    stored = np.arange(10, dtype=np.uint8)[np.newaxis]
+    table = lookup_table(np.array([5, 50, 80, 255], np.uint16), first=1, bits=8)
+    dataset = make_dataset([stored], VOILUTSequence=table, RescaleSlope=0.6, RescaleIntercept=0)
+    # 0.6, 1.2, 1.8, 2.4, 3, 3.6 ... are 1, 1, 2, 2, 3, 4.
+    assert to_display(stored, dataset).tolist() == [[5, 5, 5, 50, 50, 80, 255, 255, 255, 255]]
+
+
 def test_sigmoid_passes_half_at_the_center():
     stored = np.array([[0, 128, 255]], np.uint8)
     dataset = make_dataset([stored], WindowCenter=128, WindowWidth=256, VOILUTFunction="SIGMOID")
@@ -117,6 +168,18 @@ def test_colours_are_only_scaled():
     dataset = make_dataset([stored], WindowCenter=10, WindowWidth=3)
     np.testing.assert_array_equal(to_display(stored, dataset), stored)
     np.testing.assert_array_equal(to_display(stored, dataset, bits=16), stored.astype(np.uint16) * 257)
+
+
+@pytest.mark.parametrize("photometric", ["RGB", "PALETTE COLOR"])
+def test_colours_are_scaled_from_the_bits_of_what_holds_them(photometric):
+    # Colours that were stored have the data set's bits; those of a palette fill their own type.
+    stored = np.array([[[0, 2048, 4095]]], np.uint16)
+    dataset = make_dataset([stored], BitsStored=12, HighBit=11, PhotometricInterpretation=photometric)
+    largest = 4095 if photometric == "RGB" else 65535
+    for bits in (8, 16):
+        full = 2**bits - 1
+        expected = [round(value / largest * full) for value in (0, 2048, 4095)]
+        assert to_display(stored, dataset, bits=bits).tolist() == [[expected]]
 
 
 def frame_group(*, center: float, width: float, intercept: float) -> Dataset:
@@ -165,10 +228,43 @@ def test_a_shared_functional_group_is_used_where_the_frame_has_none():
     assert to_display(stored, dataset).tolist() == [[0, 128]]
 
 
+def test_a_frames_own_group_goes_before_a_shared_one_and_an_item_without_a_window_before_none():
+    stored = np.array([[0, 10, 20]], np.uint8)
+    shared = frame_group(center=1000, width=2, intercept=500)
+    own = frame_group(center=10, width=20, intercept=0)
+    dataset = make_dataset(
+        [stored] * 2,
+        SharedFunctionalGroupsSequence=DicomSequence([shared]),
+        PerFrameFunctionalGroupsSequence=DicomSequence([own, Dataset()]),
+        WindowCenter=1,
+        WindowWidth=1,
+    )
+    assert to_display(stored, dataset, frame=0).tolist() == [[0, 128, 255]]
+    # The second frame's group holds nothing: 500 to 520 are below the shared window.
+    assert to_display(stored, dataset, frame=1).tolist() == [[0, 0, 0]]
+    explained = Dataset()
+    explained.WindowCenterWidthExplanation = "none"
+    shared.FrameVOILUTSequence = DicomSequence([explained])
+    dataset.WindowCenter, dataset.WindowWidth = 510, 1
+    assert to_display(stored, dataset, frame=1).tolist() == [[0, 255, 255]]
+
+
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
         ({"WindowCenter": 0, "WindowWidth": 0}, "WindowWidth .* is 0, expected 1 or more"),
+        ({"WindowCenter": 0, "WindowWidth": 0.5}, "WindowWidth .* is 0.5, expected 1 or more .* LINEAR"),
+        ({"WindowCenter": 0, "WindowWidth": -1}, "WindowWidth .* is -1, expected 1 or more .* LINEAR"),
+        (
+            {"WindowCenter": 0, "WindowWidth": 0, "VOILUTFunction": "LINEAR_EXACT"},
+            "WindowWidth .* is 0, expected more than 0 for the function LINEAR_EXACT",
+        ),
+        (
+            {"WindowCenter": 0, "WindowWidth": 0, "VOILUTFunction": "SIGMOID"},
+            "WindowWidth .* is 0, expected more than 0 for the function SIGMOID",
+        ),
+        ({"RescaleSlope": "1e999", "RescaleIntercept": 1}, "are inf and 1, expected a slope other than 0"),
+        ({"RescaleSlope": 1, "RescaleIntercept": "-1e999"}, "are 1 and -inf, expected a slope"),
         (
             {"WindowCenter": 0, "WindowWidth": 5, "VOILUTFunction": "CUBIC"},
             "VOILUTFunction .* is 'CUBIC', expected one of LINEAR",
