@@ -45,7 +45,12 @@ def find_neighbours(
             distances_BN[exclusion_keys[0][start : start + len(distances_BN), None] == exclusion_keys[1]] = (
                 np.inf
             )
-        nearest_Bk = np.sort(np.argpartition(distances_BN, k - 1, axis=1)[:, :k], axis=1)
+        # A partition alone may take any of those that are as far as the k-th.
+        farthest_B1 = np.partition(distances_BN, k - 1, axis=1)[:, k - 1 : k]
+        nearer_BN, tied_BN = distances_BN < farthest_B1, distances_BN == farthest_B1
+        room_B1 = k - nearer_BN.sum(axis=1, keepdims=True)
+        tied_BN &= np.cumsum(tied_BN, axis=1, dtype=np.int32) <= room_B1
+        nearest_Bk = np.nonzero(nearer_BN | tied_BN)[1].reshape(-1, k)
         chosen_Bk = np.take_along_axis(distances_BN, nearest_Bk, axis=1)
         order_Bk = np.argsort(chosen_Bk, axis=1, kind="stable")
         return np.take_along_axis(nearest_Bk, order_Bk, axis=1), np.take_along_axis(
