@@ -20,7 +20,7 @@ def volume_of(stack) -> np.ndarray:
     return np.stack([slice_HW.astype(float) * stack.slope + stack.intercept for slice_HW in stack.slices])
 
 
-@pytest.mark.parametrize("codes", ["LPS", "RAS", "LAS", "PIR", "SRA", "ASL"])
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "LAS", "PIR", "SRA", "ASL", "RSP", "IPR"])
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 def test_every_stored_orientation_gives_the_same_volume_and_patient_coordinates(tmp_path, codes, ending):
     upright_xyz = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)
@@ -53,13 +53,49 @@ def volume_of_floats(path) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("values", "dtype"), [([-1024, 0, 3071], np.uint16), ([0, 100, 255], np.uint8), ([-3, 0, 4], np.uint8)]
+    ("values", "dtype", "intercept"),
+    [
+        ([-1024, 0, 3071], np.uint16, -1024),
+        ([0, 100, 255], np.uint8, 0),
+        ([0, 100, 256], np.uint16, 0),
+        ([-3, 0, 4], np.uint8, -3),
+        ([-3, 0, 252], np.uint8, -3),
+        ([-3, 0, 253], np.uint16, -3),
+        ([7, 8, 9], np.uint8, 0),  # Stored as they are where that is possible.
+        ([0, 1, 65535], np.uint16, 0),
+        ([-1, 0, 65534], np.uint16, -1),
+        ([1000, 1001, 65535], np.uint16, 0),
+        ([1000, 1001, 65536], np.uint16, 1000),
+        ([70000, 70001, 135535], np.uint16, 70000),
+        ([5, 5, 5], np.uint8, 0),
+    ],
 )
-def test_whole_numbers_are_exact(tmp_path, values, dtype):
-    volume_xyz = np.resize(np.array(values, np.int16), (3, 4, 5))
+def test_whole_numbers_that_span_at_most_65535_are_exact(tmp_path, values, dtype, intercept):
+    volume_xyz = np.resize(np.array(values, np.int32), (3, 4, 5))
     stack = read_nifti(write(tmp_path / "a.nii", volume_xyz), kind="image")
+    assert (stack.slope, stack.intercept, stack.count) == (1, intercept, 5)
     assert next(iter(stack.slices)).dtype == dtype
     np.testing.assert_array_equal(volume_of(stack), volume_of_floats(tmp_path / "a.nii"))
+
+
+@pytest.mark.parametrize("values", [[0, 1, 65536], [-1, 0, 65535], [0.0, 0.25, 100.0]])
+def test_other_numbers_are_quantised_to_16_bits(tmp_path, values):
+    volume_xyz = np.resize(np.array(values, np.float32), (3, 4, 5))
+    stack = read_nifti(write(tmp_path / "a.nii", volume_xyz), kind="image")
+    span = values[-1] - values[0]
+    assert stack.slope == pytest.approx(span / 65535)
+    assert stack.slope != 1
+    assert next(iter(stack.slices)).dtype == np.uint16
+    assert np.abs(volume_of(stack) - volume_of_floats(tmp_path / "a.nii")).max() <= stack.slope / 2 * 1.01
+    # The ends are not cut off.
+    assert volume_of(stack).max() == pytest.approx(values[-1], abs=stack.slope / 2)
+
+
+def test_a_stack_is_read_again_each_time_it_is_iterated(tmp_path):
+    stack = read_nifti(
+        write(tmp_path / "a.nii.gz", np.arange(60, dtype=np.int16).reshape(3, 4, 5)), kind="image"
+    )
+    np.testing.assert_array_equal(volume_of(stack), volume_of(stack))
 
 
 def test_labels_keep_their_values_although_stored_as_floats(tmp_path):
@@ -70,17 +106,46 @@ def test_labels_keep_their_values_although_stored_as_floats(tmp_path):
     np.testing.assert_array_equal(np.stack(list(stack.slices)), volume_of_floats(tmp_path / "a.nii"))
 
 
-@pytest.mark.parametrize("label", [0.5, -1.0, 70000.0])
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [([0.0, 0.9995, 2.0], [0, 1, 2]), ([0.0, 1.0009, 65535.0], [0, 1, 65535]), ([3.0, 3.0, 3.0], [3, 3, 3])],
+)
+def test_labels_that_a_scaling_has_moved_by_a_thousandth_are_rounded(tmp_path, values, labels):
+    stack = read_nifti(
+        write(tmp_path / "a.nii", np.resize(np.array(values, np.float32), (3, 4, 3))), kind="mask"
+    )
+    found = np.stack(list(stack.slices))
+    assert found.dtype == (np.uint8 if max(labels) <= 255 else np.uint16)
+    assert sorted(np.unique(found)) == sorted(set(labels))
+    np.testing.assert_array_equal(found, np.rint(volume_of_floats(tmp_path / "a.nii")))
+
+
+@pytest.mark.parametrize("label", [0.5, 1.002, 0.998, -1.0, 65536.0, 70000.0])
 def test_a_mask_with_other_values_than_labels_is_refused(tmp_path, label):
     with pytest.raises(UnreadableFile, match=r"a\.nii: values from .* expected labels"):
         read_nifti(write(tmp_path / "a.nii", np.full((3, 4, 5), label, np.float32)), kind="mask")
 
 
-def test_values_that_are_not_finite_are_counted_and_refused(tmp_path):
+@pytest.mark.parametrize("kind", ["image", "mask"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_counted_and_refused(tmp_path, value, kind):
     values = np.zeros((3, 4, 5), np.float32)
-    values[0, 0, 2] = np.nan
-    with pytest.raises(UnreadableFile, match=r"a\.nii: slice 2 has 1 values that are not finite"):
-        read_nifti(write(tmp_path / "a.nii", values), kind="image")
+    values[0, :2, 2] = value
+    with pytest.raises(UnreadableFile, match=r"a\.nii: slice 2 has 2 values that are not finite"):
+        read_nifti(write(tmp_path / "a.nii", values), kind=kind)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 5, 2, 2)])
+def test_other_than_three_or_four_axes_are_refused(tmp_path, shape):
+    with pytest.raises(UnreadableFile, match=r"has shape \(3, 4.*\), expected three axes, or four"):
+        read_nifti(write(tmp_path / "a.nii", np.zeros(shape, np.int16)), kind="image")
+
+
+@pytest.mark.parametrize(("shape", "volume"), [((3, 4, 5), 1), ((3, 4, 5), -1), ((3, 4, 5, 2), -1)])
+def test_a_volume_that_the_file_does_not_have_is_refused(tmp_path, shape, volume):
+    path = write(tmp_path / "a.nii", np.zeros(shape, np.int16))
+    with pytest.raises(UnreadableFile, match=f"volume {volume} asked for, found shape"):
+        read_nifti(path, kind="image", volume=volume)
 
 
 def test_a_file_cut_short_or_of_another_kind_is_refused(tmp_path):
