@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from medimg.hashing import hash_tree, newest_version
+from medimg.hashing import hash_code, hash_tree, newest_version, submodules
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHANGED = {
@@ -71,6 +71,54 @@ def test_touching_a_tree_keeps_its_hash_and_a_changed_byte_does_not(tmp_path):
     assert hash_tree(tmp_path) != before
 
 
+@pytest.mark.parametrize(
+    ("tree", "is_same"),
+    [
+        ({"a.txt": "one", "b/c.txt": "two"}, True),
+        ({"b/c.txt": "two", "a.txt": "one"}, True),
+        ({"a.txt": "one", "b/d.txt": "two"}, False),
+        ({"a.txt": "one", "c.txt": "two"}, False),
+        ({"a.txt": "two", "b/c.txt": "one"}, False),
+        ({"a.txt": "one", "b/c.txt": "twp"}, False),
+        ({"a.txt": "one"}, False),
+        ({"a.txt": "one", "b/c.txt": "two", "b/e/f.txt": ""}, False),
+    ],
+)
+def test_a_trees_hash_follows_names_folders_and_contents_and_not_where_it_is(tmp_path, tree, is_same):
+    for root, files in (("first", {"a.txt": "one", "b/c.txt": "two"}), ("second/further", tree)):
+        for name, text in files.items():
+            (tmp_path / root / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / root / name).write_text(text)
+    assert (hash_tree(tmp_path / "first") == hash_tree(tmp_path / "second/further")) == is_same
+
+
+def test_modules_count_with_what_they_import_alone_or_not_at_all(tmp_path):
+    # medimg.files imports medimg.errors, medimg.hashing imports medimg.files.
+    chain = hash_code(["medimg.hashing"])
+    assert hash_code(["medimg.hashing", "medimg.files", "medimg.errors"]) == chain
+    assert hash_code(["medimg.hashing"], without=["medimg.files"]) != chain
+    alone = hash_code([], alone=["medimg.hashing"])
+    assert alone not in (chain, hash_code([]))
+    without_others = hash_code(["medimg.hashing"], without=["medimg", "medimg.files", "medimg.errors"])
+    assert without_others == alone
+    (tmp_path / "a.yaml").write_text("one")
+    beside = hash_code(["medimg.hashing"], folders=[tmp_path])
+    (tmp_path / "a.yaml").write_text("two")
+    assert len({chain, beside, hash_code(["medimg.hashing"], folders=[tmp_path])}) == 3
+
+
+def test_submodules_are_of_the_package_and_of_no_other_whose_name_begins_alike():
+    found = submodules("medimg.cases")
+    assert found == ["medimg.cases"]
+    within = submodules("medimg.dicom")
+    assert within[0] == "medimg.dicom"
+    assert {"medimg.dicom.read", "medimg.dicom.volume"} <= set(within)
+    assert within == sorted(within)
+    assert submodules("medimg.dicom.pixel") == submodules("medimg.file") == []
+
+
 def test_the_newest_version_is_the_largest_number():
     assert newest_version(["9", "10", "notes"]) == "10"
+    assert newest_version(["10/", "9/", "notes/", "11.part"]) == "10"
+    assert newest_version(["notes", ""]) is None
     assert newest_version([]) is None
