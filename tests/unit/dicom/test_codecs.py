@@ -226,15 +226,23 @@ def test_a_lossy_frame_under_the_name_of_another_kind_is_refused(syntax, message
         read_frame(with_codestream(SMOOTH, pillow_jpeg(SMOOTH), syntax))
 
 
-@pytest.mark.parametrize("syntax", [JPEG_BASELINE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000, RLE])
+@pytest.mark.parametrize(
+    ("syntax", "reason"),
+    [
+        (JPEG_BASELINE, "cannot be decoded: no JPEG frame header found in 16 bytes"),
+        (JPEG_LOSSLESS, "cannot be decoded: no JPEG frame header found in 16 bytes"),
+        (JPEG_LS, "cannot be decoded: no JPEG frame header found in 16 bytes"),
+        (JPEG_2000, "cannot be decoded: "),
+        (RLE, "cannot be decoded: an RLE frame of 16 bytes cannot hold the 1224 bytes"),
+    ],
+)
 @pytest.mark.parametrize(
     "encoded", [b"", b"\xff\xd8", b"\xff\xd8\xff\xc0\x00\x03\x08\xff\xd9", b"no codestream"]
 )
-def test_what_is_no_codestream_is_refused_in_one_line(syntax, encoded):
-    with pytest.raises(UnreadableFile) as refused:
+def test_what_is_no_codestream_is_refused_in_one_line(syntax, reason, encoded):
+    with pytest.raises(UnreadableFile, match=reason) as refused:
         read_frame(with_codestream(SMOOTH, encoded.ljust(16, b"\0"), syntax))
     assert "\n" not in str(refused.value)
-    assert "cannot be decoded" in str(refused.value) or "cannot hold" in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -232,12 +232,20 @@ def test_a_header_that_contradicts_the_pixels_is_refused_in_one_line(tmp_path, a
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("syntax", [RLE, JPEG_LOSSLESS, JPEG_LS, JPEG_2000])
-def test_a_small_compressed_file_that_declares_a_huge_image_takes_no_memory(tmp_path, syntax):
+@pytest.mark.parametrize(
+    ("syntax", "reason"),
+    [
+        (RLE, "cannot hold the 400000000 bytes"),
+        (JPEG_LOSSLESS, r"expected \(20000, 20000, 1\)"),
+        (JPEG_LS, r"expected \(20000, 20000, 1\)"),
+        (JPEG_2000, r"expected \(20000, 20000, 1\)"),
+    ],
+)
+def test_a_small_compressed_file_that_declares_a_huge_image_takes_no_memory(tmp_path, syntax, reason):
     path = write_dicom(
         tmp_path / "huge.dcm", some_pixels("uint8", (35, 33)), syntax=syntax, Rows=20000, Columns=20000
     )
-    with pytest.raises(UnreadableFile, match=r"cannot hold the 400000000 bytes|expected \(20000, 20000, 1\)"):
+    with pytest.raises(UnreadableFile, match=reason):
         read_frame(path)
 
 

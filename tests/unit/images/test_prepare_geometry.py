@@ -149,6 +149,13 @@ def test_what_is_no_image_is_refused_by_the_callers_name(tmp_path):
         prepare_image(tmp_path / "a.txt", ingest=Ingest(None), name="b/a.txt")
 
 
+@pytest.mark.parametrize(("bits", "expected"), [(8, [0, 1, 128, 255]), (16, [0, 257, 32768, 65535])])
+def test_a_16_bit_png_is_scaled_to_the_bits_of_the_run(tmp_path, bits, expected):
+    image = np.array([[0, 257, 32768, 65535]], np.uint16)
+    pixels = prepare_image(write_png(tmp_path / "a.png", image), ingest=Ingest(None, bits=bits)).pixels
+    assert pixels.tolist() == [expected]
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("size", [(10, 15), (13, 7), (40, 60), (20, 30), (30, 20)])
 def test_colours_are_resized_channel_by_channel_and_as_grey_is(dtype, size):
