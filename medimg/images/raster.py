@@ -21,11 +21,11 @@ BIT_DEPTH_AT, COLOUR_TYPE_AT = 24, 25
 
 JPEG_START = b"\xff\xd8\xff"
 
-MORE_THAN_PIXELS = frozenset({"exif", "xmp", "comment", "photoshop"})
-"""What Pillow may find in a JPEG file that could name a patient."""
-
 PLAIN_SEGMENTS = ("APP0", "APP2", "APP14")
-"""JPEG application segments that say how to show a file: JFIF, colour profile, Adobe's transform."""
+"""JPEG application segments that say how to show a file: JFIF, colour profile, Adobe's transform.
+
+Any other, and a comment, could name a patient.
+"""
 
 
 def read_raster_tags(
@@ -117,9 +117,7 @@ def read_plain_jpeg(
 def _is_plain(image: Image.Image, *, channels: int, size: tuple[int, int] | None) -> bool:
     columns, rows = image.size
     wanted = image.format == "JPEG" and len(image.getbands()) == channels and size in (None, (rows, columns))
-    plain = MORE_THAN_PIXELS.isdisjoint(image.info) and all(
-        name in PLAIN_SEGMENTS for name, _ in getattr(image, "applist", ())
-    )
+    plain = all(name in PLAIN_SEGMENTS for name, _ in getattr(image, "applist", ()))
     return wanted and plain and rows * columns * channels <= LIMITS.frame_bytes
 
 

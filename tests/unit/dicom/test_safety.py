@@ -162,7 +162,7 @@ def test_an_item_that_is_killed_among_others_has_its_whole_time_when_it_is_alone
 def test_two_items_are_run_by_two_children_at_the_same_time(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     function = partial(meet, folder=tmp_path)
-    outcomes = list(guarded_map(function, ["read", "write"], workers=2, limits=Limits(seconds=1)))
+    outcomes = list(guarded_map(function, ["read", "write"], workers=2, limits=Limits(seconds=4)))
     assert outcomes == [("read", "read"), ("write", "write")]
     assert count_runs(tmp_path / "runs") == {"read": 1, "write": 1}
 

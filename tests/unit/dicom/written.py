@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
 from openjpeg.utils import encode as encode_openjpeg
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.encoders import RLELosslessEncoder
@@ -117,3 +119,17 @@ def encode(frame: np.ndarray, dataset: Dataset) -> bytes:
         else {}
     )
     return imagecodecs.jpeg8_encode(frame, level=95, subsampling="444", **colours)
+
+
+def with_codestream(image: np.ndarray, encoded: bytes, syntax: str, **attributes: object) -> Dataset:
+    """A data set whose header describes the image and whose pixels are this codestream."""
+    dataset = make_dataset([image], **attributes)
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.PixelData = encapsulate([encoded])
+    return dataset
+
+
+def pillow_jpeg(image: np.ndarray, **options: object) -> bytes:
+    target = io.BytesIO()
+    Image.fromarray(image).save(target, format="JPEG", quality=95, **options)
+    return target.getvalue()
