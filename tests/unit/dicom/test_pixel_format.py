@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from medimg.dicom.pixel_format import SAMPLES, check_size, read_pixel_format
-from medimg.dicom.read import read_frame
+from medimg.dicom.read import iterate_frames, read_frame
 from medimg.dicom.safety import Limits
 from medimg.errors import UnreadableFile
 from tests.unit.dicom.written import make_dataset, write_dicom
@@ -153,8 +153,18 @@ def test_by_default_a_frame_is_at_most_500_mb_and_all_frames_16_gb(tmp_path, fra
         read_frame(path)
 
 
-def test_the_callers_limits_hold_where_a_frame_is_read():
-    dataset = make_dataset([GREY])
-    assert read_frame(dataset, limits=Limits(frame_bytes=126)).shape == (7, 9)
-    with pytest.raises(UnreadableFile, match="126 bytes each, expected at most 125"):
-        read_frame(dataset, limits=Limits(frame_bytes=125))
+READERS = [read_frame, lambda source, *, limits: next(iterate_frames(source, limits=limits))]
+
+
+@pytest.mark.parametrize("read", READERS, ids=["one", "all"])
+def test_the_callers_limits_hold_where_frames_are_read(tmp_path, read):
+    path = write_dicom(tmp_path / "a.dcm", GREY)
+    size = path.stat().st_size
+    assert read(path, limits=Limits(file_bytes=size, frame_bytes=126, decoded_bytes=126)).shape == (7, 9)
+    for limits, message in (
+        (Limits(frame_bytes=125), "126 bytes each, expected at most 125"),
+        (Limits(decoded_bytes=125), "126 bytes, expected at most 125"),
+        (Limits(file_bytes=size - 1), f"has {size} bytes, expected at most {size - 1}"),
+    ):
+        with pytest.raises(UnreadableFile, match=message):
+            read(path, limits=limits)
