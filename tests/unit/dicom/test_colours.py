@@ -97,6 +97,23 @@ def test_a_lossless_frame_under_a_lossy_syntax_has_the_colours_that_the_header_s
     np.testing.assert_array_equal(read_frame(dataset), expected)
 
 
+@pytest.mark.parametrize("tail", [50, 57, 70])
+@pytest.mark.parametrize(
+    "segment",
+    [
+        b"",
+        b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00",
+        b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01",
+    ],
+    ids=["none", "JFIF", "Adobe"],
+)
+def test_lossless_jpeg_has_no_colour_transform_whatever_its_segments_say(tail, segment):
+    image = some_pixels("uint8", (6, 8, 3))
+    encoded = imagecodecs.jpeg8_encode(image, lossless=True, colorspace="RGB", outcolorspace="RGB")
+    plain = encoded[:2] + segment + encoded[encoded.index(b"\xff\xc3") :]
+    np.testing.assert_array_equal(read_frame(with_codestream(image, plain, f"{JPEG}.{tail}")), image)
+
+
 def test_ybr_of_other_than_8_bits_is_refused():
     dataset = make_dataset([some_pixels("uint16", (6, 8, 3))], PhotometricInterpretation="YBR_FULL")
     with pytest.raises(UnreadableFile, match="YBR_FULL with 16 bits stored, expected 8"):
