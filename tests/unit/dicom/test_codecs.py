@@ -106,6 +106,13 @@ def test_huffman_tables_and_fill_bytes_before_the_frame_header_are_passed_over()
     assert np.abs(read_frame(dataset) - expected).max() <= 1
 
 
+def test_a_frame_header_that_is_cut_short_is_none_although_another_follows():
+    encoded = pillow_jpeg(SMOOTH)
+    short = encoded[:2] + b"\xff\xc0\x00\x07\x08\x00\x24\x00\x22" + encoded[2:]
+    with pytest.raises(UnreadableFile, match="no JPEG frame header found"):
+        read_frame(with_codestream(SMOOTH, short, JPEG_BASELINE))
+
+
 def split_segments(encoded: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
     """(Marker, segment) before the scan, and the scan."""
     position, segments = 2, []
