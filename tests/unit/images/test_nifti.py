@@ -91,6 +91,13 @@ def test_other_numbers_are_quantised_to_16_bits(tmp_path, values):
     assert volume_of(stack).max() == pytest.approx(values[-1], abs=stack.slope / 2)
 
 
+def test_a_large_offset_costs_float32s_rounding_and_no_more(tmp_path):
+    values = np.resize(1e6 + np.array([0.02, 0.5, 1.0]), (3, 4, 5))
+    stack = read_nifti(write(tmp_path / "a.nii", values), kind="image")
+    # float32's numbers are 0.0625 apart there: what lies beyond the ends is cut off, and does not wrap round.
+    assert np.abs(volume_of(stack) - volume_of_floats(tmp_path / "a.nii")).max() <= 0.0625 / 2
+
+
 def test_a_stack_is_read_again_each_time_it_is_iterated(tmp_path):
     stack = read_nifti(
         write(tmp_path / "a.nii.gz", np.arange(60, dtype=np.int16).reshape(3, 4, 5)), kind="image"
