@@ -48,6 +48,7 @@ DARK = np.zeros((8, 8), np.uint8)
         ({"PatientOrientation": ["PR", "FL"], "ImageLaterality": "R"}, Flips(left_right=True)),
         ({"PatientOrientation": ["AL", "LH"], "ImageLaterality": "R"}, Flips(up_down=True)),
         ({"PatientOrientation": ["AL", "LF"], "ImageLaterality": "L", **CC}, Flips()),
+        ({"PatientOrientation": ["A", "HF"]}, Flips()),  # Neither, as it says both.
         ({"PatientOrientation": ["p", "h"]}, Flips(left_right=True, up_down=True)),
         ({"PatientOrientation": ("P", "H")}, Flips(left_right=True, up_down=True)),
         (
