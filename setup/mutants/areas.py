@@ -9,7 +9,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("medimg", "components", "pipeline", "kubeflow", "cli")
 # What draws or writes synthetic pictures: there is no right value to differ from.
 LEFT_OUT = ("drawing.py", "phantom.py", "phantoms.py", "phantom_shapes.py")
+CORE = ("cases", "errors", "files", "hashing", "nearest_neighbours", "numeric_types")
 AREAS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "core": (
+        tuple(f"medimg/{name}.py" for name in CORE),
+        tuple(f"tests/unit/test_{name}.py" for name in CORE),
+    ),
     "dicom": (
         ("medimg/dicom", "medimg/images"),
         ("tests/unit/dicom", "tests/unit/images", "tests/faults/test_bad_images.py"),
@@ -56,7 +61,8 @@ def list_files(area: str, wanted: Iterable[str] = ()) -> list[str]:
     """Lists the product files of an area, or those of them that are wanted."""
     found = []
     for folder in AREAS[area][0]:
-        for path in sorted((ROOT / folder).rglob("*.py")):
+        place = ROOT / folder
+        for path in [place] if place.suffix else sorted(place.rglob("*.py")):
             if path.name not in LEFT_OUT:
                 found.append(path.relative_to(ROOT).as_posix())
     asked = set(wanted)
@@ -78,6 +84,6 @@ def list_test_files(areas: Iterable[str]) -> list[str]:
 def find_area(path: str) -> str:
     """Returns the area of a product file, "" for one that is in none."""
     for area, (folders, _) in AREAS.items():
-        if any(path.startswith(f"{folder}/") for folder in folders):
+        if any(path == folder or path.startswith(f"{folder}/") for folder in folders):
             return area
     return ""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Wrong:
     before: str
     after: str
     source: str
+    at_import: bool = False
 
 
 def choose(areas: Iterable[str], arguments: argparse.Namespace) -> list[Wrong]:
@@ -68,7 +69,8 @@ def describe(mutant: Mutant, source: bytes, *, area: str) -> Wrong:
     became = mutant.apply(source).decode()
     lines = source[mutant.start : mutant.end].count(b"\n") + 1
     name = mutant.identify(source)
-    return Wrong(name, area, mutant.path, mutant.line, lines, mutant.operator, before, after, became)
+    wrong = Wrong(name, area, mutant.path, mutant.line, lines, mutant.operator, before, after, became)
+    return replace(wrong, at_import=mutant.at_import)
 
 
 def list_changed_lines(path: str, commit: str) -> set[int]:

@@ -77,6 +77,7 @@ class Mutant:
     start: int
     end: int
     text: str
+    at_import: bool = False
 
     def apply(self, source: bytes) -> bytes:
         """Returns the source with the change."""
@@ -112,10 +113,15 @@ def make_mutants(path: str, source: bytes) -> list[Mutant]:
     for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     made = {}
-    for operator, node, text in list_changes(ast.parse(source)):
+    tree = ast.parse(source)
+    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+    bodies = [range(node.body[0].lineno, (node.end_lineno or 0) + 1) for node in functions]
+    for operator, node, text in list_changes(tree):
         start = starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
         end = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
-        mutant = Mutant(path, operator, node.lineno, start, end, text)  # type: ignore[attr-defined]
+        line = node.lineno  # type: ignore[attr-defined]
+        at_import = not any(line in body for body in bodies)
+        mutant = Mutant(path, operator, line, start, end, text, at_import)
         became = mutant.apply(source)
         if became != source and is_valid(became):
             made.setdefault(became, mutant)
