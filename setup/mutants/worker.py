@@ -226,7 +226,7 @@ def copy_tree(root: Path, tree: Path) -> None:
         ["tar", "-c", "--null", "-T", "-"], cwd=root, input=existing.encode(), capture_output=True, check=True
     )
     subprocess.run(["tar", "-x"], cwd=tree, input=packed.stdout, check=True)
-    (tree / ".venv").symlink_to(root / ".venv")
+    (tree / ".venv").symlink_to(sys.prefix)
     quiet = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash"]
     subprocess.run([*quiet, "medimg", "components", "pipeline", "kubeflow", "cli"], cwd=tree, check=True)
 
