@@ -345,6 +345,7 @@ def test_make_help_names_every_target():
     assert {line.split()[1] for line in lines} == {
         "help",
         "setup",
+        "mutants",
         "demo",
         "test",
         "notebook",
