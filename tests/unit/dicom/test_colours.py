@@ -10,7 +10,7 @@ from pydicom.pixels.processing import apply_color_lut, convert_color_space
 
 from medimg.dicom.read import read_frame
 from medimg.errors import UnreadableFile
-from tests.unit.dicom.test_codecs import JPEG, SMOOTH
+from tests.unit.dicom.test_codecs import JPEG, RED, SMOOTH
 from tests.unit.dicom.test_read import some_pixels
 from tests.unit.dicom.written import (
     EXPLICIT,
@@ -24,9 +24,6 @@ from tests.unit.dicom.written import (
     with_codestream,
     write_dicom,
 )
-
-RED = np.zeros((16, 16, 3), np.uint8)
-RED[..., 0] = 200
 
 
 @pytest.mark.parametrize(("photometric", "syntax"), [("YBR_FULL", JPEG_BASELINE), ("RGB", JPEG_BASELINE)])

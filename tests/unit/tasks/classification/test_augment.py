@@ -15,15 +15,8 @@ import tensorflow as tf
 
 from medimg.tasks.classification.augment import augment
 from medimg.tasks.classification.settings import Augmentation
+from tests.unit.tasks.classification.no_augmentation import STILL
 
-STILL = Augmentation(
-    flip_vertical=False,
-    flip_horizontal=False,
-    rotate_degrees=0,
-    shift_fraction=0,
-    zoom_fraction=0,
-    contrast_fraction=0,
-)
 HEIGHT, WIDTH = 40, 60
 STEP_Y, STEP_X, GREY = 5, 3, 150
 CENTRE = np.array([(HEIGHT - 1) / 2, (WIDTH - 1) / 2])

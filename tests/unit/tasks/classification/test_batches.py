@@ -14,18 +14,11 @@ from medimg.tasks.classification.inputs import case_bytes
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings
 from medimg.tasks.fitting import Data
 from medimg.tasks.shared.loop import evaluation_batches
+from tests.unit.tasks.classification.no_augmentation import STILL
 
 CASES = 19
 MODEL = ModelSettings(
     heads=(Head("kind", ("a", "b")),), roles=("left", "right"), image_size=(32, 40), channels=1
-)
-STILL = Augmentation(
-    flip_vertical=False,
-    flip_horizontal=False,
-    rotate_degrees=0,
-    shift_fraction=0,
-    zoom_fraction=0,
-    contrast_fraction=0,
 )
 PLAIN = TrainingSettings(batch_size=4, augmentation=STILL, class_weights=False)
 Batches = list[tuple[np.ndarray, np.ndarray]]

@@ -19,8 +19,9 @@ from medimg.evaluation.classification.temperature import apply_temperature, fit_
 from medimg.tasks.classification.fit import check_labels, fit
 from medimg.tasks.classification.metrics import measure_predictions
 from medimg.tasks.classification.model import build_model
-from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings
+from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
 from medimg.tasks.fitting import Data, Epoch, Fitted
+from tests.unit.tasks.classification.no_augmentation import STILL
 
 MODEL = ModelSettings(
     heads=(Head("kind", ("dark", "bright")),), roles=("image",), image_size=(32, 32), width=4
@@ -28,14 +29,6 @@ MODEL = ModelSettings(
 TRAINING = TrainingSettings(epochs=2, batch_size=8, mixed_precision="on")
 
 
-STILL = Augmentation(
-    flip_vertical=False,
-    flip_horizontal=False,
-    rotate_degrees=0,
-    shift_fraction=0,
-    zoom_fraction=0,
-    contrast_fraction=0,
-)
 PLAIN = dataclasses.replace(TRAINING, mixed_precision="off")
 
 

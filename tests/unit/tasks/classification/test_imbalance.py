@@ -24,24 +24,16 @@ from medimg.tasks.classification.losses import MaskedCrossEntropy, class_log_pri
 from medimg.tasks.classification.predictor import Predictor
 from medimg.tasks.classification.sampling import draw_copies, repeat_cases
 from medimg.tasks.classification.settings import (
-    Augmentation,
     Head,
     ModelSettings,
     TrainingSettings,
     check_training,
 )
 from medimg.tasks.fitting import Data, Epoch, Fitted
+from tests.unit.tasks.classification.no_augmentation import STILL
 
 MODEL = ModelSettings(
     heads=(Head("kind", ("common", "rare")),), roles=("image",), image_size=(32, 32), width=4, dropout=0.0
-)
-STILL = Augmentation(
-    flip_vertical=False,
-    flip_horizontal=False,
-    rotate_degrees=0,
-    shift_fraction=0,
-    zoom_fraction=0,
-    contrast_fraction=0,
 )
 PLAIN = TrainingSettings(
     epochs=8,
