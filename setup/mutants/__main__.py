@@ -40,9 +40,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--write", type=Path, help="where to write the scores, in Markdown")
     arguments = parser.parse_args()
-    areas = arguments.area or [
-        area for area in AREAS if not arguments.file or list_files(area, arguments.file)
-    ]
+    areas = arguments.area or [area for area in AREAS if list_files(area, arguments.file)]
     wrong = list_rules(areas) if arguments.rules else choose(areas, arguments)
     results = Results(ROOT / ".mutants", wrong)
     waiting = results.list_waiting()

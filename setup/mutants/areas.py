@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("medimg", "components", "pipeline", "kubeflow", "cli")
 # What draws or writes synthetic pictures: there is no right value to differ from.
 LEFT_OUT = ("drawing.py", "phantom.py", "phantoms.py", "phantom_shapes.py")
 CORE = ("cases", "errors", "files", "hashing", "nearest_neighbours", "numeric_types")

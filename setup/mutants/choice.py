@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,8 @@ def describe(mutant: Mutant, source: bytes, *, area: str) -> Wrong:
     became = mutant.apply(source).decode()
     lines = source[mutant.start : mutant.end].count(b"\n") + 1
     name = mutant.identify(source)
-    wrong = Wrong(name, area, mutant.path, mutant.line, lines, mutant.operator, before, after, became)
-    return replace(wrong, at_import=mutant.at_import)
+    what = (mutant.operator, before, after, became, mutant.at_import)
+    return Wrong(name, area, mutant.path, mutant.line, lines, *what)
 
 
 def list_changed_lines(path: str, commit: str) -> set[int]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from medimg.evaluation.classification.calibration import wilson_interval
+from medimg.files import hash_file
 from setup.mutants.areas import ROOT
 from setup.mutants.choice import HERE, Wrong, read_tables
 
-NOTICED, SURVIVED, UNREACHED = "noticed", "survived", "reached by no test"
+NOTICED, SURVIVED = "noticed", "survived"
+UNREACHED, NOT_RUN = "reached by no test", "tests could not be run"
+FAILED_CODES = (1, 2)
+"""What pytest ends with where a test fails, or a module of tests cannot be imported."""
 
 
 class Results:
@@ -36,29 +39,17 @@ class Results:
     def is_known(self, wrong: Wrong) -> bool:
         """Tells whether the test files that a result rests on are unchanged."""
         entry = self.found.get(wrong.id)
-        return (
-            entry is not None and entry["state"] != UNREACHED and hash_tests(entry["files"]) == entry["hash"]
-        )
+        return entry is not None and entry["state"] in (NOTICED, SURVIVED) and is_unchanged(entry["hashes"])
 
     def keep(self, wrong: Wrong, answer: dict[str, Any], tests: list[str]) -> None:
         """Keeps one answer of a worker, at once."""
-        noticed = answer["code"] != 0
-        files = sorted({test.partition("::")[0] for test in (answer["failed"] or tests)})
-        state = NOTICED if noticed else SURVIVED
-        self.add(
-            {
-                "id": wrong.id,
-                "state": state,
-                "files": files,
-                "hash": hash_tests(files),
-                "by": answer["failed"],
-            }
-        )
+        files = {test.partition("::")[0] for test in (answer["failed"] or tests)}
+        state = judge(answer["code"])
+        self.add({"id": wrong.id, "state": state, "hashes": hash_files(files), "by": answer["failed"]})
 
-    def keep_unreached(self, wrong: Wrong) -> bool:
+    def keep_unreached(self, wrong: Wrong) -> None:
         """Keeps that there is no test to run."""
-        self.add({"id": wrong.id, "state": UNREACHED, "files": [], "hash": "", "by": []})
-        return False
+        self.add({"id": wrong.id, "state": UNREACHED, "hashes": {}, "by": []})
 
     def add(self, entry: dict[str, Any]) -> None:
         """Appends one result to the file."""
@@ -72,7 +63,7 @@ class Results:
 
     def list_survivors(self) -> list[Wrong]:
         """Lists the mutants that were tried and that no test noticed."""
-        return [each for each in self.wrong if self.state_of(each) in (SURVIVED, UNREACHED)]
+        return [each for each in self.wrong if self.state_of(each) not in ("", NOTICED)]
 
     def count_survivors(self) -> int:
         """Counts the mutants that no test noticed."""
@@ -92,47 +83,46 @@ class Results:
                 f"    {each.before}",
                 f"    {each.after}",
             ]
-        for area in dict.fromkeys(each.area for each in self.wrong):
-            noticed, tried = self.count(area)
+        for area, noticed, tried in self.list_scores():
             lines.append(f"{area:12} {noticed:5} of {tried:5} noticed  {noticed / max(tried, 1):.1%}")
-        noticed, tried = self.count()
-        return "\n".join(
-            [*lines, f"{'all':12} {noticed:5} of {tried:5} noticed  {noticed / max(tried, 1):.1%}"]
-        )
+        return "\n".join(lines)
+
+    def list_scores(self) -> list[tuple[str, int, int]]:
+        """Lists (area, noticed, tried), the last one for all areas."""
+        areas = dict.fromkeys(each.area for each in self.wrong)
+        return [*((area, *self.count(area)) for area in areas), ("all", *self.count())]
 
 
-def hash_tests(files: Iterable[str]) -> str:
-    """Returns one hash of some test files."""
-    digest = hashlib.sha256()
-    for name in files:
-        path = ROOT / name
-        digest.update(path.read_bytes() if path.exists() else b"")
-    return digest.hexdigest()[:16]
+def judge(code: int) -> str:
+    """Returns what the end of pytest says of a mutant; below 0 a signal ended it, or the time."""
+    if code == 0:
+        return SURVIVED
+    return NOTICED if code < 0 or code in FAILED_CODES else NOT_RUN
 
 
-def wilson(noticed: int, tried: int) -> tuple[float, float]:
-    """Returns Wilson's 95 % interval of a share."""
-    if tried == 0:
-        return 0.0, 1.0
-    z, share = 1.959964, noticed / tried
-    middle = (share + z * z / (2 * tried)) / (1 + z * z / tried)
-    half = z * math.sqrt(share * (1 - share) / tried + z * z / (4 * tried * tried)) / (1 + z * z / tried)
-    return middle - half, middle + half
+def hash_files(names: Iterable[str]) -> dict[str, str]:
+    """Returns hashes of files of the tree by name, "" for one that is not there."""
+    return {name: hash_file(ROOT / name) if (ROOT / name).exists() else "" for name in sorted(names)}
+
+
+def is_unchanged(hashes: dict[str, str]) -> bool:
+    """Tells whether files are as they were hashed."""
+    return hash_files(hashes) == hashes
 
 
 def write_scores(path: Path, results: Results, *, today: datetime.date, command: str) -> None:
     """Writes the score by area, the survivors and what was left out, as Markdown."""
     lines = [f"# Mutation score, {today.isoformat()}", "", f"`python -m setup.mutants {command}`", ""]
     lines += ["| area | noticed | tried | share | 95 % interval |", "|---|---|---|---|---|"]
-    for area in [*dict.fromkeys(each.area for each in results.wrong), None]:
-        noticed, tried = results.count(area)
-        low, high = wilson(noticed, tried)
-        share = f"{noticed / max(tried, 1):.1%} | {low:.1%} to {high:.1%}"
-        lines.append(f"| {area or 'all'} | {noticed} | {tried} | {share} |")
+    for area, noticed, tried in results.list_scores():
+        share = "- | -"
+        if tried:
+            low, high = wilson_interval(noticed, tried)
+            share = f"{noticed / tried:.1%} | {low:.1%} to {high:.1%}"
+        lines.append(f"| {area} | {noticed} | {tried} | {share} |")
     lines += ["", "## Not noticed", ""]
     for each in results.list_survivors():
         lines.append(f"- `{each.path}:{each.line}` {each.kind}: `{each.before}` => `{each.after}`")
-    equivalent = read_tables("equivalent.toml")
     listed = (HERE / "equivalent.toml").relative_to(ROOT)
     equivalent = len(read_tables("equivalent.toml"))
     lines += ["", f"Left out as equivalent: {equivalent}, each with its reason in `{listed}`."]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import queue
 import subprocess
@@ -12,9 +11,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from setup.mutants.areas import PACKAGES, ROOT
+from setup.mutants.areas import ROOT
 from setup.mutants.choice import Wrong
-from setup.mutants.results import Results
+from setup.mutants.results import NOTICED, Results, hash_files, is_unchanged
 
 TESTS_SECONDS = 60.0
 Reach = dict[str, dict[str, Any]]
@@ -31,7 +30,7 @@ def answer_all(
     lock, failures = threading.Lock(), []
 
     def work(tree: Path) -> None:
-        command = [sys.executable, "-W", "ignore", "-m", "setup.mutants.worker", str(tree), *PACKAGES]
+        command = [sys.executable, "-W", "ignore", "-m", "setup.mutants.worker", str(tree)]
         with subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process:
@@ -61,7 +60,7 @@ def answer_all(
 
 
 def map_test_files(files: list[str], trees: list[Path]) -> Reach:
-    """Returns what each test reaches; maps anew what a changed test or product file concerns."""
+    """Returns what each test reaches; maps again what a changed test or product file concerns."""
     folder = ROOT / ".mutants" / "maps"
     folder.mkdir(parents=True, exist_ok=True)
     missing = [file for file in files if not is_current(folder, file)]
@@ -72,8 +71,8 @@ def map_test_files(files: list[str], trees: list[Path]) -> Reach:
         reached = {
             path for test in answer["tests"].values() for phase in ("setup", "call") for path in test[phase]
         }
-        hashes = {path: hash_file(path) for path in sorted({answer["map"], *reached})}
-        name_map(folder, answer["map"]).write_text(json.dumps({"hashes": hashes, "tests": answer["tests"]}))
+        entry = {"hashes": hash_files({answer["map"], *reached}), "tests": answer["tests"]}
+        name_map(folder, answer["map"]).write_text(json.dumps(entry))
         print(f"  {answer['map']}: {len(answer['tests'])} tests", flush=True)
 
     answer_all(({"map": file} for file in missing), trees, keep)
@@ -91,66 +90,46 @@ def name_map(folder: Path, file: str) -> Path:
 def is_current(folder: Path, file: str) -> bool:
     """Tells whether a map fits the files as they are."""
     path = name_map(folder, file)
-    if not path.exists():
-        return False
-    return all(hash_file(name) == found for name, found in json.loads(path.read_text())["hashes"].items())
-
-
-def hash_file(name: str) -> str:
-    """Returns a hash of a file of the tree, "" for one that is not there."""
-    path = ROOT / name
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else ""
+    return path.exists() and is_unchanged(json.loads(path.read_text())["hashes"])
 
 
 def try_all(wrong: list[Wrong], reach: Reach, trees: list[Path], results: Results) -> None:
     """Tries each mutant and keeps what came of it, as it comes."""
     tests_of = index_reach(reach)
+    jobs: dict[str, dict[str, Any]] = {}
     by_id = {each.id: each for each in wrong}
-    chosen: dict[str, list[str]] = {}
-    left = len(wrong)
-
-    def list_jobs() -> Iterable[dict[str, Any]]:
-        for each in wrong:
-            tests = chosen[each.id] = choose_tests(each, reach, tests_of)
+    for each in wrong:
+        if tests := choose_tests(each, reach, tests_of):
             seconds = 30 + 4 * sum(reach[test]["seconds"] for test in tests)
-            yield {
-                "id": each.id,
-                "path": each.path,
-                "source": each.source,
-                "tests": tests,
-                "seconds": seconds,
-            }
+            place = {"id": each.id, "path": each.path, "source": each.source}
+            jobs[each.id] = {**place, "tests": tests, "seconds": seconds}
+        else:
+            results.keep_unreached(each)
+    left = len(jobs)
 
     def keep(answer: dict[str, Any]) -> None:
         nonlocal left
         left -= 1
         each = by_id[answer["id"]]
-        results.keep(each, answer, chosen[each.id])
+        results.keep(each, answer, jobs[each.id]["tests"])
         state = results.state_of(each)
-        said = f"{each.path}:{each.line} {each.before}  =>  {each.after}" if state != "noticed" else each.path
+        said = each.path if state == NOTICED else f"{each.path}:{each.line} {each.before}  =>  {each.after}"
         print(f"  {left} left, {answer['took']:.0f} s, {state}: {said}", flush=True)
 
-    jobs = [job for job in list_jobs() if job["tests"] or results.keep_unreached(by_id[job["id"]])]
-    left = len(jobs)
-    answer_all(jobs, trees, keep)
+    answer_all(jobs.values(), trees, keep)
 
 
 def index_reach(reach: Reach) -> dict[str, dict[int, set[str]]]:
     """Returns, by file and line, the tests that reach it; a fixture's line counts for its whole file."""
     tests_of: dict[str, dict[int, set[str]]] = {}
-    for test, found in reach.items():
-        for path, lines in found["call"].items():
-            for line in lines:
-                tests_of.setdefault(path, {}).setdefault(line, set()).add(test)
-    by_test_file: dict[str, list[str]] = {}
+    by_file: dict[str, set[str]] = {}
     for test in reach:
-        by_test_file.setdefault(test.partition("::")[0], []).append(test)
+        by_file.setdefault(test.partition("::")[0], set()).add(test)
     for test, found in reach.items():
-        for path, lines in found["setup"].items():
-            for line in lines:
-                tests_of.setdefault(path, {}).setdefault(line, set()).update(
-                    by_test_file[test.partition("::")[0]]
-                )
+        for phase, tests in (("call", {test}), ("setup", by_file[test.partition("::")[0]])):
+            for path, lines in found[phase].items():
+                for line in lines:
+                    tests_of.setdefault(path, {}).setdefault(line, set()).update(tests)
     return tests_of
 
 

@@ -19,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from setup.shape import PRODUCT
+
 THIRD_PARTY = (
     *(
         "numpy",
@@ -99,7 +101,7 @@ class TracePhases:
             self.failed.add(report.nodeid)
 
 
-def main(tree: str, packages: list[str]) -> None:
+def main(tree: str) -> None:
     """Answers jobs until there are no more."""
     os.chdir(tree)
     sys.path.insert(0, tree)
@@ -113,28 +115,28 @@ def main(tree: str, packages: list[str]) -> None:
     for line in sys.stdin:
         job = json.loads(line)
         print(
-            json.dumps(map_tests(job, packages) if "map" in job else try_mutant(job)),
+            json.dumps(map_tests(job) if "map" in job else try_mutant(job)),
             file=answers,
             flush=True,
         )
 
 
-def map_tests(job: dict[str, Any], packages: list[str]) -> dict[str, Any]:
+def map_tests(job: dict[str, Any]) -> dict[str, Any]:
     """Answers, for each test of a file, its seconds and the lines that its fixtures and itself reach."""
     found = Path(f"map-{os.getpid()}.json")
     found.unlink(missing_ok=True)
-    run_forked(lambda: trace(job["map"], packages, found), seconds=900)
+    run_forked(lambda: trace(job["map"], found), seconds=900)
     answer = json.loads(found.read_text()) if found.exists() else {"tests": {}}
     found.unlink(missing_ok=True)
     return {"map": job["map"], **answer}
 
 
-def trace(file: str, packages: list[str], found: Path) -> int:
+def trace(file: str, found: Path) -> int:
     """Runs a test file under coverage and writes what its tests reach."""
     import coverage
     import pytest
 
-    measured = coverage.Coverage(data_file=None, config_file=False, source=packages)
+    measured = coverage.Coverage(data_file=None, config_file=False, source=PRODUCT)
     phases = TracePhases(measured)
     measured.start()
     code = pytest.main([*FLAGS[1:], file], plugins=[phases])
@@ -177,7 +179,6 @@ def try_mutant(job: dict[str, Any]) -> dict[str, Any]:
         "code": code,
         "failed": failed[:1],
         "took": time.monotonic() - began,
-        "said": said[-3000:],
     }
 
 
@@ -228,8 +229,8 @@ def copy_tree(root: Path, tree: Path) -> None:
     subprocess.run(["tar", "-x"], cwd=tree, input=packed.stdout, check=True)
     (tree / ".venv").symlink_to(sys.prefix)
     quiet = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash"]
-    subprocess.run([*quiet, "medimg", "components", "pipeline", "kubeflow", "cli"], cwd=tree, check=True)
+    subprocess.run([*quiet, *PRODUCT], cwd=tree, check=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[1])

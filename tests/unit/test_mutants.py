@@ -7,7 +7,7 @@ import pytest
 from setup.mutants.areas import AREAS, ROOT, list_files
 from setup.mutants.choice import choose, list_rules
 from setup.mutants.operators import make_mutants
-from setup.mutants.results import Results, wilson
+from setup.mutants.results import NOT_RUN, NOTICED, SURVIVED, Results, judge, wilson_interval
 
 
 def change(source: str) -> set[str]:
@@ -107,4 +107,26 @@ def test_results_are_taken_over_until_a_test_file_changes(tmp_path, monkeypatch)
 @pytest.mark.parametrize(("noticed", "tried", "low", "high"), [(9, 10, 0.5958, 0.9821), (0, 10, 0.0, 0.2775)])
 def test_the_interval_of_a_score_is_wilsons(noticed, tried, low, high):
     # Newcombe, Statistics in Medicine 17 (1998): method 3.
-    assert wilson(noticed, tried) == pytest.approx((low, high), abs=1e-4)
+    assert wilson_interval(noticed, tried) == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("code", "state"),
+    [
+        (0, SURVIVED),
+        (1, NOTICED),
+        (2, NOTICED),
+        (-1, NOTICED),
+        (-9, NOTICED),
+        (3, NOT_RUN),
+        (5, NOT_RUN),
+        (70, NOT_RUN),
+    ],
+)
+def test_only_a_failure_of_a_test_notices_a_mutant(tmp_path, code, state):
+    [wrong] = choose(["examples"], argparse.Namespace(sample=1, seed=1, since=None, file=[]))
+    assert judge(code) == state
+    results = Results(tmp_path, [wrong])
+    results.keep(wrong, {"code": code, "failed": []}, [])
+    assert results.count() == (int(state == NOTICED), 1)
+    assert results.list_waiting() == ([wrong] if state == NOT_RUN else [])
