@@ -142,16 +142,24 @@ def list_changes(tree: ast.AST) -> Iterator[Change]:
     waiting: list[ast.AST] = [tree]
     while waiting:
         node = waiting.pop()
+        if is_guard(node):
+            continue
         for change in CHANGES.get(type(node), ()):
             yield from change(node)
         waiting += list_children(node)
 
 
+def is_guard(node: ast.AST) -> bool:
+    """Tells whether a branch is of types or of scripts: no test imports what depends on it."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) in {
+        "TYPE_CHECKING",
+        "__name__ == '__main__'",
+    }
+
+
 def list_children(node: ast.AST) -> Iterator[ast.AST]:
     """Yields the children in which a wrong change could be noticed."""
     if isinstance(node, (ast.JoinedStr, ast.Raise, ast.Assert, ast.Import, ast.ImportFrom)):
-        return
-    if isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "__name__ == '__main__'"}:
         return
     skipped: list[ast.AST] = []
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):

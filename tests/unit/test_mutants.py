@@ -51,6 +51,8 @@ def test_each_operator_makes_its_wrong_changes(source, expected):
         "raise_ = f'{a + 1}'",
         "logging.info('a')",
         "import a",
+        "if TYPE_CHECKING:\n    import a",
+        "if __name__ == '__main__':\n    f(1)",
     ],
 )
 def test_text_types_and_logs_are_left_alone(source):
