@@ -25,16 +25,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from medimg.cases import Annotation, Case, Record, Stack, Value
 from medimg.errors import MedimgError
 from medimg.images.encoding import EncodedSlices, encode_png
-
-if TYPE_CHECKING:
-    pass
 
 LARGEST_BYTES = 32 * 2**20
 """Default limit for one serialized Example."""
@@ -180,8 +177,8 @@ def _metadata(record: Record) -> Features:
 
 
 def _check_names(record: Record) -> None:
-    roles = {*record.images, *record.masks, *(annotation.role for annotation in record.case.annotations)}
-    for role in sorted(roles):
+    roles = [*record.images, *record.masks, *(annotation.role for annotation in record.case.annotations)]
+    for role in roles:
         if f"_{role}".endswith(SUFFIXES):  # `image_label` too would be taken for a feature of a role.
             raise MedimgError(
                 f"case {record.case.case_id}: role {role!r}, expected a name that does not end with "

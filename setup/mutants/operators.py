@@ -64,7 +64,18 @@ UNFELT = {
     "frozen",
     "max_workers",
 }
-UNFELT |= {"indent", "newline", "help", "dir", "prefix", "suffix", "compression", "chunksize", "flush"}
+UNFELT |= {
+    "indent",
+    "newline",
+    "help",
+    "dir",
+    "prefix",
+    "suffix",
+    "compression",
+    "chunksize",
+    "flush",
+    "highlight",
+}
 
 
 @dataclass(frozen=True)

@@ -287,6 +287,7 @@ def test_a_table_that_was_corrected_is_told_and_stays(root, archive, tmp_path):
     with hold_root(root, print) as receipts:
         assert fetch_tables(collection, root=root, receipts=receipts, arriving=arriving).files == 1
         table = root / "CMMD_clinicaldata_revision.xlsx"
+        assert table.read_bytes() == (archive / table.name).read_bytes()
         table.write_bytes(b"corrected")
         found = verify(root, receipts, workers=1, advance=lambda count: None)
         assert (found.bad, len(found.edited)) == ([], 1)

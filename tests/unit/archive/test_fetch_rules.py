@@ -318,5 +318,6 @@ def test_files_and_bytes_of_all_series_and_tables_are_added_up(root, tmp_path):
     with hold_root(root, print) as receipts:
         found = fetch_tables(collection, root=root, receipts=receipts, arriving=arriving)
     assert (wanted, found.files, found.bytes) == (["b.csv"], 1, 4)
+    assert (root / "b.csv").read_bytes() == b"x,y\n"
     (receipt,) = (one for one in Receipts(root) if one.path == "b.csv")
     assert (receipt.series, receipt.source, receipt.licence) == ("tables", "tcia", "CC BY 4.0")

@@ -10,7 +10,7 @@ from pydicom.sequence import Sequence as DicomSequence
 
 from medimg.dicom.parse import open_dicom
 from medimg.dicom.read import read_frame
-from medimg.dicom.windowing import to_display
+from medimg.dicom.windowing import linear_display, to_display
 from medimg.errors import UnreadableFile
 from tests.unit.dicom.test_read import some_pixels
 from tests.unit.dicom.written import make_dataset
@@ -281,3 +281,11 @@ def test_a_window_that_means_nothing_is_refused(attributes, message):
         open_dicom(make_dataset([stored], **attributes)) as file,
     ):
         to_display(stored, file.dataset)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_what_is_brighter_than_the_brightest_is_white(bits):
+    stored = np.array([[0, 4094, 4095, 4096, 65535]], np.uint16)
+    found = linear_display(stored.dtype, largest=4095, bits=bits).apply(stored)
+    white = 2**bits - 1
+    assert found.tolist() == [[0, round(4094 / 4095 * white), white, white, white]]

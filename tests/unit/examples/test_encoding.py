@@ -208,6 +208,17 @@ def test_limits_are_kept_to_the_byte_for_what_has_no_slice_and_for_one_slice():
     assert len(next(iter(record_to_examples(single, largest_bytes=needed)))) <= needed
 
 
+@pytest.mark.parametrize("count", [1, 9])
+def test_no_example_is_larger_than_the_limit_however_many_roles_share_it(count):
+    stacks = {f"a{number}": Stack([noise(1, 1, seed=z) for z in range(count)], count) for number in range(40)}
+    record = Record(make_case(), stacks)
+    with pytest.raises(MedimgError, match="slice 0 takes") as refused:
+        list(record_to_examples(record, largest_bytes=2000))
+    least = int(str(refused.value).split()[5])
+    for limit in (least, least + 1, 2 * least, 5 * least):
+        assert max(map(len, record_to_examples(record, largest_bytes=limit))) <= limit
+
+
 def test_a_study_that_fits_is_one_block_and_says_so_and_a_picture_is_none():
     [block] = record_to_examples(study(3))
     assert tf.io.parse_single_example(block, study_feature_spec(["T1c"]))["block"].numpy().tolist() == [
@@ -266,6 +277,8 @@ def test_one_example_of_several_is_not_the_study_and_a_picture_is_no_block_of_it
     picture = list(record_to_examples(Record(make_case(), {"CC": one(noise(4, 4))})))
     with pytest.raises(MedimgError, match="2 Examples, not all of them blocks"):
         examples_to_record([*blocks[:1], *picture])
+    with pytest.raises(MedimgError, match="2 Examples, not all of them blocks"):
+        examples_to_record([*picture, *picture])
     with pytest.raises(MedimgError, match="no Example, expected at least one"):
         examples_to_record([])
 

@@ -79,3 +79,10 @@ def test_the_legend_shows_every_colour_from_none_to_the_strongest_side_by_side()
         assert is_there.any(axis=1).sum() >= 10  # As high as a strip that can be seen.
         columns.append(np.flatnonzero(is_there.sum(axis=0) >= 10).mean())
     assert columns == sorted(columns)
+
+
+def test_the_legend_has_no_figures_beside_its_strip():
+    picture = np.asarray(Image.open(io.BytesIO(draw_legend())).convert("L"))
+    strip = np.flatnonzero((picture < 200).sum(axis=1) > 200)
+    first = np.flatnonzero((picture[strip] < 200).sum(axis=0) > len(strip) / 2)[0]
+    assert (picture[strip[1:-1], : first - 1] == 255).all()

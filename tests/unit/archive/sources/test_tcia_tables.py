@@ -65,6 +65,24 @@ def test_an_address_of_its_own_goes_before_the_file_that_wordpress_keeps(tmp_pat
     assert fetch(server, tmp_path)[1] == server.at("moved/" + NAME)
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda url: [{"guid": url}, {"guid": f"{url}.other"}],
+        lambda url: [url],
+        lambda url: {"url": url},
+        lambda url: {"guid": {"rendered": url}},
+        lambda url: url,
+        lambda url: url.replace("http://", "https://"),
+    ],
+)
+def test_every_form_in_which_wordpress_names_a_file_is_read(tmp_path, server, write):
+    server.files["moved/" + NAME] = make_workbook("present")
+    server.publish("CMMD-DA-clinical", name=NAME)
+    server.rows[-1]["download_file"] = write(server.at("moved/" + NAME))
+    assert fetch(server, tmp_path)[1] == server.at("moved/" + NAME)
+
+
 def test_all_pages_are_read(tmp_path, server):
     for number in range(200):
         server.publish(f"OTHER-DA-{number}", name=f"{number}.csv")

@@ -122,6 +122,15 @@ def test_no_server_holds_us_for_ever(tmp_path, talk, call):
         )
 
 
+def promise_less_than_is_sent(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello, and more")
+
+
+def test_a_file_ends_where_its_server_said_whatever_follows_it(tmp_path):
+    with talking(promise_less_than_is_sent) as url:
+        assert transfer(url, tmp_path).download(f"{url}/file").path.read_bytes() == b"hello"
+
+
 @pytest.mark.parametrize(
     ("origin", "allowed", "reached"),
     [
