@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+import pytest
 import tensorflow_data_validation as tfdv
 
-from pipeline.views.statistics import describe_feature, draw_feature, name_feature
+from pipeline.views import statistics
+from pipeline.views.statistics import describe_feature, draw_feature, draw_statistics, name_feature
 
 
 def take_statistics(table: pd.DataFrame) -> dict[str, Any]:
@@ -36,6 +38,32 @@ def test_a_text_is_drawn_with_the_share_of_each_value_in_each_split():
     assert (
         draw_feature("side", splits).title
         == "Shares of side by split: R train 25%, eval 100%; L train 75%, eval 0%"
+    )
+
+
+def test_the_bars_of_a_value_stand_side_by_side_about_its_place():
+    values = {"train": ["L", "L", "R"], "eval": ["R"], "test": ["L"]}
+    splits = {name: take_statistics(pd.DataFrame({"side": side}))["side"] for name, side in values.items()}
+    [axes] = draw_feature("side", splits).canvas.axes
+    middles = [[bar.get_y() + bar.get_height() / 2 for bar in bars] for bars in axes.containers]
+    assert [round(place, 6) for place in middles[0]] == [round(-0.8 / 3, 6), round(1 - 0.8 / 3, 6)]
+    assert [round(place, 6) for place in middles[1]] == [0, 1]
+    assert [round(place, 6) for place in middles[2]] == [round(0.8 / 3, 6), round(1 + 0.8 / 3, 6)]
+    assert all(bar.get_height() < 0.8 / 3 for bars in axes.containers for bar in bars)
+
+
+def test_labels_and_clinical_columns_are_drawn_by_name_and_nothing_else(monkeypatch: pytest.MonkeyPatch):
+    table = pd.DataFrame({"label_b": ["x"], "group_id": ["g"], "clinical_z": [1.0], "clinical_a": ["u"]})
+    empty = pd.DataFrame({"label_b": ["y"], "clinical_none": [None]})
+    taken = {
+        split: tfdv.generate_statistics_from_dataframe(rows, n_jobs=1).datasets[0]
+        for split, rows in (("train", table), ("test", empty))
+    }
+    monkeypatch.setattr(statistics, "read_statistics", lambda run: taken)
+    charts = draw_statistics(None).charts
+    assert list(charts) == ["clinical_a", "clinical_z", "label_b"]
+    assert (
+        charts["label_b"].title == "Shares of label_b by split: x train 100%, test 0%; y train 0%, test 100%"
     )
 
 

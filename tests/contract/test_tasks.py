@@ -45,3 +45,9 @@ def test_an_unknown_task_is_refused_with_the_nearest() -> None:
         find_task("clasification")
     with pytest.raises(UsageError, match=r"known: .*classification"):
         find_task("zzz")
+
+
+def test_a_module_whose_task_is_none_is_named_with_what_it_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medimg.tasks.classification.task.TASK", {"name": "classification"})
+    with pytest.raises(TypeError, match=r"tasks/classification/task\.py: TASK is dict, expected Task"):
+        find_task("classification")

@@ -151,6 +151,7 @@ def test_a_file_changed_since_it_was_catalogued_is_quarantined_and_its_other_vie
     outcome = write(data, tmp_path / "out", data_root=tmp_path / "data")
     assert [reject["case_id"] for reject in outcome["rejects"]] == [image.case_id]
     assert image.path in outcome["rejects"][0]["reason"]
+    assert executor.count_images(outcome["rejects"]) == 1
     features = next(
         f
         for _, f in read_examples(tmp_path / "out")

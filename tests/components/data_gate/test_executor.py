@@ -109,6 +109,12 @@ def test_distance_of_numbers_is_the_shift_in_standard_deviations():
     assert executor.feature_distance(number_feature(50, 10), number_feature(55, 3)) == pytest.approx(0.5)
 
 
+def test_words_in_one_split_and_numbers_in_the_other_share_no_value():
+    words, numbers = text_feature({"a": 3, "b": 1}), number_feature(50, 10)
+    assert executor.feature_distance(words, numbers) == pytest.approx(0.75)
+    assert executor.feature_distance(numbers, words) == pytest.approx(0.75)
+
+
 def write_statistics(folder, counts):
     """What StatisticsGen writes of Examples of which it has seen so many by split."""
     artifact = standard_artifacts.ExampleStatistics()

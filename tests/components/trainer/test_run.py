@@ -164,6 +164,10 @@ def test_the_table_of_predictions_has_the_views_and_a_model_without_details_stil
         atol=1e-6,
     )
     assert table.v_malignancy_Benign_MLO.isna().tolist() == ["image_MLO" not in case for case in cases]
+    train = sorted(str(file) for file in (root / "train").iterdir())
+    both = score_examples(model, [*files, *train], heads=heads)
+    assert list(both.case_id) == sorted(both.case_id)
+    assert list(both.index) == list(range(90))
     loaded = tf.saved_model.load(str(model))
     tf.saved_model.save(
         loaded, str(tmp_path), signatures={"serving_default": loaded.signatures["serving_default"]}

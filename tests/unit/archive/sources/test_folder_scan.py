@@ -12,7 +12,7 @@ from medimg.archive.collections import Collection
 from medimg.archive.source import Series
 from medimg.archive.sources.folder import FolderSource
 from medimg.archive.sources.folder_scan import read_retriever_list
-from medimg.errors import MedimgError
+from medimg.errors import DiskFull, MedimgError
 from tests.unit.archive.sources.folder_layouts import (
     FIRST,
     RETRIEVER_HEAD,
@@ -138,6 +138,19 @@ def test_a_zip_is_known_by_its_content_not_by_its_name(folder):
     shutil.rmtree(folder / "x")
     (folder / "no.zip").write_text("text")
     assert fetch(connect(folder), FIRST) == [f"{FIRST}.1"]
+
+
+def test_a_full_disk_while_a_zip_is_unpacked_is_no_fault_of_the_zip(folder, monkeypatch):
+    write_image(folder / "x" / "1.dcm", FIRST, 1)
+    pack(folder / "backup.zip", folder / "x")
+
+    def fill(zipped, **options):
+        raise DiskFull("no room")
+        yield
+
+    monkeypatch.setattr("medimg.archive.sources.folder_scan.extract", fill)
+    with pytest.raises(DiskFull, match="no room"):
+        connect(folder).list_series(OWN)
 
 
 def test_the_table_nearest_to_the_top_is_the_one(folder):

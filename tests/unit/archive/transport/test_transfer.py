@@ -140,3 +140,8 @@ def test_workers_share_a_transfer(tmp_path, proxy):
         thread.join()
     assert len(downloaded) == 16
     assert all(map(is_right, downloaded))
+
+
+def test_the_folders_of_what_arrives_are_made_where_they_are_missing(tmp_path, proxy):
+    fetching = transfer(proxy.url, tmp_path / "not" / "there")
+    assert is_right(fetching.download(f"{proxy.url}/file"))

@@ -108,6 +108,7 @@ def test_the_conclusion_counts_what_failed_and_an_undefined_figure_is_a_failure(
 
 def test_a_trial_is_known_by_its_config_not_by_what_comes_after_training():
     key = trial_key(load_config("cmmd_demo"), FINGERPRINTS)
+    assert len(key) == 16
     for same in ("evaluation.resamples=7", "data_gate.drift=0.5", "deployment.default.cpu=4", "name=other"):
         assert key == trial_key(load_config("cmmd_demo", overrides=[same]), FINGERPRINTS), same
 

@@ -82,6 +82,7 @@ def store() -> Store:
 
 
 def test_the_latest_of_each_component_is_the_newest_that_ended_well(store: Store) -> None:
+    store.run("Trainer", pipeline="before")
     old, new, failed, cached = (store.make(name=name) for name in ("old", "new", "failed", "cached"))
     store.run("Trainer", made=(old,))
     store.run("Trainer", made=(new,))
