@@ -9,7 +9,13 @@ import pytest
 import tensorflow_data_validation as tfdv
 
 from pipeline.views import statistics
-from pipeline.views.statistics import describe_feature, draw_feature, draw_statistics, name_feature
+from pipeline.views.statistics import (
+    describe_feature,
+    draw_feature,
+    draw_statistics,
+    name_feature,
+    tabulate_statistics,
+)
 
 
 def take_statistics(table: pd.DataFrame) -> dict[str, Any]:
@@ -80,3 +86,39 @@ def test_values_of_an_identifier_are_not_told():
     )
     assert "most frequent" not in describe_feature(features["group_id"], cases=2)
     assert describe_feature(features["clinical_source"], cases=2)["most frequent"] == "D1 (2)"
+
+
+def test_a_number_is_told_by_its_moments_and_a_text_by_how_many_values_it_has():
+    table = pd.DataFrame({"clinical_age": [30.0, 40.0, 50.0, None], "label_kind": ["x", "x", "y", None]})
+    features = take_statistics(table)
+    assert describe_feature(features["clinical_age"], cases=4) == {
+        "cases": 3,
+        "missing": "25.0%",
+        "mean": 40.0,
+        "standard deviation": pytest.approx(8.165, abs=1e-3),
+        "least": 30.0,
+        "median": 40.0,
+        "most": 50.0,
+    }
+    assert describe_feature(features["label_kind"], cases=4) == {
+        "cases": 3,
+        "missing": "25.0%",
+        "different": 2,
+        "most frequent": "x (2)",
+    }
+    nobody = take_statistics(pd.DataFrame({"clinical_none": [None, None]}))["clinical_none"]
+    assert describe_feature(nobody, cases=2) == {"cases": 0, "missing": "100.0%"}
+
+
+def test_features_are_tabulated_by_name_each_with_its_splits_in_their_order(monkeypatch: pytest.MonkeyPatch):
+    table = pd.DataFrame({"label_b": ["x", "y"], "clinical_a": [1.0, 2.0]})
+    taken = {
+        split: tfdv.generate_statistics_from_dataframe(rows, n_jobs=1).datasets[0]
+        for split, rows in (("train", table), ("eval", table[:1]), ("test", table))
+    }
+    monkeypatch.setattr(statistics, "read_statistics", lambda run: taken)
+    found = tabulate_statistics(None)
+    splits = ["train", "eval", "test"]
+    assert list(found.index) == [(name, split) for name in ("clinical_a", "label_b") for split in splits]
+    assert found.cases.tolist() == [2, 1, 2, 2, 1, 2]
+    assert found.index.names == ["feature", "split"]

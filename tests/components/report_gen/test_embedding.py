@@ -5,6 +5,7 @@ Every chosen case is embedded once, groups are whole, pixels are as the network 
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -102,6 +103,8 @@ def test_of_many_cases_whole_groups_are_drawn_up_to_the_count_and_the_same_ones_
     chosen = choose_cases(catalogue, count=90)
     assert len(chosen) == 88
     assert set(chosen["group_id"].value_counts()) == {4}
+    # Which groups are drawn has nothing to do with what the names begin with: they may be of one hospital.
+    assert sorted(set(chosen["group_id"])) != [f"g{number:02d}" for number in range(22)]
     shuffled = SimpleNamespace(
         **{**vars(catalogue), "cases": catalogue.cases.sample(frac=1.0, random_state=1)}
     )
@@ -126,3 +129,55 @@ def test_cases_that_are_not_used_are_not_embedded() -> None:
     catalogue.cases.loc[0, "status"] = "excluded"
     catalogue.cases.loc[1, "split"] = None
     assert choose_cases(catalogue, count=10)["case_id"].tolist() == ["c002", "c003", "c004", "c005"]
+
+
+class Network:
+    """An exported model of which each vector is the case's own number."""
+
+    def __init__(self, *, can_embed: bool = True) -> None:
+        self.network = "network"
+        self.embed = (lambda network: f"embedder of {network}") if can_embed else None
+        self.task = self
+
+    def embed_cases(
+        self, files: list[str], case_ids: list[str], *, exported: object, embedder: str
+    ) -> tuple[list[str], dict[str, np.ndarray]]:
+        assert (exported, embedder) == (self, "embedder of network")
+        assert files == ["train", "eval", "test"]
+        written = [name for name in reversed(case_ids) if name != "c003"]
+        return written, {"model": np.array([[float(name[1:]), 1.0] for name in written])}
+
+
+@pytest.mark.parametrize(("count", "can_embed"), [(0, True), (9, False)])
+def test_nothing_is_embedded_where_none_is_asked_for_or_the_task_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, can_embed: bool
+) -> None:
+    assert embed(tmp_path, monkeypatch, Network(can_embed=can_embed), count=count) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_of_embedded_cases_has_each_vector_beside_its_own_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = embed(tmp_path, monkeypatch, Network(), count=9)
+    assert sorted(table["case_id"]) == ["c000", "c001", "c002", "c004", "c005"]
+    written = pd.read_parquet(tmp_path / "embeddings.parquet")
+    pd.testing.assert_frame_equal(written, table)
+    catalogue = make_catalogue([2] * 3).cases.set_index("case_id")
+    for row in table.itertuples():
+        assert row.group_id == catalogue.loc[row.case_id, "group_id"]
+
+
+def embed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, network: Network, *, count: int
+) -> pd.DataFrame | None:
+    from components.report_gen import embedding
+
+    monkeypatch.setattr(embedding, "find_task", lambda name: network)
+    monkeypatch.setattr(embedding, "open_exported", lambda model, config: network)
+    monkeypatch.setattr(embedding, "list_records", lambda examples, split: [split])
+    monkeypatch.setattr(embedding, "embed_cases", network.embed_cases)
+    config = {"task": "classification", "evaluation": {"embedded_cases": count}}
+    return embedding.embed_splits(
+        folder, config=config, model=Path("model"), examples="uri", catalogue=make_catalogue([2] * 3)
+    )

@@ -1,0 +1,98 @@
+"""A finished run as the notebook finds and reads it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from medimg.errors import UsageError
+from medimg.evaluation.figures import Figure
+from pipeline.views import run as view
+from pipeline.views.run import find_runs, open_metadata, read_figures, read_run
+from tests.unit.pipeline.metadata.test_lineage import Store
+
+
+def write_run(folder: Path, *, state: str = "finished", store: str = "metadata.sqlite") -> Path:
+    folder.mkdir(parents=True)
+    facts = {"state": state, "store": store, "pipeline": "demo"}
+    (folder / "run.json").write_text(json.dumps(facts))
+    return folder
+
+
+def test_finished_runs_of_a_folder_are_found_by_name_and_nothing_else(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name) for name in ("b", "c", "a")]
+    write_run(tmp_path / "started", state="started")
+    write_run(tmp_path / "deep" / "er")
+    (tmp_path / "empty").mkdir()
+    assert find_runs(tmp_path) == sorted(runs)
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store in memory for every run."""
+    store = Store()
+
+    @contextmanager
+    def opened(folder: Path) -> Iterator[object]:
+        yield store.store
+
+    monkeypatch.setattr(view, "open_metadata", opened)
+    monkeypatch.setattr(view, "read_figures", lambda report: SimpleNamespace(report=report))
+    return store
+
+
+def test_a_run_is_read_with_its_own_latest_executions(tmp_path: Path, known: Store) -> None:
+    folder = write_run(tmp_path / "run")
+    model = known.make(uri="/elsewhere/artifacts/Trainer/model/7")
+    known.run("Trainer", made=(model,))
+    known.run("ReportGen", made=(known.make("Report"),))
+    known.run("Trainer", made=(known.make(),), pipeline="other")
+    found = read_run(str(folder))
+    assert (found.folder, set(found.nodes)) == (folder.resolve(), {"Trainer", "ReportGen"})
+    assert found.output("Trainer", "made") == folder.resolve() / "artifacts" / "Trainer" / "model" / "7"
+    assert found.data.report == folder.resolve() / "report"
+
+
+def test_a_store_without_the_run_and_a_run_that_has_not_finished_are_refused(
+    tmp_path: Path, known: Store
+) -> None:
+    known.run("ReportGen", pipeline="other")
+    with pytest.raises(UsageError, match=r"metadata\.sqlite knows nothing of .*run; expected the store"):
+        read_run(write_run(tmp_path / "run"))
+    with pytest.raises(UsageError, match="the run has not finished"):
+        read_run(write_run(tmp_path / "half", state="started"))
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    with (
+        pytest.raises(UsageError, match=r"metadata\.sqlite: no such file, expected the store"),
+        open_metadata(folder),
+    ):
+        pass
+    assert not (folder / "metadata.sqlite").exists()
+
+
+def test_figures_of_the_models_protocols_on_the_measured_split_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def figure(protocol: str, split: str) -> Figure:
+        return Figure("auc", "m", "overall", protocol, "case", split, 9, 4, 9, 0.5, 0.4, 0.6)
+
+    figures = [
+        figure(protocol, split) for protocol in ("cases", "p1", "saliency") for split in ("test", "eval")
+    ]
+    monkeypatch.setattr(
+        view, "read_facts", lambda report: SimpleNamespace(protocols=("cases", "p1"), split="test")
+    )
+    monkeypatch.setattr(view, "read_metrics", lambda path: figures)
+    pd.DataFrame({"case_id": ["a"]}).to_parquet(tmp_path / view.PREDICTIONS_FILE)
+    data = read_figures(tmp_path)
+    assert [(one.protocol, one.split) for one in data.figures] == [("cases", "test"), ("p1", "test")]
+    assert list(data.predictions.case_id) == ["a"]
