@@ -169,7 +169,12 @@ def _to_grey_or_rgb(image: Image.Image) -> np.ndarray:
     elif image.mode == "L" and "transparency" in image.info:
         image = image.convert("LA")
     pixels = np.asarray(image)
-    return pixels.astype(np.uint16) if pixels.dtype == np.int32 else pixels
+    if pixels.dtype == np.uint8:
+        return pixels
+    pixels = pixels.astype(np.uint16)
+    if (transparent := image.info.get("transparency")) is not None:  # Pillow makes no alpha of it.
+        pixels = np.stack([pixels, np.where(pixels == transparent, 0, 65535).astype(np.uint16)], axis=2)
+    return pixels
 
 
 def _drop_opaque_alpha(pixels: np.ndarray) -> np.ndarray:

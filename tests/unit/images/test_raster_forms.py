@@ -132,6 +132,17 @@ def test_a_colour_that_is_named_transparent_is_refused_where_it_occurs(tmp_path,
     assert read_raster(tmp_path / "a.png").shape == ((20, 30) if form == "L" else (20, 30, 3))
 
 
+@pytest.mark.parametrize("level", [9, 0x0900])
+def test_a_grey_of_16_bits_that_is_named_transparent_is_refused_where_it_occurs(tmp_path, level):
+    deep = np.full((20, 30), 7, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "a.png", transparency=level)
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.png"), deep)
+    deep[2, 3:8] = level
+    Image.fromarray(deep).save(tmp_path / "a.png", transparency=level)
+    with pytest.raises(UnreadableFile, match=r"^a\.png: has 5 pixels that are not opaque"):
+        read_raster(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("alpha", [0, 254])
 def test_one_pixel_that_is_not_opaque_is_refused(tmp_path, alpha):
     pixels = np.concatenate([COLOUR, np.full((20, 30, 1), 255, np.uint8)], axis=2)
