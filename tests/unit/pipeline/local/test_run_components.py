@@ -54,11 +54,12 @@ class Tfx:
 @pytest.fixture
 def tfx(monkeypatch: pytest.MonkeyPatch) -> Tfx:
     stand_in = Tfx()
-    for name, values in {
+    modules: dict[str, dict[str, object]] = {
         "tfx.orchestration.local.local_dag_runner": {"LocalDagRunner": lambda: stand_in},
         "tfx.orchestration.pipeline": {"RunOptions": SimpleNamespace},
         "pipeline.pipeline": {"create_pipeline": stand_in.create_pipeline},
-    }.items():
+    }
+    for name, values in modules.items():
         module = ModuleType(name)
         vars(module).update(values)
         monkeypatch.setitem(sys.modules, name, module)
