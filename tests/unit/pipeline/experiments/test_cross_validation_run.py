@@ -183,7 +183,9 @@ def test_a_run_with_a_case_that_was_not_tested_does_not_finish(
     assert read_run_file(run)["state"] == "started"
 
 
-def test_the_same_directory_goes_on_with_as_many_folds_and_no_other_number(folds: Folds, tmp_path: Path) -> None:
+def test_the_same_directory_goes_on_with_as_many_folds_and_no_other_number(
+    folds: Folds, tmp_path: Path
+) -> None:
     cross_validate(tmp_path, 3)
     again, _ = cross_validate(tmp_path, 3)
     assert len(folds.ran) == 6
