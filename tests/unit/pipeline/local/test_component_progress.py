@@ -5,6 +5,7 @@ import logging
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from pipeline.local.component_progress import following
 
@@ -68,3 +69,36 @@ def test_the_log_leaves_out_the_password_of_the_store(tmp_path):
     ):
         logging.getLogger("absl").info("Using connection config: password: %r", "word-of-the-store")
     assert "password: '***'" in (tmp_path / "run.log").read_text()
+
+
+def shown_on(progress):
+    """What the status line reads, as rich draws it a moment later."""
+    return progress.spinner and Text.from_markup(progress.spinner.status).plain
+
+
+@pytest.mark.parametrize(("name", "shown"), [("medimg", True), ("absl", False), ("medimg.other", False)])
+def test_a_terminal_shows_what_our_own_code_reports_beside_the_component(tmp_path, name, shown):
+    terminal = Console(file=io.StringIO(), width=80, force_terminal=True)
+    with following(terminal, count=1, log=tmp_path / "run.log") as progress:
+        logging.getLogger(name).info("epoch [red] 1 of 9")
+        assert shown_on(progress) == ("start: epoch [red] 1 of 9" if shown else None)
+        logging.getLogger("absl").info(LINES[0])
+        assert shown_on(progress) == "CatalogueGen"
+        logging.getLogger(name).info("reading [2] of 9")
+        assert shown_on(progress) == ("CatalogueGen: reading [2] of 9" if shown else "CatalogueGen")
+
+
+def test_a_log_shows_no_report_of_our_own_code_and_its_file_does(tmp_path):
+    text = io.StringIO()
+    with following(Console(file=text, width=80), count=1, log=tmp_path / "run.log"):
+        logging.getLogger("medimg").info("epoch 1 of 9")
+    assert text.getvalue() == ""
+    assert "medimg: epoch 1 of 9" in (tmp_path / "run.log").read_text()
+
+
+def test_lines_that_end_what_never_began_are_taken_for_nothing(tmp_path):
+    text = io.StringIO()
+    with following(Console(file=text, width=80), count=1, log=tmp_path / "run.log") as progress:
+        for line in LINES[1:3]:
+            logging.getLogger("absl").info(line)
+    assert (text.getvalue(), progress.steps, progress.current) == ("", [], "start")
