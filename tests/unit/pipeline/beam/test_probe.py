@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent import futures
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -42,7 +43,7 @@ HERE = {
     "medimg-tfx": "1.0",
     "code of CaseExampleGen": "abc",
 }
-ANSWER = {"host": "worker-1", "data": True, **HERE}
+ANSWER: dict[str, Any] = {"host": "worker-1", "data": True, **HERE}
 
 
 class Engine:
@@ -181,7 +182,7 @@ def test_an_answer_may_be_seen_a_moment_later_and_one_that_is_never_seen_is_an_e
 ) -> None:
     answer = tmp_path / "probe" / "worker-0.json"
     answer.parent.mkdir()
-    monkeypatch.setattr(probe.time, "sleep", lambda seconds: answer.write_text("{}"))
+    monkeypatch.setattr("time.sleep", lambda seconds: answer.write_text("{}"))
     assert read_answer(answer) == {}
     answer.unlink()
     monkeypatch.undo()

@@ -33,7 +33,7 @@ class Database:
 def database(monkeypatch: pytest.MonkeyPatch) -> Database:
     stand_in = Database()
     monkeypatch.setattr(store, "MetadataStore", stand_in.open)
-    monkeypatch.setattr(store.time, "sleep", stand_in.slept.append)
+    monkeypatch.setattr("time.sleep", stand_in.slept.append)
     return stand_in
 
 
