@@ -1,11 +1,11 @@
 """Changes the product in many small wrong ways and counts how many of them a test notices: `make mutants`.
 
-A mutant runs the tests of its area (areas.py) that reach its line, the quickest first, at most 60 s of
-them; a line that none reaches runs the tests of its module. What is found stays in .mutants/ and counts
-again as long as the code around the change and the test files concerned stay as they are: an interrupted
-run goes on, and a new test is tried on survivors only. `--rules` runs the changes of wrong_rules.toml
-instead: whole rules, written by hand. Mutants that are not wrong are listed with the reason in
-equivalent.toml.
+A mutant runs the tests of its area (areas.py) that reach its line, those of its own module before others
+and the quickest first, at most 60 s of them; a line that none reaches runs the tests of its module. What
+is found stays in .mutants/ and counts again as long as the code around the change and the test files
+concerned stay as they are: an interrupted run goes on, and a new test is tried on survivors only. `--rules`
+runs the changes of wrong_rules.toml instead: whole rules, written by hand. Mutants that are not wrong are
+listed with the reason in equivalent.toml.
 """
 
 from __future__ import annotations

@@ -99,3 +99,10 @@ def test_a_stage_that_has_seen_a_case_more_or_less_of_its_splits_fails(found):
         MedimgError, match=f"^ReportGen has counted {found} cases of split train, expected 10 as"
     ):
         expect_cases("ReportGen", found, OUTCOME, splits=splits)
+
+
+def test_counts_stand_in_the_order_of_the_splits_names():
+    counts = {"test": 1, "unlabelled_train": 2, "train": 3, "eval": 4}
+    shards = [{"examples": n, "rejects": [], "split": name, "written": n} for name, n in counts.items()]
+    found = gather_outcomes([json.dumps(shard) for shard in shards])
+    assert list(found.written) == list(found.examples) == sorted(counts)

@@ -70,11 +70,16 @@ def test_a_group_in_two_splits_passes_where_cases_are_dealt_or_the_publisher_par
             "'Malignant' of 'malignancy' is missing from split test",
         ),
         ([row for row in GOOD if row[3] == "Benign"], "malignancy", "one class only"),
-        (GOOD, "subtype", "no case has a label 'subtype'"),
+        (GOOD, "subtype", "no case has a label 'subtype'; labels found: malignancy"),
     ],
 )
 def test_a_class_that_a_split_lacks_is_named(rows, head, words):
     assert words in next(executor.missing_classes(make_catalogue(rows), head))
+
+
+def test_of_the_columns_only_labels_are_named_as_such():
+    [line] = executor.missing_classes(make_catalogue(GOOD), "subtype")
+    assert line == "no case has a label 'subtype'; labels found: malignancy"
 
 
 @pytest.mark.parametrize(

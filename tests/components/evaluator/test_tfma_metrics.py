@@ -185,6 +185,7 @@ def test_each_slice_has_the_figures_of_scikit_learn(gated, table):
             brier_score_loss(truth, score), abs=1e-9
         )
         assert value_of(metrics[key], "cases/n") == len(rows)
+        assert value_of(metrics[key], "cases/positives") == truth.sum()
 
 
 def test_evaluator_and_report_agree_on_every_figure(gated, table):
@@ -252,6 +253,7 @@ def test_evaluator_and_report_agree_on_how_far_the_model_is_above_its_shortcuts(
 
 def test_cases_without_a_label_do_not_count(gated, table):
     assert value_of(gated[0]["kind"][()], "cases/n") == table.label_kind.notna().sum()
+    assert "cases/positives" not in gated[0]["kind"][()]
 
 
 def test_one_class_gives_nan_not_zero(gated):

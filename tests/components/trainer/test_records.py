@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,6 +35,10 @@ def name_training(
     splits = [sorted(str(file) for file in (folder / name).iterdir()) for name in ("train", "eval")]
     graph = SimpleNamespace(transform_savedmodel_dir=str(folder / "graph"))
     return training_key(job_facts(facts or FACTS), [splits[number] for number in order], graph)
+
+
+def test_a_training_has_a_name_of_16_hexadecimal_digits(folder: Path) -> None:
+    assert re.fullmatch("[0-9a-f]{16}", name_training(folder))
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from medimg.catalogue import index
 from medimg.catalogue.index import scan
 from medimg.errors import MedimgError, UsageError
 from medimg.files import hash_file
-from medimg.images.scan import scan_file
+from medimg.images.scan import list_files, scan_file
 from tests.unit.catalogue.phantom import Picture, write_picture
 
 
@@ -30,6 +30,10 @@ def root(tmp_path: Path) -> Path:
 
 def scan_once(root: Path) -> index.Scan:
     return scan(root, index_path=root.parent / "index.parquet", workers=1, progress=False)
+
+
+def last_letters_first(path: str) -> list[int]:
+    return [-byte for byte in os.fsencode(path)]
 
 
 def test_every_file_is_an_image_quarantined_or_other(root):
@@ -151,6 +155,12 @@ def test_an_interrupted_scan_goes_on_where_it_was_saved(root, monkeypatch):
     assert scan_once(root).read == 0
 
 
+def test_without_an_index_nothing_is_saved_however_long_it_takes(root, monkeypatch):
+    monkeypatch.setattr(index, "SAVE_EVERY_SECONDS", 0.0)
+    assert scan(root, workers=1, progress=False).read == 5
+    assert sorted(path.name for path in root.parent.iterdir()) == ["data"]
+
+
 @pytest.mark.parametrize("damage", [b"", b"PAR1 and then nothing", None])
 def test_a_damaged_index_is_built_anew(root, damage):
     first = scan_once(root)
@@ -168,11 +178,15 @@ def test_an_index_of_other_readers_is_not_trusted(root):
     assert scan_once(root).read == 5
 
 
-def test_a_name_that_is_not_utf8_is_quarantined_and_the_scan_goes_on(root):
-    Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.dcm")).write_bytes(b"x")
+@pytest.mark.parametrize("name", ["caf\\xe9.dcm", "\\xe9 before all others.dcm"])
+def test_a_name_that_is_not_utf8_is_quarantined_and_the_scan_goes_on(root, name, monkeypatch):
+    path = os.fsencode(root) + b"/" + name.encode().decode("unicode_escape").encode("latin-1")
+    Path(os.fsdecode(path)).write_bytes(b"x")
+    monkeypatch.setattr(index, "list_files", lambda root: sorted(list_files(root), key=last_letters_first))
     found = scan_once(root)
-    assert [reject.path for reject in found.quarantined] == ["broken.dcm", "caf\\xe9.dcm"]
-    assert found.quarantined[1].sha256 == hashlib.sha256(b"x").hexdigest()
+    assert sorted(reject.path for reject in found.quarantined) == sorted(["broken.dcm", name])
+    [reject] = [reject for reject in found.quarantined if reject.path == name]
+    assert reject.sha256 == hashlib.sha256(b"x").hexdigest()
     assert len(found.headers) == 3
 
 

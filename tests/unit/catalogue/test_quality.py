@@ -46,6 +46,7 @@ def flags_of(**tags: object) -> list[str]:
         {"ImagerPixelSpacing": None, "SOPInstanceUID": ""},
         {"Rows": 16, "Columns": 16},
         {"Rows": None},
+        {"Rows": 5, "Columns": None},
         {"LossyImageCompression": "00"},
     ],
     ids=str,

@@ -125,6 +125,13 @@ def test_used_and_left_out_add_up_to_what_is_there(folder):
     assert all(line.isprintable() for line in lines)
 
 
+def test_where_all_is_used_nothing_is_said_to_be_left_out(folder):
+    lines: list[str] = []
+    images = write_images(folder)
+    assert fetch_all(connect(folder, lines)) == images
+    assert lines == [f"{folder}: 3 files, 3 used"]
+
+
 def test_links_that_leave_the_folder_are_refused(folder):
     images = write_images(folder)
     secret = write_image(folder.parent / "elsewhere" / "secret.dcm", f"{STUDY}.9", 1)
