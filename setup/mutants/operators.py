@@ -172,6 +172,8 @@ def list_children(node: ast.AST) -> Iterator[ast.AST]:
     """Yields the children in which a wrong change could be noticed."""
     if isinstance(node, (ast.JoinedStr, ast.Raise, ast.Assert, ast.Import, ast.ImportFrom)):
         return
+    if isinstance(node, ast.Subscript) and name_of(node.value) in {"Literal", "Annotated"}:
+        return
     skipped: list[ast.AST] = []
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         skipped += node.decorator_list

@@ -51,6 +51,7 @@ def test_each_operator_makes_its_wrong_changes(source, expected):
         "raise_ = f'{a + 1}'",
         "logging.info('a')",
         "import a",
+        "Kind = Literal['a', 'b']",
         "if TYPE_CHECKING:\n    import a",
         "if __name__ == '__main__':\n    f(1)",
     ],

@@ -180,14 +180,16 @@ def test_a_uid_that_is_none_is_no_name_for_a_file_or_folder(root, tmp_path, seri
 
 def test_the_same_file_twice_is_one_and_two_contents_of_one_uid_are_refused(root, tmp_path):
     same, other = dicom(tmp_path, "1.2.1"), dicom(tmp_path, "1.2.1", grey=9)
-    outcome = fetch(root, Handing(root, {"u": same, "v": same}))
-    assert (outcome.failures, outcome.files, on_disk(root)) == ([], 1, {"1.2/1.2.1.dcm": same})
+    last = dicom(tmp_path, "1.2.2")
+    outcome = fetch(root, Handing(root, {"u": same, "v": same, "w": last}))
+    assert (outcome.failures, outcome.files) == ([], 2)
+    assert on_disk(root) == {"1.2/1.2.1.dcm": same, "1.2/1.2.2.dcm": last}
     assert list((root / ".medimg" / "staging").iterdir()) == []
     newer = dataclasses.replace(ONE, key="v2")
     (failure,) = fetch(root, Handing(root, {"u": same, "v": other}), series=[newer]).failures
     assert "v: SOPInstanceUID 1.2.1 came twice with different content" in failure
     # Nobody can know which is right: neither is taken, in this call or a later one.
-    assert on_disk(root) == {}
+    assert on_disk(root) == {"1.2/1.2.2.dcm": last}
     assert {path.read_bytes() for path in (root / ".medimg" / "quarantine").iterdir()} == {same, other}
     assert fetch(root, Handing(root, {"u": same, "v": other}), series=[newer]).failures == [failure]
 

@@ -156,8 +156,9 @@ def test_a_lost_block_is_noticed(lost):
 
 
 def test_blocks_of_two_cases_are_not_joined():
-    blocks = [*record_to_examples(study()), *record_to_examples(study(case_id="other"))]
-    with pytest.raises(MedimgError, match="D1-0001-L, other"):
+    names = ("f", "e", "d", "c", "b", "a")
+    blocks = [block for name in names for block in record_to_examples(study(1, case_id=name))]
+    with pytest.raises(MedimgError, match="Examples of cases a, b, c, d, e, f, expected blocks of one case"):
         examples_to_record(blocks)
 
 

@@ -87,6 +87,19 @@ def test_tiles_without_a_source_and_rows_without_a_tile_are_counted(tmp_path):
     ]
 
 
+def test_of_many_tiles_without_a_source_and_rows_without_a_tile_the_first_by_name_is_named(tmp_path):
+    letters = "tsrqponmlkjihgfedcba"
+    headers = write_tiles(
+        tmp_path, "liver/x.jpg", "lung/known.jpg", *(f"lung/{letter}.jpg" for letter in letters)
+    )
+    rows = "".join(f"{letter}-gone.jpg,one\n" for letter in letters)
+    (tmp_path / "lung_source_group.csv").write_text(f"file,source_group\nknown.jpg,one\n{rows}")
+    assert list_cases(tmp_path, headers).anomalies[1:] == [
+        "lung: no source of 20 of 21 tiles (first: a.jpg); each is a group of its own",
+        "lung_source_group.csv: 20 of 21 rows name no image of lung (first: a-gone.jpg)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("paths", "empty", "words"),
     [
