@@ -138,3 +138,12 @@ def test_a_likeness_that_no_image_has_is_undefined():
     figure = measured(make_checks().assign(ssim=math.nan))["ssim_grad_cam"]
     assert (figure.n, math.isnan(figure.value), math.isnan(figure.low)) == (0, True, True)
     assert figure.note.startswith("40 of 40 images left out")
+
+
+def test_figures_and_intervals_do_not_depend_on_the_order_of_the_rows():
+    checks = make_checks()
+    shuffled = checks.sample(frac=1.0, random_state=3, ignore_index=True)
+    one, other = measured(checks), measured(shuffled)
+    for name, figure in one.items():
+        found = (other[name].value, other[name].low, other[name].high)
+        np.testing.assert_allclose(found, (figure.value, figure.low, figure.high), rtol=1e-12, err_msg=name)

@@ -68,6 +68,16 @@ def test_a_single_network_of_one_view_has_nothing_behind_its_answer() -> None:
     assert make_predictor().has_details
 
 
+@pytest.mark.parametrize(
+    ("members", "samples", "kinds"), [(1, 0, {"v"}), (2, 0, {"m", "v"}), (1, 2, {"m", "v"}), (1, 1, {"v"})]
+)
+def test_of_one_network_without_samples_there_is_nothing_beside_the_views(
+    members: int, samples: int, kinds: set[str]
+) -> None:
+    found = make_predictor(members=members, samples=samples).details(make_inputs(2))
+    assert {name.partition("/")[0] for name in found if "/" in name} == kinds
+
+
 def test_a_network_that_is_exported_can_still_be_saved(tmp_path: Path) -> None:
     answer, inputs = make_predictor(), make_inputs(2)
     answer.details(inputs)

@@ -52,6 +52,17 @@ def test_dropout_is_drawn_by_seed_and_epoch_alone() -> None:
     assert (first != draw_dropout(seed=4, epoch=1)).any()
 
 
+def test_no_epoch_of_a_long_training_drops_what_an_earlier_one_did() -> None:
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5)])
+    [state] = [one for one in network.variables if "seed_generator" in one.path]
+    seen = set()
+    for seed in (3, 4):
+        for epoch in range(300):
+            seed_dropout(network, seed=seed, epoch=epoch)
+            seen.add(tuple(np.array(state).tolist()))
+    assert len(seen) == 600
+
+
 def test_two_layers_drop_different_values() -> None:
     one, other = draw_dropout(seed=3, epoch=1)
     assert (one != other).any()
