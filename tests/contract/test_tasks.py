@@ -12,10 +12,13 @@ from medimg.errors import UsageError
 from medimg.tasks import Task, find_task, list_tasks
 
 FILES = ("__init__.py", "task.py", "settings.py", "preprocess.py", "model.py", "losses.py", "metrics.py")
+TASKS = Path(medimg.tasks.__file__).parent
 
 
 def test_there_is_a_task() -> None:
     assert "classification" in list_tasks()
+    assert "shared" not in list_tasks()  # A folder without a task.py.
+    assert list_tasks() == sorted(path.parent.name for path in TASKS.glob("*/task.py"))
 
 
 @pytest.mark.parametrize("name", list_tasks())
@@ -27,7 +30,7 @@ def test_a_task_is_found_by_its_folders_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", list_tasks())
 def test_a_task_has_the_file_names_of_its_siblings(name: str) -> None:
-    folder = Path(medimg.tasks.__file__).parent / name
+    folder = TASKS / name
     assert [file for file in FILES if not (folder / file).is_file()] == []
 
 
