@@ -322,3 +322,16 @@ def test_frames_in_several_fragments_each_are_found_by_the_table_of_offsets():
     dataset.PixelData = encapsulate(encoded, fragments_per_frame=3, has_bot=True)
     np.testing.assert_array_equal(np.stack(list(iterate_frames(dataset))), frames)
     np.testing.assert_array_equal(read_frame(dataset, frame=1), frames[1])
+
+
+@pytest.mark.parametrize("present", ["both", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"])
+def test_frames_are_found_by_the_extended_table_of_offsets_and_without_half_of_it(present):
+    frames = [np.random.default_rng(seed).integers(0, 256, (40, 40), np.uint8) for seed in range(3)]
+    dataset = make_dataset(frames, syntax=RLE)
+    encoded = list(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=3))
+    dataset.PixelData, offsets, lengths = pydicom.encaps.encapsulate_extended(encoded)
+    for name, table in (("ExtendedOffsetTable", offsets), ("ExtendedOffsetTableLengths", lengths)):
+        if present in ("both", name):
+            setattr(dataset, name, table)
+    np.testing.assert_array_equal(read_frame(dataset, frame=1), frames[1])
+    np.testing.assert_array_equal(np.stack(list(iterate_frames(dataset))), frames)
