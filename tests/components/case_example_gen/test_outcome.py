@@ -48,8 +48,9 @@ def test_shards_add_up_whatever_their_order_and_come_back_from_the_file(tmp_path
         {"split": "train", "written": 4, "examples": 4, "rejects": [reject("a", "train")]},
     ]
     for order in (shards, shards[::-1]):
-        path = tmp_path / "deeper" / "outcome.json"
-        write_outcome([json.dumps(shard) for shard in order], str(path))
+        path = tmp_path / "much" / "deeper" / "outcome.json"
+        for _ in range(2):  # Once more into the folder that is there.
+            write_outcome([json.dumps(shard) for shard in order], str(path))
         assert read_outcome(path) == gather_outcomes([json.dumps(shard) for shard in order])
         assert read_outcome(path) == WrittenExamples(
             {"eval": 2, "train": 7},

@@ -189,6 +189,9 @@ def test_leaks_and_drift_warn_and_stop_nothing(run):
 
 @pytest.mark.parametrize(("threshold", "warns"), [(0.25, False), (0.24, True), (0.0, True)])
 def test_drift_is_warned_of_above_the_threshold_only(run, threshold, warns):
+    for split in ("train", "eval"):
+        run.describe(split, "case_id", **{split: 4})
+        run.describe(split, "clinical_of_eval_alone" if split == "eval" else "label_other", D1=4)
     run.describe("train", "clinical_source", D1=2, D2=2)
     run.describe("eval", "clinical_source", D1=3, D2=1)
     _, warnings, _ = run.check(drift=threshold)

@@ -77,3 +77,17 @@ def test_records_of_a_split_are_its_own_and_sorted(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert list_records(str(tmp_path), "test") == [str(tmp_path / "Split-test" / name) for name in "ab"]
     assert list_records(str(tmp_path), "eval") == []
+
+
+def test_the_images_of_a_case_are_by_role_in_the_order_of_their_names() -> None:
+    import tensorflow as tf
+
+    from components.report_gen.scoring import list_images
+
+    roles = ("t", "e", "s", "i", "m", "a")
+    example = tf.train.Example.FromString(
+        make_example(
+            case_id=b"a", image_none=[], mask_a=b"png", **{f"image_{role}": draw(9) for role in roles}
+        )
+    )
+    assert list(list_images(example.features.feature)) == sorted(roles)

@@ -54,6 +54,8 @@ def test_an_empty_split_is_refused(root: Path, tmp_path: Path) -> None:
         ({"training": {**TRAINING, "batch_size": 1.5}}, "config key training.batch_size"),
         ({"model": {**MODEL, "heads": [{"name": "malignancy"}]}}, "model.heads malignancy: classes"),
         ({"training": {**TRAINING, "members": 0}}, "config key training.members"),
+        # The first in the order of the settings, of several.
+        ({"training": {**TRAINING, "members": 0, "epochs": "many"}}, "config key training.epochs"),
         ({"training": {**TRAINING, "dropout_samples": 1}}, "training.dropout_samples: found 1"),
         (
             {"training": {**TRAINING, "dropout_samples": 9}, "model": {**MODEL, "dropout": 0}},

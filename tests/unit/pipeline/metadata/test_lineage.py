@@ -160,6 +160,15 @@ def test_the_way_down_has_all_that_was_made_from_the_given_ones_and_these(
     assert walk_down(store.store, []) == set()
 
 
+def test_an_execution_that_was_cached_hides_no_later_maker(store: Store) -> None:
+    first, second, last = store.make(), store.make(), store.make()
+    makers = [store.run("One", made=(first,))]
+    store.run("One", made=(first,), state=Execution.CACHED)
+    makers.append(store.run("Two", made=(second,)))
+    end = store.run("Three", read=(first, second), made=(last,))
+    assert [execution.id for execution, _ in walk_up(store.store, last)] == [end, *makers]
+
+
 def test_properties_are_numbers_and_texts() -> None:
     artifact = Artifact()
     artifact.custom_properties["a"].int_value = 0
