@@ -84,5 +84,7 @@ def test_the_legend_shows_every_colour_from_none_to_the_strongest_side_by_side()
 def test_the_legend_has_no_figures_beside_its_strip():
     picture = np.asarray(Image.open(io.BytesIO(draw_legend())).convert("L"))
     strip = np.flatnonzero((picture < 200).sum(axis=1) > 200)
-    first = np.flatnonzero((picture[strip] < 200).sum(axis=0) > len(strip) / 2)[0]
-    assert (picture[strip[1:-1], : first - 1] == 255).all()
+    middle = strip[len(strip) // 4 : -len(strip) // 4]
+    # The frame's left line is the first that is dark all along; 2 pixels of it may be smoothed.
+    first = np.flatnonzero((picture[middle] < 200).all(axis=0))[0]
+    assert (picture[middle, : first - 2] == 255).all()
