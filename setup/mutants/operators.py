@@ -75,6 +75,7 @@ UNFELT |= {
     "chunksize",
     "flush",
     "highlight",
+    "workers",
 }
 
 
