@@ -171,7 +171,7 @@ def _to_grey_or_rgb(image: Image.Image) -> np.ndarray:
     pixels = np.asarray(image)
     if pixels.dtype == np.uint8:
         return pixels
-    pixels = pixels.astype(np.uint16)
+    pixels = pixels.astype(np.uint16, copy=False)
     if (transparent := image.info.get("transparency")) is not None:  # Pillow makes no alpha of it.
         pixels = np.stack([pixels, np.where(pixels == transparent, 0, 65535).astype(np.uint16)], axis=2)
     return pixels

@@ -40,43 +40,16 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 EXCHANGED = {"min": "max", "max": "min", "any": "all", "all": "any"}
 EXCHANGED |= {"argmin": "argmax", "argmax": "argmin", "floor": "ceil", "ceil": "floor", "mean": "sum"}
 EXCHANGED |= {"union": "intersection", "intersection": "union", "idxmin": "idxmax", "idxmax": "idxmin"}
-UNWRAPPED = {"sorted", "abs", "reversed", "round", "set", "unique", "sqrt", "log", "exp", "clip", "fillna"}
-UNWRAPPED |= {
-    "strip",
-    "lower",
-    "upper",
-    "casefold",
-    "sort_values",
-    "dropna",
-    "drop_duplicates",
-    "reset_index",
-}
-# Arguments of which a run does not depend on this machine, or only in its speed.
+UNWRAPPED = {
+    "sorted", "abs", "reversed", "round", "set", "unique", "sqrt", "log", "exp", "clip", "fillna", "strip",
+    "lower", "upper", "casefold", "sort_values", "dropna", "drop_duplicates", "reset_index",
+}  # fmt: skip
 UNFELT = {
-    "encoding",
-    "strict",
-    "exist_ok",
-    "daemon",
-    "copy",
-    "timeout",
-    "stacklevel",
-    "name",
-    "frozen",
-    "max_workers",
-}
-UNFELT |= {
-    "indent",
-    "newline",
-    "help",
-    "dir",
-    "prefix",
-    "suffix",
-    "compression",
-    "chunksize",
-    "flush",
-    "highlight",
-    "workers",
-}
+    "encoding", "strict", "exist_ok", "daemon", "copy", "timeout", "stacklevel", "name", "frozen",
+    "max_workers", "workers", "indent", "newline", "help", "dir", "prefix", "suffix", "compression",
+    "chunksize", "flush", "highlight",
+}  # fmt: skip
+"""Arguments on which no result depends on this machine, but its speed or its looks."""
 
 
 @dataclass(frozen=True)
