@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +18,7 @@ from medimg.evaluation.figures import Figure
 from pipeline.views import history, slices
 from pipeline.views.history import COLOURS, draw_history, list_reports, tabulate_history
 from pipeline.views.slices import tabulate_slices
-from tests.unit.pipeline.metadata.test_lineage import Store
+from tests.unit.pipeline.metadata.memory_store import Store
 
 HEADLINE = Figure("auc", "malignancy", "overall", "p1", "breast", "test", 9, 4, 8, 0.5, 0.4, 0.6)
 
@@ -47,12 +45,7 @@ def make_report(store: Store, pipeline: str, rows: list[dict[str, object]]) -> i
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     known = Store()
-
-    @contextmanager
-    def opened(folder: Path) -> Iterator[object]:
-        yield known.store
-
-    monkeypatch.setattr(history, "open_metadata", opened)
+    monkeypatch.setattr(history, "open_metadata", known.opened)
     return known
 
 

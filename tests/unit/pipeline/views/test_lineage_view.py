@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from matplotlib.patches import FancyArrowPatch
+from ml_metadata import MetadataStore
 
 from pipeline.metadata.lineage import latest_nodes
 from pipeline.views import lineage
@@ -24,7 +24,7 @@ from pipeline.views.lineage import (
     read_lineage,
     tabulate_lineage,
 )
-from tests.unit.pipeline.metadata.test_lineage import Store
+from tests.unit.pipeline.metadata.memory_store import Store
 
 
 @pytest.fixture
@@ -41,10 +41,9 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[lineage.Linea
     store.run("Pusher", read=(model,), made=(pushed,))
     store.run("ReportGen", read=(cases, model), made=(report,))
 
-    @contextmanager
-    def opened(folder: Path) -> Iterator[object]:
+    def opened(folder: Path) -> AbstractContextManager[MetadataStore]:
         assert folder == tmp_path
-        yield store.store
+        return store.opened(folder)
 
     monkeypatch.setattr(lineage, "open_metadata", opened)
     monkeypatch.setattr(lineage, "ENDS", (("Pusher", "made"), ("ReportGen", "made")))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +13,7 @@ from medimg.errors import UsageError
 from medimg.evaluation.figures import Figure
 from pipeline.views import run as view
 from pipeline.views.run import find_runs, open_metadata, read_figures, read_run
-from tests.unit.pipeline.metadata.test_lineage import Store
+from tests.unit.pipeline.metadata.memory_store import Store
 
 
 def write_run(folder: Path, *, state: str = "finished", store: str = "metadata.sqlite") -> Path:
@@ -37,12 +35,7 @@ def test_finished_runs_of_a_folder_are_found_by_name_and_nothing_else(tmp_path: 
 def known(monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store in memory for every run."""
     store = Store()
-
-    @contextmanager
-    def opened(folder: Path) -> Iterator[object]:
-        yield store.store
-
-    monkeypatch.setattr(view, "open_metadata", opened)
+    monkeypatch.setattr(view, "open_metadata", store.opened)
     monkeypatch.setattr(view, "read_figures", lambda report: SimpleNamespace(report=report))
     return store
 
