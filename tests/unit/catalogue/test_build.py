@@ -375,27 +375,6 @@ def test_sql_reads_both_tables(healthy_catalogue):
     }
 
 
-@pytest.mark.parametrize(
-    ("sql", "message"),
-    [
-        ("SELECT nothing FROM cases", 'Referenced column "nothing" not found'),
-        ("SELEC 1", "syntax error"),
-        ("DROP TABLE cases", "expected one SELECT, found DROP"),
-        ("SELECT 1; SELECT 2", "expected one SELECT, found SELECT, SELECT"),
-        ("", "expected one SELECT, found nothing"),
-        ("SELECT * FROM read_csv('labels.csv')", "disabled"),
-        ("COPY cases TO 'stolen.csv'", "expected one SELECT, found COPY"),
-        ("SELECT \udcff", "not UTF-8"),
-        ("SELECT * FROM folder", "Table with name folder does not exist"),
-        ("SET enable_external_access = true", "expected one SELECT, found SET"),
-    ],
-)
-def test_sql_that_is_wrong_or_reaches_out_is_refused_in_one_line(healthy_catalogue, sql, message):
-    with pytest.raises(UsageError, match=message) as caught:
-        run_query(healthy_catalogue, sql)
-    assert "\n" not in str(caught.value)
-
-
 def test_a_data_set_without_targets_is_refused_in_one_line(healthy, tmp_path):
     unlabelled = dataclasses.replace(DATA_SET, targets={})
     with pytest.raises(UsageError, match="data set tiny has no targets, expected at least one"):
