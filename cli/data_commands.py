@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cli.options import DataRoot, DataSetName, Previous, expect_folder
 from medimg.console.plurals import count
 from medimg.errors import UsageError
+
+if TYPE_CHECKING:
+    from medimg.cases import LabelSettings
 
 app = typer.Typer()
 
@@ -143,6 +147,12 @@ def catalogue(
         ),
     ] = "off",
     previous: Previous = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="labels.keep=VALUE,...: these labels are classes, not words for a missing value."
+        ),
+    ] = None,
 ) -> None:
     """Builds the catalogue of a data set and prints counts, exclusions and anomalies.
 
@@ -155,7 +165,7 @@ def catalogue(
     from medimg.datasets import find_data_set
 
     built = build_catalogue(
-        find_data_set(data_set),
+        find_data_set(data_set, labels=parse_labels(overrides or ())),
         data_root=data,
         to=to,
         options=BuildOptions(
@@ -181,6 +191,19 @@ def query(
     from medimg.catalogue.query import run_query
 
     typer.echo(run_query(directory, sql).to_string(index=False))
+
+
+def parse_labels(overrides: Iterable[str]) -> LabelSettings:
+    """`labels.keep=none,NA` as settings; UsageError for any other key."""
+    from medimg.cases import LabelSettings
+
+    keep: tuple[str, ...] = ()
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if key.strip() != "labels.keep" or not separator:
+            raise UsageError(f"--set {override}: expected labels.keep=VALUE,...")
+        keep = tuple(word.strip() for word in text.split(",") if word.strip())
+    return LabelSettings(keep=keep)
 
 
 def parse_ratios(text: str) -> tuple[float, float, float]:

@@ -183,6 +183,18 @@ class Record:
 
 
 @dataclass(frozen=True)
+class LabelSettings:
+    """How the label column of a user's own table is read.
+
+    Attributes:
+        keep: values that are classes though they usually mean that a value is missing: "none", "NA". Case
+            does not matter.
+    """
+
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class DataSet:
     """One data set: where its facts live. One file in medimg/datasets/ each.
 
@@ -204,6 +216,7 @@ class DataSet:
         list_columns: root to the clinical columns that the curated schema cannot know, each with its type;
             reads tables only.
         write_phantom: (to, cases, seed) writes a small stand-in of the layout, tables included.
+        with_labels: the same data set with its labels read so; None where the classes are fixed.
     """
 
     name: str
@@ -220,6 +233,7 @@ class DataSet:
     stratify_by: tuple[str, ...] = ()
     list_classes: Callable[[Path], Mapping[str, tuple[str, ...]]] | None = None
     list_columns: Callable[[Path], Mapping[str, Literal["number", "text"]]] | None = None
+    with_labels: Callable[[LabelSettings], DataSet] | None = None
 
     @property
     def group_noun(self) -> str:

@@ -51,6 +51,7 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
     catalogue_gen = CatalogueGen(
         data_set=config.data_set,
         data_root=places.data_root,
+        labels=as_json(config.labels),
         split=as_json(config.split),
         previous=places.previous,
         index=places.index,

@@ -18,6 +18,7 @@ class CatalogueGenSpec(ComponentSpec):
     PARAMETERS = {
         "data_set": ExecutionParameter(type=str),
         "data_root": ExecutionParameter(type=str),
+        "labels": ExecutionParameter(type=str),
         "split": ExecutionParameter(type=str),
         "previous": ExecutionParameter(type=str),
         "index": ExecutionParameter(type=str),
@@ -34,7 +35,7 @@ class CatalogueGen(BaseComponent):
     Args:
         data_set: name in medimg.datasets.
         data_root: folder of images and clinical tables.
-        split: SplitSettings as JSON.
+        labels, split: LabelSettings and SplitSettings as JSON.
         previous: an earlier catalogue whose groups keep their split, or empty.
         index: Parquet file of what was already read.
         data: fingerprint of the files' and tables' content.

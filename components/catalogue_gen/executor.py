@@ -9,6 +9,7 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
+from medimg.cases import LabelSettings
 from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.provenance import PROVENANCE
 from medimg.catalogue.split import SplitSettings
@@ -29,9 +30,9 @@ class Executor(BaseExecutor):
         exec_properties: dict[str, str],
     ) -> None:
         artifact = artifact_utils.get_single_instance(output_dict["catalogue"])
-        settings = json.loads(exec_properties["split"])
+        settings, labels = json.loads(exec_properties["split"]), json.loads(exec_properties["labels"])
         catalogue = build_catalogue(
-            find_data_set(exec_properties["data_set"]),
+            find_data_set(exec_properties["data_set"], labels=LabelSettings(keep=tuple(labels["keep"]))),
             data_root=Path(exec_properties["data_root"]),
             to=Path(artifact.uri),
             options=BuildOptions(

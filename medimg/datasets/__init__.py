@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medimg.cases import PHANTOM_FILE, DataSet
+from medimg.cases import PHANTOM_FILE, DataSet, LabelSettings
 from medimg.datasets.cmmd import cases as cmmd
 from medimg.datasets.folder import cases as folder
 from medimg.datasets.ham10000 import cases as ham10000
@@ -23,13 +23,21 @@ def write_phantom(data_set: DataSet, to: Path, *, cases: int, seed: int) -> None
     )
 
 
-def find_data_set(name: str) -> DataSet:
-    """The data set of that name.
+def find_data_set(name: str, *, labels: LabelSettings | None = None) -> DataSet:
+    """The data set of that name, which reads its labels as the settings say.
 
     Raises:
-        UsageError: there is none; the message names the nearest, or all where none is near.
+        UsageError: there is none, the message names the nearest, or all where none is near; or settings for
+            a data set whose classes are fixed.
     """
     known = {data_set.name: data_set for data_set in DATA_SETS}
-    if name in known:
-        return known[name]
-    raise UsageError(f"no data set {name!r}; {nearest(name.lower(), known)}")
+    if name not in known:
+        raise UsageError(f"no data set {name!r}; {nearest(name.lower(), known)}")
+    data_set = known[name]
+    if labels is None or labels == LabelSettings():
+        return data_set
+    if data_set.with_labels is None:
+        raise UsageError(
+            f"labels.keep: found {', '.join(labels.keep)}, expected nothing: the classes of {name} are fixed"
+        )
+    return data_set.with_labels(labels)

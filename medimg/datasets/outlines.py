@@ -44,6 +44,8 @@ def read_lesions(root: Path) -> Outlines:
     outlines: dict[str, list[Annotation]] = defaultdict(list)
     for path in list_lesion_tables(root):
         for row in read_table(path, required=OUTLINE_COLUMNS).rows:
+            if not row.values["sop_instance_uid"]:
+                raise UsageError(f"{path.name} row {row.number}: no sop_instance_uid, expected the image's")
             outlines[row.values["sop_instance_uid"]].append(read_outline(row, table=path.name))
     return outlines
 

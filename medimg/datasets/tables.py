@@ -2,6 +2,9 @@
 
 They are read into rows of stripped text that know their row number.
 
+A cell that says in one of the usual words that a value is not known is empty, in every column; what was
+taken so is counted.
+
 Tolerated: byte order marks, UTF-8, UTF-16 and GB18030, CRLF, comma, semicolon or tab, a title above the
 header, merged cells, extra columns, any order of columns, and headers that differ in case, blanks and
 underscores.
@@ -12,9 +15,11 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import unicodedata
 import zipfile
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,7 +31,14 @@ from medimg.errors import UsageError
 
 LARGEST_BYTES = 256 * 2**20
 HEADER_WITHIN_ROWS = 10
-MISSING_WORDS = frozenset({"", "-", "na", "n/a", "nan", "none", "null"})
+MISSING_WORDS = frozenset(
+    (
+        *("", "-", "--", "?", ".", "na", "n/a", "n.a.", "n.a", "nan", "nat", "none", "null"),
+        *("#n/a", "#na", "<na>", "#null!", "#div/0!", "#value!", "#ref!", "#name?", "#num!"),
+    )
+)
+"""People's, those of Excel's errors, and those of pandas and R."""
+DASHES = dict.fromkeys(map(ord, "\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"), "-")
 
 NumberedCells = tuple[int, list[str]]
 
@@ -43,18 +55,26 @@ class Row:
 class Table:
     """A table under its file name.
 
-    `columns` holds the required columns as they were asked for and the others as they are written.
+    Attributes:
+        columns: the required ones as they were asked for and the others as they are written.
+        missing: by column, how many cells hold which word for a missing value; blank cells are not counted.
     """
 
     name: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-def read_table(path: Path, *, required: Sequence[str]) -> Table:
+def read_table(
+    path: Path, *, required: Sequence[str], keep: Mapping[str, Sequence[str]] | None = None
+) -> Table:
     """Reads an .xlsx workbook's first sheet or delimited text (any other suffix).
 
-    Rows without any value are left out.
+    Rows without any cell are left out. Words for a missing value become empty cells.
+
+    Args:
+        keep: by required column, words that are values there, whatever their case.
 
     Raises:
         UsageError: unreadable file, a required column is missing or doubled, or no row below the header.
@@ -69,12 +89,39 @@ def read_table(path: Path, *, required: Sequence[str]) -> Table:
             f"{shown(found)}; expected {', '.join(required)}"
         )
     columns = name_columns(numbered[position][1], required=required, table=path.name)
-    rows = tuple(
+    rows = [
         Row(number, _name_cells(cells, columns)) for number, cells in numbered[position + 1 :] if any(cells)
-    )
+    ]
     if not rows:
         raise UsageError(f"{path.name}: no row below the header, expected one per labelled case")
-    return Table(path.name, tuple(columns.values()), rows)
+    known, words = clear_missing(rows, keep=keep or {})
+    return Table(path.name, tuple(columns.values()), known, words)
+
+
+def clear_missing(
+    rows: Iterable[Row], *, keep: Mapping[str, Sequence[str]]
+) -> tuple[tuple[Row, ...], dict[str, Counter[str]]]:
+    """The rows with empty cells for missing values, and by column how often which word stood there."""
+    kept = {column: set(map(str.casefold, words)) for column, words in keep.items()}
+    missing: dict[str, Counter[str]] = defaultdict(Counter)
+    cleared = []
+    for row in rows:
+        values = dict(row.values)
+        for column, text in row.values.items():
+            if is_missing(text) and text.casefold() not in kept.get(column, ()):
+                values[column] = ""
+                missing[column].update([text] if text else [])
+        cleared.append(Row(row.number, values))
+    return tuple(cleared), {column: words for column, words in missing.items() if words}
+
+
+def describe_missing(table: Table, column: str) -> list[str]:
+    """One line if cells of the column were taken as missing for the word that they hold."""
+    words = table.missing.get(column)
+    if not words:
+        return []
+    counts = ", ".join(f"{word!r} {count}" for word, count in sorted(words.items()))
+    return [f"{table.name} column {column}: {sum(words.values())} cells taken as missing ({counts})"]
 
 
 def _name_cells(cells: Sequence[str], columns: Mapping[int, str]) -> dict[str, str]:
@@ -207,8 +254,12 @@ def cell_text(value: object) -> str:
 
 
 def is_missing(text: str) -> bool:
-    """Whether a cell says that the value is not known, in one of the usual words (pandas writes "nan")."""
-    return text.lower() in MISSING_WORDS
+    """Whether a cell says that the value is not known, in one of the usual words (pandas writes "nan").
+
+    Full-width and other dashes, and characters that cannot be seen, count as people mean them.
+    """
+    seen = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+    return unicodedata.normalize("NFKC", seen.translate(DASHES)).strip().lower() in MISSING_WORDS
 
 
 def fold(name: str) -> str:

@@ -19,6 +19,9 @@ from medimg.errors import UsageError, nearest
 from medimg.reporting.run_facts import rename_keys, say_renamed
 from pipeline.config.run_config import RunConfig
 
+WORDS = ("labels.keep",)
+"""Keys whose values are words of the user's table, where none, null and 1 are words too."""
+
 
 def list_configs() -> list[str]:
     """Names of all configs, sorted."""
@@ -110,7 +113,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         raise UsageError(f"--set {override}: expected key=value or @FILE")
     [key] = rename({key.strip(): text})
     owner, part = find_key(values, key, source=f"--set {key}")
-    owner[part] = parse_value(text, like=owner[part])
+    owner[part] = parse_words(text) if key in WORDS else parse_value(text, like=owner[part])
 
 
 def rename(values: Mapping[str, object]) -> dict[str, Any]:
@@ -190,6 +193,13 @@ def parse_value(text: str, *, like: object) -> object:
         return json.loads(text)
     except ValueError:  # No JSON, or a number of more digits than Python reads.
         return {"true": True, "false": False}.get(text.strip().lower(), text)
+
+
+def parse_words(text: str) -> object:
+    """A list of words as written, or a JSON list."""
+    if text.strip().startswith("["):
+        return parse_value(text, like=[])
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 def all_keys(values: Mapping[str, object] | Sequence[object], prefix: str = "") -> list[str]:

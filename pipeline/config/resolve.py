@@ -58,7 +58,7 @@ def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
 
 def check_task(config: RunConfig) -> DataSet:
     """Returns the config's data set; UsageError for an unknown one, or a task that it is not labelled for."""
-    data_set = find_data_set(config.data_set)
+    data_set = find_data_set(config.data_set, labels=config.labels)
     check_task_name(config.task)
     if config.task != data_set.task:
         raise UsageError(

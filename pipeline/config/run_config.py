@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from medimg.cases import LabelSettings
 from medimg.catalogue.split import SplitSettings
 from medimg.evaluation.classification.costs import Costs
 from medimg.evaluation.classification.merging import Merge
@@ -130,6 +131,7 @@ class RunConfig:
     ingest: Ingest
     model: ModelSettings
     task: str = "classification"
+    labels: LabelSettings = field(default_factory=LabelSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     examples: ExampleSettings = field(default_factory=ExampleSettings)
     data_gate: DataGateSettings = field(default_factory=DataGateSettings)

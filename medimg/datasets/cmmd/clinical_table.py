@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medimg.datasets.tables import Row, find_table, is_missing, read_table
+from medimg.datasets.tables import Row, describe_missing, find_table, read_table
 
 TABLE_NAMES = ("CMMD_clinicaldata_revision.xlsx", "CMMD_clinicaldata_revision.csv")
 CLINICAL_COLUMNS = ("ID1", "LeftRight", "Age", "abnormality", "classification", "subtype")
@@ -66,6 +66,8 @@ def read_clinical_table(root: Path) -> ClinicalTable:
         for name in TABLE_NAMES
         if name != sheet.name and (root / name).exists()
     ]
+    for column in COLUMN_OF_HEAD.values():
+        anomalies += describe_missing(sheet, column)
     for row in sheet.rows:
         patient, side = row.values["ID1"], SIDES.get(row.values["LeftRight"].lower(), "")
         parsed = read_row(row, table=sheet.name)
@@ -91,7 +93,7 @@ def read_row(row: Row, *, table: str) -> BreastRow:
         if (label := match_class(row.values[column], head=head))
     }
     age = row.values["Age"]
-    return BreastRow((row.number,), labels, None if is_missing(age) else float(age))
+    return BreastRow((row.number,), labels, float(age) if age else None)
 
 
 def find_row_problem(row: Row) -> str:
@@ -102,10 +104,10 @@ def find_row_problem(row: Row) -> str:
         return f"LeftRight {row.values['LeftRight']!r} of {row.values['ID1']}, expected L or R"
     for head, column in COLUMN_OF_HEAD.items():
         value = row.values[column]
-        if match_class(value, head=head) is None and not (head == "subtype" and is_missing(value)):
+        if match_class(value, head=head) is None and not (head == "subtype" and not value):
             return f"{column} {value!r}, expected {', '.join(HEADS[head])}"
     age = row.values["Age"]
-    if not is_missing(age) and not is_age(age):
+    if age and not is_age(age):
         return f"Age {age!r}, expected 0 to {OLDEST_YEARS} years"
     return ""
 

@@ -6,7 +6,8 @@ On disk:  <root>/labels.csv    columns file (relative to the folder), patient_id
 
 A case's id is its file's relative path, with characters other than letters, digits and `_.-~/`
 percent-encoded: that is what labels.csv names, PNG and JPEG have no UID, and copies of a DICOM file share
-theirs. Of a multi-frame DICOM file frame 0 is used. An empty label is an unlabelled case. A metadata column
+theirs. Of a multi-frame DICOM file frame 0 is used. An empty label is an unlabelled case, and so is a word
+for a missing value ("NA", "none") unless the setting `labels.keep` makes it a class. A metadata column
 becomes numbers where each of its values is one, text otherwise; laterality and view are metadata like any
 other.
 """
@@ -18,19 +19,21 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Literal
 from urllib.parse import quote
 
-from medimg.cases import Case, DataSet, Header, ImageRef, Listing, Reject, Value
+from medimg.cases import Case, DataSet, Header, ImageRef, LabelSettings, Listing, Reject, Value
 from medimg.datasets.folder.phantom import write_phantom
-from medimg.datasets.tables import Row, Table, find_table, is_missing, read_table, shown
+from medimg.datasets.tables import Row, Table, describe_missing, find_table, read_table, shown
 from medimg.errors import UsageError
 
 TABLE = "labels.csv"
 LABEL_COLUMNS = ("file", "patient_id", "label")
 HEAD = "label"
+AS_WRITTEN = LabelSettings()
 
 
 @dataclass(frozen=True)
@@ -49,18 +52,20 @@ def list_tables(root: Path) -> Sequence[Path]:
     return (find_table(root, (TABLE,)),)
 
 
-def list_classes(root: Path) -> Mapping[str, tuple[str, ...]]:
+def list_classes(root: Path, *, labels: LabelSettings = AS_WRITTEN) -> Mapping[str, tuple[str, ...]]:
     """The labels in labels.csv, sorted (as numbers where all are): the last one is the positive class.
 
     Raises:
         UsageError: no labels.csv, an unreadable one, or fewer than two classes.
     """
-    rows = read_rows(read_labels(root))
+    table = read_labels(root, labels=labels)
+    rows = read_rows(table)
     classes = {row.label for row in rows.values() if row.label and not row.problem}
     if len(classes) < 2:
+        missing = "".join(f"; {line}" for line in describe_missing_labels(table))
         raise UsageError(
             f"{TABLE}: column label has {len(classes)} classes ({shown(sorted(classes))}), expected "
-            "at least 2"
+            f"at least 2{missing}"
         )
     if all(parse_number(name) is not None for name in classes):
         return {HEAD: tuple(sorted(classes, key=lambda name: (float(name), name)))}
@@ -74,15 +79,16 @@ def list_columns(root: Path) -> Mapping[str, Literal["number", "text"]]:
     return {name: "number" if numbers[column] else "text" for column, name in name_metadata(table).items()}
 
 
-def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
+def list_cases(root: Path, headers: Sequence[Header], *, labels: LabelSettings = AS_WRITTEN) -> Listing:
     """One case per image file that has a row, or at least a DICOM PatientID; reads labels.csv, never a pixel.
 
     Raises:
         UsageError: no labels.csv, an unreadable one, one that names a file outside the folder or none of the
             images, or fewer than two classes.
     """
-    classes = list_classes(root)[HEAD]
-    rows = read_rows(read_labels(root))
+    classes = list_classes(root, labels=labels)[HEAD]
+    table = read_labels(root, labels=labels)
+    rows = read_rows(table)
     known = {header.path for header in headers}
     if headers and not known & set(rows):
         first, path = min(rows.items(), key=lambda item: item[1].rows), min(known)
@@ -99,6 +105,7 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
         else:
             rejects.append(placed)
     anomalies = [
+        *describe_missing_labels(table),
         *(row.problem for row in rows.values() if row.problem),
         *describe_repeats(rows),
         *describe_absent_files(root, rows, known=known),
@@ -142,9 +149,16 @@ def read_patient(header: Header) -> str:
     return str(header.tags.get("PatientID") or "").strip()
 
 
-def read_labels(root: Path) -> Table:
+def read_labels(root: Path, *, labels: LabelSettings = AS_WRITTEN) -> Table:
     """labels.csv as a table."""
-    return read_table(find_table(root, (TABLE,)), required=LABEL_COLUMNS)
+    return read_table(find_table(root, (TABLE,)), required=LABEL_COLUMNS, keep={HEAD: labels.keep})
+
+
+def describe_missing_labels(table: Table) -> list[str]:
+    """One line if labels were taken as missing for the word that they hold: it may well be a class."""
+    words = ",".join(sorted({word.lower() for word in table.missing.get(HEAD, ())}))
+    made = "makes it a class" if "," not in words else "makes them classes"
+    return [f"{line}; --set labels.keep={words} {made}" for line in describe_missing(table, HEAD)]
 
 
 def read_rows(table: Table) -> dict[str, FileRow]:
@@ -164,7 +178,7 @@ def read_row(row: Row, *, numbers: Mapping[str, bool], columns: Mapping[str, str
     clinical: dict[str, Value] = {}
     for column, name in columns.items():
         value = row.values[column]
-        clinical[name] = None if is_missing(value) else parse_number(value) if numbers[column] else value
+        clinical[name] = (parse_number(value) if numbers[column] else value) if value else None
     problem = "" if row.values["patient_id"] else f"{TABLE} row {row.number}: no patient_id"
     return FileRow((row.number,), row.values["patient_id"], row.values["label"], clinical, problem)
 
@@ -203,7 +217,7 @@ def find_number_columns(table: Table) -> dict[str, bool]:
     """Finds out for each column whether it holds numbers only (and at least one)."""
     numeric = {}
     for column in table.columns:
-        values = [row.values[column] for row in table.rows if not is_missing(row.values[column])]
+        values = [row.values[column] for row in table.rows if row.values[column]]
         numeric[column] = bool(values) and None not in map(parse_number, values)
     return numeric
 
@@ -275,6 +289,15 @@ def describe_headers(headers: Iterable[Header], rows: Mapping[str, FileRow]) -> 
     return lines
 
 
+def bind_labels(labels: LabelSettings) -> DataSet:
+    """The data set that reads labels as the settings say."""
+    return replace(
+        DATA_SET,
+        list_cases=partial(list_cases, labels=labels),
+        list_classes=partial(list_classes, labels=labels),
+    )
+
+
 DATA_SET = DataSet(
     name="folder",
     title="A folder of images with labels.csv",
@@ -289,4 +312,5 @@ DATA_SET = DataSet(
     write_phantom=write_phantom,
     list_classes=list_classes,
     list_columns=list_columns,
+    with_labels=bind_labels,
 )

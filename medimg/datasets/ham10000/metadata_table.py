@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medimg.cases import Value
-from medimg.datasets.tables import Row, is_missing, read_table, shown
+from medimg.datasets.tables import Row, Table, describe_missing, read_table, shown
 from medimg.errors import UsageError
 
 HEAD = "diagnosis"
@@ -80,7 +80,7 @@ def read_metadata(path: Path, *, anomalies: list[str]) -> list[LesionImage]:
             f"{path.name}: {len(table.rows)} rows, expected at most the {PUBLISHED_ROWS} published "
             "ones: an oversampled or augmented copy?"
         )
-    return [read_row(row, table=path.name, collection=COLLECTION, anomalies=anomalies) for row in table.rows]
+    return read_rows(table, collection=COLLECTION, anomalies=anomalies)
 
 
 def read_challenge(path: Path, *, anomalies: list[str]) -> list[LesionImage]:
@@ -91,13 +91,19 @@ def read_challenge(path: Path, *, anomalies: list[str]) -> list[LesionImage]:
         return [
             read_one_hot_row(row, table=path.name) for row in read_table(path, required=ONE_HOT_COLUMNS).rows
         ]
-    return [read_row(row, table=path.name, collection=CHALLENGE, anomalies=anomalies) for row in table.rows]
+    return read_rows(table, collection=CHALLENGE, anomalies=anomalies)
+
+
+def read_rows(table: Table, *, collection: str, anomalies: list[str]) -> list[LesionImage]:
+    """The rows of a table in the columns of the metadata."""
+    anomalies += describe_missing(table, "dx")
+    return [read_row(row, table=table.name, collection=collection, anomalies=anomalies) for row in table.rows]
 
 
 def read_row(row: Row, *, table: str, collection: str, anomalies: list[str]) -> LesionImage:
     """One row in the columns of the metadata."""
     place, values = f"{table} row {row.number}", row.values
-    diagnosis = "" if is_missing(values["dx"]) else values["dx"].lower()
+    diagnosis = values["dx"].lower()
     if diagnosis and diagnosis not in CLASSES:
         raise UsageError(f"{place}: dx {values['dx']!r}, expected one of {', '.join(CLASSES)}")
     age_years = read_age(values["age"], place=place, anomalies=anomalies)
@@ -107,8 +113,7 @@ def read_row(row: Row, *, table: str, collection: str, anomalies: list[str]) -> 
         "age_band": None if age_years is None else band_age(age_years),
         **{name: read_word(name, values.get(name, ""), place=place, anomalies=anomalies) for name in DOMAINS},
     }
-    lesion_id = "" if is_missing(values["lesion_id"]) else values["lesion_id"]
-    return LesionImage(place, values["image_id"], lesion_id, diagnosis, collection, clinical)
+    return LesionImage(place, values["image_id"], values["lesion_id"], diagnosis, collection, clinical)
 
 
 def read_one_hot_row(row: Row, *, table: str) -> LesionImage:
@@ -129,7 +134,7 @@ def read_word(name: str, text: str, *, place: str, anomalies: list[str]) -> str 
     word = text.lower()
     if word in DOMAINS[name]:
         return word
-    if not is_missing(word) and word != UNKNOWN:
+    if word and word != UNKNOWN:
         anomalies.append(
             f"{place}: {name} {text!r}, expected one of {', '.join(sorted(DOMAINS[name]))}; taken as unknown"
         )
@@ -138,7 +143,7 @@ def read_word(name: str, text: str, *, place: str, anomalies: list[str]) -> str 
 
 def read_age(text: str, *, place: str, anomalies: list[str]) -> float | None:
     """Age in years, 0 to OLDEST_YEARS; None for nothing, and (with an anomaly) for anything else."""
-    if is_missing(text) or text.lower() == UNKNOWN:
+    if not text or text.lower() == UNKNOWN:
         return None
     try:
         age_years = float(text)

@@ -57,6 +57,7 @@ def catalogue_properties(
     values = {
         "data_set": "cmmd",
         "data_root": str(root),
+        "labels": json.dumps({"keep": []}),
         "split": json.dumps(asdict(split)),
         "previous": "",
         "index": str(to / "index.parquet"),

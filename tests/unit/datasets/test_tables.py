@@ -144,7 +144,7 @@ def test_the_usual_words_for_a_missing_value_are_known(word):
     assert is_missing(word)
 
 
-@pytest.mark.parametrize("word", ["0", "unknown", "no", "--", "nanny"])
+@pytest.mark.parametrize("word", ["0", "unknown", "no", "---", "nanny"])
 def test_other_words_are_values(word):
     assert not is_missing(word)
 

@@ -54,7 +54,7 @@ def test_names_that_differ_in_one_odd_character_are_different_cases(tmp_path):
     [
         (["fatty", "dense"], ("dense", "fatty")),
         (["10", "9", "0"], ("0", "9", "10")),
-        (["none", "mass"], ("mass", "none")),
+        (["none", "mass", "other"], ("mass", "other")),
     ],
 )
 def test_classes_are_sorted_with_the_positive_one_last(tmp_path, names, classes):
