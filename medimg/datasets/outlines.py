@@ -35,15 +35,18 @@ def list_lesion_tables(root: Path) -> list[Path]:
     return [root / LESIONS_FILE] if (root / LESIONS_FILE).is_file() else []
 
 
-def read_lesions(root: Path) -> Outlines:
-    """The outlines by image; none where there is no file.
+def read_lesions(root: Path, *, anomalies: list[str] | None = None) -> Outlines:
+    """The outlines by image; none where there is no file. Adds how the file was read to `anomalies`.
 
     Raises:
         UsageError: a column is missing, or a row is no outline; the row is named.
     """
     outlines: dict[str, list[Annotation]] = defaultdict(list)
     for path in list_lesion_tables(root):
-        for row in read_table(path, required=OUTLINE_COLUMNS).rows:
+        table = read_table(path, required=OUTLINE_COLUMNS)
+        if anomalies is not None:
+            anomalies += table.notes
+        for row in table.rows:
             if not row.values["sop_instance_uid"]:
                 raise UsageError(f"{path.name} row {row.number}: no sop_instance_uid, expected the image's")
             outlines[row.values["sop_instance_uid"]].append(read_outline(row, table=path.name))

@@ -1,46 +1,24 @@
 """Clinical tables as people have them: Excel workbooks and delimited text.
 
-They are read into rows of stripped text that know their row number.
+They are read into rows of stripped text that know their row number. A cell that says in one of the usual
+words that a value is not known is empty, in every column; what was taken so is counted.
 
-A cell that says in one of the usual words that a value is not known is empty, in every column; what was
-taken so is counted.
-
-Tolerated: byte order marks, UTF-8, UTF-16 and GB18030, CRLF, comma, semicolon or tab, a title above the
-header, merged cells, extra columns, any order of columns, and headers that differ in case, blanks and
+Tolerated: byte order marks, UTF-8, UTF-16, GB18030 and cp1252, CRLF, comma, semicolon or tab, a title above
+the header, merged cells, extra columns, any order of columns, and headers that differ in case, blanks and
 underscores.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
-import unicodedata
-import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
-from typing import Any
 
-import openpyxl
-from openpyxl.worksheet.worksheet import Worksheet
-
+from medimg.datasets.cells import NumberedCells, fold, is_missing
+from medimg.datasets.delimited import HEADER_WITHIN_ROWS, Reading, check_shape, read_text
+from medimg.datasets.workbooks import OLD_EXCEL, WORKBOOK, name_format, read_workbook
 from medimg.errors import UsageError
-
-LARGEST_BYTES = 256 * 2**20
-HEADER_WITHIN_ROWS = 10
-MISSING_WORDS = frozenset(
-    (
-        *("", "-", "--", "?", ".", "na", "n/a", "n.a.", "n.a", "nan", "nat", "none", "null"),
-        *("#n/a", "#na", "<na>", "#null!", "#div/0!", "#value!", "#ref!", "#name?", "#num!"),
-    )
-)
-"""People's, those of Excel's errors, and those of pandas and R."""
-DASHES = dict.fromkeys(map(ord, "\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"), "-")
-
-NumberedCells = tuple[int, list[str]]
 
 
 @dataclass(frozen=True)
@@ -58,44 +36,87 @@ class Table:
     Attributes:
         columns: the required ones as they were asked for and the others as they are written.
         missing: by column, how many cells hold which word for a missing value; blank cells are not counted.
+        notes: one line each on how it was read, for the summary: an encoding, sheets that were not read.
     """
 
     name: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     missing: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def read_table(
-    path: Path, *, required: Sequence[str], keep: Mapping[str, Sequence[str]] | None = None
+    path: Path,
+    *,
+    required: Sequence[str],
+    alternatives: Sequence[Sequence[str]] = (),
+    optional: Sequence[str] = (),
+    keep: Mapping[str, Sequence[str]] | None = None,
 ) -> Table:
-    """Reads an .xlsx workbook's first sheet or delimited text (any other suffix).
+    """Reads an .xlsx workbook's first sheet or delimited text, whatever its name ends in.
 
     Rows without any cell are left out. Words for a missing value become empty cells.
 
     Args:
+        alternatives: columns that will do instead of the required ones.
+        optional: columns that are named so where they are there.
         keep: by required column, words that are values there, whatever their case.
 
     Raises:
-        UsageError: unreadable file, a required column is missing or doubled, or no row below the header.
+        UsageError: unreadable file, a required column is missing or doubled, no row below the header, or, of
+            text, a row with another number of cells.
     """
-    numbered = read_workbook(path) if path.suffix.lower() == ".xlsx" else read_text(path, required=required)
-    position = find_header(numbered, required=required)
+    choices = (required, *alternatives)
+    reading = read_rows(path, choices=choices)
+    numbered = reading.rows
+    position = find_header(numbered, choices=choices)
     if position is None:
-        found = next((cells for _, cells in numbered if any(cells)), [])
-        missing = [name for name in required if fold(name) not in map(fold, found)]
-        raise UsageError(
-            f"{path.name}: no column {', '.join(missing) or '(one header row)'}; found "
-            f"{shown(found)}; expected {', '.join(required)}"
-        )
-    columns = name_columns(numbered[position][1], required=required, table=path.name)
+        raise UsageError(explain_header(numbered, choices=choices, table=path.name))
+    if reading.separator:
+        check_shape(reading, header=position, table=path.name)
+    asked = list(dict.fromkeys(name for choice in (*choices, optional) for name in choice))
+    columns = name_columns(numbered[position][1], required=asked, table=path.name)
     rows = [
         Row(number, _name_cells(cells, columns)) for number, cells in numbered[position + 1 :] if any(cells)
     ]
     if not rows:
         raise UsageError(f"{path.name}: no row below the header, expected one per labelled case")
     known, words = clear_missing(rows, keep=keep or {})
-    return Table(path.name, tuple(columns.values()), known, words)
+    return Table(path.name, tuple(columns.values()), known, words, notes=reading.notes)
+
+
+def read_rows(path: Path, *, choices: Sequence[Sequence[str]]) -> Reading:
+    """The rows of a file that is a workbook or text by its content; UsageError names any other format."""
+    try:
+        kind = name_format(path)
+    except OSError as error:
+        raise UsageError(f"{path.name}: {error.strerror}") from None
+    if kind == WORKBOOK:
+        return read_workbook(path, choices=choices)
+    if path.suffix.lower() == ".xlsx":
+        what = kind or ("plain text" if path.stat().st_size else "an empty file")
+        raise UsageError(f"{path.name}: not a readable Excel workbook ({what}), expected .xlsx")
+    if kind:
+        raise UsageError(f"{path.name}: {kind}, expected delimited text (.csv) or {WORKBOOK}")
+    return read_text(path, columns=[name for choice in choices for name in choice])
+
+
+def explain_header(numbered: Sequence[NumberedCells], *, choices: Sequence[Sequence[str]], table: str) -> str:
+    """What to say of a table without a header: the first row, and what is missing in it.
+
+    A row with none of the columns may be a patient's, and is not shown.
+    """
+    found = next((cells for _, cells in numbered if any(cells)), [])
+    known = set(map(fold, found))
+    missing = [name for name in choices[0] if fold(name) not in known]
+    asked = [name for choice in choices for name in choice]
+    is_header = not found or any(fold(name) in known for name in asked)
+    says = shown(found) if is_header else f"a first row of {len(found)} cells without any of them"
+    return (
+        f"{table}: no column {', '.join(missing) or '(one header row)'}; found {says}; expected "
+        f"{'; or '.join(', '.join(choice) for choice in choices)}"
+    )
 
 
 def clear_missing(
@@ -128,17 +149,14 @@ def _name_cells(cells: Sequence[str], columns: Mapping[int, str]) -> dict[str, s
     return {name: cells[index] if index < len(cells) else "" for index, name in columns.items()}
 
 
-def find_header(numbered: Sequence[NumberedCells], *, required: Sequence[str]) -> int | None:
-    """Position of the first row that has every required column; a title may stand above it."""
-    wanted = {fold(name) for name in required}
-    return next(
-        (
-            position
-            for position, (_, cells) in enumerate(numbered[:HEADER_WITHIN_ROWS])
-            if wanted <= set(map(fold, cells))
-        ),
-        None,
-    )
+def find_header(numbered: Sequence[NumberedCells], *, choices: Sequence[Sequence[str]]) -> int | None:
+    """Position of the first row with all columns of a choice; a title may stand above it."""
+    wanted = [set(map(fold, choice)) for choice in choices]
+    for position, (_, cells) in enumerate(numbered[:HEADER_WITHIN_ROWS]):
+        found = set(map(fold, cells))
+        if any(choice <= found for choice in wanted):
+            return position
+    return None
 
 
 def name_columns(header: Sequence[str], *, required: Sequence[str], table: str) -> dict[int, str]:
@@ -153,125 +171,12 @@ def name_columns(header: Sequence[str], *, required: Sequence[str], table: str) 
     return columns
 
 
-def read_workbook(path: Path) -> list[NumberedCells]:
-    """Numbered rows of the first sheet; each cell of a merged range has the range's value."""
-    try:
-        check_size(path)
-        workbook = openpyxl.load_workbook(path, data_only=True)
-        sheet = workbook.worksheets[0]
-        values = [list(row) for row in sheet.iter_rows(values_only=True)]
-    except UsageError:
-        raise
-    except Exception as error:  # openpyxl lets KeyError, ValueError, BadZipFile, XML errors and more through.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UsageError(f"{path.name}: not a readable Excel workbook ({reason}), expected .xlsx") from None
-    fill_merged(sheet, values)
-    return [(number, list(map(cell_text, row))) for number, row in enumerate(values, start=1)]
-
-
-def check_size(path: Path) -> None:
-    """Refuses a workbook that would unpack to more than LARGEST_BYTES: a clinical table has some 100 kB."""
-    with zipfile.ZipFile(path) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
-    if size > LARGEST_BYTES:
-        raise UsageError(
-            f"{path.name}: unpacks to {size} bytes, expected a clinical table of at most {LARGEST_BYTES}"
-        )
-
-
-def fill_merged(sheet: Worksheet, values: list[list[Any]]) -> None:
-    """Writes a merged range's value into all its cells, in place.
-
-    But never across the columns of one row: that is a title.
-    """
-    for merged in sheet.merged_cells.ranges:
-        first = values[merged.min_row - 1][merged.min_col - 1]
-        for row in range(merged.min_row - 1, min(merged.max_row, len(values))):
-            values[row][merged.min_col - 1] = first
-
-
-def read_text(path: Path, *, required: Sequence[str]) -> list[NumberedCells]:
-    """Numbered rows of a delimited text file.
-
-    The separator is the one under which the header shows most of the required columns.
-    """
-    try:
-        text = decode_text(path.read_bytes(), table=path.name)
-    except OSError as error:
-        raise UsageError(f"{path.name}: {error.strerror}") from None
-    try:
-        readings = [list(split_rows(text, separator)) for separator in ",;\t"]
-    except csv.Error as error:
-        raise UsageError(f"{path.name}: not a readable table ({error})") from None
-    wanted = {fold(name) for name in required}
-    return max(
-        readings,
-        key=lambda rows: max(
-            (len(wanted & set(map(fold, cells))) for _, cells in rows[:HEADER_WITHIN_ROWS]), default=0
-        ),
-    )
-
-
-def split_rows(text: str, separator: str) -> Iterator[NumberedCells]:
-    """Rows with the number of the line on which each starts."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    number = 1
-    for cells in reader:
-        yield number, [cell_text(cell) for cell in cells]
-        number = reader.line_num + 1
-
-
-def decode_text(content: bytes, *, table: str) -> str:
-    """Decodes a byte string by its byte order mark, else as UTF-16, UTF-8 or GB18030.
-
-    UTF-16 where every other byte is zero; GB18030 (Excel in China) where it is not UTF-8.
-    """
-    encodings = ["utf-8-sig", "gb18030"]
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encodings = ["utf-16"]
-    elif b"\0" in content[:200]:
-        # Of ASCII's letters the zero comes first in the one and second in the other.
-        zeros = [content[first:200:2].count(0) for first in (0, 1)]
-        encodings = ["utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"]
-    for encoding in encodings:
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise UsageError(f"{table}: text in an unknown encoding, expected UTF-8, UTF-16 or GB18030")
-
-
-def cell_text(value: object) -> str:
-    """Returns a cell as stripped text, empty where there is nothing.
-
-    Whole numbers have no decimal point, dates are in ISO 8601.
-    """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    return "" if value is None else str(value).replace("\N{NO-BREAK SPACE}", " ").strip()
-
-
-def is_missing(text: str) -> bool:
-    """Whether a cell says that the value is not known, in one of the usual words (pandas writes "nan").
-
-    Full-width and other dashes, and characters that cannot be seen, count as people mean them.
-    """
-    seen = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
-    return unicodedata.normalize("NFKC", seen.translate(DASHES)).strip().lower() in MISSING_WORDS
-
-
-def fold(name: str) -> str:
-    """A column name without case, blanks and underscores."""
-    return "".join(name.casefold().replace("_", " ").split())
-
-
 def find_table(root: Path, names: Sequence[str]) -> Path:
-    """The first of the names that exists in the folder.
+    """The first of the names that exists in the folder, else one that differs in case only.
 
     Raises:
-        UsageError: no such folder, or none of the names in it; the message names the tables that are there.
+        UsageError: no such folder, or none of the names in it; the message names the tables that are there,
+            and what is wrong with one that is nearly called so.
     """
     if not root.is_dir():
         raise UsageError(
@@ -281,11 +186,37 @@ def find_table(root: Path, names: Sequence[str]) -> Path:
     for name in names:
         if (root / name).is_file():
             return root / name
+    files = sorted(path for path in root.iterdir() if path.is_file())
+    for name in names:
+        for path in files:
+            if path.name.casefold() == name.casefold():
+                return path
+    for path in files:
+        if near := describe_near_table(path, names):
+            raise UsageError(f"{root}: no clinical table {' or '.join(names)}; found {near}")
     similar = sorted(path.relative_to(root).as_posix() for path in list_tables_near(root))
     raise UsageError(
         f"{root}: no clinical table {' or '.join(names)}; found "
         f"{shown(similar) if similar else 'no table at all'}"
     )
+
+
+def describe_near_table(path: Path, names: Sequence[str]) -> str:
+    """What is wrong with a file that is called nearly like one of the tables; empty where it is not."""
+    found = path.name.casefold()
+    for name in map(str.casefold, names):
+        if Path(name).suffix and found.startswith(f"{name}."):
+            return f"{path.name}, whose last ending Windows hides: rename it to {path.name[: len(name)]}"
+    stems = {Path(name).stem.casefold() for name in names}
+    if Path(found).stem in stems and (kind := name_format(path)):
+        return f"{path.name}: {kind}" + (", save it as .xlsx" if kind == OLD_EXCEL else "")
+    return ""
+
+
+def list_unread_copies(root: Path, names: Sequence[str], *, read: Path) -> list[str]:
+    """One line for each further table of these names, which is not read."""
+    others = [name for name in names if name != read.name and (root / name).is_file()]
+    return [f"{name}: not read, {read.name} is" for name in others]
 
 
 def list_tables_near(root: Path) -> Iterable[Path]:

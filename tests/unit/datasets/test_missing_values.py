@@ -12,7 +12,7 @@ WORDS = ("NA", "N/A", "nan", "None", "NULL", "#N/A", "-", "?", ".", " ")
 MORE_WORDS = ("n.a.", "\u2014", "\uff1f", "<NA>", "#REF!")
 
 
-@pytest.mark.parametrize("word", (*WORDS, *MORE_WORDS))
+@pytest.mark.parametrize("word", [*WORDS, *MORE_WORDS])
 def test_a_word_for_a_missing_label_makes_no_class_and_is_counted(tmp_path, word):
     lines = rows(labels=(word, "a", "b"))
     seen = catalogue(write_folder(tmp_path / "data", lines=[HEADER, *lines]))
