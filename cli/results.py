@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,11 @@ from pipeline.local.run_directory import (
 from pipeline.metadata.lineage import list_counts, name_origin
 
 if TYPE_CHECKING:
+    import pandas as pd
     from ml_metadata import MetadataStore
     from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+NEAR_IDS = 3
 PRINTED = (
     "auc",
     "macro_auc",
@@ -250,12 +253,29 @@ def hash_values(values: Mapping[str, object]) -> dict[str, str]:
     return {"code": config["code"]} if isinstance(config, dict) and "code" in config else {}
 
 
+def find_patient(cases: pd.DataFrame, patient: str) -> pd.DataFrame:
+    """The rows of a catalogue's cases that are of one patient, however the id is written."""
+    from medimg.datasets.identifiers import fold_id
+
+    return cases[cases["group_id"].map(fold_id) == fold_id(patient)]
+
+
+def find_near_ids(patient: str, known: Collection[str]) -> str:
+    """The known ids that are most like one, as people mistype them; empty where none is."""
+    from medimg.datasets.identifiers import fold_id
+
+    by_key = {fold_id(group): group for group in sorted(known)}
+    close = difflib.get_close_matches(fold_id(patient), by_key, n=NEAR_IDS, cutoff=0.8)
+    return ", ".join(by_key[key] for key in close)
+
+
 def print_patient(
     patient: str, within: Path, *, metadata: str | None = None, console: Console | None = None
 ) -> None:
     """Prints every run below a folder whose catalogue holds the patient: the split, and the models from it.
 
-    `metadata` is the store that the runs share now, if not where each `run.json` says.
+    Ids are compared as the catalogue compares them: 0012, 12 and 12.0 are one. Names the nearest where no run
+    has seen the patient. `metadata` is the store that the runs share now, if not where each `run.json` says.
     """
     from medimg.catalogue.tables import read_catalogue
     from pipeline.metadata.lineage import live_artifacts, locate_artifact, walk_down
@@ -265,6 +285,7 @@ def print_patient(
     runs = sorted(path.parent for path in within.rglob(RUN_FILE)) if within.is_dir() else []
     if not runs:
         raise UsageError(f"{within}: no {RUN_FILE} below it, expected the folder of one or more runs")
+    known: set[str] = set()
     table = Table()
     for column in ("run", "catalogue", "split", "status", "cases", "models made from it"):
         table.add_column(column, overflow="fold")
@@ -285,7 +306,8 @@ def print_patient(
             models_of = {one.id: sorted(walk_down(store, [one.id]) & models) for one in catalogues}
         for artifact in catalogues:
             cases = read_catalogue(locate_artifact(run, artifact)).cases
-            mine = cases[cases.group_id == patient]
+            known.update(cases.group_id)
+            mine = find_patient(cases, patient)
             if mine.empty:
                 continue
             numbers = ", ".join(f"Model #{number}" for number in models_of[artifact.id])
@@ -299,6 +321,7 @@ def print_patient(
                 numbers,
             )
     if not table.rows:
-        say(console, f"no run below {within} has seen {patient}")
+        near = find_near_ids(patient, known)
+        say(console, f"no run below {within} has seen {patient}{f'; near: {near}' if near else ''}")
         return
     console.print(table)

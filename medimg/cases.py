@@ -213,9 +213,11 @@ class DataSet:
             or unreadable table.
         list_tables: root to the clinical tables that it would read, for fingerprints.
         list_classes: root to targets, where `targets` leaves classes open; reads tables only.
-        list_columns: root to the clinical columns that the curated schema cannot know, each with its type;
-            reads tables only.
+        list_columns: root to the clinical columns that the curated schema cannot know, each with its type,
+            "id" for text of which nothing can be learnt, each patient having another; reads tables only.
         write_phantom: (to, cases, seed) writes a small stand-in of the layout, tables included.
+        write_template: (root, headers) writes a table to fill in and settings to start from beside a user's
+            own images, and returns what it did, line by line; None where the publisher writes the table.
         with_labels: the same data set with its labels read so; None where the classes are fixed.
     """
 
@@ -232,7 +234,8 @@ class DataSet:
     write_phantom: Callable[..., None]
     stratify_by: tuple[str, ...] = ()
     list_classes: Callable[[Path], Mapping[str, tuple[str, ...]]] | None = None
-    list_columns: Callable[[Path], Mapping[str, Literal["number", "text"]]] | None = None
+    list_columns: Callable[[Path], Mapping[str, Literal["number", "text", "id"]]] | None = None
+    write_template: Callable[[Path, Sequence[Header]], Sequence[str]] | None = None
     with_labels: Callable[[LabelSettings], DataSet] | None = None
 
     @property

@@ -10,10 +10,11 @@ from pathlib import Path
 from medimg.cases import Case, DataSet
 from medimg.catalogue.duplicates.exact import ACTIVE, DuplicateFindings
 from medimg.catalogue.duplicates.near import NearDuplicates
-from medimg.catalogue.leakage import describe_crossings
+from medimg.catalogue.leakage import SIDES, describe_crossings
 from medimg.catalogue.rows import is_absent
 from medimg.catalogue.split import SPLITS, Assignment, SplitSettings, assign_splits
 from medimg.catalogue.tables import read_catalogue
+from medimg.datasets.identifiers import fold_id
 from medimg.errors import UsageError
 
 
@@ -90,6 +91,26 @@ def name_unit(case_id: str, *, group: str, official: str | None, by: str) -> str
     return f"{official}/{group}" if official else group
 
 
+def match_earlier(previous: Mapping[str, Assignment], units: Iterable[str]) -> dict[str, Assignment]:
+    """The assignments of an earlier catalogue by what is dealt now; an id may be written otherwise there."""
+    left: dict[str, list[str]] = defaultdict(list)
+    for unit in previous:
+        left[fold_unit(unit)].append(unit)
+    found = {}
+    for unit in units:
+        same = left.get(fold_unit(unit), [])
+        if unit in previous:
+            found[unit] = previous[unit]
+        elif len(same) == 1:
+            found[unit] = previous[same[0]]
+    return found
+
+
+def fold_unit(unit: str) -> str:
+    """What units are compared by: their parts as ids."""
+    return "/".join(map(fold_id, unit.split("/")))
+
+
 def divide(
     duplicates: DuplicateFindings, *, near: NearDuplicates, data_set: DataSet, basis: SplitBasis, root: Path
 ) -> Division:
@@ -118,7 +139,8 @@ def divide(
     }
     official = {unit: cases[0].official_split for unit, cases in active.items() if cases[0].official_split}
     links = list_links(duplicates, near=near, units=units) if settings.by == "group" else []
-    dealt = assign_splits(strata, settings=settings, previous=basis.previous, official=official, links=links)
+    previous = match_earlier(basis.previous, strata)
+    dealt = assign_splits(strata, settings=settings, previous=previous, official=official, links=links)
     by_case = {case.case_id: units[case.case_id] for case in duplicates.cases if units[case.case_id] in dealt}
     assignments = {case_id: dealt[unit] for case_id, unit in by_case.items()}
     classes = data_set.targets[head] or (data_set.list_classes(root)[head] if data_set.list_classes else ())
@@ -192,9 +214,13 @@ def describe_leaks(cases: Sequence[Case], *, assignments: Mapping[str, Assignmen
         return []
     why = "split.by is case" if by == "case" else "the official split is kept"
     where = ", ".join(split for split in SPLITS if split in splits[parted[0]])
+    pairs = []
+    for one, other in SIDES:
+        count = sum({one, other} <= splits[group] for group in parted)
+        pairs += [f"{count} in {one} and {other}"] if count else []
     return [
-        f"leak: {len(parted)} of {len(splits)} groups lie in more than one split (first: {parted[0]}, "
-        f"in {where}), as {why}; figures are too good"
+        f"leak: {len(parted)} of {len(splits)} groups lie in more than one split: {', '.join(pairs)} "
+        f"(first: {parted[0]}, in {where}), as {why}; figures are too good"
     ]
 
 

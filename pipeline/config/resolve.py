@@ -135,6 +135,11 @@ def check_columns(config: RunConfig, *, columns: Columns) -> None:
     ):
         for column in names:
             columns.expect(column, key=key)
+            if key == "model.clinical_inputs" and column in columns.ids:
+                raise UsageError(
+                    f"{key}: column {column!r} of {columns.data_set} has another text for each patient, "
+                    "expected numbers or a few words"
+                )
 
 
 def check_shortcuts(shortcuts: Sequence[str], *, columns: Columns, data_set: DataSet) -> None:

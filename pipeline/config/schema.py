@@ -42,11 +42,13 @@ class Columns:
         data_set: its name.
         values: column to the values that it may have; empty where any will do.
         complete: whether these are all; without the data, a user's own columns are not known.
+        ids: those with another text for each patient.
     """
 
     data_set: str
     values: Mapping[str, tuple[str, ...]]
     complete: bool
+    ids: frozenset[str] = frozenset()
 
     def expect(self, column: str, *, key: str, more: Iterable[str] = ()) -> None:
         """Raises UsageError for a column that the data set does not have.
@@ -96,6 +98,11 @@ def read_columns(data_set: DataSet, data_root: Path | None) -> Columns:
     for feature in read_schema(data_set.name).message.feature:
         if feature.name.startswith(CLINICAL):
             values[feature.name.removeprefix(CLINICAL)] = tuple(feature.string_domain.value)
-    if data_set.list_columns and data_root:
-        values.update(dict.fromkeys(data_set.list_columns(data_root), ()))
-    return Columns(data_set.name, values, complete=bool(data_root) or not data_set.list_columns)
+    kinds = data_set.list_columns(data_root) if data_set.list_columns and data_root else {}
+    values.update(dict.fromkeys(kinds, ()))
+    return Columns(
+        data_set.name,
+        values,
+        complete=bool(data_root) or not data_set.list_columns,
+        ids=frozenset(name for name, kind in kinds.items() if kind == "id"),
+    )

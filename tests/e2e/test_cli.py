@@ -118,6 +118,10 @@ def test_lineage_of_a_patient_names_split_and_models(tiny_run):
     assert case.split in output
     assert "Model #" in output
     assert "has seen" in medimg_here("lineage", "--patient", "nobody", "--in", tiny_run.run.parent)[1]
+    written = f" {case.group_id.lower()}\u200b"
+    assert medimg_here("lineage", "--patient", written, "--in", tiny_run.run.parent)[1] == output
+    mistyped = medimg_here("lineage", "--patient", f"{case.group_id}9", "--in", tiny_run.run.parent)[1]
+    assert case.group_id in mistyped.partition("has seen")[2].partition("near: ")[2]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from medimg.datasets.cmmd.clinical_table import (
 )
 from medimg.datasets.cmmd.phantom import write_phantom
 from medimg.datasets.cmmd.tompei_outlines import View, list_outline_files, read_outlines
+from medimg.datasets.identifiers import Forms
 from medimg.datasets.outlines import (
     Outlines,
     annotate,
@@ -78,15 +79,20 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
     Raises:
         UsageError: no clinical table, an unreadable one, or one without the columns; outlines that are none.
     """
-    table = read_clinical_table(root)
-    breasts, rejects = group_by_breast(headers)
-    lesions, tompei = read_lesions(root), read_outlines(root)
+    in_files: dict[str, str] = {}
+    for header in sorted(headers, key=lambda header: header.path):
+        in_files.setdefault(read_patient(header), header.path)
+    table = read_clinical_table(root, in_files=in_files)
+    breasts, rejects = group_by_breast(headers, patients=table.patients)
+    notes: list[str] = []
+    lesions, tompei = read_lesions(root, anomalies=notes), read_outlines(root)
     cases = [
         outline_case(make_case(breast, views, table=table), lesions=lesions, tompei=tompei)
         for breast, views in sorted(breasts.items())
     ]
     anomalies = [
         *table.anomalies,
+        *notes,
         *describe_rows_without_images(table, breasts),
         *describe_patients_without_rows(table, breasts),
         *describe_missing_views(breasts),
@@ -184,7 +190,9 @@ def read_patient_age(header: Header) -> float | None:
     return float(text[:-1]) if text.endswith("Y") and text[:-1].isdecimal() else None
 
 
-def group_by_breast(headers: Iterable[Header]) -> tuple[dict[Breast, dict[str, Header]], list[Reject]]:
+def group_by_breast(
+    headers: Iterable[Header], *, patients: Forms
+) -> tuple[dict[Breast, dict[str, Header]], list[Reject]]:
     """Views by breast, and the files that have no place among them."""
     breasts: dict[Breast, dict[str, Header]] = defaultdict(dict)
     rejects = []
@@ -195,7 +203,7 @@ def group_by_breast(headers: Iterable[Header]) -> tuple[dict[Breast, dict[str, H
         if problem:
             rejects.append(Reject(header.path, "quarantined", problem))
             continue
-        breast = (read_patient(header), read_side(header))
+        breast = (patients.choose(read_patient(header)), read_side(header))
         view = VIEWS[read_view_code(header)]
         first = breasts[breast].setdefault(view, header)
         if first is not header:

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medimg.datasets.tables import Row, describe_missing, find_table, read_table
+from medimg.datasets.cells import parse_number
+from medimg.datasets.identifiers import Forms, read_forms
+from medimg.datasets.tables import Row, describe_missing, find_table, list_unread_copies, read_table
 
 TABLE_NAMES = ("CMMD_clinicaldata_revision.xlsx", "CMMD_clinicaldata_revision.csv")
 CLINICAL_COLUMNS = ("ID1", "LeftRight", "Age", "abnormality", "classification", "subtype")
@@ -25,7 +27,7 @@ SIDES = {"l": "L", "left": "L", "r": "R", "right": "R"}
 OLDEST_YEARS = 120
 
 Breast = tuple[str, str]
-"""Patient and side, "L" or "R"."""
+"""Patient, in the form that stands for it, and side, "L" or "R"."""
 
 
 @dataclass(frozen=True)
@@ -50,26 +52,33 @@ class ClinicalTable:
     breasts: Mapping[Breast, BreastRow]
     problems: Mapping[str, str]
     anomalies: Sequence[str]
+    patients: Forms
 
 
-def read_clinical_table(root: Path) -> ClinicalTable:
+def read_clinical_table(root: Path, *, in_files: Mapping[str, str] | None = None) -> ClinicalTable:
     """The table in the data folder, by breast. Rows that repeat each other count once.
+
+    Args:
+        in_files: patients as files call them, each with the path of one: they may be written otherwise there.
 
     Raises:
         UsageError: no table, an unreadable one, or one without the columns.
     """
-    sheet = read_table(find_table(root, TABLE_NAMES), required=CLINICAL_COLUMNS)
+    path = find_table(root, TABLE_NAMES)
+    sheet = read_table(path, required=CLINICAL_COLUMNS)
     rows: dict[Breast, list[BreastRow]] = defaultdict(list)
     problems: dict[str, str] = {}
-    anomalies = [
-        f"{name}: not read, {sheet.name} is"
-        for name in TABLE_NAMES
-        if name != sheet.name and (root / name).exists()
-    ]
+    anomalies = [*sheet.notes, *list_unread_copies(root, TABLE_NAMES, read=path)]
     for column in COLUMN_OF_HEAD.values():
         anomalies += describe_missing(sheet, column)
+    patients = read_forms(
+        ((row.number, row.values["ID1"]) for row in sheet.rows), what=f"{sheet.name} column ID1"
+    )
+    for patient, image in (in_files or {}).items():
+        patients.add(patient, place=image)
+    anomalies += patients.describe(f"{sheet.name} column ID1")
     for row in sheet.rows:
-        patient, side = row.values["ID1"], SIDES.get(row.values["LeftRight"].lower(), "")
+        patient, side = patients.choose(row.values["ID1"]), SIDES.get(row.values["LeftRight"].lower(), "")
         parsed = read_row(row, table=sheet.name)
         anomalies += [parsed.problem] if parsed.problem else []
         if patient and side:
@@ -78,7 +87,7 @@ def read_clinical_table(root: Path) -> ClinicalTable:
             problems.setdefault(patient, parsed.problem)
     breasts = {breast: merge_rows(breast, found, table=sheet.name) for breast, found in rows.items()}
     anomalies += describe_repeats(breasts, rows, table=sheet.name)
-    return ClinicalTable(sheet.name, breasts, problems, anomalies)
+    return ClinicalTable(sheet.name, breasts, problems, anomalies, patients)
 
 
 def read_row(row: Row, *, table: str) -> BreastRow:
@@ -93,7 +102,7 @@ def read_row(row: Row, *, table: str) -> BreastRow:
         if (label := match_class(row.values[column], head=head))
     }
     age = row.values["Age"]
-    return BreastRow((row.number,), labels, float(age) if age else None)
+    return BreastRow((row.number,), labels, parse_number(age))
 
 
 def find_row_problem(row: Row) -> str:
@@ -119,10 +128,8 @@ def match_class(value: str, *, head: str) -> str | None:
 
 def is_age(text: str) -> bool:
     """Whether a text is a number of years that a person can have."""
-    try:
-        return 0 <= float(text) <= OLDEST_YEARS
-    except ValueError:
-        return False
+    age_years = parse_number(text)
+    return age_years is not None and 0 <= age_years <= OLDEST_YEARS
 
 
 def merge_rows(breast: Breast, found: Sequence[BreastRow], *, table: str) -> BreastRow:

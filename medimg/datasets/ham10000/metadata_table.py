@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medimg.cases import Value
+from medimg.datasets.cells import parse_number
+from medimg.datasets.identifiers import read_forms
 from medimg.datasets.tables import Row, Table, describe_missing, read_table, shown
 from medimg.errors import UsageError
 
@@ -85,19 +87,20 @@ def read_metadata(path: Path, *, anomalies: list[str]) -> list[LesionImage]:
 
 def read_challenge(path: Path, *, anomalies: list[str]) -> list[LesionImage]:
     """The rows of the challenge's truth, in the columns of the metadata or with one column per class."""
-    try:
-        table = read_table(path, required=METADATA_COLUMNS)
-    except UsageError:
-        return [
-            read_one_hot_row(row, table=path.name) for row in read_table(path, required=ONE_HOT_COLUMNS).rows
-        ]
-    return read_rows(table, collection=CHALLENGE, anomalies=anomalies)
+    table = read_table(path, required=METADATA_COLUMNS, alternatives=(ONE_HOT_COLUMNS,))
+    if set(table.columns).issuperset(METADATA_COLUMNS):
+        return read_rows(table, collection=CHALLENGE, anomalies=anomalies)
+    anomalies += table.notes
+    return [read_one_hot_row(row, table=path.name) for row in table.rows]
 
 
 def read_rows(table: Table, *, collection: str, anomalies: list[str]) -> list[LesionImage]:
     """The rows of a table in the columns of the metadata."""
-    anomalies += describe_missing(table, "dx")
-    return [read_row(row, table=table.name, collection=collection, anomalies=anomalies) for row in table.rows]
+    what = f"{table.name} column lesion_id"
+    lesions = read_forms(((row.number, row.values["lesion_id"]) for row in table.rows), what=what)
+    anomalies += [*table.notes, *describe_missing(table, "dx"), *lesions.describe(what)]
+    rows = [read_row(row, table=table.name, collection=collection, anomalies=anomalies) for row in table.rows]
+    return [replace(row, lesion_id=lesions.choose(row.lesion_id)) for row in rows]
 
 
 def read_row(row: Row, *, table: str, collection: str, anomalies: list[str]) -> LesionImage:
@@ -145,11 +148,8 @@ def read_age(text: str, *, place: str, anomalies: list[str]) -> float | None:
     """Age in years, 0 to OLDEST_YEARS; None for nothing, and (with an anomaly) for anything else."""
     if not text or text.lower() == UNKNOWN:
         return None
-    try:
-        age_years = float(text)
-    except ValueError:
-        age_years = -1.0
-    if 0 <= age_years <= OLDEST_YEARS:
+    age_years = parse_number(text)
+    if age_years is not None and 0 <= age_years <= OLDEST_YEARS:
         return age_years
     anomalies.append(f"{place}: age {text!r}, expected years from 0 to {OLDEST_YEARS}; taken as unknown")
     return None

@@ -156,10 +156,10 @@ def test_a_multi_frame_file_says_that_frame_0_is_used(tmp_path):
     assert listing.anomalies == ["c.dcm: 7 frames in (0028,0008) NumberOfFrames, frame 0 is used"]
 
 
-def test_classes_that_differ_in_case_only_are_reported(tmp_path):
+def test_classes_that_differ_in_case_only_are_one_and_reported(tmp_path):
     listing = list_cases(labels(tmp_path, *TWO, "c.png,P3,Dense"), [*TWO_HEADERS, header("c.png")])
     assert listing.anomalies == [
-        "labels.csv: classes 'Dense' and 'dense' differ in case only and count as two"
+        "labels.csv column label: 'Dense' and 'dense' are one class written in 2 forms, taken as 'Dense'"
     ]
 
 
@@ -177,7 +177,9 @@ def test_columns_with_the_same_feature_name_are_refused(tmp_path):
 
 
 def test_a_folder_without_labels_is_wrong_use(tmp_path):
-    with pytest.raises(UsageError, match=r"no clinical table labels\.csv; found no table at all"):
+    with pytest.raises(
+        UsageError, match=r"no clinical table labels\.csv or labels\.xlsx; found no table at all"
+    ):
         list_cases(tmp_path, [])
 
 
