@@ -1,4 +1,4 @@
-"""Commands that bring data and say what they are: phantom, fetch, catalogue, query."""
+"""Commands that bring data and say what they are: phantom, fetch, init, catalogue, query."""
 
 from __future__ import annotations
 
@@ -128,6 +128,20 @@ def fetch(
     run_fetch(
         FetchRequest(find_collection(data_set), selection, to, addresses, names, workers), dry_run=dry_run
     )
+
+
+@app.command()
+def init(
+    data_set: DataSetName,
+    directory: Annotated[Path, typer.Argument(help="Folder of images.", metavar="DIR")],
+) -> None:
+    """Writes a table to fill in and settings to start from into a folder of images.
+
+    Example: medimg init folder data
+    """
+    from cli.init import init_folder
+
+    init_folder(data_set, directory)
 
 
 @app.command()

@@ -1,0 +1,34 @@
+"""A table and settings to start from, for a folder of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from medimg.catalogue.index import scan
+from medimg.console.plurals import count
+from medimg.datasets import DATA_SETS, find_data_set
+from medimg.errors import UsageError
+
+
+def init_folder(data_set: str, folder: Path) -> None:
+    """Finds the images below the folder, writes the data set's table and settings, and says what to do next.
+
+    Raises:
+        UsageError: no such folder, no image in it, a data set whose tables its publisher writes, or files
+            that are there already.
+    """
+    found = find_data_set(data_set)
+    if found.write_template is None:
+        ours = ", ".join(one.name for one in DATA_SETS if one.write_template)
+        raise UsageError(f"{data_set} comes with its table; medimg init is for {ours}")
+    scanned = scan(folder)
+    for line in found.write_template(folder, scanned.headers):
+        typer.echo(line)
+    if scanned.quarantined:
+        first = scanned.quarantined[0]
+        typer.echo(
+            f"left out: {count(len(scanned.quarantined), 'file')} that cannot be read, first {first.path}"
+        )
+    typer.echo(f"then: medimg catalogue {data_set} --data {folder} --to {folder}.catalogue")
