@@ -2,11 +2,14 @@
 
 The Atlas: CC BY-SA 4.0, doi 10.1126/science.1260419.
 
-On disk:  <root>/train/<class>/**, <root>/test/<class>/**   with an official split, both folders with the same
-                                                            classes
+On disk:  <root>/train/<class>/**, <root>/test/<class>/**   with an official split, all folders with the same
+                                                            classes; and <root>/val/<class>/**, which is eval
      or:  <root>/<class>/**                                 without one
           <class>_source_group.csv beside a class folder    columns file (relative to it) and source_group,
                                                             optional
+
+The parts of a split may be called Train, training, train_set, valid and the like; folds (fold0 ...) are no
+classes either, but are not kept.
 
 Quirks: the Atlas takes tissue of three donors per organ (six of endometrium and skin), so tiles of one donor
 are many and alike: what must not be split is the donor or source, which the tables name. A tile without a row
@@ -16,37 +19,19 @@ sample groups of one organ: to tell them apart is to tell donors apart.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from medimg.cases import Case, DataSet, Header, ImageRef, Listing, Reject
+from medimg.datasets.identifiers import Forms, fold_id, read_forms
 from medimg.datasets.tables import read_table, shown
+from medimg.datasets.tissue.class_folders import ClassFolder, describe_folds, find_class_folders
 from medimg.datasets.tissue.phantom import CLASSES, write_phantom
-from medimg.errors import UsageError, nearest
+from medimg.errors import UsageError
 
 HEAD = "tissue"
-SPLITS = ("train", "test")
-TABLE_ENDING = "_source_group.csv"
 SOURCE_COLUMNS = ("file", "source_group")
-LEFT_BEHIND = ("Thumbs.db", "desktop.ini")
-"""What Windows leaves in folders of pictures; macOS' files start with a dot."""
-
-
-@dataclass(frozen=True)
-class ClassFolder:
-    """One folder of tiles: its path relative to the root, its class, and its official split, if any."""
-
-    path: str
-    name: str
-    official_split: str | None
-
-    @property
-    def table(self) -> str:
-        """Where the sources of its tiles may stand."""
-        return f"{self.path}{TABLE_ENDING}"
 
 
 def list_tables(root: Path) -> Sequence[Path]:
@@ -59,101 +44,6 @@ def list_classes(root: Path) -> Mapping[str, tuple[str, ...]]:
     return {HEAD: tuple(sorted({folder.name for folder in find_class_folders(root)}))}
 
 
-def find_class_folders(root: Path) -> list[ClassFolder]:
-    """The class folders, sorted by path.
-
-    Raises:
-        UsageError: no such folder; fewer than two classes; a class folder that is empty, that the other split
-            lacks, or that is none of the Atlas' twelve where others are; a table of sources beside which
-            there is no such class folder.
-    """
-    if not root.is_dir():
-        raise UsageError(
-            f"{root}: {'not a folder' if root.exists() else 'no such folder'}, expected one with a "
-            "folder per class"
-        )
-    official = [split for split in SPLITS if (root / split).is_dir()]
-    folders = [
-        ClassFolder(f"{split}/{name}", name, split)
-        for split in official
-        for name in list_folders(root / split)
-    ]
-    folders = folders or [ClassFolder(name, name, None) for name in list_folders(root) if name not in SPLITS]
-    classes = sorted({folder.name for folder in folders})
-    if official and (others := sorted(set(list_folders(root)) - set(SPLITS))):
-        raise UsageError(
-            f"{root / others[0]}: beside {' and '.join(official)}, expected train and test alone, "
-            "with a folder per class in each"
-        )
-    if len(classes) < 2:
-        raise UsageError(
-            f"{root}: {len(classes)} class folders ({shown(classes)}), expected two or more, or train "
-            "and test with as many in each"
-        )
-    for folder in folders:
-        check_class_folder(root, folder)
-    check_same_classes(root, folders)
-    check_tables(root, folders)
-    return folders
-
-
-def list_folders(root: Path) -> list[str]:
-    """Names of the folders in one, sorted.
-
-    Those that start with a dot or an underscore (`__MACOSX`) are no classes.
-    """
-    return sorted(
-        entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith((".", "_"))
-    )
-
-
-def check_class_folder(root: Path, folder: ClassFolder) -> None:
-    """Refuses an empty folder, and a misspelt one where any of the Atlas' twelve is there."""
-    others = {*list_folders((root / folder.path).parent)} - {folder.name}
-    if folder.name not in CLASSES and others & set(CLASSES):
-        raise UsageError(
-            f"{root / folder.path}: no class of the Human Protein Atlas' twelve; "
-            f"{nearest(folder.name, CLASSES)}"
-        )
-    if not any(is_content(name) for _, _, files in os.walk(root / folder.path) for name in files):
-        near = nearest(folder.name, others)
-        raise UsageError(
-            f"{root / folder.path}: an empty class folder, expected images of {folder.name}; {near}"
-        )
-
-
-def is_content(name: str) -> bool:
-    """Whether a file may be an image, and is not what a desktop leaves behind."""
-    return not name.startswith(".") and name not in LEFT_BEHIND
-
-
-def check_tables(root: Path, folders: Sequence[ClassFolder]) -> None:
-    """Refuses a table of sources that belongs to no class folder.
-
-    Its tiles would be dealt one by one, and their donors to several splits.
-    """
-    known = {folder.table for folder in folders}
-    for parent in sorted({(root / folder.path).parent for folder in folders}):
-        for path in sorted(parent.glob(f"*{TABLE_ENDING}")):
-            if path.relative_to(root).as_posix() not in known:
-                near = nearest(path.name, [PurePosixPath(name).name for name in known])
-                raise UsageError(f"{path}: sources of no class folder; {near}")
-
-
-def check_same_classes(root: Path, folders: Iterable[ClassFolder]) -> None:
-    """Refuses a class that one side of the official split lacks."""
-    names: dict[str, set[str]] = {split: set() for split in SPLITS}
-    for folder in folders:
-        if folder.official_split:
-            names[folder.official_split].add(folder.name)
-    for split, other in (SPLITS, SPLITS[::-1]):
-        if missing := sorted(names[other] - names[split]):
-            raise UsageError(
-                f"{root / split}: no class folder {missing[0]!r}, which {other} has; "
-                f"{nearest(missing[0], names[split])}"
-            )
-
-
 def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
     """One case per image in a class folder; reads the tables of sources, never a pixel.
 
@@ -162,7 +52,9 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
     """
     folders = find_class_folders(root)
     by_path = {folder.path: folder for folder in folders}
-    sources = {folder.path: read_sources(root, folder) for folder in folders}
+    notes: list[str] = []
+    sources = {folder.path: read_sources(root, folder, anomalies=notes) for folder in folders}
+    merge_sources(sources, folders=by_path, anomalies=notes)
     cases: list[Case] = []
     rejects: list[Reject] = []
     for header in sorted(headers, key=lambda header: header.path):
@@ -183,7 +75,8 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
                 )
             )
     others = describe_classes(folders)
-    anomalies = [*others, *describe_sources(sources, by_path=by_path, headers=headers)]
+    notes += describe_sources(sources, by_path=by_path, headers=headers)
+    anomalies = [*others, *describe_folds(folders), *notes]
     return Listing(cases, rejects, anomalies, is_published=not others)
 
 
@@ -207,8 +100,10 @@ def make_case(header: Header, *, folder: ClassFolder, source: str) -> Case:
     )
 
 
-def read_sources(root: Path, folder: ClassFolder) -> dict[str, str]:
+def read_sources(root: Path, folder: ClassFolder, *, anomalies: list[str] | None = None) -> dict[str, str]:
     """Source by file, relative to the class folder; empty without a table.
+
+    Adds how the table was read to `anomalies`.
 
     Raises:
         UsageError: the table is unreadable, a row has no file or no source, or two rows give one file
@@ -217,18 +112,38 @@ def read_sources(root: Path, folder: ClassFolder) -> dict[str, str]:
     if not (root / folder.table).is_file():
         return {}
     sources: dict[str, str] = {}
-    for row in read_table(root / folder.table, required=SOURCE_COLUMNS).rows:
+    table = read_table(root / folder.table, required=SOURCE_COLUMNS)
+    if anomalies is not None:
+        anomalies += table.notes
+    read_forms(
+        ((row.number, row.values["source_group"]) for row in table.rows),
+        what=f"{folder.table} column source_group",
+    )
+    for row in table.rows:
         file, source = (row.values[column] for column in SOURCE_COLUMNS)
         if not file or not source:
             raise UsageError(
                 f"{folder.table} row {row.number}: found file {file!r} and source_group {source!r}, "
                 "expected both"
             )
-        if sources.setdefault(file, source) != source:
+        if fold_id(sources.setdefault(file, source)) != fold_id(source):
             raise UsageError(
                 f"{folder.table} row {row.number}: {file} is of {source}, an earlier row says {sources[file]}"
             )
     return sources
+
+
+def merge_sources(
+    sources: Mapping[str, dict[str, str]], *, folders: Mapping[str, ClassFolder], anomalies: list[str]
+) -> None:
+    """Gives each source one form, in place, over all tables: one donor may be in several."""
+    forms = Forms()
+    for path, rows in sources.items():
+        for file, source in rows.items():
+            forms.add(source, place=f"{file} in {folders[path].table}")
+    for rows in sources.values():
+        rows.update({file: forms.choose(source) for file, source in rows.items()})
+    anomalies += forms.describe("column source_group")
 
 
 def name_in(folder: ClassFolder, path: str) -> str:

@@ -122,7 +122,7 @@ def test_of_many_tiles_without_a_source_and_rows_without_a_tile_the_first_by_nam
         (
             ["train/one/a.jpg", "train/two/b.jpg", "validation/one/c.jpg"],
             None,
-            "validation: beside train, expected train and test alone",
+            "validation: no class folder 'two', which train has",
         ),
         (["one/a.jpg"], None, r"1 class folders \(one\), expected two or more"),
     ],
