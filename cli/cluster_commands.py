@@ -34,7 +34,8 @@ def compile_spec(
     to: Annotated[Path, typer.Option("--to", help="The file to write, .yaml.")],
     target: Annotated[str, typer.Option("--target", help="kfp or vertex.")] = "kfp",
     parameters: Annotated[
-        list[str] | None, typer.Option("--parameter", help="Default of data_root or previous, name=value.")
+        list[str] | None,
+        typer.Option("--parameter", help="Default of data_root, previous or split_file, name=value."),
     ] = None,
     data: Annotated[
         Path | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cli.options import DataRoot, DataSetName, Previous, expect_folder
+from cli.options import DataRoot, DataSetName, Previous, SplitFile, expect_folder
 from medimg.console.plurals import count
 from medimg.errors import UsageError
 
@@ -161,6 +161,7 @@ def catalogue(
         ),
     ] = "off",
     previous: Previous = None,
+    split_file: SplitFile = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -187,6 +188,7 @@ def catalogue(
                 ratios=parse_ratios(split), folds=folds, seed=seed, near_duplicates=near_duplicates
             ),
             previous=previous,
+            split_file=split_file,
             index_path=to / "index.parquet",
         ),
     )

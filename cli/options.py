@@ -32,6 +32,16 @@ Previous = Annotated[
 ]
 
 
+SplitFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--split-file",
+        help="Table with a column split (train, eval or val, test) and one of groups or cases: this split is "
+        "kept.",
+    ),
+]
+
+
 BeamArguments = Annotated[
     list[str] | None,
     typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated."),

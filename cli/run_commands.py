@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import EXIT_NOT_BLESSED, BeamArguments, DataRoot, Metadata, Previous, expect_folder
+from cli.options import (
+    EXIT_NOT_BLESSED,
+    BeamArguments,
+    DataRoot,
+    Metadata,
+    Previous,
+    SplitFile,
+    expect_folder,
+)
 from medimg.errors import MedimgError
 
 if TYPE_CHECKING:
@@ -45,6 +53,7 @@ def run(
         ),
     ],
     previous: Previous = None,
+    split_file: SplitFile = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if anything was quarantined.")] = False,
     overrides: Annotated[
         list[str] | None,
@@ -89,6 +98,7 @@ def run(
         data_root=data,
         to=to,
         previous=previous,
+        split_file=split_file,
         beam_args=parse_beam(beam, beam_args or ()),
         metadata=metadata,
     )
@@ -121,6 +131,7 @@ def tune(
     oracle: Annotated[str, typer.Option("--oracle", help="bayesian or random.")] = "bayesian",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the search.")] = 0,
     previous: Previous = None,
+    split_file: SplitFile = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="key=value as for medimg run; what is set is not searched."),
@@ -147,6 +158,7 @@ def tune(
         data_root=data,
         to=to,
         previous=previous,
+        split_file=split_file,
         beam_args=parse_beam(beam, beam_args or ()),
         metadata=metadata,
     )

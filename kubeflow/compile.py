@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 COMMAND = ("python", "-m", "kubeflow.entrypoint")
 # What a run is given; every component with an exec property of that name takes its value from it.
-PARAMETERS: Mapping[str, str | None] = {"data_root": None, "previous": ""}
+PARAMETERS: Mapping[str, str | None] = {"data_root": None, "previous": "", "split_file": ""}
 GPU_TYPES = {"kfp": re.compile(r"[a-z0-9.-]+/[A-Za-z0-9._-]+"), "vertex": re.compile(r"[A-Z][A-Z0-9_]+")}
 
 
@@ -140,7 +140,7 @@ def expect_compiler() -> None:
 def make_dag(config: RunConfig, request: CompileRequest, *, state: str) -> Pipeline:
     """The pipeline with a cluster's places.
 
-    `data_root` and `previous` are left open: they become parameters.
+    `data_root`, `previous` and `split_file` are left open: they become parameters.
     """
     from pipeline.cache_keys import Fingerprints, code_fingerprints, weights_fingerprint
     from pipeline.local.run_schema import make_schema

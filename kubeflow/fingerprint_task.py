@@ -26,7 +26,10 @@ COMMAND = ("python", "-m", "kubeflow.fingerprint_task")
 # Task and parameter that a value goes to; it is called there as it is here.
 CONSUMERS = {"data": "CatalogueGen", "baseline": "BaselineModel"}
 # What is read, by the task that is given the same.
-READ = {"CatalogueGen": ("data_set", "data_root", "previous", "index"), "BaselineModel": ("serving",)}
+READ = {
+    "CatalogueGen": ("data_set", "data_root", "previous", "split_file", "index"),
+    "BaselineModel": ("serving",),
+}
 
 
 def add_fingerprints(pipeline: dict[str, Any]) -> None:
@@ -67,7 +70,10 @@ def write_fingerprints(message: Mapping[str, Any]) -> None:
     given = message["inputs"]["parameterValues"]
     check_state(Path(given["index"]).parent)
     data = data_fingerprint(
-        find_data_set(given["data_set"]), data_root=Path(given["data_root"]), index_path=Path(given["index"])
+        find_data_set(given["data_set"]),
+        data_root=Path(given["data_root"]),
+        index_path=Path(given["index"]),
+        split_file=Path(given["split_file"]) if given["split_file"] else None,
     )
     values = {
         "data": data + previous_fingerprint(given["previous"]),

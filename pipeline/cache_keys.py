@@ -58,7 +58,10 @@ def take_fingerprints(config: RunConfig, places: Places) -> Fingerprints:
     """
     return Fingerprints(
         data=data_fingerprint(
-            find_data_set(config.data_set), data_root=Path(places.data_root), index_path=Path(places.index)
+            find_data_set(config.data_set),
+            data_root=Path(places.data_root),
+            index_path=Path(places.index),
+            split_file=Path(places.split_file) if places.split_file else None,
         ),
         previous=previous_fingerprint(places.previous),
         schema=hash_file(Path(places.schema)),

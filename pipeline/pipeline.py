@@ -54,6 +54,7 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
         labels=as_json(config.labels),
         split=as_json(config.split),
         previous=places.previous,
+        split_file=places.split_file,
         index=places.index,
         data=fingerprints.data + fingerprints.previous,
         code=code.catalogue,

@@ -21,6 +21,7 @@ class CatalogueGenSpec(ComponentSpec):
         "labels": ExecutionParameter(type=str),
         "split": ExecutionParameter(type=str),
         "previous": ExecutionParameter(type=str),
+        "split_file": ExecutionParameter(type=str),
         "index": ExecutionParameter(type=str),
         "data": ExecutionParameter(type=str),
         "code": ExecutionParameter(type=str),
@@ -37,6 +38,7 @@ class CatalogueGen(BaseComponent):
         data_root: folder of images and clinical tables.
         labels, split: LabelSettings and SplitSettings as JSON.
         previous: an earlier catalogue whose groups keep their split, or empty.
+        split_file: a table of groups or cases and their split, or empty.
         index: Parquet file of what was already read.
         data: fingerprint of the files' and tables' content.
         code: fingerprint of the code that builds it.

@@ -37,7 +37,8 @@ class Executor(BaseExecutor):
             to=Path(artifact.uri),
             options=BuildOptions(
                 SplitSettings(**{**settings, "ratios": tuple(settings["ratios"])}),
-                previous=Path(exec_properties["previous"]) if exec_properties["previous"] else None,
+                previous=as_path(exec_properties["previous"]),
+                split_file=as_path(exec_properties["split_file"]),
                 index_path=Path(exec_properties["index"]),
             ),
         )
@@ -47,6 +48,11 @@ class Executor(BaseExecutor):
             for status, count in catalogue.summary[what].items():
                 artifact.set_int_custom_property(f"{what}_{status}", int(count))
         note_provenance(artifact, catalogue.summary)
+
+
+def as_path(text: str) -> Path | None:
+    """A path, or None for an empty text."""
+    return Path(text) if text else None
 
 
 def note_provenance(artifact: Artifact, summary: Mapping[str, Any]) -> None:

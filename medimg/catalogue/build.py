@@ -22,6 +22,7 @@ from medimg.catalogue.provenance import describe_receipts, find_changed, list_ch
 from medimg.catalogue.quality import count_flags, flag_headers
 from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
 from medimg.catalogue.split import SplitSettings
+from medimg.catalogue.split_file import apply_split_file, read_split_file
 from medimg.catalogue.summary import (
     count_before_exclusions,
     count_groups,
@@ -43,12 +44,15 @@ class BuildOptions:
 
     Attributes:
         previous: folder of an earlier catalogue of this data set; its groups keep their split.
+        split_file: a table of groups or cases and their split, which is kept as the official one, see
+            `medimg.catalogue.split_file`.
         index_path: cache of what was read before, see `medimg.catalogue.index`.
         workers: child processes that read; None for one per core.
     """
 
     split: SplitSettings
     previous: Path | None = None
+    split_file: Path | None = None
     index_path: Path | None = None
     workers: int | None = None
 
@@ -82,7 +86,8 @@ def build_catalogue(data_set: DataSet, *, data_root: Path, to: Path, options: Bu
     """
     head = main_target(data_set)
     receipts = Receipts(data_root)
-    tables = data_set.list_tables(data_root)
+    tables = list_tables(data_set, data_root=data_root, split_file=options.split_file)
+    brought = read_split_file(options.split_file, data_set=data_set) if options.split_file else None
     previous = options.previous
     earlier = read_previous(previous, data_set=data_set, settings=options.split) if previous else {}
     found = scan(
@@ -94,6 +99,7 @@ def build_catalogue(data_set: DataSet, *, data_root: Path, to: Path, options: Bu
     found = quarantine_changed(found, receipts)
     check_any_image(found, data_root)
     usable, listing, rejects = list_checked(data_set, data_root=data_root, headers=found.headers)
+    listing = apply_split_file(listing, brought) if brought else listing
     headers = {header.path: header for header in found.headers}
     blank = find_constant(usable, root=data_root)
     duplicates = settle_duplicates(listing.cases, headers=headers, head=head, blank=blank)
@@ -159,12 +165,22 @@ def _summarize(
     return summary
 
 
+def list_tables(data_set: DataSet, *, data_root: Path, split_file: Path | None) -> list[Path]:
+    """The tables that decide the catalogue: the data set's, and the split that the user brings."""
+    return [*data_set.list_tables(data_root), *([split_file] if split_file else [])]
+
+
 def data_fingerprint(
-    data_set: DataSet, *, data_root: Path, index_path: Path | None = None, workers: int | None = None
+    data_set: DataSet,
+    *,
+    data_root: Path,
+    index_path: Path | None = None,
+    workers: int | None = None,
+    split_file: Path | None = None,
 ) -> str:
     """The `content_hash` that a catalogue of these data would have, without building it."""
     receipts = Receipts(data_root)
-    tables = data_set.list_tables(data_root)
+    tables = list_tables(data_set, data_root=data_root, split_file=split_file)
     found = quarantine_changed(scan(data_root, index_path=index_path, workers=workers), receipts)
     check_any_image(found, data_root)
     return hash_content(found.content, tables=tables, root=data_root, receipts=receipts)

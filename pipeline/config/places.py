@@ -21,6 +21,7 @@ class Places:
         schema: the curated schema, under a name that holds its hash; on a cluster the schema itself, as a
             `data:` URI.
         previous: an earlier catalogue whose groups keep their split, or empty.
+        split_file: a table of groups or cases and their split, or empty.
         beam_args: passed to Beam as they are.
         pipeline: its name in a store that other runs share; empty where the config's name will do.
         metadata_password: of the database, if the store is one.
@@ -34,6 +35,7 @@ class Places:
     index: str
     schema: str
     previous: str = ""
+    split_file: str = ""
     beam_args: tuple[str, ...] = ()
     pipeline: str = ""
     metadata_password: str = field(default="", repr=False)
@@ -47,6 +49,7 @@ class RunRequest:
         data_root: images and clinical tables, read only.
         to: the run's directory; the same one continues or repeats the run.
         previous: an earlier catalogue whose groups keep their split.
+        split_file: a table of groups or cases and their split, which is kept.
         beam_args: flags for Beam; none for the local runner.
         metadata: the URI of a store that runs share (pipeline.metadata.store); without it a run has its own,
             or keeps the one that it was started with.
@@ -57,6 +60,7 @@ class RunRequest:
     data_root: Path
     to: Path
     previous: Path | None = None
+    split_file: Path | None = None
     beam_args: tuple[str, ...] = ()
     metadata: str | None = None
     parent: Path | None = None

@@ -147,7 +147,8 @@ def tune_config(search: Search, request: RunRequest, *, console: Console | None 
             {**state, "state": SEARCHED, "data_root": data, "model": best.model, "log": "run.log"},
         )
         say(console, f"best on eval: {describe(best.values)}")
-        previous = ["--previous", str(request.previous)] if request.previous else []
+        given = ["--previous", str(request.previous)] if request.previous else []
+        given += ["--split-file", str(request.split_file)] if request.split_file else []
         command = [
             "medimg",
             "run",
@@ -156,7 +157,7 @@ def tune_config(search: Search, request: RunRequest, *, console: Console | None 
             str(request.data_root),
             "--to",
             str(request.to),
-            *previous,
+            *given,
             "--set",
             f"@{request.to / BEST_FILE}",
         ]

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from medimg.catalogue.division import read_previous
+from medimg.catalogue.split_file import read_split_file
 from medimg.console.terminal import make_console
 from medimg.datasets import find_data_set
 from medimg.errors import DiskFull, MedimgError, UsageError
@@ -58,6 +59,7 @@ def local_places(run: Path, request: RunRequest, *, schema: Path, store: str, pi
         index=str((request.parent or run) / INDEX_FILE),
         schema=str(schema),
         previous=str(request.previous.resolve()) if request.previous else "",
+        split_file=str(request.split_file.resolve()) if request.split_file else "",
         beam_args=request.beam_args or parse_beam(),
     )
 
@@ -128,6 +130,8 @@ def check_inputs(config: RunConfig, request: RunRequest) -> RunConfig:
         raise UsageError(f"{previous}: no cases.parquet, expected an earlier catalogue")
     if previous:
         read_previous(previous, data_set=find_data_set(config.data_set), settings=config.split)
+    if request.split_file:
+        read_split_file(request.split_file, data_set=find_data_set(config.data_set))
     resolved = resolve_config(config, data_root)
     find_weights(config.model.weights)
     return resolved

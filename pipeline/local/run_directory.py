@@ -170,6 +170,7 @@ def write_run_file(
             "state": "finished",
             "data_root": os.path.relpath(request.data_root.resolve(), run),
             "previous": os.path.relpath(request.previous.resolve(), run) if request.previous else "",
+            "split_file": os.path.relpath(request.split_file.resolve(), run) if request.split_file else "",
             **dataclasses.asdict(outcome),
         },
     )

@@ -117,7 +117,7 @@ def test_a_spec_read_back_has_its_tasks_parameters_and_volumes(demo, tmp_path):
 
     write_spec(demo, tmp_path / "demo.yaml", config=load_config("cmmd_demo"))
     spec = read_spec(tmp_path / "demo.yaml")
-    assert spec.parameters == {"data_root": None, "previous": ""}
+    assert spec.parameters == {"data_root": None, "previous": "", "split_file": ""}
     assert spec.tasks["Transform"].after == {"CaseExampleGen", "DataGate", "ImportSchemaGen"}
     assert spec.tasks["Trainer"].mounts == {"/data": "medimg-data", "/state": "medimg-state"}
     assert "&id" not in (tmp_path / "demo.yaml").read_text()
@@ -138,7 +138,10 @@ def test_only_what_looks_at_data_and_pushed_models_is_never_cached(demo):
 
 def test_the_catalogue_and_the_baseline_have_the_fingerprints_of_what_they_read_in_their_cache_key(demo):
     asked = task(demo, "Fingerprints")["inputs"]["parameters"]
-    read = {"CatalogueGen": {"data_set", "data_root", "previous", "index"}, "BaselineModel": {"serving"}}
+    read = {
+        "CatalogueGen": {"data_set", "data_root", "previous", "split_file", "index"},
+        "BaselineModel": {"serving"},
+    }
     for component, value in (("CatalogueGen", "data"), ("BaselineModel", "baseline")):
         given = dict(task(demo, component)["inputs"]["parameters"])
         assert "Fingerprints" in task(demo, component)["dependentTasks"]
@@ -163,6 +166,7 @@ def test_the_data_root_is_a_parameter_of_every_component_that_reads_it():
     assert documents.pipeline["root"]["inputDefinitions"]["parameters"] == {
         "data_root": {"parameterType": "STRING", "defaultValue": "/data/cmmd", "isOptional": True},
         "previous": {"parameterType": "STRING", "defaultValue": "", "isOptional": True},
+        "split_file": {"parameterType": "STRING", "defaultValue": "", "isOptional": True},
     }
 
 

@@ -60,6 +60,7 @@ def catalogue_properties(
         "labels": json.dumps({"keep": []}),
         "split": json.dumps(asdict(split)),
         "previous": "",
+        "split_file": "",
         "index": str(to / "index.parquet"),
     }
     executor.Executor().Do({}, {"catalogue": [artifact]}, values)

@@ -27,6 +27,7 @@ def take(place, name="out", previous=""):
     files = {value: place / name / value for value in ("data", "baseline")}
     given = {
         "previous": previous,
+        "split_file": "",
         "data_set": "cmmd",
         "data_root": place / "data",
         "index": place / "state/index.parquet",
