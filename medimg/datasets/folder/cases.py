@@ -31,13 +31,14 @@ from medimg.datasets.folder.label_table import (
     FileRow,
     Kind,
     LabelTable,
+    key_in_header,
+    key_of_patient,
     match_rows,
     read_labels,
     read_tag,
 )
 from medimg.datasets.folder.phantom import write_phantom
 from medimg.datasets.folder.template import write_template
-from medimg.datasets.identifiers import fold_id
 from medimg.datasets.tables import find_table, shown
 from medimg.errors import UsageError
 
@@ -93,8 +94,11 @@ def list_cases(root: Path, headers: Sequence[Header], *, labels: LabelSettings =
         table.patients.add(read_patient(header), place=header.path)
     cases: list[Case] = []
     rejects: list[Reject] = []
+    by_key = table.patient_by_key
     for header in ordered:
-        placed = place_file(header, row=rows.get(header.path), table=table)
+        row = rows.get(header.path)
+        patient = (row.patient if row else "") or by_key.get(key_in_header(header), read_patient(header))
+        placed = place_file(header, row=row, patient=table.patients.choose(patient), table=table.name)
         if isinstance(placed, Case):
             cases.append(placed)
         else:
@@ -122,17 +126,16 @@ def explain_stranger(table: LabelTable, *, path: str) -> str:
     return f"{table.name}: no row has the {' and '.join(table.columns)} of an image of the folder"
 
 
-def place_file(header: Header, *, row: FileRow | None, table: LabelTable) -> Case | Reject:
+def place_file(header: Header, *, row: FileRow | None, patient: str, table: str) -> Case | Reject:
     """Returns the file's case, or why it has none: without a patient it could get into two splits."""
-    patient = table.patients.choose((row.patient if row else "") or read_patient(header))
     if row is not None and row.problem:
         return Reject(header.path, "excluded", row.problem)
     if not patient:
-        where = f"{table.name} row {row.rows[0]}: no patient_id" if row else f"no row in {table.name}"
+        where = f"{table} row {row.rows[0]}: no patient_id" if row else f"no row in {table}"
         return Reject(header.path, "excluded", f"{where} and no patient in the file")
     case_id = quote(header.path, safe="/~", errors="surrogateescape")
     label = row.label if row else ""
-    no_label = f"{table.name} row {row.rows[0]}: no label" if row else f"no row in {table.name}"
+    no_label = f"{table} row {row.rows[0]}: no label" if row else f"no row in {table}"
     return Case(
         case_id=case_id,
         group_id=patient,
@@ -205,7 +208,12 @@ def describe_headers(
     lines = []
     for header in headers:
         row, tagged = rows.get(header.path), read_patient(header)
-        if row is not None and tagged and row.patient and fold_id(tagged) != fold_id(row.patient):
+        if (
+            row is not None
+            and tagged
+            and row.patient
+            and key_in_header(header) != key_of_patient(row.patient)
+        ):
             lines.append(
                 f"{header.path}: patient {tagged} in (0010,0020) PatientID, {table.name} row {row.rows[0]} "
                 f"says {row.patient}; the row counts"

@@ -76,6 +76,12 @@ class LabelTable:
     notes: tuple[str, ...]
 
     @property
+    def patient_by_key(self) -> dict[str, str]:
+        """The table's patients by what files' are compared by."""
+        named = [row.patient for row in self.rows.values() if row.patient]
+        return {key_of_patient(patient): patient for patient in named}
+
+    @property
     def by_file(self) -> bool:
         """Whether rows name files, not UIDs."""
         return self.columns == ("file",)
@@ -151,7 +157,7 @@ def read_key(row: Row, *, key: Sequence[str], root: Path, table: str) -> Key:
         value = row.values[column]
         if not value and column != PATIENT:  # A row without a patient has a problem of its own.
             raise UsageError(f"{table} row {row.number}: no {column}, expected one")
-        values.append(fold_id(value) if column == PATIENT else value)
+        values.append(key_of_patient(value) if column == PATIENT else value)
     return tuple(values)
 
 
@@ -203,7 +209,17 @@ def key_of(header: Header, columns: Sequence[str]) -> Key:
         return (header.path,)
     if columns == ("sop_instance_uid",):
         return (read_tag(header, "SOPInstanceUID"),)
-    return fold_id(read_tag(header, "PatientID")), read_tag(header, "StudyInstanceUID")
+    return key_in_header(header), read_tag(header, "StudyInstanceUID")
+
+
+def key_of_patient(patient: str) -> str:
+    """What an id of the table is compared by with a file's."""
+    return fold_id(patient)
+
+
+def key_in_header(header: Header) -> str:
+    """What the patient of a DICOM file is compared by with an id of the table; empty for PNG and JPEG."""
+    return key_of_patient(read_tag(header, "PatientID"))
 
 
 def read_tag(header: Header, keyword: str) -> str:
