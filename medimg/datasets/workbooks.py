@@ -37,7 +37,7 @@ def name_format(path: Path) -> str:
         with path.open("rb") as stream:
             locked = "EncryptedPackage".encode("utf-16-le") in stream.read(LARGEST_BYTES)
         return "an Excel workbook with a password" if locked else OLD_EXCEL
-    if head.startswith(b"PK\x03\x04"):
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return name_zip(path)
     for start, name in STARTS:
         if head.startswith(start):

@@ -31,6 +31,7 @@ REACHED = {
     "data_set": ("CatalogueGen",),
     "task": ("Transform", "Trainer"),
     "ingest": ("CaseExampleGen",),
+    "labels": ("CatalogueGen",),
     "split": ("CatalogueGen",),
     "examples": ("CaseExampleGen",),
     "examples.unlabelled": ("CaseExampleGen", "StatisticsGen"),
@@ -48,6 +49,7 @@ REACHED = {
 }
 """The components of a setting, by its longest key here; ReportGen, which shows the settings, has all."""
 ANOTHER = {
+    "labels.keep": ("none",),
     "evaluation.gates": (Gate(metric="auc", head="malignancy", lower_bound=0.71),),
     "evaluation.costs": (Costs("malignancy", {"Malignant": {"Benign": 5}}),),
     "evaluation.merge": (Merge("any", "abnormality", {"any": ("mass", "both")}),),
@@ -147,6 +149,7 @@ def test_the_gate_looks_at_the_main_head(before: dict[str, str]) -> None:
     [
         ({"data_root": "elsewhere"}, {"CatalogueGen", "CaseExampleGen"}),
         ({"previous": "earlier"}, {"CatalogueGen"}),
+        ({"split_file": "mine.csv"}, {"CatalogueGen"}),
         ({"index": "elsewhere"}, {"CatalogueGen"}),
         ({"schema": "other.pbtxt"}, {"ImportSchemaGen"}),
         ({"serving": "elsewhere"}, {"BaselineModel", "Pusher"}),

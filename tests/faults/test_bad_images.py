@@ -198,8 +198,8 @@ def test_a_palette_16_bits_grey_and_an_exif_rotation_are_used_as_they_are_meant(
         ),
         (lambda root: shutil.rmtree(root / "test/spleen"), "test: no class folder 'spleen', which train has"),
         (
-            lambda root: (root / "validation/lung").mkdir(parents=True),
-            "validation: beside train and test, expected train and test alone",
+            lambda root: (root / "masks/lung").mkdir(parents=True),
+            "masks: beside test and train, expected train, val and test alone",
         ),
         (
             lambda root: (root / "train/liver_source_group.csv").rename(root / "train/livr_source_group.csv"),

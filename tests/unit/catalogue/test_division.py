@@ -88,8 +88,8 @@ def test_by_case_each_goes_for_itself_whatever_it_shares_and_the_leaks_are_count
     parted = [number for number in range(12) if found[f"c{number:02d}-0"] != found[f"c{number:02d}-1"]]
     one, other = f"c{parted[0]:02d}-0", f"c{parted[0]:02d}-1"
     assert division.leaks == [
-        f"leak: {len(parted)} of 12 groups lie in more than one split (first: g{parted[0]:02d}, in train, "
-        "test), as split.by is case; figures are too good",
+        f"leak: {len(parted)} of 12 groups lie in more than one split: {len(parted)} in train and test "
+        f"(first: g{parted[0]:02d}, in train, test), as split.by is case; figures are too good",
         f"leak: {len(parted)} of 12 pairs of near duplicates lie in different splits (first: {one} in "
         f"{found[one]}, {other} in {found[other]}), as split.by is case; figures are too good",
     ]
@@ -148,8 +148,8 @@ def test_a_group_that_the_publisher_parts_is_a_leak_and_named_first_of_all_by_na
     division = split([*parted, make_case("g3", official_split="train"), make_case("g0")])
     assert {case.case_id: case.official_split for case in parted}.items() <= splits_of(division).items()
     assert division.leaks == [
-        "leak: 2 of 4 groups lie in more than one split (first: g1, in train, test), as the official split "
-        "is kept; figures are too good"
+        "leak: 2 of 4 groups lie in more than one split: 2 in train and test (first: g1, in train, test), as "
+        "the official split is kept; figures are too good"
     ]
 
 

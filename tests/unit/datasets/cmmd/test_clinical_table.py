@@ -60,7 +60,7 @@ def test_sides_and_classes_count_however_they_are_written(tmp_path, row, case_id
         ("D1-0001,L,44,2,mass,Probably,", "row 2: classification 'Probably', expected Benign, Malignant"),
         ("D1-0001,L,44,2,cyst,Benign,", "row 2: abnormality 'cyst', expected calcification, mass, both"),
         ("D1-0001,L,44,2,,Benign,", "row 2: abnormality '', expected"),
-        ("D1-0001,L,44,2,mass,nan,", "row 2: classification 'nan', expected Benign, Malignant"),
+        ("D1-0001,L,44,2,mass,nan,", "row 2: classification '', expected Benign, Malignant"),
         ("D1-0001,L,44,2,mass,Malignant,Luminal C", "row 2: subtype 'Luminal C', expected Luminal A"),
         ("D1-0001,L,121,2,mass,Benign,", "row 2: Age '121', expected 0 to 120 years"),
         ("D1-0001,L,-1,2,mass,Benign,", "row 2: Age '-1'"),

@@ -74,21 +74,21 @@ def test_a_class_that_only_excluded_files_have_is_none(tmp_path):
         list_classes(labels(tmp_path, TWO[0], "c.png,,odd"))
 
 
-def test_numbers_that_are_equal_but_written_in_two_ways_are_in_a_fixed_order(tmp_path):
+def test_numbers_that_are_equal_but_written_in_several_ways_are_one_class(tmp_path):
     names = ("1.0", "1", "01", "0", "10", "9")
     root = labels(tmp_path, *(f"{number}.png,P{number},{name}" for number, name in enumerate(names)))
-    assert list_classes(root) == {"label": ("0", "01", "1", "1.0", "9", "10")}
+    assert list_classes(root) == {"label": ("0", "01", "9", "10")}
     root = labels(
         tmp_path, *(f"{number}.png,P{number},{name}" for number, name in enumerate(("10", "9", "x")))
     )
     assert list_classes(root) == {"label": ("10", "9", "x")}
 
 
-def test_all_classes_that_differ_in_case_only_are_named(tmp_path):
+def test_all_classes_that_differ_in_case_only_are_merged_and_named(tmp_path):
     rows = [f"{name}.png,P{name},{label}" for name, label in zip("abcd", ("A", "B", "a", "b"), strict=True)]
     assert list_cases(labels(tmp_path, *rows), [header(f"{name}.png") for name in "abcd"]).anomalies == [
-        "labels.csv: classes 'A' and 'a' differ in case only and count as two",
-        "labels.csv: classes 'B' and 'b' differ in case only and count as two",
+        "labels.csv column label: 'A' and 'a' are one class written in 2 forms, taken as 'A'",
+        "labels.csv column label: 'B' and 'b' are one class written in 2 forms, taken as 'B'",
     ]
 
 
