@@ -23,7 +23,8 @@ def init_folder(data_set: str, folder: Path) -> None:
     if found.write_template is None:
         ours = ", ".join(one.name for one in DATA_SETS if one.write_template)
         raise UsageError(f"{data_set} comes with its table; medimg init is for {ours}")
-    scanned = scan(folder)
+    # No index is written, and the table is for the one who has the files.
+    scanned = scan(folder, published_ids=".*")
     for line in found.write_template(folder, scanned.headers):
         typer.echo(line)
     if scanned.quarantined:

@@ -175,11 +175,13 @@ class Record:
         case: the metadata; its annotations' points are already in pixels of the prepared image.
         images: role to stack.
         masks: role to stack of label maps (0 is background).
+        flags: what a person should look at, one line each that names the file.
     """
 
     case: Case
     images: Mapping[str, Stack]
     masks: Mapping[str, Stack] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -209,6 +211,8 @@ class DataSet:
         targets: label name to its classes, the positive class last; classes may be empty where only the data
             tell (see `list_classes`).
         stratify_by: clinical columns that the split balances beside the first head's label.
+        published_ids: regular expression of the PatientIDs under which the collection is published. Any other
+            reaches the data set as `hash_patient` names it: a hospital's own ids are never copied.
         list_cases: (root, headers) to Listing; reads tables, never a pixel. Raises UsageError for a missing
             or unreadable table.
         list_tables: root to the clinical tables that it would read, for fingerprints.
@@ -233,6 +237,7 @@ class DataSet:
     list_tables: Callable[[Path], Sequence[Path]]
     write_phantom: Callable[..., None]
     stratify_by: tuple[str, ...] = ()
+    published_ids: str = ""
     list_classes: Callable[[Path], Mapping[str, tuple[str, ...]]] | None = None
     list_columns: Callable[[Path], Mapping[str, Literal["number", "text", "id"]]] | None = None
     write_template: Callable[[Path, Sequence[Header]], Sequence[str]] | None = None

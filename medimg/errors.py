@@ -1,6 +1,7 @@
 """What the user reads when input is bad: one line that names file, tag or row, found and expected."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -14,6 +15,16 @@ def one_line(text: str) -> str:
     )
 
 
+def shown_term(value: object) -> str:
+    """Shows a coded value (DICOM's CS and UI, a number), and of any other text only says how long it is.
+
+    Free text in the place of a code may be a patient's name.
+    """
+    text = str(value)
+    coded = re.fullmatch(r"[A-Z0-9_. -]{0,16}|[A-Za-z]{1,2}|[0-9.]{1,64}", text)
+    return (text.strip() or "empty") if coded else f"a text of {len(text)} characters"
+
+
 class MedimgError(Exception):
     """Ends a command with exit code 1 and its message as the one line printed."""
 
@@ -24,6 +35,13 @@ class UsageError(MedimgError):
 
 class DiskFull(MedimgError):
     """There is no room left; nothing else can go on either."""
+
+
+class Malformed(ValueError):
+    """What a reader found wrong with a file, in words of ours, which may be shown.
+
+    The words of any other exception may quote the file, and with it a patient's name.
+    """
 
 
 class UnreadableFile(MedimgError):

@@ -16,6 +16,15 @@ from medimg.files import hash_file
 PACKAGES = ("medimg", "components", "pipeline", "kubeflow")
 
 
+def hash_patient(patient_id: str) -> str:
+    """Returns the name that stands for a PatientID wherever the id itself must not be seen; "" for none.
+
+    The same id gives the same name. Who knows the hospital's ids can try them all: it is a pseudonym.
+    """
+    text = patient_id.strip()
+    return f"patient-{hashlib.sha256(f'PatientID {text}'.encode()).hexdigest()[:16]}" if text else ""
+
+
 def hash_tree(root: Path) -> str:
     """sha256 over the relative paths and contents of all files below a folder."""
     digest = hashlib.sha256()

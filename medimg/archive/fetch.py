@@ -26,7 +26,7 @@ from medimg.archive.data_root import check_room, is_there, place, present_files,
 from medimg.archive.receipts import TABLES, Finished, Receipt, Receipts
 from medimg.archive.source import Arrived, InvalidFile, NotAvailable, Series, Source, SourceFailed, is_uid
 from medimg.archive.transport.errors import Interrupted
-from medimg.errors import DiskFull, MedimgError
+from medimg.errors import DiskFull, MedimgError, shown_term
 from medimg.files import WORK_FOLDER
 
 
@@ -170,13 +170,17 @@ class Fetcher:
             }
             for keyword, value in promised.items():
                 if value and plain_text(found[keyword]) != plain_text(value):
-                    raise InvalidFile(f"{arrived.url}: {keyword} is {found[keyword]!r}, expected {value!r}")
+                    if keyword == "PatientID":
+                        raise InvalidFile(f"{arrived.url}: PatientID is not the one that the archive lists")
+                    raise InvalidFile(
+                        f"{arrived.url}: {keyword} is {shown_term(found[keyword])}, expected {value}"
+                    )
             sop_uid, patient = found["SOPInstanceUID"], found["PatientID"]
             for uid in (series.uid, sop_uid):
                 if not is_uid(uid):
                     raise InvalidFile(
-                        f"{arrived.url}: {uid!r} is no UID, expected digits and dots, 64 characters "
-                        "at most (DICOM PS3.5 section 9.1)"
+                        f"{arrived.url}: {shown_term(uid)} is no UID, expected digits and dots, 64 "
+                        "characters at most (DICOM PS3.5 section 9.1)"
                     )
             path = f"{series.uid}/{sop_uid}.dcm"
         receipt = make_receipt(

@@ -94,6 +94,7 @@ def build_catalogue(data_set: DataSet, *, data_root: Path, to: Path, options: Bu
         data_root,
         index_path=options.index_path,
         workers=options.workers,
+        published_ids=data_set.published_ids,
         skip=[to / name for name in (CASES, IMAGES, PAIRS, SUMMARY)],
     )
     found = quarantine_changed(found, receipts)
@@ -181,7 +182,8 @@ def data_fingerprint(
     """The `content_hash` that a catalogue of these data would have, without building it."""
     receipts = Receipts(data_root)
     tables = list_tables(data_set, data_root=data_root, split_file=split_file)
-    found = quarantine_changed(scan(data_root, index_path=index_path, workers=workers), receipts)
+    scanned = scan(data_root, index_path=index_path, workers=workers, published_ids=data_set.published_ids)
+    found = quarantine_changed(scanned, receipts)
     check_any_image(found, data_root)
     return hash_content(found.content, tables=tables, root=data_root, receipts=receipts)
 

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from medimg import dicom
-from medimg.cases import Header, Reject
+from medimg.cases import Header, Reject, Tags
 from medimg.console.progress import show_progress
+from medimg.datasets.identifiers import name_patient
 from medimg.dicom.safety import guarded_map
 from medimg.errors import MedimgError, UsageError
 from medimg.files import hash_file, replace_file
@@ -87,7 +89,7 @@ def scan(
     *,
     index_path: Path | None = None,
     workers: int | None = None,
-    progress: bool = True,
+    published_ids: str = "",
     skip: Sequence[Path] = (),
 ) -> Scan:
     """Finds out what every file below `root` is.
@@ -99,6 +101,7 @@ def scan(
     Args:
         index_path: Parquet file, made if absent; None keeps no index.
         workers: child processes; None for one per core.
+        published_ids: see DataSet; a PatientID that it does not match is replaced, in the index too.
         skip: files that are left out if they lie below `root`: outputs, not data.
 
     Raises:
@@ -113,7 +116,8 @@ def scan(
     paths = [path for path in list_files(root) if path not in left_out]
     if not paths:
         raise UsageError(f"{root}: an empty folder, expected images and clinical tables")
-    known = read_index(index_path) if index_path else {}
+    readers = hash_readers(published_ids)
+    known = read_index(index_path, readers=readers) if index_path else {}
     entries: dict[str, Entry] = {}
     stale: dict[str, os.stat_result] = {}
     for path in paths:
@@ -146,17 +150,16 @@ def scan(
             stale[path] = found
     saved = time.monotonic()
     for entry in show_progress(
-        read_files(root, stale=stale, workers=workers),
+        read_files(root, stale=stale, workers=workers, published_ids=published_ids),
         total=len(stale),
         title="Reading images",
-        shown=progress,
     ):
         entries[entry.path] = entry
         if index_path and time.monotonic() - saved > SAVE_EVERY_SECONDS:
-            write_index(index_path, entries=list(entries.values()))
+            write_index(index_path, entries=list(entries.values()), readers=readers)
             saved = time.monotonic()
     if index_path and (stale or entries.keys() != known.keys()):
-        write_index(index_path, entries=list(entries.values()))
+        write_index(index_path, entries=list(entries.values()), readers=readers)
     return make_scan([entries[path] for path in paths], read=len(stale))
 
 
@@ -168,7 +171,9 @@ def name_below(root: Path, paths: Sequence[Path]) -> set[str]:
     }
 
 
-def read_files(root: Path, *, stale: dict[str, os.stat_result], workers: int | None) -> Iterator[Entry]:
+def read_files(
+    root: Path, *, stale: dict[str, os.stat_result], workers: int | None, published_ids: str
+) -> Iterator[Entry]:
     """Reads files in guarded child processes.
 
     One entry per file, in order, whatever a file does to its reader.
@@ -189,8 +194,16 @@ def read_files(root: Path, *, stale: dict[str, os.stat_result], workers: int | N
         elif result is None:
             yield Entry(path, size, mtime_ns, "other")
         else:
-            tags = json.dumps(result.tags, sort_keys=True)
+            tags = json.dumps(hide_patient(result.tags, published_ids=published_ids), sort_keys=True)
             yield Entry(path, size, mtime_ns, "image", result.kind, result.sha256, result.pixel_hash, tags)
+
+
+def hide_patient(tags: Tags, *, published_ids: str) -> Tags:
+    """Returns the tags with a name for the patient in place of a PatientID that was never published."""
+    found = str(tags.get("PatientID") or "").strip()
+    if not found or (published_ids and re.fullmatch(published_ids, found)):
+        return tags
+    return {**tags, "PatientID": name_patient(found)}
 
 
 def make_scan(entries: Sequence[Entry], *, read: int) -> Scan:
@@ -208,7 +221,7 @@ def make_scan(entries: Sequence[Entry], *, read: int) -> Scan:
     return Scan(headers, quarantined, len(entries) - len(headers) - len(quarantined), read)
 
 
-def read_index(path: Path) -> dict[str, Entry]:
+def read_index(path: Path, *, readers: str) -> dict[str, Entry]:
     """Entries by path.
 
     None if the index is absent, damaged, or was written by another version of the readers (then all is read
@@ -220,17 +233,15 @@ def read_index(path: Path) -> dict[str, Entry]:
         return {}
     if (table.schema.metadata or {}).get(
         b"readers"
-    ) != hash_readers().encode() or table.column_names != INDEX_COLUMNS.names:
+    ) != readers.encode() or table.column_names != INDEX_COLUMNS.names:
         return {}
     return {row["path"]: Entry(**row) for row in table.to_pylist()}
 
 
-def write_index(path: Path, *, entries: Sequence[Entry]) -> None:
+def write_index(path: Path, *, entries: Sequence[Entry], readers: str) -> None:
     """Replaces the index as a whole: a reader sees the old or the new one, never half of one."""
     rows = [vars(entry) for entry in entries]
-    table = pa.Table.from_pylist(rows, schema=INDEX_COLUMNS).replace_schema_metadata(
-        {"readers": hash_readers()}
-    )
+    table = pa.Table.from_pylist(rows, schema=INDEX_COLUMNS).replace_schema_metadata({"readers": readers})
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, write=lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
@@ -244,8 +255,8 @@ def hash_readable(path: Path) -> str:
 
 
 @functools.cache
-def hash_readers() -> str:
-    """Hashes (sha256) the source of the modules that read files.
+def hash_readers(published_ids: str) -> str:
+    """Hashes (sha256) the source of the modules that read files, and which ids they keep.
 
     An index written by other readers is not trusted.
     """
@@ -254,4 +265,5 @@ def hash_readers() -> str:
         Path(str(raster.__file__)),
         *sorted(Path(str(dicom.__file__)).parent.glob("*.py")),
     ]
-    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    read = b"".join(source.read_bytes() for source in sources)
+    return hashlib.sha256(published_ids.encode() + read).hexdigest()

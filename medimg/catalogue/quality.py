@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from medimg.cases import Header, Reject, Tags
+from medimg.errors import shown_term
 
 OLDEST_YEARS = 110
 SMALLEST_PIXELS = 16
@@ -53,7 +54,7 @@ def flag_headers(
     for header in headers:
         found = [flag for check in CHECKS if (flag := check(header.tags))]
         found += [
-            f"{name} differs: {header.tags[name]}, mostly {value}"
+            f"{name} differs: {shown_term(header.tags[name])}, mostly {shown_term(value)}"
             for name, value in usual.items()
             if header.tags.get(name, value) != value
         ]
@@ -93,10 +94,8 @@ def flag_orientation(tags: Tags) -> str:
         return ""
     medial = "R" if laterality == "L" else "L"
     expected = f"{row}\\{medial} or {row}\\F{medial}"
-    return (
-        f"orientation: {orientation[0]}\\{orientation[1]} of a breast on side {laterality}, expected "
-        f"{expected}"
-    )
+    found = "\\".join(map(shown_term, orientation))
+    return f"orientation: {found} of a breast on side {laterality}, expected {expected}"
 
 
 def flag_bits(tags: Tags) -> str:
@@ -129,7 +128,7 @@ def flag_age(tags: Tags) -> str:
     match = re.fullmatch(r"(\d{1,3})([DWMY])", age.strip())
     if not age or (match and int(match[1]) / AGE_UNITS_PER_YEAR[match[2]] <= OLDEST_YEARS):
         return ""
-    return f"age: PatientAge {age!r}, expected 000D to {OLDEST_YEARS}Y"
+    return f"age: PatientAge {shown_term(age)}, expected 000D to {OLDEST_YEARS}Y"
 
 
 def flag_lossy(tags: Tags) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from medimg.datasets.cells import clean_text
 from medimg.errors import UsageError
+from medimg.hashing import hash_patient
 
 NUMBER = re.compile(r"([+-]?)0*(\d+)(?:[.,](\d*?)0*)?")
 SCIENTIFIC = re.compile(r"\d+([.,]\d+)?e\+\d+|\d+[.,]\d+e\d+", re.IGNORECASE)
@@ -25,6 +26,11 @@ def fold_id(text: str) -> str:
         return key
     sign, whole, part = number.groups()
     return ("-" if sign == "-" else "") + whole + (f".{part}" if part else "")
+
+
+def name_patient(patient_id: str) -> str:
+    """Names a patient without the id, whatever form it is written in; "" for none."""
+    return hash_patient(fold_id(patient_id))
 
 
 class Forms:

@@ -8,6 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from medimg.dicom.safety import Limits
+from medimg.errors import Malformed, shown_term
 
 SAMPLES = {
     "MONOCHROME1": 1,
@@ -70,8 +71,9 @@ def read_pixel_format(dataset: Dataset) -> PixelFormat:
     """
     photometric = str(dataset.get("PhotometricInterpretation") or "")
     if photometric not in SAMPLES:
-        raise ValueError(
-            f"PhotometricInterpretation (0028,0004) is {photometric!r}, expected one of {', '.join(SAMPLES)}"
+        raise Malformed(
+            f"PhotometricInterpretation (0028,0004) is {shown_term(photometric)}, expected one of "
+            f"{', '.join(SAMPLES)}"
         )
     bits_allocated = _integer(dataset, "BitsAllocated", allowed=(1, 8, 16, 32))
     bits_stored = _integer(dataset, "BitsStored", allowed=range(1, bits_allocated + 1))
@@ -107,9 +109,9 @@ def check_size(pixel_format: PixelFormat, *, limits: Limits) -> None:
         f"declares {pixel_format.frames} frame(s) of {pixel_format.rows} x {pixel_format.columns} pixels"
     )
     if frame_bytes > limits.frame_bytes:
-        raise ValueError(f"{declared}, {frame_bytes} bytes each, expected at most {limits.frame_bytes}")
+        raise Malformed(f"{declared}, {frame_bytes} bytes each, expected at most {limits.frame_bytes}")
     if frame_bytes * pixel_format.frames > limits.decoded_bytes:
-        raise ValueError(
+        raise Malformed(
             f"{declared}, {frame_bytes * pixel_format.frames} bytes, expected at most {limits.decoded_bytes}"
         )
 
@@ -130,7 +132,7 @@ def _integer(
             if isinstance(allowed, range)
             else " or ".join(map(str, allowed))
         )
-        raise ValueError(
-            f"{keyword} is {'missing' if found is None else repr(found)[:60]}, expected {expected}"
+        raise Malformed(
+            f"{keyword} is {'missing' if found is None else shown_term(found)}, expected {expected}"
         )
     return value

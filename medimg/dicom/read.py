@@ -28,6 +28,7 @@ from medimg.dicom.parse import (
 )
 from medimg.dicom.pixel_format import PixelFormat, check_size, read_pixel_format
 from medimg.dicom.safety import LIMITS, Limits
+from medimg.errors import Malformed, shown_term
 
 
 def read_frame(source: Source, *, frame: int = 0, limits: Limits = LIMITS) -> np.ndarray:
@@ -59,7 +60,7 @@ def frame_of(file: DicomFile, *, frame: int, limits: Limits = LIMITS) -> np.ndar
     """One frame of an open file; see `read_frame`."""
     pixel_format = _checked_format(file, limits=limits)
     if not 0 <= frame < pixel_format.frames:
-        raise ValueError(f"frame {frame} asked for, expected 0 to {pixel_format.frames - 1}")
+        raise Malformed(f"frame {frame} asked for, expected 0 to {pixel_format.frames - 1}")
     if file.transfer_syntax in NATIVE:
         return _finish(_native_frame(file, pixel_format, frame), pixel_format, file)
     file.stream.seek(file.pixels_at)
@@ -88,17 +89,18 @@ def frames_of(file: DicomFile, *, limits: Limits = LIMITS) -> Iterator[np.ndarra
         if found <= pixel_format.frames:
             yield _decode(encoded, pixel_format, file)
     if found != pixel_format.frames:
-        raise ValueError(
+        raise Malformed(
             f"has {found} encoded frame(s), expected {pixel_format.frames} as NumberOfFrames says"
         )
 
 
 def _checked_format(file: DicomFile, *, limits: Limits) -> PixelFormat:
     if file.pixels_at < 0:
-        kind = UID(str(file.dataset.get("SOPClassUID") or "")).name or "not stated"
-        raise ValueError(f"has no pixel data (7FE0,0010), expected an image; its SOP class is {kind}")
+        known = UID(str(file.dataset.get("SOPClassUID") or ""))
+        kind = known.name if known.name != known else shown_term(known)
+        raise Malformed(f"has no pixel data (7FE0,0010), expected an image; its SOP class is {kind}")
     if file.transfer_syntax not in NATIVE and file.transfer_syntax not in CODECS:
-        raise ValueError(
+        raise Malformed(
             f"transfer syntax {UID(file.transfer_syntax).name} ({file.transfer_syntax}) has no "
             "decoder here; convert the file first"
         )
@@ -107,12 +109,12 @@ def _checked_format(file: DicomFile, *, limits: Limits) -> PixelFormat:
     if file.transfer_syntax in NATIVE:
         _check_native_length(file, pixel_format)
     elif file.pixels_length != UNDEFINED_LENGTH:
-        raise ValueError(
+        raise Malformed(
             f"pixel data have the defined length {file.pixels_length}, expected encapsulated frames "
             "as the transfer syntax says"
         )
     elif pixel_format.bits_allocated == 1:
-        raise ValueError("BitsAllocated is 1 in a compressed transfer syntax, expected 8, 16 or 32")
+        raise Malformed("BitsAllocated is 1 in a compressed transfer syntax, expected 8, 16 or 32")
     else:
         check_fragments(file)
     return pixel_format
@@ -121,13 +123,13 @@ def _checked_format(file: DicomFile, *, limits: Limits) -> PixelFormat:
 def _check_native_length(file: DicomFile, pixel_format: PixelFormat) -> None:
     expected = (pixel_format.frame_bits * pixel_format.frames + 7) // 8
     if file.pixels_length == UNDEFINED_LENGTH:
-        raise ValueError(
+        raise Malformed(
             "pixel data have an undefined length, expected a length as the transfer syntax is uncompressed"
         )
     available = file.stream.seek(0, os.SEEK_END) - file.pixels_at
     if min(available, file.pixels_length) < expected:
         found = "the file is cut short" if available < file.pixels_length else "the header contradicts them"
-        raise ValueError(
+        raise Malformed(
             f"pixel data (7FE0,0010) have {min(available, file.pixels_length)} bytes, expected "
             f"{expected}; {found}"
         )
@@ -137,7 +139,7 @@ def _check_native_length(file: DicomFile, pixel_format: PixelFormat) -> None:
     if excess > 1:
         file.stream.seek(file.pixels_at + expected)
         if excess * 8 >= pixel_format.frame_bits or any(file.stream.read(excess)):
-            raise ValueError(
+            raise Malformed(
                 f"pixel data (7FE0,0010) have {file.pixels_length} bytes, expected {expected} from "
                 "rows, columns, frames and bits"
             )
@@ -163,12 +165,12 @@ def _decode(encoded: bytes, pixel_format: PixelFormat, file: DicomFile) -> np.nd
     except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # pylibjpeg-rle is Rust: its panics are no Exception.
-        raise ValueError(
+        raise Malformed(
             f"{codec.name} frame of {len(encoded)} bytes cannot be decoded: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
     if values.shape != pixel_format.shape:
-        raise ValueError(f"{codec.name} frame decodes to shape {values.shape}, expected {pixel_format.shape}")
+        raise Malformed(f"{codec.name} frame decodes to shape {values.shape}, expected {pixel_format.shape}")
     return _finish(values, pixel_format, file, colours_done=codec.colours_done)
 
 
@@ -181,7 +183,7 @@ def _finish(
         return apply_color_lut(values, file.dataset)
     if pixel_format.photometric in ("YBR_FULL", "YBR_FULL_422") and not colours_done:
         if pixel_format.bits_stored != 8:
-            raise ValueError(
+            raise Malformed(
                 f"{pixel_format.photometric} with {pixel_format.bits_stored} bits stored, expected 8"
             )
         return convert_color_space(values, "YBR_FULL", "RGB")

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from medimg.errors import MedimgError, UnreadableFile, UsageError
+from medimg.errors import Malformed, MedimgError, UnreadableFile, UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -74,15 +74,15 @@ def inflate(stream: BinaryIO, *, limit_bytes: int) -> BytesIO:
     while not inflater.eof:
         compressed = inflater.unconsumed_tail or stream.read(1 << 20)
         if not compressed:
-            raise ValueError("the deflated data set ends too early, expected a complete deflate stream")
+            raise Malformed("the deflated data set ends too early, expected a complete deflate stream")
         try:
             inflated.write(inflater.decompress(compressed, 1 << 22))
         except zlib.error as error:
-            raise ValueError(
+            raise Malformed(
                 f"the deflated data set is damaged ({error}), expected a deflate stream"
             ) from None
         if inflated.tell() > limit_bytes:
-            raise ValueError(
+            raise Malformed(
                 f"the deflated data set inflates to more than {limit_bytes} bytes, expected at most that"
             )
     inflated.seek(0)
@@ -191,7 +191,7 @@ def _run_chunk(
         except MemoryError:
             results.append(UnreadableFile(f"{item}: needs more memory than one file may take"))
         except Exception as error:
-            results.append(UnreadableFile(f"{item}: {describe(error)}"))
+            results.append(UnreadableFile(f"{item}: {describe(error)}, expected a readable file"))
         if time.process_time() - start > budget_seconds:
             break
     signal.setitimer(signal.ITIMER_PROF, 0)
@@ -219,10 +219,13 @@ def _reason(item: Any, error: Exception, limits: Limits) -> UnreadableFile:
         return UnreadableFile(
             f"{item}: the process that read it died (exit code {error.exitcode}), expected a readable file"
         )
-    return UnreadableFile(f"{item}: {describe(error)}")
+    return UnreadableFile(f"{item}: {describe(error)}, expected a readable file")
 
 
 def describe(error: BaseException) -> str:
-    """The error on one line of at most 300 characters."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:300] if text else type(error).__name__
+    """Says where an unexpected error arose and not what it says: its words may quote the file."""
+    place, frame = "an unknown place", error.__traceback__
+    while frame is not None:
+        place = f"{frame.tb_frame.f_globals.get('__name__', '')}, line {frame.tb_lineno}"
+        frame = frame.tb_next
+    return f"reading stopped in {place}"

@@ -9,16 +9,15 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
 
+from medimg.errors import shown_term
+
 if TYPE_CHECKING:  # `medimg fetch` does without numpy, which the cases need.
     from medimg.cases import Tags
 
 
 HEADER_TAGS = (
     "SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
-    "InstanceNumber", "SeriesNumber",
-    "Modality", "ImageType", "PresentationIntentType", "SeriesDescription", "StudyDescription",
-    "BodyPartExamined",
-    "PatientID", "PatientAge", "PatientSex", "Manufacturer", "ManufacturerModelName",
+    "InstanceNumber", "SeriesNumber", "Modality", "PatientID", "PatientAge",
     "PatientOrientation", "ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence",
     "FieldOfViewRotation", "FieldOfViewHorizontalFlip",
     "Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
@@ -27,15 +26,15 @@ HEADER_TAGS = (
     "RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth", "VOILUTFunction",
     "ImagerPixelSpacing", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient",
     "SliceThickness", "SpacingBetweenSlices",
-    "EchoTime", "RepetitionTime", "ContrastBolusAgent", "ScanningSequence", "SequenceName", "ProtocolName",
-    "BurnedInAnnotation", "PatientIdentityRemoved", "LossyImageCompression", "LossyImageCompressionRatio",
+    "EchoTime", "RepetitionTime", "BurnedInAnnotation", "LossyImageCompression",
 )  # fmt: skip
 """Keywords kept as they are, where present.
 
-The flags of `PRESENCE_FLAGS` and TransferSyntaxUID come on top.
+No free text (descriptions, names of devices and protocols): nothing needs it, and people write names into
+it. The flags of `PRESENCE_FLAGS` and TransferSyntaxUID come on top.
 """
 
-CODE_TAGS = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
+CODE_TAGS = ("CodeValue", "CodingSchemeDesignator")
 """What is kept of each item of a code sequence (DICOM PS3.3 section 8)."""
 
 PRESENCE_FLAGS = {
@@ -72,7 +71,7 @@ def json_value(element: DataElement) -> object:
 
 
 def _collect_code(item: Dataset) -> dict[str, str]:
-    return {keyword: str(item[keyword].value) for keyword in CODE_TAGS if keyword in item}
+    return {keyword: shown_term(item[keyword].value) for keyword in CODE_TAGS if keyword in item}
 
 
 def _scalar(value: Any, representation: str) -> str | int | float | None:
@@ -82,4 +81,7 @@ def _scalar(value: Any, representation: str) -> str | int | float | None:
         return int(value)
     if representation in ("DS", "FL", "FD"):
         return float(value)
-    return value if isinstance(value, (int, float)) else str(value)
+    if isinstance(value, (int, float)):
+        return value
+    # PatientID is a text of its own kind; the catalogue replaces it. All others are codes, or are not kept.
+    return str(value) if representation == "LO" else shown_term(value)

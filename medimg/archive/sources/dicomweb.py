@@ -22,7 +22,7 @@ from medimg.archive.sources.dicomweb_login import PASSWORD, TOKEN, USER, check_a
 from medimg.archive.sources.multipart import CutShort, unwrap
 from medimg.archive.transport.errors import AccessDenied, NotFound, TransferError, Unreachable
 from medimg.archive.transport.transfer import Transfer
-from medimg.errors import MedimgError, one_line
+from medimg.errors import MedimgError, one_line, shown_term
 
 JSON_HEADERS = {"Accept": "application/dicom+json"}
 ORIGINAL_HEADERS = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
@@ -219,7 +219,11 @@ class DicomwebSource:
                 return [], warning
             with suppress(ValueError, TypeError, AttributeError, LookupError, RecursionError):
                 return [_first_values(row, tags) for row in _list_of(json.loads(body))], warning
-        raise SourceFailed(f"{url}: begins with {body[:40]!r}, expected a list of data sets in DICOM JSON")
+        # Not its words: a PACS's answer names patients.
+        what = "a web page" if body.lstrip()[:1] == b"<" else "something else"
+        raise SourceFailed(
+            f"{url}: an answer of {len(body)} bytes that is {what}, expected data sets in DICOM JSON"
+        )
 
     def _fetch_instance(self, url: str, *, sop_uid: str) -> Arrived:
         try:
@@ -265,7 +269,7 @@ def check_uid(uid: str, tag: str) -> str:
     Raises MedimgError if it is not one of DICOM PS3.5 section 9.1 (leading zeros are let pass).
     """
     if not is_uid(uid):
-        raise MedimgError(f"{NAMES[tag]} is {one_line(uid[:80])!r}, expected at most 64 digits and dots")
+        raise MedimgError(f"{NAMES[tag]} is {shown_term(uid)}, expected at most 64 digits and dots")
     return uid
 
 

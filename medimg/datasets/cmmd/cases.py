@@ -40,6 +40,7 @@ from medimg.datasets.outlines import (
     read_lesions,
 )
 from medimg.datasets.tables import find_table
+from medimg.errors import shown_term
 
 VIEWS = {
     "399162004": "CC",
@@ -225,10 +226,12 @@ def find_problem(header: Header) -> str:
     if not read_patient(header):
         return "no patient in (0010,0020) PatientID"
     if read_side(header) not in ("L", "R"):
-        return f"unknown side {read_side(header)!r} in (0020,0062) ImageLaterality, expected L or R"
+        return (
+            f"unknown side ({shown_term(read_side(header))}) in (0020,0062) ImageLaterality, expected L or R"
+        )
     if read_view_code(header) not in VIEWS:
         return (
-            f"unknown view {read_view_code(header)!r} in (0054,0220) ViewCodeSequence, expected "
+            f"unknown view ({shown_term(read_view_code(header))}) in (0054,0220) ViewCodeSequence, expected "
             f"{' or '.join(map(' '.join, VIEWS.items()))}"
         )
     return ""
@@ -305,8 +308,8 @@ def describe_ages(table: ClinicalTable, breasts: Mapping[Breast, Mapping[str, He
             if row is not None and None not in (row.age_years, age_years) and row.age_years != age_years:
                 found = view.tags.get("PatientAge")
                 lines.append(
-                    f"{view.path}: {found} in (0010,1010) PatientAge, {table.name} row {row.rows[0]} "
-                    f"says {row.age_years:g} years"
+                    f"{view.path}: {shown_term(found)} in (0010,1010) PatientAge, {table.name} row "
+                    f"{row.rows[0]} says {row.age_years:g} years"
                 )
                 break
     return lines
@@ -325,4 +328,5 @@ DATA_SET = DataSet(
     list_tables=list_tables,
     write_phantom=write_phantom,
     stratify_by=("source",),
+    published_ids=r"D[12]-\d{4}",
 )

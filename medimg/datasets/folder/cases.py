@@ -35,7 +35,6 @@ from medimg.datasets.folder.label_table import (
     key_of_patient,
     match_rows,
     read_labels,
-    read_tag,
 )
 from medimg.datasets.folder.phantom import write_phantom
 from medimg.datasets.folder.template import write_template
@@ -90,14 +89,13 @@ def list_cases(root: Path, headers: Sequence[Header], *, labels: LabelSettings =
     known = {header.path for header in headers}
     if headers and not rows:
         raise UsageError(explain_stranger(table, path=min(known)))
-    for header in ordered:
-        table.patients.add(read_patient(header), place=header.path)
     cases: list[Case] = []
     rejects: list[Reject] = []
     by_key = table.patient_by_key
     for header in ordered:
         row = rows.get(header.path)
-        patient = (row.patient if row else "") or by_key.get(key_in_header(header), read_patient(header))
+        tagged = key_in_header(header)
+        patient = (row.patient if row else "") or by_key.get(tagged, tagged)
         placed = place_file(header, row=row, patient=table.patients.choose(patient), table=table.name)
         if isinstance(placed, Case):
             cases.append(placed)
@@ -156,11 +154,6 @@ def place_file(header: Header, *, row: FileRow | None, patient: str, table: str)
     )
 
 
-def read_patient(header: Header) -> str:
-    """(0010,0020), stripped; empty for PNG and JPEG."""
-    return read_tag(header, "PatientID")
-
-
 def describe_repeats(table: LabelTable) -> list[str]:
     """One line for each file whose rows say the same."""
     lines = []
@@ -207,16 +200,12 @@ def describe_headers(
     """One line for each DICOM file of another patient than its row's, and for each of several frames."""
     lines = []
     for header in headers:
-        row, tagged = rows.get(header.path), read_patient(header)
-        if (
-            row is not None
-            and tagged
-            and row.patient
-            and key_in_header(header) != key_of_patient(row.patient)
-        ):
+        row, tagged = rows.get(header.path), key_in_header(header)
+        if row is not None and tagged and row.patient and tagged != key_of_patient(row.patient):
+            # Not whose: the id of the file may be a hospital's own, which the table has replaced.
             lines.append(
-                f"{header.path}: patient {tagged} in (0010,0020) PatientID, {table.name} row {row.rows[0]} "
-                f"says {row.patient}; the row counts"
+                f"{header.path}: (0010,0020) PatientID is another than patient_id in {table.name} row "
+                f"{row.rows[0]}; the row counts"
             )
         frames = header.tags.get("NumberOfFrames")
         if frames and str(frames) != "1":

@@ -12,7 +12,7 @@ from typing import Literal
 
 from medimg.cases import Header, LabelSettings, Value
 from medimg.datasets.cells import is_number_like, parse_number
-from medimg.datasets.identifiers import Forms, fold_id, read_forms
+from medimg.datasets.identifiers import Forms, fold_id, name_patient, read_forms
 from medimg.datasets.split_names import expect_split
 from medimg.datasets.tables import (
     Row,
@@ -214,12 +214,15 @@ def key_of(header: Header, columns: Sequence[str]) -> Key:
 
 def key_of_patient(patient: str) -> str:
     """What an id of the table is compared by with a file's."""
-    return fold_id(patient)
+    return name_patient(patient)
 
 
 def key_in_header(header: Header) -> str:
-    """What the patient of a DICOM file is compared by with an id of the table; empty for PNG and JPEG."""
-    return key_of_patient(read_tag(header, "PatientID"))
+    """What the patient of a DICOM file is compared by with an id of the table; empty for PNG and JPEG.
+
+    The catalogue hands PatientID over as `name_patient` writes it.
+    """
+    return read_tag(header, "PatientID")
 
 
 def read_tag(header: Header, keyword: str) -> str:

@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def scan_once(root: Path) -> index.Scan:
-    return scan(root, index_path=root.parent / "index.parquet", workers=1, progress=False)
+    return scan(root, index_path=root.parent / "index.parquet", workers=1)
 
 
 def last_letters_first(path: str) -> list[int]:
@@ -229,7 +229,7 @@ def test_a_quarantined_file_with_other_bytes_has_another_hash(tmp_path):
         (root / "a.dcm").write_bytes(content)
         hashes += [
             reject
-            for reject in scan(root, index_path=tmp_path / "index.parquet", workers=1, progress=False).content
+            for reject in scan(root, index_path=tmp_path / "index.parquet", workers=1).content
             if reject[0] == "a.dcm"
         ]
     assert len({sha256 for _, sha256 in hashes}) == 2

@@ -4,11 +4,17 @@ import pytest
 
 from medimg.cases import Header
 from medimg.datasets.folder.cases import list_cases, list_classes
+from medimg.datasets.identifiers import name_patient
 from medimg.errors import UsageError
 
 
 def header(path, **tags):
     return Header(path, "dicom" if tags else "png", 1, "0" * 64, path, tags)
+
+
+def of_patient(path, patient, **tags):
+    """A DICOM file's header as the catalogue hands it over: without the id itself."""
+    return header(path, PatientID=name_patient(patient), **tags)
 
 
 def labels(root, *rows, columns="file,patient_id,label"):
@@ -81,15 +87,17 @@ def test_an_empty_label_is_an_unlabelled_case(tmp_path):
 
 def test_a_file_without_a_row_is_unlabelled_if_its_patient_is_known_and_excluded_if_not(tmp_path):
     listing = list_cases(
-        labels(tmp_path, *TWO), [*TWO_HEADERS, header("c.dcm", PatientID="P7"), header("c.png")]
+        labels(tmp_path, *TWO),
+        [*TWO_HEADERS, of_patient("c.dcm", "P7"), header("c.png"), of_patient("d.dcm", "P2")],
     )
-    case = listing.cases[-1]
-    assert (case.case_id, case.group_id, case.status, case.reason) == (
+    unknown, known = listing.cases[2:]
+    assert (unknown.case_id, unknown.status, unknown.reason) == (
         "c.dcm",
-        "P7",
         "unlabelled",
         "no row in labels.csv",
     )
+    assert unknown.group_id == name_patient("P7")
+    assert (known.case_id, known.group_id, known.status) == ("d.dcm", "P2", "unlabelled")
     assert [(reject.path, reject.status) for reject in listing.rejects] == [("c.png", "excluded")]
     assert "no row in labels.csv" in listing.rejects[0].reason
 
@@ -138,19 +146,17 @@ def test_backslashes_and_dots_in_a_path_mean_the_same_file(tmp_path):
 
 
 def test_another_patient_in_the_file_is_reported_and_the_row_counts(tmp_path):
-    listing = list_cases(
-        labels(tmp_path, *TWO, "c.dcm,P3,fatty"), [*TWO_HEADERS, header("c.dcm", PatientID="P4")]
-    )
+    listing = list_cases(labels(tmp_path, *TWO, "c.dcm,P3,fatty"), [*TWO_HEADERS, of_patient("c.dcm", "P4")])
     assert listing.cases[-1].group_id == "P3"
     assert listing.anomalies == [
-        "c.dcm: patient P4 in (0010,0020) PatientID, labels.csv row 4 says P3; the row counts"
+        "c.dcm: (0010,0020) PatientID is another than patient_id in labels.csv row 4; the row counts"
     ]
 
 
 def test_a_multi_frame_file_says_that_frame_0_is_used(tmp_path):
     listing = list_cases(
         labels(tmp_path, *TWO, "c.dcm,P3,fatty"),
-        [*TWO_HEADERS, header("c.dcm", PatientID="P3", NumberOfFrames=7)],
+        [*TWO_HEADERS, of_patient("c.dcm", "P3", NumberOfFrames=7)],
     )
     assert listing.cases[-1].images[0].frame == 0
     assert listing.anomalies == ["c.dcm: 7 frames in (0028,0008) NumberOfFrames, frame 0 is used"]
@@ -186,7 +192,7 @@ def test_a_folder_without_labels_is_wrong_use(tmp_path):
 def test_real_density_labels_become_sixty_cases(shared_data):
     root = shared_data / "ddsm_density"
     with (root / "labels.csv").open(newline="") as file:
-        headers = [header(row["file"], PatientID=row["patient_id"]) for row in csv.DictReader(file)]
+        headers = [of_patient(row["file"], row["patient_id"]) for row in csv.DictReader(file)]
     listing = list_cases(root, headers)
     assert len(listing.cases) == 60
     assert list_classes(root) == {"label": ("dense", "fatty")}
