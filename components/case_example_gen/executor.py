@@ -18,7 +18,13 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from components.artifacts import Rejects
-from components.case_example_gen.outcome import RejectRow, expect_written, read_outcome, write_outcome
+from components.case_example_gen.outcome import (
+    WHOLE_FRAME,
+    RejectRow,
+    expect_written,
+    read_outcome,
+    write_outcome,
+)
 from medimg.cases import Case
 from medimg.catalogue.split import SPLITS
 from medimg.catalogue.tables import Catalogue, catalogue_cases, read_catalogue
@@ -83,16 +89,20 @@ class WriteShard(beam.DoFn):
                         }
                     )
                     continue
-                rejects += [
-                    {
-                        "case_id": case.case_id,
-                        "split": shard.split,
-                        "reason": reason,
-                        "images": 1,
-                        "kept": "other views",
-                    }
-                    for reason in unreadable
-                ]
+                for kept, images, reasons in (
+                    ("other views", 1, unreadable),
+                    (WHOLE_FRAME, 0, record.flags),
+                ):
+                    rejects += [
+                        {
+                            "case_id": case.case_id,
+                            "split": shard.split,
+                            "reason": reason,
+                            "images": images,
+                            "kept": kept,
+                        }
+                        for reason in reasons
+                    ]
         tf.io.gfile.makedirs(os.path.dirname(shard.path))
         tf.io.gfile.rename(temporary, shard.path, overwrite=True)
         logging.getLogger("medimg").info("%s %s written", shard.split, os.path.basename(shard.path))

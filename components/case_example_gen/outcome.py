@@ -15,9 +15,15 @@ from typing import TypedDict
 from medimg.errors import MedimgError
 from medimg.files import replace_file
 
+WHOLE_FRAME = "whole frame"
+"""What is kept of an image on which no breast was found: nothing is lost, and a person should look."""
+
 
 class RejectRow(TypedDict, total=False):
-    """A case, or with `kept` one of its images, that could not be written; `images` counts those not used."""
+    """A case, or with `kept` one of its images, that could not be written as it should.
+
+    `images` counts those not used: none where the whole frame was kept because no breast was found on it.
+    """
 
     case_id: str
     split: str

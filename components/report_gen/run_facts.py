@@ -15,6 +15,7 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from components.artifacts import GateReport, Rejects
+from components.case_example_gen.outcome import WHOLE_FRAME
 from components.evaluator.eval_config import CASES
 from components.report_gen.evaluator_results import list_evaluated, passes
 from components.trainer.serving import FACTS_FILE
@@ -68,7 +69,11 @@ def gather_facts(
     unreadable = [
         f"{reject['case_id']} could not be read while writing Examples: {reject['reason']}"
         for reject in rejects
+        if reject.get("kept") != WHOLE_FRAME
     ]
+    whole = [reject["reason"] for reject in rejects if reject.get("kept") == WHOLE_FRAME]
+    if whole:
+        unreadable.append(f"images that were not cropped: {len(whole)}, {whole[0]}")
     return RunFacts(
         title=f"{summary['title'] or config['data_set']}: {config['model']['heads'][0]['name']}",
         config_name=config["name"],

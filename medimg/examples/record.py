@@ -33,9 +33,12 @@ def read_record(case: Case, *, data_root: Path, ingest: Ingest) -> tuple[Record,
     stacks: dict[str, Stack] = {}
     transforms: dict[str, np.ndarray] = {}
     unreadable: list[str] = []
+    flags: list[str] = []
     for image in case.images:
         try:
-            stacks[image.role], transforms[image.role] = read_image(image, data_root=data_root, ingest=ingest)
+            prepared = read_image(image, data_root=data_root, ingest=ingest)
+            stacks[image.role], transforms[image.role], flag = prepared
+            flags += [f"{image.path}: {flag}"] if flag else []
         except UnreadableFile as error:
             outlined = sum(item.role == image.role for item in case.annotations)
             unreadable.append(f"{error}{describe_lost(outlined)}")
@@ -44,7 +47,8 @@ def read_record(case: Case, *, data_root: Path, ingest: Ingest) -> tuple[Record,
     annotations = tuple(
         move_annotation(item, transforms) for item in case.annotations if item.role in transforms
     )
-    return Record(dataclasses.replace(case, annotations=annotations), stacks), unreadable
+    moved = dataclasses.replace(case, annotations=annotations)
+    return Record(moved, stacks, flags=tuple(flags)), unreadable
 
 
 def describe_lost(outlined: int) -> str:
@@ -52,8 +56,8 @@ def describe_lost(outlined: int) -> str:
     return f"; outlined findings on it that are left out: {outlined}" if outlined else ""
 
 
-def read_image(image: ImageRef, *, data_root: Path, ingest: Ingest) -> tuple[Stack, np.ndarray]:
-    """One image as a stack of one slice, and the 3x3 map from the stored to the prepared image.
+def read_image(image: ImageRef, *, data_root: Path, ingest: Ingest) -> tuple[Stack, np.ndarray, str]:
+    """One image as a stack of one slice, the 3x3 map from the stored to the prepared image, and a flag or "".
 
     A JPEG that needs nothing is kept as it is.
 
@@ -64,9 +68,9 @@ def read_image(image: ImageRef, *, data_root: Path, ingest: Ingest) -> tuple[Sta
     kept = keep_image(path, ingest=ingest, name=image.path) if image.frame == 0 else None
     check_unchanged(path, name=image.path, sha256=image.sha256, content=kept)
     if kept is not None:
-        return Stack(slices=EncodedSlices((kept,)), count=1), np.eye(3)
+        return Stack(slices=EncodedSlices((kept,)), count=1), np.eye(3), ""
     prepared = prepare_image(path, frame=image.frame, ingest=ingest, name=image.path)
-    return Stack(slices=(prepared.pixels,), count=1), prepared.stored_to_prepared
+    return Stack(slices=(prepared.pixels,), count=1), prepared.stored_to_prepared, prepared.flag
 
 
 def check_unchanged(path: Path, *, name: str, sha256: str, content: bytes | None = None) -> None:

@@ -19,15 +19,21 @@ CRANIO_CAUDAL_CODES = ("399162004", "R-10242")
 """SNOMED CT and the older SNOMED RT code of the cranio-caudal view (DICOM PS3.16 CID 4014)."""
 
 
+EXCHANGE = np.array([[0.0, 1, 0], [1, 0, 0], [0, 0, 1]])
+"""Maps (y, x, 1) to (x, y, 1)."""
+
+
 @dataclass(frozen=True)
 class Flips:
-    """Which axes are mirrored to reach the canonical orientation."""
+    """Which axes are mirrored to reach the canonical orientation, and whether they are exchanged before."""
 
     left_right: bool = False
     up_down: bool = False
+    transposed: bool = False
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """A mirrored view of HW or HWC; nothing is copied."""
+        image = image.swapaxes(0, 1) if self.transposed else image
         rows = slice(None, None, -1) if self.up_down else slice(None)
         columns = slice(None, None, -1) if self.left_right else slice(None)
         return image[rows, columns]
@@ -37,12 +43,13 @@ class Flips:
 
         Pixel centres are whole numbers.
         """
+        height, width = (shape[1], shape[0]) if self.transposed else shape[:2]
         matrix = np.eye(3)
         if self.up_down:
-            matrix[0] = (-1, 0, shape[0] - 1)
+            matrix[0] = (-1, 0, height - 1)
         if self.left_right:
-            matrix[1] = (0, -1, shape[1] - 1)
-        return matrix
+            matrix[1] = (0, -1, width - 1)
+        return matrix @ EXCHANGE if self.transposed else matrix
 
 
 def mammogram_flips(tags: Tags, *, preview_HW: np.ndarray) -> Flips:
@@ -53,16 +60,21 @@ def mammogram_flips(tags: Tags, *, preview_HW: np.ndarray) -> Flips:
     Rotation and Horizontal Flip are not asked: they are relative to the detector's own read-out order, which
     differs by vendor (a GE right breast with rotation 180 and no flip has its chest wall at the right). The
     column direction decides on up-down: H is flipped; L and R only in cranio-caudal views of a known side,
-    where the outer side goes up.
+    where the outer side goes up. Where front and back lie along the columns, rows and columns are exchanged.
 
     Args:
         tags: by keyword, as `read_tags` returns them; may be empty.
         preview_HW: the display image or a thinned view of it, larger is brighter.
     """
     row_direction, column_direction = _patient_orientation(tags)
+    # Front and back along the columns: the view was taken, or stored, turned by a quarter.
+    transposed = column_direction[:1] in ("A", "P") and row_direction[:1] in ("L", "R", "H", "F")
+    if transposed:
+        row_direction, column_direction = column_direction, row_direction
+        preview_HW = preview_HW.T
     is_stated = row_direction[:1] in ("A", "P")
     left_right = row_direction[0] == "P" if is_stated else _right_half_is_brighter(preview_HW)
-    return Flips(left_right=left_right, up_down=_is_upside_down(column_direction, tags))
+    return Flips(left_right, _is_upside_down(column_direction, tags), transposed)
 
 
 def _patient_orientation(tags: Tags) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from medimg.cases import Tags
 from medimg.dicom.parse import open_dicom, refusing, tags_of
 from medimg.dicom.read import frame_of
 from medimg.dicom.windowing import Display, linear_display, make_display
+from medimg.errors import Malformed
 from medimg.images.breast_crop import Box, breast_box, stride_of
 from medimg.images.breast_orientation import Flips, mammogram_flips
 from medimg.images.raster import read_plain_jpeg, read_raster
@@ -25,6 +26,9 @@ from medimg.images.scan import sniff
 from medimg.numeric_types import Pixels
 
 cv2.setNumThreads(1)  # Beam scales over files; threads of OpenCV's own would only compete with it.
+
+
+WHOLE_FRAME = "no breast is told from air at a side of the frame; the whole frame is kept"
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,12 @@ class Prepared:
         pixels: HW, or RGB as HWC, uint8 or uint16; larger is brighter.
         stored_to_prepared: 3x3, maps (y, x, 1) of the stored image to the prepared one; pixel centres are
             whole numbers.
+        flag: what a person should look at, empty for nothing.
     """
 
     pixels: np.ndarray
     stored_to_prepared: np.ndarray
+    flag: str = ""
 
 
 def prepare_image(
@@ -89,9 +95,9 @@ def prepare_image(
                     ingest,
                 )
         if kind is None:
-            raise ValueError("is no DICOM, PNG or JPEG file, expected one of these")
+            raise Malformed("is no DICOM, PNG or JPEG file, expected one of these")
         if frame != 0:
-            raise ValueError(f"frame {frame} asked for, expected 0 as the file holds one image")
+            raise Malformed(f"frame {frame} asked for, expected 0 as the file holds one image")
         stored = read_raster(path, name=name)
         return _prepare(
             stored,
@@ -126,17 +132,18 @@ def _prepare(stored: np.ndarray, display: Display, tags: Tags, ingest: Ingest) -
         step = stride_of(stored.shape)
         flips = mammogram_flips(tags, preview_HW=_grey(display.apply(stored[::step, ::step])))
     oriented = flips.apply(stored)
-    box = Box(0, 0, *stored.shape[:2])
+    box, flag = Box(0, 0, *oriented.shape[:2]), ""
     if ingest.crop == "breast":
         step = stride_of(oriented.shape)
-        box = breast_box(_grey(display.apply(oriented[::step, ::step])), shape=oriented.shape)
+        found = breast_box(_grey(display.apply(oriented[::step, ::step])), shape=oriented.shape)
+        box, flag = (found, "") if found else (box, WHOLE_FRAME)
     image = np.ascontiguousarray(display.apply(oriented[box.slices]))
     image = _grey(image) if ingest.channels == 1 else image
     pixels, placed = _fit(image, ingest)
     if ingest.channels == 3 and pixels.ndim == 2:
         pixels = np.repeat(pixels[..., np.newaxis], 3, axis=2)
     shifted = np.array([[1.0, 0, -box.top], [0, 1, -box.left], [0, 0, 1]])
-    return Prepared(pixels, placed @ shifted @ flips.matrix(stored.shape))
+    return Prepared(pixels, placed @ shifted @ flips.matrix(stored.shape), flag)
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -67,6 +67,17 @@ DARK = np.zeros((8, 8), np.uint8)
         ),
         ({"PatientOrientation": ["A", ""], "ImageLaterality": "", **CC}, Flips()),
         ({"PatientOrientation": ["A", None], "ImageLaterality": "L", **CC}, Flips()),
+        # Turned by a quarter: front and back lie along the columns.
+        (
+            {"PatientOrientation": ["R", "P"], "ImageLaterality": "L", **CC},
+            Flips(left_right=True, transposed=True),
+        ),
+        ({"PatientOrientation": ["R", "A"], "ImageLaterality": "L", **CC}, Flips(transposed=True)),
+        (
+            {"PatientOrientation": ["L", "P"], "ImageLaterality": "L", **CC},
+            Flips(left_right=True, up_down=True, transposed=True),
+        ),
+        ({"PatientOrientation": ["HL", "A"], "ImageLaterality": "R"}, Flips(up_down=True, transposed=True)),
         ({"PatientOrientation": ["A", "L"], **CC}, Flips()),  # Side unknown: left alone.
         ({"PatientOrientation": ["A", "L"], "ImageLaterality": "L"}, Flips()),  # View unknown: left alone.
     ],
@@ -81,7 +92,7 @@ def test_patient_orientation_decides(tags, expected):
         {},
         {"PatientOrientation": None},
         {"PatientOrientation": ["", ""]},
-        {"PatientOrientation": ["F", "A"]},
+        {"PatientOrientation": ["F", "L"]},
         {"PatientOrientation": ["P"]},
         {"PatientOrientation": ["P", "F", "L"]},
         {"PatientOrientation": "PA"},
@@ -111,10 +122,11 @@ def test_halves_are_halves_of_the_columns(columns, expected):
     assert mammogram_flips({}, preview_HW=preview) == Flips(left_right=expected)
 
 
-@pytest.mark.parametrize(
-    "flips", [Flips(), Flips(left_right=True), Flips(up_down=True), Flips(left_right=True, up_down=True)]
-)
-def test_points_follow_the_flips(flips):
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("up_down", [False, True])
+@pytest.mark.parametrize("left_right", [False, True])
+def test_points_follow_the_flips(left_right, up_down, transposed):
+    flips = Flips(left_right, up_down, transposed)
     image = np.arange(20).reshape(4, 5)
     y, x, _ = flips.matrix(image.shape) @ (1, 3, 1)
     assert flips.apply(image)[int(y), int(x)] == image[1, 3]
