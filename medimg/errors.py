@@ -48,6 +48,13 @@ class UnreadableFile(MedimgError):
     """One file cannot be used: it is quarantined with this reason and the work goes on."""
 
 
+class OutOfMeans(UnreadableFile):
+    """Reading a file took more time or memory than one file may, or ended its process.
+
+    That may lie with the machine: it is no verdict on the file to be remembered.
+    """
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Suggests the nearest known name for an error about an unknown one, or lists all where none is near.
 

@@ -25,13 +25,14 @@ from medimg.cases import Header, Reject, Tags
 from medimg.console.progress import show_progress
 from medimg.datasets.identifiers import name_patient
 from medimg.dicom.safety import guarded_map
-from medimg.errors import MedimgError, UsageError
+from medimg.errors import MedimgError, OutOfMeans, UsageError
 from medimg.files import hash_file, replace_file
 from medimg.images import raster
 from medimg.images import scan as image_scan
 from medimg.images.scan import list_files, scan_file
 
 SAVE_EVERY_SECONDS = 20.0
+NEVER = -1
 INDEX_COLUMNS = pa.schema(
     [(name, pa.int64() if name in ("size", "mtime_ns") else pa.string())
      for name in ("path", "size", "mtime_ns", "outcome", "kind", "sha256", "pixel_hash", "tags", "reason")]
@@ -190,7 +191,9 @@ def read_files(
             reason = str(result).replace(f"{root}{os.sep}", "").replace(f"{root.resolve()}{os.sep}", "")
             # A link may lead anywhere; what is outside of the root is not read, not even for its hash.
             sha256 = "" if (root / path).is_symlink() else hash_readable(root / path)
-            yield Entry(path, size, mtime_ns, "quarantined", sha256=sha256, reason=reason)
+            # What may have been the machine's fault is not remembered: no file has this time.
+            known_at = NEVER if isinstance(result, OutOfMeans) else mtime_ns
+            yield Entry(path, size, known_at, "quarantined", sha256=sha256, reason=reason)
         elif result is None:
             yield Entry(path, size, mtime_ns, "other")
         else:

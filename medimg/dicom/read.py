@@ -6,8 +6,9 @@ modality and VOI LUT).
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -27,7 +28,7 @@ from medimg.dicom.parse import (
     open_dicom,
 )
 from medimg.dicom.pixel_format import PixelFormat, check_size, read_pixel_format
-from medimg.dicom.safety import LIMITS, Limits
+from medimg.dicom.safety import LIMITS, Limits, allow_pixels
 from medimg.errors import Malformed, shown_term
 
 
@@ -73,11 +74,17 @@ def frame_of(file: DicomFile, *, frame: int, limits: Limits = LIMITS) -> np.ndar
     return _decode(encoded, pixel_format, file)
 
 
-def frames_of(file: DicomFile, *, limits: Limits = LIMITS) -> Iterator[np.ndarray]:
-    """All frames of an open file, one at a time."""
+def frames_of(
+    file: DicomFile, *, limits: Limits = LIMITS, among: Collection[int] | None = None
+) -> Iterator[np.ndarray]:
+    """All frames of an open file, or those with the numbers `among`, one at a time.
+
+    The others are counted and not decoded.
+    """
     pixel_format = _checked_format(file, limits=limits)
+    wanted = range(pixel_format.frames) if among is None else among
     if file.transfer_syntax in NATIVE:
-        for frame in range(pixel_format.frames):
+        for frame in sorted(wanted):
             yield _finish(_native_frame(file, pixel_format, frame), pixel_format, file)
         return
     file.stream.seek(file.pixels_at)
@@ -86,7 +93,7 @@ def frames_of(file: DicomFile, *, limits: Limits = LIMITS) -> Iterator[np.ndarra
         file.stream, number_of_frames=pixel_format.frames, extended_offsets=_extended_offsets(file.dataset)
     ):
         found += 1
-        if found <= pixel_format.frames:
+        if found <= pixel_format.frames and found - 1 in wanted:
             yield _decode(encoded, pixel_format, file)
     if found != pixel_format.frames:
         raise Malformed(
@@ -160,6 +167,7 @@ def _extended_offsets(dataset: Dataset) -> tuple[bytes, bytes] | None:
 
 def _decode(encoded: bytes, pixel_format: PixelFormat, file: DicomFile) -> np.ndarray:
     codec = CODECS[file.transfer_syntax]
+    allow_pixels(math.prod(pixel_format.shape))
     try:
         values = codec.decode(encoded, pixel_format)
     except (MemoryError, KeyboardInterrupt, SystemExit):

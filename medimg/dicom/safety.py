@@ -17,13 +17,14 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
+from concurrent.futures import wait
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any, BinaryIO, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from medimg.errors import Malformed, MedimgError, UnreadableFile, UsageError
+from medimg.errors import Malformed, MedimgError, OutOfMeans, UnreadableFile, UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,7 +35,7 @@ CHUNK = 32
 Small enough to keep children evenly busy, large enough that messages cost nothing.
 """
 
-IDLE_FACTOR = 30
+IDLE_FACTOR = 90
 """How much longer than its processor time a child may take: enough on any busy machine, and an end to waiting
 for a file system that no longer answers."""
 
@@ -48,7 +49,8 @@ class Limits:
         frame_bytes: one decoded frame, rows * columns * samples * bytes per sample as the header declares it.
         decoded_bytes: all frames together, though they are decoded one at a time.
         inflated_bytes: what a deflated data set (1.2.840.10008.1.2.1.99) may inflate to.
-        seconds: processor time of one file in a child process.
+        seconds: processor time of one file in a child process, before what its pixels may take.
+        seconds_per_megapixel: processor time more for each million of values that are decoded of it.
         memory_bytes: address space of a child process (RLIMIT_AS).
     """
 
@@ -57,6 +59,7 @@ class Limits:
     decoded_bytes: int = 16_000_000_000
     inflated_bytes: int = 500_000_000
     seconds: float = 20
+    seconds_per_megapixel: float = 1
     memory_bytes: int = 2_000_000_000
 
 
@@ -99,9 +102,9 @@ def guarded_map(
 ) -> Iterator[tuple[Item, Result | MedimgError]]:
     """Runs `function` on each item in child processes and yields (item, result or error) in order.
 
-    A child that dies, hangs or needs too much memory costs its item an UnreadableFile and nothing else: its
-    neighbours are run again, singly. Items are drawn as they are needed, so memory does not grow with their
-    number.
+    A child that dies, hangs or needs too much memory or time costs its item an OutOfMeans and nothing else:
+    its neighbours are run again, singly, and the item itself once more while nothing else runs, so that no
+    verdict is the machine's. Items are drawn as they are needed, so memory does not grow with their number.
 
     Args:
         function: module-level and picklable; must live in a module that a child can import (not in
@@ -152,6 +155,13 @@ def _run(
         arguments = [function, chunk, limits.seconds / 8, limit]
         return _Chunk(chunk, pool.schedule(_run_chunk, args=arguments, timeout=limit * IDLE_FACTOR))
 
+    def run_alone(item: Any) -> Any:
+        wait([chunk.future for chunk in pending])
+        try:
+            return schedule([item]).future.result()[0]
+        except Exception as error:
+            return _reason(item, error, limits)
+
     pending: collections.deque[_Chunk] = collections.deque()
     size = 1  # Grows, so that a handful of large files still keeps every child busy.
     while True:
@@ -163,13 +173,13 @@ def _run(
         head = pending.popleft()
         try:
             results = head.future.result()
-        except Exception as error:
-            if len(head.items) == 1:
-                yield head.items[0], _reason(head.items[0], error, limits)
-            else:
+        except Exception:
+            if len(head.items) > 1:
                 pending.extendleft([schedule([item]) for item in head.items][::-1])
-            continue
-        yield from zip(head.items, results, strict=False)
+                continue
+            results = [OutOfMeans(str(head.items[0]))]
+        for item, result in zip(head.items, results, strict=False):
+            yield item, run_alone(item) if isinstance(result, OutOfMeans) else result
         if rest := head.items[len(results) :]:
             pending.appendleft(schedule(rest))
 
@@ -189,13 +199,23 @@ def _run_chunk(
         except MedimgError as error:
             results.append(error)
         except MemoryError:
-            results.append(UnreadableFile(f"{item}: needs more memory than one file may take"))
+            results.append(OutOfMeans(f"{item}: needs more memory than one file may take"))
         except Exception as error:
             results.append(UnreadableFile(f"{item}: {describe(error)}, expected a readable file"))
         if time.process_time() - start > budget_seconds:
             break
     signal.setitimer(signal.ITIMER_PROF, 0)
     return results
+
+
+def allow_pixels(count: int, *, limits: Limits = LIMITS) -> None:
+    """Gives the running item the processor time that decoding so many values may take.
+
+    To be called once a file's header is known. Without a timer, outside of `guarded_map`, it does nothing.
+    """
+    left, _ = signal.getitimer(signal.ITIMER_PROF)
+    if left > 0:
+        signal.setitimer(signal.ITIMER_PROF, left + limits.seconds_per_megapixel * count / 1e6)
 
 
 def _enter_child(memory_bytes: int) -> None:
@@ -210,13 +230,14 @@ def _enter_child(memory_bytes: int) -> None:
 
 def _reason(item: Any, error: Exception, limits: Limits) -> UnreadableFile:
     if isinstance(error, FutureTimeout):
-        return UnreadableFile(f"{item}: did not end within {limits.seconds * IDLE_FACTOR:g} seconds")
+        return OutOfMeans(f"{item}: did not end within {limits.seconds * IDLE_FACTOR:g} seconds")
     if isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGPROF:
-        return UnreadableFile(
-            f"{item}: took longer than {limits.seconds:g} seconds of processor time, expected less"
+        return OutOfMeans(
+            f"{item}: took longer than {limits.seconds:g} seconds of processor time, and "
+            f"{limits.seconds_per_megapixel:g} for each million of pixels that it declares, expected less"
         )
     if isinstance(error, ProcessExpired):
-        return UnreadableFile(
+        return OutOfMeans(
             f"{item}: the process that read it died (exit code {error.exitcode}), expected a readable file"
         )
     return UnreadableFile(f"{item}: {describe(error)}, expected a readable file")

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from medimg.dicom.parse import refusing
-from medimg.dicom.safety import LIMITS, Limits
+from medimg.dicom.safety import LIMITS, Limits, allow_pixels
 from medimg.errors import Malformed, UnreadableFile
 
 BIT_DEPTH_AT, COLOUR_TYPE_AT = 24, 25
@@ -130,6 +130,7 @@ def _opened(path: str | os.PathLike[str], *, name: str, limits: Limits) -> Itera
             raise Malformed(
                 f"declares {rows} x {columns} pixels, expected at most {limits.frame_bytes} bytes decoded"
             )
+        allow_pixels(rows * columns * samples, limits=limits)
         if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I"):
             raise Malformed(f"has colours of kind {image.mode}, expected grey or RGB")
         if getattr(image, "n_frames", 1) > 1 and image.format == "PNG":
