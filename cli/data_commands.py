@@ -69,7 +69,8 @@ def fetch(
         list[str] | None, typer.Option("--series", help="SeriesInstanceUID; may be repeated.")
     ] = None,
     manifest: Annotated[
-        Path | None, typer.Option("--manifest", help="A .tcia manifest, or a list of SeriesInstanceUIDs.")
+        Path | None,
+        typer.Option("--manifest", help="A .tcia or .s5cmd manifest, or a list of UIDs of series."),
     ] = None,
     where: Annotated[
         str | None,

@@ -121,7 +121,7 @@ def select(series: Sequence[Series], selection: Selection, *, patient_pattern: s
             read_manifest(selection.manifest),
             option=str(selection.manifest),
             among=series,
-            names=lambda one: {one.uid},
+            names=lambda one: {one.uid, one.key},
         )
     if selection.where:
         uids = find_uids(series, where=selection.where)
@@ -211,11 +211,17 @@ def find_uids(series: Sequence[Series], *, where: str) -> set[str]:
             ) from None
 
 
+S5CMD_LINE = re.compile(
+    r"cp(?: \S+)*? ['\"]?s3://[^/\s]+/(?P<key>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/\S* .*"
+)
+"""A line of IDC's manifests: `cp [options] s3://bucket/<crdc_series_uuid>/* folder`."""
+
+
 def read_manifest(path: Path) -> tuple[str, ...]:
-    """Reads the SeriesInstanceUIDs of a manifest (.tcia) or of a list with one UID per line, each once.
+    """Reads the series of a manifest (.tcia, .s5cmd) or of a list with one UID per line, each once.
 
     A manifest has lines `key=value` that end with `ListOfSeriesToDownload=`. Blank lines and lines that begin
-    with # are skipped.
+    with # are skipped. IDC's (.s5cmd) copy a folder of a bucket each, named by the crdc_series_uuid.
 
     Raises:
         UsageError: unreadable, a line that is no UID (with its number), or no UID at all.
@@ -224,17 +230,20 @@ def read_manifest(path: Path) -> tuple[str, ...]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise UsageError(
-            f"{path}: {error.strerror}, expected a manifest (.tcia) or a list of SeriesInstanceUIDs"
+            f"{path}: {error.strerror}, expected a manifest (.tcia, .s5cmd) or a list of SeriesInstanceUIDs"
         ) from None
     except UnicodeDecodeError:
         raise UsageError(
-            f"{path}: no text in UTF-8, expected a manifest (.tcia) or a list of SeriesInstanceUIDs"
+            f"{path}: no text in UTF-8, expected a manifest (.tcia, .s5cmd) or a list of SeriesInstanceUIDs"
         ) from None
     numbered = [(number, line.strip()) for number, line in enumerate(lines, start=1)]
     head = next((number for number, line in numbered if line == LIST_BEGINS), 0)
     uids: dict[str, None] = {}
     for number, line in numbered:
         if not line or line.startswith("#") or (number <= head and "=" in line):
+            continue
+        if copied := S5CMD_LINE.fullmatch(line):
+            uids[copied["key"]] = None
             continue
         if number < head or not is_uid(line):
             wanted = f"key=value before {LIST_BEGINS}" if number < head else "one SeriesInstanceUID"
@@ -261,6 +270,11 @@ def _keep(
     """
     known = {name for one in among or series for name in names(one)}
     if unknown := [name for name in dict.fromkeys(wanted) if name not in known]:
+        if unknown[0] in {one.study_uid for one in among or series}:
+            raise UsageError(
+                f"{option}: {unknown[0]} is a StudyInstanceUID, expected a SeriesInstanceUID; all "
+                f"series of a study: --where \"StudyInstanceUID = '{unknown[0]}'\""
+            )
         more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
         raise UsageError(
             f"{option}: {', '.join(map(one_line, unknown[:3]))}{more} not in the list of "

@@ -21,6 +21,7 @@ from medimg.catalogue.listing import list_checked
 from medimg.catalogue.provenance import describe_receipts, find_changed, list_changed_tables
 from medimg.catalogue.quality import count_flags, flag_headers
 from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
+from medimg.catalogue.shared_identity import find_shared_identities
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.split_file import apply_split_file, read_split_file
 from medimg.catalogue.summary import (
@@ -144,7 +145,13 @@ def _summarize(
     summary.update(count_statuses(cases, rejects=rejects, files=files))
     summary["before_exclusions"] = count_before_exclusions(findings.listing.cases, head=head, files=files)
     summary["groups"] = count_groups(cases, assignments=assignments)
-    summary["leaks"] = division.leaks
+    shared = find_shared_identities(
+        cases, headers={header.path: header for header in found.headers}, assignments=assignments
+    )
+    leaks = [*division.leaks]
+    for identity in shared:
+        leaks += identity.describe()
+    summary["leaks"] = leaks
     summary["splits"] = count_splits(cases, head=head, assignments=assignments, strata=division.strata)
     for status in ("excluded", "quarantined", "unlabelled"):
         summary[status] = list_reasons(cases, rejects=rejects, status=status)
@@ -152,14 +159,14 @@ def _summarize(
     summary["near_duplicates"] = summarize_search(near, groups=active_groups)
     summary["leakage"] = tabulate_leakage(
         cases, duplicates=findings.duplicates.duplicates, near=near, assignments=assignments
-    )
+    ) + [identity.tabulate() for identity in shared]
     summary["quality_flags"] = count_flags(findings.flags)
     summary["anomalies"] = [
         *list_changed_tables(tables, receipts=receipts, root=data_root),
         *findings.listing.anomalies,
         *findings.duplicates.anomalies,
         *near.anomalies,
-        *division.leaks,
+        *leaks,
         *division.anomalies,
     ]
     summary["other_files"] = found.other_files
