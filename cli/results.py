@@ -255,9 +255,10 @@ def hash_values(values: Mapping[str, object]) -> dict[str, str]:
 
 def find_patient(cases: pd.DataFrame, patient: str) -> pd.DataFrame:
     """The rows of a catalogue's cases that are of one patient, however the id is written."""
-    from medimg.datasets.identifiers import fold_id
+    from medimg.datasets.identifiers import fold_id, name_patient
 
-    return cases[cases["group_id"].map(fold_id) == fold_id(patient)]
+    keys = cases["group_id"].map(fold_id)
+    return cases[keys.isin([fold_id(patient), name_patient(patient)])]
 
 
 def find_near_ids(patient: str, known: Collection[str]) -> str:

@@ -328,5 +328,5 @@ DATA_SET = DataSet(
     list_tables=list_tables,
     write_phantom=write_phantom,
     stratify_by=("source",),
-    published_ids=r"D[12]-\d{4}",
+    published_ids=r"(?i)D[12]-\d{4}",
 )
