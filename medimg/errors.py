@@ -37,7 +37,7 @@ class DiskFull(MedimgError):
     """There is no room left; nothing else can go on either."""
 
 
-class Malformed(ValueError):
+class BadImage(ValueError):
     """What a reader found wrong with a file, in words of ours, which may be shown.
 
     The words of any other exception may quote the file, and with it a patient's name.

@@ -18,7 +18,7 @@ from pydicom.pixels.processing import convert_color_space
 from rle.utils import decode_pixel_data as decode_rle_bytes
 
 from medimg.dicom.pixel_format import PixelFormat
-from medimg.errors import Malformed
+from medimg.errors import BadImage
 
 Decode = Callable[[bytes, PixelFormat], np.ndarray]
 
@@ -63,7 +63,7 @@ def decode_lossless_jpeg(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     """JPEG process 14 by libjpeg-turbo, without any colour transform."""
     marker, size = _jpeg_frame_header(frame)
     if marker != 0xC3:
-        raise Malformed(
+        raise BadImage(
             f"the JPEG frame is of kind SOF{marker - 0xC0}, expected SOF3 (lossless) as the transfer "
             "syntax says"
         )
@@ -78,7 +78,7 @@ def decode_jpeg_ls(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     """JPEG-LS, lossless or near-lossless, by CharLS; ITU-T T.87."""
     marker, size = _jpeg_frame_header(frame)
     if marker != 0xF7:
-        raise Malformed(
+        raise BadImage(
             f"the codestream starts a frame with marker 0xFF{marker:02X}, expected 0xFFF7 (JPEG-LS)"
         )
     _check_codestream_size(size, pixel_format)
@@ -107,7 +107,7 @@ def decode_rle(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     # Two bytes of a replicate run become 128 at most: what is shorter cannot hold the frame and is refused
     # before memory is taken for it.
     if len(frame) * 64 < expected_bytes:
-        raise Malformed(
+        raise BadImage(
             f"an RLE frame of {len(frame)} bytes cannot hold the {expected_bytes} bytes that the "
             "header declares"
         )
@@ -120,7 +120,7 @@ def decode_rle(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     )
     planes = np.frombuffer(decoded, dtype=f"<u{pixel_format.bits_allocated // 8}")
     if planes.nbytes != expected_bytes:
-        raise Malformed(f"the RLE frame holds {planes.nbytes} bytes, expected {expected_bytes}")
+        raise BadImage(f"the RLE frame holds {planes.nbytes} bytes, expected {expected_bytes}")
     if pixel_format.samples == 1:
         return planes.reshape(pixel_format.shape)
     return np.ascontiguousarray(
@@ -163,7 +163,7 @@ CODECS: dict[str, Codec] = {
 def _check_codestream_size(found: tuple[int, int, int], pixel_format: PixelFormat) -> None:
     expected = (pixel_format.rows, pixel_format.columns, pixel_format.samples)
     if found != expected:
-        raise Malformed(
+        raise BadImage(
             f"the codestream has rows, columns, samples {found}, expected {expected} as the header declares"
         )
 
@@ -174,7 +174,7 @@ def _check_end(frame: bytes) -> None:
     Without it libjpeg fills what is missing with grey.
     """
     if frame.rstrip(b"\x00\xff")[-2:] != b"\xff\xd9":
-        raise Malformed("the codestream does not end with its end marker 0xFFD9; it is cut short")
+        raise BadImage("the codestream does not end with its end marker 0xFFD9; it is cut short")
 
 
 def _jpeg_frame_header(frame: bytes) -> tuple[int, tuple[int, int, int]]:
@@ -186,7 +186,7 @@ def _jpeg_frame_header(frame: bytes) -> tuple[int, tuple[int, int, int]]:
                 break
             _, rows, columns, samples = struct.unpack(">BHHB", segment[:6])
             return marker, (rows, columns, samples)
-    raise Malformed(f"no JPEG frame header found in {len(frame)} bytes, expected a JPEG codestream")
+    raise BadImage(f"no JPEG frame header found in {len(frame)} bytes, expected a JPEG codestream")
 
 
 def _adobe_transform(frame: bytes) -> int | None:

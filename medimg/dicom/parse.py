@@ -21,7 +21,7 @@ from pydicom.uid import UID
 
 from medimg.dicom.safety import LIMITS, Limits, describe, inflate
 from medimg.dicom.tags import collect_tags
-from medimg.errors import Malformed, UnreadableFile, shown_term
+from medimg.errors import BadImage, UnreadableFile, shown_term
 
 if TYPE_CHECKING:  # `medimg fetch` does without numpy, which the cases need.
     from medimg.cases import Tags
@@ -90,7 +90,7 @@ def open_dicom(source: Source, *, name: str = "", limits: Limits = LIMITS) -> It
         with Path(source).open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             if size > limits.file_bytes:
-                raise Malformed(f"has {size} bytes, expected at most {limits.file_bytes}")
+                raise BadImage(f"has {size} bytes, expected at most {limits.file_bytes}")
             yield _parse(stream, name=name, limits=limits)
 
 
@@ -114,7 +114,7 @@ def refusing(name: str) -> Iterator[None]:
         ) from error
     except MemoryError as error:
         raise UnreadableFile(f"{name}: needs more memory than there is, expected a smaller image") from error
-    except Malformed as error:
+    except BadImage as error:
         raise UnreadableFile(f"{name}: {' '.join(str(error).split())[:300]}") from error
     except Exception as error:
         raise UnreadableFile(f"{name}: {describe(error)}, expected a readable image file") from error
@@ -141,7 +141,7 @@ def check_whole(file: DicomFile) -> None:
         return
     available = file.stream.seek(0, os.SEEK_END) - file.pixels_at
     if available < file.pixels_length:
-        raise Malformed(
+        raise BadImage(
             f"pixel data (7FE0,0010) have {available} bytes, expected {file.pixels_length}; the file "
             "is cut short"
         )
@@ -159,26 +159,26 @@ def check_fragments(file: DicomFile) -> None:
         if item[:4] == b"\xfe\xff\xdd\xe0":  # Sequence delimiter.
             return
         if len(item) < 8 or item[:4] != b"\xfe\xff\x00\xe0":
-            raise Malformed(
+            raise BadImage(
                 f"has bytes {item[:4].hex()} at offset {position} of the pixel data, expected an item "
                 "or the sequence's end"
             )
         position += 8 + struct.unpack("<L", item[4:])[0]
     if position > end:
-        raise Malformed(f"ends {position - end} bytes before its last fragment does; the file is cut short")
+        raise BadImage(f"ends {position - end} bytes before its last fragment does; the file is cut short")
 
 
 def _parse(stream: BinaryIO, *, name: str, limits: Limits) -> DicomFile:
     head = stream.read(132)
     if not looks_like_dicom(head):
-        raise Malformed("is not a DICOM file (no 'DICM' at byte 128 and no data set at byte 0)")
+        raise BadImage("is not a DICOM file (no 'DICM' at byte 128 and no data set at byte 0)")
     stream.seek(132 if head[128:132] == b"DICM" else 0)
     meta = FileMetaDataset(
         read_dataset(stream, False, True, stop_when=lambda tag, *_: BaseTag(tag).group != 2)
     )
     syntax = str(meta.get("TransferSyntaxUID") or _deduce_syntax(stream))
     if syntax not in NATIVE and not UID(syntax).is_transfer_syntax:
-        raise Malformed(
+        raise BadImage(
             f"TransferSyntaxUID (0002,0010) is {shown_term(syntax)}, expected a transfer syntax of the DICOM "
             "standard"
         )
@@ -192,7 +192,7 @@ def _parse(stream: BinaryIO, *, name: str, limits: Limits) -> DicomFile:
         stop_when=lambda tag, *_: tag in (PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA),
     )
     if not len(dataset):
-        raise Malformed("holds no data element, expected a DICOM data set")
+        raise BadImage("holds no data element, expected a DICOM data set")
     dataset.file_meta = meta
     at, length, representation = _pixel_element(stream, order="<" if little else ">")
     return DicomFile(name, dataset, syntax, stream, at, length, representation)
@@ -231,7 +231,7 @@ def _pixel_element(stream: BinaryIO, *, order: str) -> tuple[int, int, str]:
         return -1, 0, ""
     group, element = struct.unpack(f"{order}HH", head[:4])
     if (group << 16) + element != PIXEL_DATA:
-        raise Malformed("holds floating-point pixel data (7FE0,0008/0009), expected integers (7FE0,0010)")
+        raise BadImage("holds floating-point pixel data (7FE0,0008/0009), expected integers (7FE0,0010)")
     if head[4:6] in (b"OB", b"OW", b"UN") and len(head) == 12:
         return stream.tell(), struct.unpack(f"{order}L", head[8:12])[0], head[4:6].decode()
     return stream.tell() - len(head) + 8, struct.unpack(f"{order}L", head[4:8])[0], ""

@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from medimg.dicom.safety import Limits
-from medimg.errors import Malformed, shown_term
+from medimg.errors import BadImage, shown_term
 
 SAMPLES = {
     "MONOCHROME1": 1,
@@ -71,7 +71,7 @@ def read_pixel_format(dataset: Dataset) -> PixelFormat:
     """
     photometric = str(dataset.get("PhotometricInterpretation") or "")
     if photometric not in SAMPLES:
-        raise Malformed(
+        raise BadImage(
             f"PhotometricInterpretation (0028,0004) is {shown_term(photometric)}, expected one of "
             f"{', '.join(SAMPLES)}"
         )
@@ -109,9 +109,9 @@ def check_size(pixel_format: PixelFormat, *, limits: Limits) -> None:
         f"declares {pixel_format.frames} frame(s) of {pixel_format.rows} x {pixel_format.columns} pixels"
     )
     if frame_bytes > limits.frame_bytes:
-        raise Malformed(f"{declared}, {frame_bytes} bytes each, expected at most {limits.frame_bytes}")
+        raise BadImage(f"{declared}, {frame_bytes} bytes each, expected at most {limits.frame_bytes}")
     if frame_bytes * pixel_format.frames > limits.decoded_bytes:
-        raise Malformed(
+        raise BadImage(
             f"{declared}, {frame_bytes * pixel_format.frames} bytes, expected at most {limits.decoded_bytes}"
         )
 
@@ -132,7 +132,7 @@ def _integer(
             if isinstance(allowed, range)
             else " or ".join(map(str, allowed))
         )
-        raise Malformed(
+        raise BadImage(
             f"{keyword} is {'missing' if found is None else shown_term(found)}, expected {expected}"
         )
     return value

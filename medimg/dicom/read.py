@@ -29,7 +29,7 @@ from medimg.dicom.parse import (
 )
 from medimg.dicom.pixel_format import PixelFormat, check_size, read_pixel_format
 from medimg.dicom.safety import LIMITS, Limits, allow_pixels
-from medimg.errors import Malformed, shown_term
+from medimg.errors import BadImage, shown_term
 
 
 def read_frame(source: Source, *, frame: int = 0, limits: Limits = LIMITS) -> np.ndarray:
@@ -61,7 +61,7 @@ def frame_of(file: DicomFile, *, frame: int, limits: Limits = LIMITS) -> np.ndar
     """One frame of an open file; see `read_frame`."""
     pixel_format = _checked_format(file, limits=limits)
     if not 0 <= frame < pixel_format.frames:
-        raise Malformed(f"frame {frame} asked for, expected 0 to {pixel_format.frames - 1}")
+        raise BadImage(f"frame {frame} asked for, expected 0 to {pixel_format.frames - 1}")
     if file.transfer_syntax in NATIVE:
         return _finish(_native_frame(file, pixel_format, frame), pixel_format, file)
     file.stream.seek(file.pixels_at)
@@ -96,18 +96,16 @@ def frames_of(
         if found <= pixel_format.frames and found - 1 in wanted:
             yield _decode(encoded, pixel_format, file)
     if found != pixel_format.frames:
-        raise Malformed(
-            f"has {found} encoded frame(s), expected {pixel_format.frames} as NumberOfFrames says"
-        )
+        raise BadImage(f"has {found} encoded frame(s), expected {pixel_format.frames} as NumberOfFrames says")
 
 
 def _checked_format(file: DicomFile, *, limits: Limits) -> PixelFormat:
     if file.pixels_at < 0:
         known = UID(str(file.dataset.get("SOPClassUID") or ""))
         kind = known.name if known.name != known else shown_term(known)
-        raise Malformed(f"has no pixel data (7FE0,0010), expected an image; its SOP class is {kind}")
+        raise BadImage(f"has no pixel data (7FE0,0010), expected an image; its SOP class is {kind}")
     if file.transfer_syntax not in NATIVE and file.transfer_syntax not in CODECS:
-        raise Malformed(
+        raise BadImage(
             f"transfer syntax {UID(file.transfer_syntax).name} ({file.transfer_syntax}) has no "
             "decoder here; convert the file first"
         )
@@ -116,12 +114,12 @@ def _checked_format(file: DicomFile, *, limits: Limits) -> PixelFormat:
     if file.transfer_syntax in NATIVE:
         _check_native_length(file, pixel_format)
     elif file.pixels_length != UNDEFINED_LENGTH:
-        raise Malformed(
+        raise BadImage(
             f"pixel data have the defined length {file.pixels_length}, expected encapsulated frames "
             "as the transfer syntax says"
         )
     elif pixel_format.bits_allocated == 1:
-        raise Malformed("BitsAllocated is 1 in a compressed transfer syntax, expected 8, 16 or 32")
+        raise BadImage("BitsAllocated is 1 in a compressed transfer syntax, expected 8, 16 or 32")
     else:
         check_fragments(file)
     return pixel_format
@@ -130,13 +128,13 @@ def _checked_format(file: DicomFile, *, limits: Limits) -> PixelFormat:
 def _check_native_length(file: DicomFile, pixel_format: PixelFormat) -> None:
     expected = (pixel_format.frame_bits * pixel_format.frames + 7) // 8
     if file.pixels_length == UNDEFINED_LENGTH:
-        raise Malformed(
+        raise BadImage(
             "pixel data have an undefined length, expected a length as the transfer syntax is uncompressed"
         )
     available = file.stream.seek(0, os.SEEK_END) - file.pixels_at
     if min(available, file.pixels_length) < expected:
         found = "the file is cut short" if available < file.pixels_length else "the header contradicts them"
-        raise Malformed(
+        raise BadImage(
             f"pixel data (7FE0,0010) have {min(available, file.pixels_length)} bytes, expected "
             f"{expected}; {found}"
         )
@@ -146,7 +144,7 @@ def _check_native_length(file: DicomFile, pixel_format: PixelFormat) -> None:
     if excess > 1:
         file.stream.seek(file.pixels_at + expected)
         if excess * 8 >= pixel_format.frame_bits or any(file.stream.read(excess)):
-            raise Malformed(
+            raise BadImage(
                 f"pixel data (7FE0,0010) have {file.pixels_length} bytes, expected {expected} from "
                 "rows, columns, frames and bits"
             )
@@ -173,12 +171,12 @@ def _decode(encoded: bytes, pixel_format: PixelFormat, file: DicomFile) -> np.nd
     except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # pylibjpeg-rle is Rust: its panics are no Exception.
-        raise Malformed(
+        raise BadImage(
             f"{codec.name} frame of {len(encoded)} bytes cannot be decoded: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
     if values.shape != pixel_format.shape:
-        raise Malformed(f"{codec.name} frame decodes to shape {values.shape}, expected {pixel_format.shape}")
+        raise BadImage(f"{codec.name} frame decodes to shape {values.shape}, expected {pixel_format.shape}")
     return _finish(values, pixel_format, file, colours_done=codec.colours_done)
 
 
@@ -191,7 +189,7 @@ def _finish(
         return apply_color_lut(values, file.dataset)
     if pixel_format.photometric in ("YBR_FULL", "YBR_FULL_422") and not colours_done:
         if pixel_format.bits_stored != 8:
-            raise Malformed(
+            raise BadImage(
                 f"{pixel_format.photometric} with {pixel_format.bits_stored} bits stored, expected 8"
             )
         return convert_color_space(values, "YBR_FULL", "RGB")

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
-from medimg.errors import Malformed, MedimgError, OutOfMeans, UnreadableFile, UsageError
+from medimg.errors import BadImage, MedimgError, OutOfMeans, UnreadableFile, UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -77,15 +77,13 @@ def inflate(stream: BinaryIO, *, limit_bytes: int) -> BytesIO:
     while not inflater.eof:
         compressed = inflater.unconsumed_tail or stream.read(1 << 20)
         if not compressed:
-            raise Malformed("the deflated data set ends too early, expected a complete deflate stream")
+            raise BadImage("the deflated data set ends too early, expected a complete deflate stream")
         try:
             inflated.write(inflater.decompress(compressed, 1 << 22))
         except zlib.error as error:
-            raise Malformed(
-                f"the deflated data set is damaged ({error}), expected a deflate stream"
-            ) from None
+            raise BadImage(f"the deflated data set is damaged ({error}), expected a deflate stream") from None
         if inflated.tell() > limit_bytes:
-            raise Malformed(
+            raise BadImage(
                 f"the deflated data set inflates to more than {limit_bytes} bytes, expected at most that"
             )
     inflated.seek(0)

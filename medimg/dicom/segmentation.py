@@ -14,7 +14,7 @@ from medimg.cases import Stack
 from medimg.dicom.parse import DicomFile, open_dicom
 from medimg.dicom.read import frame_of
 from medimg.dicom.volume import DIRECTION_TOLERANCE, Volume, frame_attribute, functional_groups
-from medimg.errors import Malformed, shown_term
+from medimg.errors import BadImage, shown_term
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 
@@ -67,7 +67,7 @@ class Segmentation:
             taken = np.unique(labels_HW[inside_HW & (labels_HW != 0)])
             if len(taken):
                 shared = int(np.count_nonzero(inside_HW & (labels_HW != 0)))
-                raise Malformed(
+                raise BadImage(
                     f"segments {taken[0]} and {segment} overlap in {shared} pixel(s) of frame "
                     f"{frame}, expected disjoint segments (or overlap='last')"
                 )
@@ -95,7 +95,7 @@ def read_segmentation(
             no or another slice.
     """
     if not 0 < threshold <= 1:
-        raise Malformed(f"threshold is {threshold}, expected more than 0 and at most 1")
+        raise BadImage(f"threshold is {threshold}, expected more than 0 and at most 1")
     with open_dicom(path) as file:
         dataset = file.dataset
         _check_kind(dataset, volume)
@@ -104,7 +104,7 @@ def read_segmentation(
             for item in dataset.get("SegmentSequence") or []
         }
         if not labels:
-            raise Malformed("Segment Sequence (0062,0002) is missing or empty, expected at least one segment")
+            raise BadImage("Segment Sequence (0062,0002) is missing or empty, expected at least one segment")
         return Segmentation(
             Path(path), volume, _match_frames(dataset, volume, labels), labels, threshold, overlap
         )
@@ -112,15 +112,15 @@ def read_segmentation(
 
 def _check_kind(dataset: Dataset, volume: Volume) -> None:
     if str(found_class := dataset.get("SOPClassUID")) != SEGMENTATION_STORAGE:
-        raise Malformed(
+        raise BadImage(
             f"SOPClassUID (0008,0016) is {shown_term(found_class)}, expected Segmentation Storage "
             f"({SEGMENTATION_STORAGE})"
         )
     if (kind := dataset.get("SegmentationType")) not in ("BINARY", "FRACTIONAL"):
-        raise Malformed(f"SegmentationType (0062,0001) is {shown_term(kind)}, expected BINARY or FRACTIONAL")
+        raise BadImage(f"SegmentationType (0062,0001) is {shown_term(kind)}, expected BINARY or FRACTIONAL")
     found = int(dataset.Rows), int(dataset.Columns)
     if found != volume.shape[1:]:
-        raise Malformed(
+        raise BadImage(
             f"has {found[0]} x {found[1]} pixels, expected {volume.shape[1]} x {volume.shape[2]} as "
             "in the series"
         )
@@ -141,12 +141,12 @@ def _match_frames(dataset: Dataset, volume: Volume, labels: Mapping[int, str]) -
             dataset, group="SegmentIdentificationSequence", keyword="ReferencedSegmentNumber", frame=frame
         )
         if segment is None or int(segment) not in labels:
-            raise Malformed(f"frame {frame} is of segment {segment}, expected one of {sorted(labels)}")
+            raise BadImage(f"frame {frame} is of segment {segment}, expected one of {sorted(labels)}")
         index = _slice_of(dataset, slices, frame)
         _check_place(dataset, volume, index=index, frame=frame)
         segments = matched.setdefault(index, {})
         if int(segment) in segments:
-            raise Malformed(
+            raise BadImage(
                 f"frames {segments[int(segment)]} and {frame} are both segment {segment} of one "
                 "slice, expected one frame"
             )
@@ -180,7 +180,7 @@ def _slice_of(dataset: Dataset, slices: Mapping[tuple[str, int | None], int], fr
     found = sorted({slices[reference] for reference in references if reference in slices})
     if len(found) != 1:
         named = ", ".join(uid for uid, _ in references[:3]) or "no image"
-        raise Malformed(
+        raise BadImage(
             f"frame {frame} references {named} ({len(found)} of the series' slices), expected exactly "
             "one slice of the series"
         )
@@ -203,7 +203,7 @@ def _check_place(dataset: Dataset, volume: Volume, *, index: int, frame: int) ->
         if found is not None and not np.allclose(
             np.array(found, dtype=float), expected, rtol=0, atol=tolerance
         ):
-            raise Malformed(
+            raise BadImage(
                 f"{keyword} of frame {frame} is {list(found)}, expected {expected.tolist()} as in "
                 f"{plane.name}"
             )

@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from medimg.cases import Stack
 from medimg.dicom.parse import DicomFile, open_dicom
 from medimg.dicom.read import read_frame
-from medimg.errors import Malformed, UnreadableFile
+from medimg.errors import BadImage, UnreadableFile
 
 SPACING_TOLERANCE = 0.01
 """Of the distance between slices: how far a slice may lie from where even spacing puts it.
@@ -149,15 +149,13 @@ def read_planes(path: Path) -> list[Plane]:
     with open_dicom(path) as file:
         dataset = file.dataset
         if int(dataset.get("SamplesPerPixel") or 1) != 1:
-            raise Malformed(
+            raise BadImage(
                 f"SamplesPerPixel (0028,0002) is {dataset.SamplesPerPixel}, expected 1 in a volume"
             )
         if int(dataset.get("BitsStored") or 0) > 16:
-            raise Malformed(
-                f"BitsStored (0028,0101) is {dataset.BitsStored}, expected at most 16 in a volume"
-            )
+            raise BadImage(f"BitsStored (0028,0101) is {dataset.BitsStored}, expected at most 16 in a volume")
         if "ModalityLUTSequence" in dataset:
-            raise Malformed(
+            raise BadImage(
                 "has a Modality LUT Sequence (0028,3000), expected Rescale Slope and Intercept in a volume"
             )
         frames = int(dataset.get("NumberOfFrames") or 1)
@@ -194,7 +192,7 @@ def _plane(file: DicomFile, path: Path, frame: int) -> Plane:
         found = frame_attribute(dataset, group=group, keyword=keyword, frame=frame)
         values = np.array([] if found is None else found, dtype=float).ravel()
         if len(values) != count or not np.isfinite(values).all():
-            raise Malformed(
+            raise BadImage(
                 f"{keyword} of frame {frame} is {'missing' if found is None else found}, expected "
                 f"{count} numbers in a volume"
             )
@@ -231,7 +229,7 @@ def _plane(file: DicomFile, path: Path, frame: int) -> Plane:
 def _checked_orientation(orientation: np.ndarray) -> np.ndarray:
     row, column = orientation[:3], orientation[3:]
     if abs(row @ row - 1) > 0.01 or abs(column @ column - 1) > 0.01 or abs(row @ column) > 0.01:
-        raise Malformed(
+        raise BadImage(
             f"ImageOrientationPatient (0020,0037) is {orientation.tolist()}, expected two "
             "perpendicular unit vectors"
         )

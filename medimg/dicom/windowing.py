@@ -17,7 +17,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
-from medimg.errors import Malformed, shown_term
+from medimg.errors import BadImage, shown_term
 
 Bits = Literal[8, 16]
 Level = Callable[[np.ndarray], np.ndarray]
@@ -94,7 +94,7 @@ def linear_display(dtype: np.dtype, *, largest: float, bits: Bits) -> Display:
 def linear(values: np.ndarray, *, center: float, width: float) -> np.ndarray:
     """VOI LUT function LINEAR, PS3.3 C.11.2.1.2.1; width >= 1. Brightness in [0, 1]."""
     if not width >= 1:
-        raise Malformed(f"WindowWidth (0028,1051) is {width:g}, expected 1 or more for the function LINEAR")
+        raise BadImage(f"WindowWidth (0028,1051) is {width:g}, expected 1 or more for the function LINEAR")
     if width == 1:
         return (values > center - 0.5).astype(np.float64)
     return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
@@ -103,7 +103,7 @@ def linear(values: np.ndarray, *, center: float, width: float) -> np.ndarray:
 def linear_exact(values: np.ndarray, *, center: float, width: float) -> np.ndarray:
     """VOI LUT function LINEAR_EXACT, PS3.3 C.11.2.1.3.2; width > 0. Brightness in [0, 1]."""
     if not width > 0:
-        raise Malformed(
+        raise BadImage(
             f"WindowWidth (0028,1051) is {width:g}, expected more than 0 for the function LINEAR_EXACT"
         )
     return np.clip((values - center) / width + 0.5, 0, 1)
@@ -112,9 +112,7 @@ def linear_exact(values: np.ndarray, *, center: float, width: float) -> np.ndarr
 def sigmoid(values: np.ndarray, *, center: float, width: float) -> np.ndarray:
     """VOI LUT function SIGMOID, PS3.3 C.11.2.1.3.1; width > 0. Brightness in [0, 1]."""
     if not width > 0:
-        raise Malformed(
-            f"WindowWidth (0028,1051) is {width:g}, expected more than 0 for the function SIGMOID"
-        )
+        raise BadImage(f"WindowWidth (0028,1051) is {width:g}, expected more than 0 for the function SIGMOID")
     exponent = np.clip(-4 * (values - center) / width, -700, 700)  # exp(710) overflows float64.
     return 1 / (1 + np.exp(exponent))
 
@@ -145,7 +143,7 @@ def _modality(dataset: Dataset, frame: int) -> Level:
     source = _group(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope")
     slope, intercept = _number(source.get("RescaleSlope"), 1.0), _number(source.get("RescaleIntercept"), 0.0)
     if slope == 0 or not np.isfinite([slope, intercept]).all():
-        raise Malformed(
+        raise BadImage(
             f"RescaleSlope and RescaleIntercept (0028,1053/1052) are {slope:g} and {intercept:g}, "
             "expected a slope other than 0"
         )
@@ -166,7 +164,7 @@ def _voi(dataset: Dataset, frame: int) -> Level | None:
         return None
     name = str(source.get("VOILUTFunction") or "LINEAR").upper()
     if name not in FUNCTIONS:
-        raise Malformed(
+        raise BadImage(
             f"VOILUTFunction (0028,1056) is {shown_term(name)}, expected one of {', '.join(FUNCTIONS)}"
         )
     function = FUNCTIONS[name]

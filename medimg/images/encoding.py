@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from medimg.errors import Malformed, MedimgError
+from medimg.errors import BadImage, MedimgError
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,5 @@ def encode_png(pixels: np.ndarray) -> bytes:
     image = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     done, encoded = cv2.imencode(".png", image)
     if not done:
-        raise Malformed(f"an image of shape {pixels.shape} and type {pixels.dtype} cannot be encoded as PNG")
+        raise BadImage(f"an image of shape {pixels.shape} and type {pixels.dtype} cannot be encoded as PNG")
     return encoded.tobytes()

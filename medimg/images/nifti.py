@@ -16,7 +16,7 @@ import numpy as np
 
 from medimg.cases import Stack
 from medimg.dicom.parse import refusing
-from medimg.errors import Malformed, UsageError
+from medimg.errors import BadImage, UsageError
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 LARGEST_UINT16 = 65535
@@ -102,7 +102,7 @@ def read_nifti(path: Path, *, kind: Literal["image", "mask"], volume: int = 0) -
         smallest, largest, rest = _range(source)
         if kind == "mask":
             if rest > LABEL_TOLERANCE or smallest < 0 or largest > LARGEST_UINT16:
-                raise Malformed(
+                raise BadImage(
                     f"values from {smallest} to "
                     f"{largest}{'' if rest <= LABEL_TOLERANCE else ', not all whole'}, expected "
                     "labels from 0 to 65535"
@@ -141,9 +141,9 @@ def _open(path: Path, volume: int) -> tuple[NiftiSlices, np.ndarray]:
     image = nibabel.load(path)
     shape = image.shape
     if len(shape) not in (3, 4):
-        raise Malformed(f"has shape {shape}, expected three axes, or four of which the last counts volumes")
+        raise BadImage(f"has shape {shape}, expected three axes, or four of which the last counts volumes")
     if not 0 <= volume < (shape[3] if len(shape) == 4 else 1):
-        raise Malformed(f"volume {volume} asked for, found shape {shape}")
+        raise BadImage(f"volume {volume} asked for, found shape {shape}")
     orientations = nibabel.orientations
     to_lps = orientations.ornt_transform(
         orientations.io_orientation(image.affine), orientations.axcodes2ornt(("L", "P", "S"))
@@ -165,7 +165,7 @@ def _range(source: NiftiSlices) -> tuple[float, float, float]:
     for number, values_HW in enumerate(source):
         unusable = int(np.count_nonzero(~np.isfinite(values_HW)))
         if unusable:
-            raise Malformed(f"slice {number} has {unusable} values that are not finite, expected numbers")
+            raise BadImage(f"slice {number} has {unusable} values that are not finite, expected numbers")
         smallest, largest = min(smallest, float(values_HW.min())), max(largest, float(values_HW.max()))
         rest = max(rest, float(np.abs(np.rint(values_HW) - values_HW).max()))
     return smallest, largest, rest

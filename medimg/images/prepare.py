@@ -18,7 +18,7 @@ from medimg.cases import Tags
 from medimg.dicom.parse import open_dicom, refusing, tags_of
 from medimg.dicom.read import frame_of
 from medimg.dicom.windowing import Display, linear_display, make_display
-from medimg.errors import Malformed
+from medimg.errors import BadImage
 from medimg.images.breast_crop import Box, breast_box, stride_of
 from medimg.images.breast_orientation import Flips, mammogram_flips
 from medimg.images.raster import read_plain_jpeg, read_raster
@@ -95,9 +95,9 @@ def prepare_image(
                     ingest,
                 )
         if kind is None:
-            raise Malformed("is no DICOM, PNG or JPEG file, expected one of these")
+            raise BadImage("is no DICOM, PNG or JPEG file, expected one of these")
         if frame != 0:
-            raise Malformed(f"frame {frame} asked for, expected 0 as the file holds one image")
+            raise BadImage(f"frame {frame} asked for, expected 0 as the file holds one image")
         stored = read_raster(path, name=name)
         return _prepare(
             stored,

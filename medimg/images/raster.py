@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from medimg.dicom.parse import refusing
 from medimg.dicom.safety import LIMITS, Limits, allow_pixels
-from medimg.errors import Malformed, UnreadableFile
+from medimg.errors import BadImage, UnreadableFile
 
 BIT_DEPTH_AT, COLOUR_TYPE_AT = 24, 25
 """Bytes of a PNG file's IHDR chunk (ISO/IEC 15948 11.2.1)."""
@@ -127,14 +127,14 @@ def _opened(path: str | os.PathLike[str], *, name: str, limits: Limits) -> Itera
         columns, rows = image.size
         samples = 4 if image.mode in ("P", "PA") else len(image.getbands())
         if rows * columns * samples * _bits(path) // 8 > limits.frame_bytes:
-            raise Malformed(
+            raise BadImage(
                 f"declares {rows} x {columns} pixels, expected at most {limits.frame_bytes} bytes decoded"
             )
         allow_pixels(rows * columns * samples, limits=limits)
         if image.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I;16", "I"):
-            raise Malformed(f"has colours of kind {image.mode}, expected grey or RGB")
+            raise BadImage(f"has colours of kind {image.mode}, expected grey or RGB")
         if getattr(image, "n_frames", 1) > 1 and image.format == "PNG":
-            raise Malformed(f"is animated ({getattr(image, 'n_frames', 0)} frames), expected one image")
+            raise BadImage(f"is animated ({getattr(image, 'n_frames', 0)} frames), expected one image")
         yield image
 
 
@@ -156,7 +156,7 @@ def _is_deep_colour(path: str | os.PathLike[str]) -> bool:
 def _read_deep_colour(path: str | os.PathLike[str]) -> np.ndarray:
     image_HWC = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if image_HWC is None:
-        raise Malformed("cannot be decoded, expected a complete PNG file")
+        raise BadImage("cannot be decoded, expected a complete PNG file")
     if _head(path)[COLOUR_TYPE_AT] == 4:  # Grey with alpha; OpenCV repeats the grey three times.
         return image_HWC[..., 2:]
     return cv2.cvtColor(image_HWC, cv2.COLOR_BGRA2RGBA if image_HWC.shape[2] == 4 else cv2.COLOR_BGR2RGB)
@@ -183,7 +183,7 @@ def _drop_opaque_alpha(pixels: np.ndarray) -> np.ndarray:
         return pixels
     transparent = int((pixels[..., -1] != np.iinfo(pixels.dtype).max).sum())
     if transparent:
-        raise Malformed(
+        raise BadImage(
             f"has {transparent} pixels that are not opaque, expected an image without transparency"
         )
     return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., :3]

@@ -14,7 +14,7 @@ from medimg.cases import Header, Tags
 from medimg.dicom.parse import DicomFile, looks_like_dicom, open_dicom, refusing, tags_of
 from medimg.dicom.read import frames_of
 from medimg.dicom.safety import LIMITS
-from medimg.errors import Malformed
+from medimg.errors import BadImage
 from medimg.files import WORK_FOLDER, hash_file
 from medimg.images.raster import JPEG_START, raster_tags, read_raster
 
@@ -78,12 +78,12 @@ def scan_file(path: str, *, root: str) -> Header | None:
     full = Path(root, path)
     with refusing(path):
         if full.is_symlink() and _leaves(full, Path(root)):
-            raise Malformed("is a link that leads out of the data root, expected a file within it")
+            raise BadImage("is a link that leads out of the data root, expected a file within it")
         kind = sniff(full)
         if kind is None:
             if not path.lower().endswith(IMAGE_ENDINGS):
                 return None
-            raise Malformed("is no DICOM, PNG or JPEG file, expected one as its name says")
+            raise BadImage("is no DICOM, PNG or JPEG file, expected one as its name says")
         tags, pixel_hash = _scan_dicom(full, path) if kind == "dicom" else _scan_raster(full, path)
         return Header(
             path=path,

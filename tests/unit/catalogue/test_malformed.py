@@ -1,4 +1,4 @@
-"""Malformed files among good ones: each is catalogued or quarantined with a reason, and the work goes on."""
+"""BadImage files among good ones: each is catalogued or quarantined with a reason, and the work goes on."""
 
 import shutil
 
