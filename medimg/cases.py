@@ -32,12 +32,12 @@ class Header:
 
     Attributes:
         path: POSIX path relative to the data root.
-        kind: file format: "dicom", "png" or "jpeg".
+        kind: file format: "dicom", or a picture's: "png", "jpeg", "tiff", "bmp", "webp".
         size: bytes.
         sha256: of the file's bytes.
         pixel_hash: of the decoded stored values and their shape, so the same pixels in another transfer
             syntax or file have the same hash.
-        tags: JSON-able values by DICOM keyword; a sequence is a list of such mappings. For PNG and JPEG:
+        tags: JSON-able values by DICOM keyword; a sequence is a list of such mappings. For pictures:
             Rows, Columns, BitsStored, SamplesPerPixel, PhotometricInterpretation.
     """
 
@@ -102,6 +102,8 @@ class Case:
         masks: images whose pixels are labels, role by role like `images`.
         official_split: the split that the data set's publisher assigns, if any.
         status, reason: where the case ended up and why.
+        unread: paths of files that a table names for it and that are not among the images. The catalogue
+            gives such a case the reason of its file, and counts it.
     """
 
     case_id: str
@@ -116,6 +118,7 @@ class Case:
     official_split: str | None = None
     status: Status = "used"
     reason: str = ""
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

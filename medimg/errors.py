@@ -15,14 +15,20 @@ def one_line(text: str) -> str:
     )
 
 
-def shown_term(value: object) -> str:
-    """Shows a coded value (DICOM's CS and UI, a number), and of any other text only says how long it is.
+def show_code(value: object) -> str:
+    """Shows a coded value (DICOM's CS and UI, a number), and of any other text only how long it is.
 
-    Free text in the place of a code may be a patient's name.
+    Free text in the place of a code may be a patient's name. PS3.5 section 6.2 says what codes consist of.
     """
     text = str(value)
     coded = re.fullmatch(r"[A-Z0-9_. -]{0,16}|[A-Za-z]{1,2}|[0-9.]{1,64}", text)
-    return (text.strip() or "empty") if coded else f"a text of {len(text)} characters"
+    return text if coded else f"a text of {len(text)} characters"
+
+
+def quote_code(value: object) -> str:
+    """Quotes a coded value as `show_code` shows it."""
+    shown = show_code(value)
+    return repr(shown) if shown == str(value) else shown
 
 
 class MedimgError(Exception):

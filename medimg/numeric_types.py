@@ -29,6 +29,8 @@ PositiveCount = Annotated[int, Ge(1), Le(10_000_000), AllowInfNan(False)]
 """A number of things, 1 to 10 million."""
 Pixels = Annotated[int, Ge(1), Le(16_384), AllowInfNan(False)]
 """A side of an image that is held in memory whole, 1 to 16384."""
+StoredValue = Annotated[int, Ge(0), Le(65_535), AllowInfNan(False)]
+"""A value of a pixel of 16 bits, 0 to 65535."""
 Bytes = Annotated[int, Ge(0), Le(10**15), AllowInfNan(False)]
 """A size on disk, 0 to 10^15 (a petabyte)."""
 MessageBytes = Annotated[int, Ge(1), Le(2**31 - 1), AllowInfNan(False)]

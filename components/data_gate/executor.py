@@ -15,6 +15,7 @@ from tfx.types.artifact import Artifact
 from components.artifacts import GateReport, Rejects
 from components.case_example_gen.outcome import lost_examples, read_outcome
 from medimg.catalogue.split import SPLITS
+from medimg.catalogue.summary import count_quarantined
 from medimg.catalogue.tables import Catalogue, read_catalogue
 from medimg.errors import MedimgError
 
@@ -115,11 +116,11 @@ def missing_classes(catalogue: Catalogue, head: str) -> Iterator[str]:
 def too_many_quarantined(catalogue: Catalogue, rejected: int, share: float) -> Iterator[str]:
     """Compares the share of quarantined images with the config's limit.
 
-    Images that the catalogue and that decoding quarantined count together.
+    Images that the catalogue and that decoding quarantined count together, with labelled rows whose file is
+    absent or no image.
     """
-    counts = catalogue.summary["images"]
-    quarantined = counts["quarantined"] + rejected
-    total = counts["used"] + counts["quarantined"]
+    found = count_quarantined(catalogue.summary)
+    quarantined, total = found + rejected, found + catalogue.summary["images"]["used"]
     if total and quarantined / total > share:
         yield (
             f"{quarantined} of {total} images are quarantined ({quarantined / total:.1%}), "

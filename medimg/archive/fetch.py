@@ -26,7 +26,7 @@ from medimg.archive.data_root import check_room, is_there, place, present_files,
 from medimg.archive.receipts import TABLES, Finished, Receipt, Receipts
 from medimg.archive.source import Arrived, InvalidFile, NotAvailable, Series, Source, SourceFailed, is_uid
 from medimg.archive.transport.errors import Interrupted
-from medimg.errors import DiskFull, MedimgError, shown_term
+from medimg.errors import DiskFull, MedimgError, quote_code
 from medimg.files import WORK_FOLDER
 
 
@@ -173,13 +173,13 @@ class Fetcher:
                     if keyword == "PatientID":
                         raise InvalidFile(f"{arrived.url}: PatientID is not the one that the archive lists")
                     raise InvalidFile(
-                        f"{arrived.url}: {keyword} is {shown_term(found[keyword])}, expected {value}"
+                        f"{arrived.url}: {keyword} is {quote_code(found[keyword])}, expected {value!r}"
                     )
             sop_uid, patient = found["SOPInstanceUID"], found["PatientID"]
             for uid in (series.uid, sop_uid):
                 if not is_uid(uid):
                     raise InvalidFile(
-                        f"{arrived.url}: {shown_term(uid)} is no UID, expected digits and dots, 64 "
+                        f"{arrived.url}: {quote_code(uid)} is no UID, expected digits and dots, 64 "
                         "characters at most (DICOM PS3.5 section 9.1)"
                     )
             path = f"{series.uid}/{sop_uid}.dcm"

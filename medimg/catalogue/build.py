@@ -17,9 +17,9 @@ from medimg.catalogue.duplicates.exact import ACTIVE, DuplicateFindings, settle_
 from medimg.catalogue.duplicates.near import NearDuplicates, find_near_duplicates
 from medimg.catalogue.index import Scan, Unreadable, scan
 from medimg.catalogue.leakage import tabulate_leakage
-from medimg.catalogue.listing import list_checked
+from medimg.catalogue.listing import explain_unread, list_checked
 from medimg.catalogue.provenance import describe_receipts, find_changed, list_changed_tables
-from medimg.catalogue.quality import count_flags, flag_headers
+from medimg.catalogue.quality import count_flags, describe_narrow_pictures, flag_headers
 from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
 from medimg.catalogue.shared_identity import find_shared_identities
 from medimg.catalogue.split import SplitSettings
@@ -27,16 +27,19 @@ from medimg.catalogue.split_file import apply_split_file, read_split_file
 from medimg.catalogue.summary import (
     count_before_exclusions,
     count_groups,
+    count_rows_without_file,
     count_splits,
     count_statuses,
     describe_data_set,
     hash_content,
     list_duplicates,
+    list_not_images,
     list_reasons,
     summarize_search,
 )
 from medimg.catalogue.tables import CASES, IMAGES, PAIRS, SUMMARY, Catalogue, write_catalogue
 from medimg.errors import UsageError
+from medimg.images.formats import EXPECTED
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,9 @@ def build_catalogue(data_set: DataSet, *, data_root: Path, to: Path, options: Bu
     check_any_image(found, data_root)
     usable, listing, rejects = list_checked(data_set, data_root=data_root, headers=found.headers)
     listing = apply_split_file(listing, brought) if brought else listing
+    rejected = [*found.quarantined, *rejects]
+    cases = explain_unread(listing.cases, rejects=rejected, not_images=found.not_images, root=data_root)
+    listing = replace(listing, cases=cases)
     headers = {header.path: header for header in found.headers}
     blank = find_constant(usable, root=data_root)
     duplicates = settle_duplicates(listing.cases, headers=headers, head=head, blank=blank)
@@ -113,7 +119,6 @@ def build_catalogue(data_set: DataSet, *, data_root: Path, to: Path, options: Bu
     )
     basis = SplitBasis(options.split, earlier)
     division = divide(duplicates, near=near, data_set=data_set, basis=basis, root=data_root)
-    rejected = [*found.quarantined, *rejects]
     flags = flag_headers(found.headers, blank=blank)
     findings = _Findings(
         tables, receipts, found, listing, rejected, duplicates, near=near, division=division, flags=flags
@@ -143,6 +148,7 @@ def _summarize(
     summary.update(describe_receipts(found.content, receipts))
     summary["split_settings"] = asdict(split)
     summary.update(count_statuses(cases, rejects=rejects, files=files))
+    summary["rows_without_file"] = count_rows_without_file(cases, rejects=rejects)
     summary["before_exclusions"] = count_before_exclusions(findings.listing.cases, head=head, files=files)
     summary["groups"] = count_groups(cases, assignments=assignments)
     shared = find_shared_identities(
@@ -168,8 +174,10 @@ def _summarize(
         *near.anomalies,
         *leaks,
         *division.anomalies,
+        *describe_narrow_pictures(found.headers),
     ]
     summary["other_files"] = found.other_files
+    summary["not_images"] = list_not_images(found.not_images)
     return summary
 
 
@@ -223,7 +231,8 @@ def check_any_image(found: Scan, root: Path) -> None:
             if found.quarantined
             else ""
         )
+        others = "".join(f", {len(paths)} {kind}" for kind, paths in found.not_images.items())
         raise UsageError(
             f"{root}: no readable image among {len(found.quarantined) + found.other_files} "
-            f"files{why}; expected DICOM, PNG or JPEG"
+            f"files{why}{others}; expected {EXPECTED}"
         )

@@ -13,8 +13,9 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -27,8 +28,9 @@ from medimg.datasets.identifiers import name_patient
 from medimg.dicom.safety import guarded_map
 from medimg.errors import MedimgError, OutOfMeans, UsageError
 from medimg.files import hash_file, replace_file
-from medimg.images import raster
+from medimg.images import formats, other_files, raster
 from medimg.images import scan as image_scan
+from medimg.images.other_files import NotImage
 from medimg.images.scan import list_files, scan_file
 
 SAVE_EVERY_SECONDS = 20.0
@@ -54,7 +56,8 @@ class Scan:
     Attributes:
         headers: images.
         quarantined: files that should be images and cannot be read, each with its reason.
-        other_files: number of files that are no images (tables, licences).
+        other_files: number of files that are no images (tables, licences, and those of `not_images`).
+        not_images: paths by kind, of the files that are known to be something else than an image.
         read: number of files that had to be read; the rest came from the index.
     """
 
@@ -62,6 +65,7 @@ class Scan:
     quarantined: list[Unreadable]
     other_files: int
     read: int
+    not_images: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def content(self) -> list[tuple[str, str]]:
@@ -72,7 +76,10 @@ class Scan:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the index; `outcome` is "image", "quarantined" or "other"."""
+    """One row of the index; `outcome` is "image", "quarantined" or "other".
+
+    `kind` is the file format of an image, and what another file is, where that is known.
+    """
 
     path: str
     size: int
@@ -181,7 +188,7 @@ def read_files(
     """
     if not stale:
         return
-    read: Callable[[str], Header | None] = functools.partial(scan_file, root=str(root))
+    read: Callable[[str], Header | NotImage | None] = functools.partial(scan_file, root=str(root))
     for path, result in guarded_map(
         read, sorted(stale), workers=min(workers or os.cpu_count() or 1, len(stale))
     ):
@@ -194,8 +201,8 @@ def read_files(
             # What may have been the machine's fault is not remembered: no file has this time.
             known_at = NEVER if isinstance(result, OutOfMeans) else mtime_ns
             yield Entry(path, size, known_at, "quarantined", sha256=sha256, reason=reason)
-        elif result is None:
-            yield Entry(path, size, mtime_ns, "other")
+        elif result is None or isinstance(result, NotImage):
+            yield Entry(path, size, mtime_ns, "other", kind=result.kind if result else "")
         else:
             tags = json.dumps(hide_patient(result.tags, published_ids=published_ids), sort_keys=True)
             yield Entry(path, size, mtime_ns, "image", result.kind, result.sha256, result.pixel_hash, tags)
@@ -221,7 +228,12 @@ def make_scan(entries: Sequence[Entry], *, read: int) -> Scan:
         for entry in entries
         if entry.outcome == "quarantined"
     ]
-    return Scan(headers, quarantined, len(entries) - len(headers) - len(quarantined), read)
+    not_images: dict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        if entry.outcome == "other" and entry.kind:
+            not_images[entry.kind].append(entry.path)
+    other_files = len(entries) - len(headers) - len(quarantined)
+    return Scan(headers, quarantined, other_files, read, dict(sorted(not_images.items())))
 
 
 def read_index(path: Path, *, readers: str) -> dict[str, Entry]:
@@ -264,8 +276,7 @@ def hash_readers(published_ids: str) -> str:
     An index written by other readers is not trusted.
     """
     sources = [
-        Path(str(image_scan.__file__)),
-        Path(str(raster.__file__)),
+        *(Path(str(module.__file__)) for module in (image_scan, formats, other_files, raster)),
         *sorted(Path(str(dicom.__file__)).parent.glob("*.py")),
     ]
     read = b"".join(source.read_bytes() for source in sources)

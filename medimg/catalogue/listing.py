@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from medimg.cases import DataSet, Header, Listing, Reject
+from medimg.cases import Case, DataSet, Header, Listing, Reject
 from medimg.catalogue.duplicates.exact import find_copies, find_uid_clashes
 from medimg.catalogue.quality import find_unusable
 from medimg.errors import MedimgError
+from medimg.images.formats import EXPECTED
 
 
 def list_checked(
@@ -21,7 +23,7 @@ def list_checked(
         the headers that were listed, the listing, and all rejects: unusable files, clashing UIDs, copies, and
         the listing's own.
     """
-    rejects = find_unusable(headers)
+    rejects = find_unusable(headers, shown=data_set.task != "segmentation")
     usable = without(headers, rejects)
     rejects += find_uid_clashes(usable)
     usable = without(usable, rejects)
@@ -35,6 +37,34 @@ def list_checked(
         listing = data_set.list_cases(data_root, usable)
     check_claims(listing, headers=usable, name=data_set.name)
     return usable, listing, [*rejects, *listing.rejects]
+
+
+def explain_unread(
+    cases: Iterable[Case],
+    *,
+    rejects: Iterable[Reject],
+    not_images: Mapping[str, Sequence[str]],
+    root: Path,
+) -> list[Case]:
+    """Gives each case without an image the status and the reason of the file that its table names.
+
+    A file that is there and is no image at all quarantines a labelled case; one that is absent is left to the
+    data set, which knows whether that is a download in part.
+    """
+    by_path = {reject.path: (reject.status, reject.reason) for reject in rejects}
+    for kind, paths in not_images.items():
+        by_path.update({path: ("excluded", f"{path}: no image ({kind})") for path in paths})
+    explained = []
+    for case in cases:
+        for path in case.unread:
+            if path in by_path:
+                status, reason = by_path[path]
+                case = replace(case, status=status, reason=reason)
+            elif (root / path).exists():
+                status = "quarantined" if case.labels else "excluded"
+                case = replace(case, status=status, reason=f"{path}: no image, expected {EXPECTED}")
+        explained.append(case)
+    return explained
 
 
 def without(headers: Sequence[Header], rejects: Iterable[Reject]) -> list[Header]:

@@ -10,23 +10,34 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from medimg.cases import Header, Reject, Tags
-from medimg.errors import shown_term
+from medimg.dicom.tags import UNREADABLE
+from medimg.errors import quote_code, show_code
+from medimg.images.scan import DISPLAY_FAULT, LOST_CONTRAST
 
 OLDEST_YEARS = 110
 SMALLEST_PIXELS = 16
+NARROW_BITS = (8, 10, 12, 14)
+"""What 16-bit pictures hold that were written from detectors of so many bits."""
+TEXT_IN_PICTURES = ("US", "SC", "OT")
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+"""Modalities, and the SOP classes, of pictures into which devices write who was imaged."""
 # Viewing convention: chest wall at the left of a left breast, lateral or head side up (DICOM PS3.3 C.8.11.7,
 # IHE Mammography Image profile).
 ORIENTATION = {"L": ("A", {"R", "F", "FR", "RF"}), "R": ("P", {"L", "F", "FL", "LF"})}
 AGE_UNITS_PER_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
 
 
-def find_unusable(headers: Sequence[Header]) -> list[Reject]:
+def find_unusable(headers: Sequence[Header], *, shown: bool = True) -> list[Reject]:
     """Files that must not be used, whatever the data set: text burned into the pixels may name the patient.
 
-    No pixels is no image.
+    No pixels is no image, and neither is what a run could not show.
+
+    Args:
+        shown: images are used as they are displayed; False where their modality's values are.
     """
     rejects = []
     for header in headers:
+        fault = header.tags.get(DISPLAY_FAULT) if shown else None
         if str(header.tags.get("BurnedInAnnotation", "")).strip().upper() == "YES":
             rejects.append(
                 Reject(
@@ -35,6 +46,8 @@ def find_unusable(headers: Sequence[Header]) -> list[Reject]:
                     "BurnedInAnnotation (0028,0301) is YES: text in the pixels may identify the patient",
                 )
             )
+        elif fault:
+            rejects.append(Reject(header.path, "quarantined", str(fault)))
         elif any(header.tags.get(name) == 0 for name in ("Rows", "Columns")):
             size = f"{header.tags.get('Rows')} rows x {header.tags.get('Columns')} columns"
             rejects.append(Reject(header.path, "quarantined", f"{size}: expected at least 1 x 1"))
@@ -54,7 +67,7 @@ def flag_headers(
     for header in headers:
         found = [flag for check in CHECKS if (flag := check(header.tags))]
         found += [
-            f"{name} differs: {shown_term(header.tags[name])}, mostly {shown_term(value)}"
+            f"{name} differs: {show_code(header.tags[name])}, mostly {show_code(value)}"
             for name, value in usual.items()
             if header.tags.get(name, value) != value
         ]
@@ -94,7 +107,7 @@ def flag_orientation(tags: Tags) -> str:
         return ""
     medial = "R" if laterality == "L" else "L"
     expected = f"{row}\\{medial} or {row}\\F{medial}"
-    found = "\\".join(map(shown_term, orientation))
+    found = "\\".join(map(show_code, orientation))
     return f"orientation: {found} of a breast on side {laterality}, expected {expected}"
 
 
@@ -128,7 +141,7 @@ def flag_age(tags: Tags) -> str:
     match = re.fullmatch(r"(\d{1,3})([DWMY])", age.strip())
     if not age or (match and int(match[1]) / AGE_UNITS_PER_YEAR[match[2]] <= OLDEST_YEARS):
         return ""
-    return f"age: PatientAge {shown_term(age)}, expected 000D to {OLDEST_YEARS}Y"
+    return f"age: PatientAge {quote_code(age)}, expected 000D to {OLDEST_YEARS}Y"
 
 
 def flag_lossy(tags: Tags) -> str:
@@ -140,6 +153,28 @@ def flag_lossy(tags: Tags) -> str:
     )
 
 
+def flag_burned_in(tags: Tags) -> str:
+    """BurnedInAnnotation (0028,0301) must be NO where names are usually written into the picture (R21)."""
+    stated = str(tags.get("BurnedInAnnotation") or "").upper()
+    kind = str(tags.get("Modality") or "").upper()
+    if str(tags.get("SOPClassUID") or "").startswith(SECONDARY_CAPTURE):
+        kind = kind if kind in TEXT_IN_PICTURES else "SC"
+    if kind not in TEXT_IN_PICTURES or stated in ("YES", "NO"):
+        return ""
+    return f"burned-in text: {kind} without BurnedInAnnotation (0028,0301), needs review"
+
+
+def flag_unreadable(tags: Tags) -> str:
+    """Attributes whose value is none of their type, and counts as unknown."""
+    found = tags.get(UNREADABLE)
+    return f"unreadable: {'; '.join(map(str, found))}" if isinstance(found, (list, tuple)) and found else ""
+
+
+def flag_lost_contrast(tags: Tags) -> str:
+    """The display chain makes one grey level of the first frame's many."""
+    return f"window: {tags[LOST_CONTRAST]}" if tags.get(LOST_CONTRAST) else ""
+
+
 CHECKS: tuple[Callable[[Tags], str], ...] = (
     flag_orientation,
     flag_bits,
@@ -147,4 +182,25 @@ CHECKS: tuple[Callable[[Tags], str], ...] = (
     flag_size,
     flag_age,
     flag_lossy,
+    flag_burned_in,
+    flag_unreadable,
+    flag_lost_contrast,
 )
+
+
+def describe_narrow_pictures(headers: Sequence[Header]) -> list[str]:
+    """One line if all 16-bit pictures together hold fewer bits, so that they would be shown nearly black."""
+    deep = {
+        header.path: int(header.tags["LargestImagePixelValue"])
+        for header in headers
+        if header.kind != "dicom" and header.tags.get("LargestImagePixelValue") is not None
+    }
+    largest = max(deep.values(), default=0)
+    bits = next((bits for bits in NARROW_BITS if 0 < largest < 1 << bits), 0)
+    if not bits:
+        return []
+    return [
+        f"{len(deep):,} pictures of 16 bits, {min(deep)} for one, hold values of {bits} bits (the largest is "
+        f"{largest}) and are shown in 1/{1 << (16 - bits)} of the brightness; set "
+        f"ingest.range=0,{(1 << bits) - 1}"
+    ]

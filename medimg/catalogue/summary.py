@@ -76,6 +76,18 @@ def count_statuses(cases: Sequence[Case], *, rejects: Sequence[Reject], files: i
     }
 
 
+def count_rows_without_file(cases: Iterable[Case], *, rejects: Iterable[Reject]) -> int:
+    """Counts quarantined cases that no quarantined file stands for: it is absent, or no image at all."""
+    quarantined = {reject.path for reject in rejects if reject.status == "quarantined"}
+    lost = [case for case in cases if case.status == "quarantined" and not case.images]
+    return sum(quarantined.isdisjoint(case.unread) for case in lost)
+
+
+def count_quarantined(summary: Mapping[str, Any]) -> int:
+    """Counts what cannot be used: quarantined files, and rows whose file is none of these."""
+    return int(summary["images"]["quarantined"]) + int(summary.get("rows_without_file", 0))
+
+
 def _count_by_status(cases: Iterable[Case]) -> dict[str, int]:
     counts: Counter[str] = Counter(case.status for case in cases)
     return {status: counts[status] for status in STATUSES}
@@ -156,6 +168,11 @@ def list_reasons(cases: Sequence[Case], *, rejects: Sequence[Reject], status: st
     return {"total": len(rows), "reasons": rows[:REASONS_SHOWN]}
 
 
+def list_not_images(paths: Mapping[str, Sequence[str]]) -> list[dict[str, object]]:
+    """Lists the files that are no images and are known as something else, by kind; names are capped."""
+    return [{"kind": kind, "files": _cap_names(found)} for kind, found in paths.items()]
+
+
 def _cap_names(names: Sequence[str]) -> dict[str, object]:
     return {"total": len(names), "names": sorted(names)[:NAMES_SHOWN]}
 
@@ -234,10 +251,9 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     for status in ("excluded", "quarantined"):
         for row in summary[status]["reasons"][:NAMES_SHOWN]:
             names = row["cases"]["names"] + row["files"]["names"]
-            total = row["cases"]["total"] + row["files"]["total"]
-            shown = ", ".join(names[:3]) + (f" and {total - 3:,} more" if total > 3 else "")
+            shown = shorten_names(names, total=row["cases"]["total"] + row["files"]["total"])
             console.print(
-                f"{status}: {escape(one_line(row['reason']))}: {escape(one_line(shown))}",
+                f"{status}: {escape(one_line(row['reason']))}: {escape(shown)}",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -248,6 +264,8 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
                 highlight=False,
                 soft_wrap=True,
             )
+    for line in describe_others_and_flags(summary):
+        console.print(escape(line), highlight=False, soft_wrap=True)
     conflicts = sum(pair["label_conflict"] for pair in summary["duplicates"])
     pairs = len(summary["duplicates"])
     console.print(
@@ -265,6 +283,23 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def describe_others_and_flags(summary: Mapping[str, Any]) -> list[str]:
+    """One line for each kind of file that is no image, and one on the images that are flagged."""
+    lines = []
+    for row in summary.get("not_images", ()):
+        shown = shorten_names(row["files"]["names"], total=row["files"]["total"])
+        lines.append(f"excluded, not images: {row['files']['total']:,} {one_line(row['kind'])}: {shown}")
+    if flagged := summary.get("quality_flags"):
+        counts = ", ".join(f"{count:,} {one_line(name)}" for name, count in flagged.items())
+        lines.append(f"images flagged: {counts}; see flags in the table `images`")
+    return lines
+
+
+def shorten_names(names: Sequence[str], *, total: int) -> str:
+    """The first three names and how many more there are, on one line."""
+    return one_line(", ".join(names[:3]) + (f" and {total - 3:,} more" if total > 3 else ""))
 
 
 def make_split_table(summary: Mapping[str, Any]) -> Table:

@@ -48,14 +48,15 @@ def decode_jpeg(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     """
     marker, size = _jpeg_frame_header(frame)
     _check_codestream_size(size, pixel_format)
-    _check_end(frame)
+    frame = _cut_at_end(frame, data_marker=b"\xff\xda")
     if pixel_format.samples == 1:
         return imagecodecs.jpeg8_decode(frame)
     is_ybr = pixel_format.photometric.startswith("YBR")
     if marker == 0xC3:  # Lossless frames carry no colour transform of JPEG's own.
         values = imagecodecs.jpeg8_decode(frame, colorspace="RGB", outcolorspace="RGB")
         return convert_color_space(values, "YBR_FULL", "RGB") if is_ybr else values
-    is_ycbcr = is_ybr or _adobe_transform(frame) == 1
+    # JFIF knows YCbCr alone (ITU-T T.871), whatever the header says.
+    is_ycbcr = is_ybr or _is_jfif(frame) or _adobe_transform(frame) == 1
     return imagecodecs.jpeg8_decode(frame, colorspace="YCBCR" if is_ycbcr else "RGB", outcolorspace="RGB")
 
 
@@ -68,7 +69,7 @@ def decode_lossless_jpeg(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
             "syntax says"
         )
     _check_codestream_size(size, pixel_format)
-    _check_end(frame)
+    frame = _cut_at_end(frame, data_marker=b"\xff\xda")
     if pixel_format.samples == 1:
         return imagecodecs.jpeg8_decode(frame)
     return imagecodecs.jpeg8_decode(frame, colorspace="RGB", outcolorspace="RGB")
@@ -82,7 +83,7 @@ def decode_jpeg_ls(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
             f"the codestream starts a frame with marker 0xFF{marker:02X}, expected 0xFFF7 (JPEG-LS)"
         )
     _check_codestream_size(size, pixel_format)
-    _check_end(frame)
+    frame = _cut_at_end(frame, data_marker=b"\xff\xda")
     return imagecodecs.jpegls_decode(frame)
 
 
@@ -95,7 +96,7 @@ def decode_jpeg_2000(frame: bytes, pixel_format: PixelFormat) -> np.ndarray:
     _check_codestream_size(
         (int(found["rows"]), int(found["columns"]), int(found["samples_per_pixel"])), pixel_format
     )
-    _check_end(frame)
+    _cut_at_end(frame, data_marker=b"\xff\x93")
     return decode_openjpeg(frame)
 
 
@@ -168,13 +169,19 @@ def _check_codestream_size(found: tuple[int, int, int], pixel_format: PixelForma
         )
 
 
-def _check_end(frame: bytes) -> None:
-    """JPEG, JPEG-LS and JPEG 2000 end with 0xFFD9, and bytes of padding may follow.
+def _cut_at_end(frame: bytes, *, data_marker: bytes) -> bytes:
+    """The codestream up to its end marker 0xFFD9, without the bytes that may follow.
 
-    Without it libjpeg fills what is missing with grey.
+    JPEG, JPEG-LS and JPEG 2000 stuff their data so that no end marker is in them; in a segment before them,
+    a thumbnail may have one. Without an end marker libjpeg fills what is missing with grey.
+
+    Args:
+        data_marker: start of scan, 0xFFDA, or of a tile's data, 0xFF93.
     """
-    if frame.rstrip(b"\x00\xff")[-2:] != b"\xff\xd9":
+    end = frame.find(b"\xff\xd9", max(frame.find(data_marker), 0))
+    if end < 0:
         raise BadImage("the codestream does not end with its end marker 0xFFD9; it is cut short")
+    return frame[: end + 2]
 
 
 def _jpeg_frame_header(frame: bytes) -> tuple[int, tuple[int, int, int]]:
@@ -187,6 +194,10 @@ def _jpeg_frame_header(frame: bytes) -> tuple[int, tuple[int, int, int]]:
             _, rows, columns, samples = struct.unpack(">BHHB", segment[:6])
             return marker, (rows, columns, samples)
     raise BadImage(f"no JPEG frame header found in {len(frame)} bytes, expected a JPEG codestream")
+
+
+def _is_jfif(frame: bytes) -> bool:
+    return any(marker == 0xE0 and segment[:5] == b"JFIF\0" for marker, segment in _jpeg_segments(frame))
 
 
 def _adobe_transform(frame: bytes) -> int | None:

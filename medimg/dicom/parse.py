@@ -19,9 +19,10 @@ from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
 from pydicom.uid import UID
 
-from medimg.dicom.safety import LIMITS, Limits, describe, inflate
+from medimg.dicom.damage import survey
+from medimg.dicom.safety import LIMITS, Limits, inflate
 from medimg.dicom.tags import collect_tags
-from medimg.errors import BadImage, UnreadableFile, shown_term
+from medimg.errors import BadImage, UnreadableFile, quote_code
 
 if TYPE_CHECKING:  # `medimg fetch` does without numpy, which the cases need.
     from medimg.cases import Tags
@@ -106,7 +107,7 @@ def refusing(name: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise UnreadableFile(
-            f"{name}: {error.strerror or describe(error)}, expected a readable file"
+            f"{name}: {error.strerror or 'cannot be read'}, expected a readable file"
         ) from error
     except RecursionError as error:
         raise UnreadableFile(
@@ -117,7 +118,10 @@ def refusing(name: str) -> Iterator[None]:
     except BadImage as error:
         raise UnreadableFile(f"{name}: {' '.join(str(error).split())[:300]}") from error
     except Exception as error:
-        raise UnreadableFile(f"{name}: {describe(error)}, expected a readable image file") from error
+        # What Python or a library says of it is no help to a user, and may quote the file's bytes.
+        raise UnreadableFile(
+            f"{name}: its header or pixels are damaged, expected a readable image"
+        ) from error
 
 
 _NESTING = 200
@@ -153,6 +157,8 @@ def check_fragments(file: DicomFile) -> None:
     Pydicom takes what is left of one that is cut short.
     """
     position, end = file.pixels_at, file.stream.seek(0, os.SEEK_END)
+    if position == end:
+        raise BadImage("is cut short in pixel data (7FE0,0010): no fragment is there, expected one or more")
     while position < end:
         file.stream.seek(position)
         item = file.stream.read(8)
@@ -173,29 +179,53 @@ def _parse(stream: BinaryIO, *, name: str, limits: Limits) -> DicomFile:
     if not looks_like_dicom(head):
         raise BadImage("is not a DICOM file (no 'DICM' at byte 128 and no data set at byte 0)")
     stream.seek(132 if head[128:132] == b"DICM" else 0)
-    meta = FileMetaDataset(
-        read_dataset(stream, False, True, stop_when=lambda tag, *_: BaseTag(tag).group != 2)
-    )
+    with _naming_damage(stream, EXPLICIT_LITTLE):
+        meta = FileMetaDataset(
+            read_dataset(stream, False, True, stop_when=lambda tag, *_: BaseTag(tag).group != 2)
+        )
     syntax = str(meta.get("TransferSyntaxUID") or _deduce_syntax(stream))
     if syntax not in NATIVE and not UID(syntax).is_transfer_syntax:
-        raise BadImage(
-            f"TransferSyntaxUID (0002,0010) is {shown_term(syntax)}, expected a transfer syntax of the DICOM "
-            "standard"
-        )
+        damage, _ = survey_stream(stream, EXPLICIT_LITTLE)
+        expected = "expected a transfer syntax of the DICOM standard"
+        raise BadImage(damage or f"TransferSyntaxUID (0002,0010) is {quote_code(syntax)}, {expected}")
     if syntax == DEFLATED_LITTLE:
-        stream = inflate(stream, limit_bytes=limits.inflated_bytes)
+        try:
+            stream = inflate(stream, limit_bytes=limits.inflated_bytes)
+        except ValueError as error:
+            raise BadImage(str(error)) from None
     little = syntax != EXPLICIT_BIG
-    dataset = read_dataset(
-        stream,
-        syntax == IMPLICIT_LITTLE,
-        little,
-        stop_when=lambda tag, *_: tag in (PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA),
-    )
+    with _naming_damage(stream, syntax):
+        dataset = read_dataset(
+            stream,
+            syntax == IMPLICIT_LITTLE,
+            little,
+            stop_when=lambda tag, *_: tag in (PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_PIXEL_DATA),
+        )
     if not len(dataset):
-        raise BadImage("holds no data element, expected a DICOM data set")
+        damage, last = survey_stream(stream, syntax)
+        raise BadImage(
+            damage or f"holds no data element behind {last}, expected a DICOM data set: it is cut short"
+        )
     dataset.file_meta = meta
     at, length, representation = _pixel_element(stream, order="<" if little else ">")
     return DicomFile(name, dataset, syntax, stream, at, length, representation)
+
+
+@contextmanager
+def _naming_damage(stream: BinaryIO, syntax: str) -> Iterator[None]:
+    """Turns what the parser raises into the element at which it ended."""
+    try:
+        yield
+    except (OSError, MemoryError, RecursionError):
+        raise
+    except Exception as error:
+        damage, last = survey_stream(stream, syntax)
+        raise BadImage(damage or f"cannot be read behind {last}, expected a DICOM data set") from error
+
+
+def survey_stream(stream: BinaryIO, syntax: str) -> tuple[str, str]:
+    """What is wrong with a file's elements, or nothing, and its last whole element; see `survey`."""
+    return survey(stream, implicit=syntax == IMPLICIT_LITTLE, little=syntax != EXPLICIT_BIG)
 
 
 def looks_like_dicom(head: bytes) -> bool:
@@ -232,7 +262,12 @@ def _pixel_element(stream: BinaryIO, *, order: str) -> tuple[int, int, str]:
     group, element = struct.unpack(f"{order}HH", head[:4])
     if (group << 16) + element != PIXEL_DATA:
         raise BadImage("holds floating-point pixel data (7FE0,0008/0009), expected integers (7FE0,0010)")
-    if head[4:6] in (b"OB", b"OW", b"UN") and len(head) == 12:
+    if head[4:6] in (b"OB", b"OW", b"UN"):
+        if len(head) < 12:
+            raise BadImage(
+                f"is cut short in pixel data (7FE0,0010): {len(head)} bytes of the element's header are "
+                "there, expected 12"
+            )
         return stream.tell(), struct.unpack(f"{order}L", head[8:12])[0], head[4:6].decode()
     return stream.tell() - len(head) + 8, struct.unpack(f"{order}L", head[4:8])[0], ""
 

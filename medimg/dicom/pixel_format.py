@@ -8,7 +8,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from medimg.dicom.safety import Limits
-from medimg.errors import BadImage, shown_term
+from medimg.dicom.tags import read_value
+from medimg.errors import BadImage, quote_code
 
 SAMPLES = {
     "MONOCHROME1": 1,
@@ -69,10 +70,10 @@ def read_pixel_format(dataset: Dataset) -> PixelFormat:
         ValueError: an attribute is missing, contradicts another or is not supported; names it, what was found
             and what was expected.
     """
-    photometric = str(dataset.get("PhotometricInterpretation") or "")
+    photometric = str(read_value(dataset, "PhotometricInterpretation") or "")
     if photometric not in SAMPLES:
         raise BadImage(
-            f"PhotometricInterpretation (0028,0004) is {shown_term(photometric)}, expected one of "
+            f"PhotometricInterpretation (0028,0004) is {quote_code(photometric)}, expected one of "
             f"{', '.join(SAMPLES)}"
         )
     bits_allocated = _integer(dataset, "BitsAllocated", allowed=(1, 8, 16, 32))
@@ -119,20 +120,18 @@ def check_size(pixel_format: PixelFormat, *, limits: Limits) -> None:
 def _integer(
     dataset: Dataset, keyword: str, *, allowed: range | tuple[int, ...], default: int | None = None
 ) -> int:
-    found = dataset.get(keyword)
+    found = read_value(dataset, keyword)
     if found in (None, "") and default is not None:
         return default
-    try:
-        value = int(str(found))
-    except ValueError:
-        value = -1
+    value = int(found) if isinstance(found, (int, float)) else -1
     if value not in allowed:
         expected = (
             f"{allowed.start} to {allowed.stop - 1}"
             if isinstance(allowed, range)
             else " or ".join(map(str, allowed))
         )
-        raise BadImage(
-            f"{keyword} is {'missing' if found is None else shown_term(found)}, expected {expected}"
+        shown = (
+            "missing" if found is None else value if isinstance(found, (int, float)) else "no single number"
         )
+        raise BadImage(f"{keyword} is {shown}, expected {expected}")
     return value

@@ -17,6 +17,7 @@ from pydicom.pixels.processing import apply_color_lut, convert_color_space
 from pydicom.uid import UID
 
 from medimg.dicom.codecs import CODECS
+from medimg.dicom.lookup_tables import check_palette
 from medimg.dicom.native import Layout, native_frame, stored_integers
 from medimg.dicom.parse import (
     EXPLICIT_BIG,
@@ -26,10 +27,12 @@ from medimg.dicom.parse import (
     Source,
     check_fragments,
     open_dicom,
+    survey_stream,
 )
 from medimg.dicom.pixel_format import PixelFormat, check_size, read_pixel_format
 from medimg.dicom.safety import LIMITS, Limits, allow_pixels
-from medimg.errors import BadImage, shown_term
+from medimg.dicom.tags import read_value
+from medimg.errors import BadImage
 
 
 def read_frame(source: Source, *, frame: int = 0, limits: Limits = LIMITS) -> np.ndarray:
@@ -101,9 +104,12 @@ def frames_of(
 
 def _checked_format(file: DicomFile, *, limits: Limits) -> PixelFormat:
     if file.pixels_at < 0:
-        known = UID(str(file.dataset.get("SOPClassUID") or ""))
-        kind = known.name if known.name != known else shown_term(known)
-        raise BadImage(f"has no pixel data (7FE0,0010), expected an image; its SOP class is {kind}")
+        damage, last = survey_stream(file.stream, file.transfer_syntax)
+        kind = UID(str(read_value(file.dataset, "SOPClassUID") or ""))
+        name = (kind.name if kind.name != str(kind) else "a private one") if kind else "not stated"
+        found = f"expected an image; its SOP class is {name}, and it ends behind {last}"
+        absent = "it is cut short, or its pixels were taken out"
+        raise BadImage(damage or f"has no pixel data (7FE0,0010), {found}: {absent}")
     if file.transfer_syntax not in NATIVE and file.transfer_syntax not in CODECS:
         raise BadImage(
             f"transfer syntax {UID(file.transfer_syntax).name} ({file.transfer_syntax}) has no "
@@ -172,12 +178,18 @@ def _decode(encoded: bytes, pixel_format: PixelFormat, file: DicomFile) -> np.nd
         raise
     except BaseException as error:  # pylibjpeg-rle is Rust: its panics are no Exception.
         raise BadImage(
-            f"{codec.name} frame of {len(encoded)} bytes cannot be decoded: "
-            f"{' '.join(str(error).split())[:200]}"
+            f"{codec.name} frame of {len(encoded)} bytes cannot be decoded: {_explain(error)}"
         ) from error
     if values.shape != pixel_format.shape:
         raise BadImage(f"{codec.name} frame decodes to shape {values.shape}, expected {pixel_format.shape}")
     return _finish(values, pixel_format, file, colours_done=codec.colours_done)
+
+
+def _explain(error: BaseException) -> str:
+    """What a decoder says of a frame; what Python says of it is no help to a user."""
+    text = " ".join(str(error).split())[:200]
+    spoken = isinstance(error, BadImage) or type(error).__module__.startswith("imagecodecs")
+    return text if spoken and text.isprintable() else "it is damaged"
 
 
 def _finish(
@@ -186,6 +198,7 @@ def _finish(
     """Stored bits to integers, palette and YBR to RGB."""
     values = stored_integers(values, pixel_format, aligned=file.transfer_syntax not in NATIVE)
     if pixel_format.photometric == "PALETTE COLOR":
+        check_palette(file.dataset)
         return apply_color_lut(values, file.dataset)
     if pixel_format.photometric in ("YBR_FULL", "YBR_FULL_422") and not colours_done:
         if pixel_format.bits_stored != 8:

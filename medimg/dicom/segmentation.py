@@ -14,7 +14,7 @@ from medimg.cases import Stack
 from medimg.dicom.parse import DicomFile, open_dicom
 from medimg.dicom.read import frame_of
 from medimg.dicom.volume import DIRECTION_TOLERANCE, Volume, frame_attribute, functional_groups
-from medimg.errors import BadImage, shown_term
+from medimg.errors import BadImage, quote_code
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 
@@ -113,11 +113,11 @@ def read_segmentation(
 def _check_kind(dataset: Dataset, volume: Volume) -> None:
     if str(found_class := dataset.get("SOPClassUID")) != SEGMENTATION_STORAGE:
         raise BadImage(
-            f"SOPClassUID (0008,0016) is {shown_term(found_class)}, expected Segmentation Storage "
+            f"SOPClassUID (0008,0016) is {quote_code(found_class)}, expected Segmentation Storage "
             f"({SEGMENTATION_STORAGE})"
         )
     if (kind := dataset.get("SegmentationType")) not in ("BINARY", "FRACTIONAL"):
-        raise BadImage(f"SegmentationType (0062,0001) is {shown_term(kind)}, expected BINARY or FRACTIONAL")
+        raise BadImage(f"SegmentationType (0062,0001) is {quote_code(kind)}, expected BINARY or FRACTIONAL")
     found = int(dataset.Rows), int(dataset.Columns)
     if found != volume.shape[1:]:
         raise BadImage(

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
+from pydicom.tag import Tag
 
-from medimg.errors import shown_term
+from medimg.dicom.damage import REPRESENTATIONS, name_element, show_representation
+from medimg.errors import BadImage, show_code
 
 if TYPE_CHECKING:  # `medimg fetch` does without numpy, which the cases need.
     from medimg.cases import Tags
 
+
+BLANKS = " \0\t\r\n"
+LONGEST_QUOTED = 40
 
 HEADER_TAGS = (
     "SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID",
@@ -46,19 +53,114 @@ PRESENCE_FLAGS = {
 """Flag to the keyword whose presence it states; the values themselves are too large for a table."""
 
 
+PIXEL_TAGS = frozenset(
+    {
+        "Rows", "Columns", "NumberOfFrames", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+        "SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "PixelPaddingValue",
+        "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "VOILUTFunction",
+    }
+)  # fmt: skip
+"""Without one of these that is there, pixels cannot be shown as they are meant; any other may be unknown."""
+
+UNREADABLE = "Unreadable"
+"""Beside the keywords: what was found in elements of another type than theirs, one line each."""
+
+NUMBERS = {
+    "DS": "a decimal number",
+    "FL": "a decimal number",
+    "FD": "a decimal number",
+    "IS": "a whole number",
+}
+UNITS = re.compile(r"mm|cm|um|nan|inf(inity)?|n/?a|none|null|unknown|s|ms|kv|px|hu|e", re.IGNORECASE)
+
+
 def collect_tags(dataset: Dataset, *, transfer_syntax: str) -> Tags:
-    """The wanted attributes that the data set has, by keyword; one that is there without a value is None."""
+    """The wanted attributes that the data set has, by keyword; one that is there without a value is None.
+
+    One that is unreadable is None too, and named under UNREADABLE.
+
+    Raises:
+        BadImage: the unreadable one is of PIXEL_TAGS.
+    """
     tags: dict[str, object] = {"TransferSyntaxUID": transfer_syntax}
+    unreadable = []
     for keyword in HEADER_TAGS:
         if keyword in dataset:
-            tags[keyword] = json_value(dataset[keyword])
+            try:
+                tags[keyword] = json_value(read_element(dataset, keyword))
+            except BadImage as error:
+                if keyword in PIXEL_TAGS:
+                    raise
+                tags[keyword] = None
+                unreadable.append(str(error))
+    if unreadable:
+        tags[UNREADABLE] = unreadable
     for flag, keyword in PRESENCE_FLAGS.items():
         tags[flag] = (0x6000, 0x3000) in dataset if keyword == "OverlayData" else keyword in dataset
     return tags
 
 
+def read_element(dataset: Dataset, keyword: str) -> DataElement:
+    """The element of a keyword that is there.
+
+    Raises:
+        BadImage: its bytes are no value of its representation, or it has one that does not exist; names tag,
+            found and expected.
+    """
+    tag = Tag(keyword)
+    try:
+        element = dataset[tag]
+        if element.VR in NUMBERS:
+            values = element.value if isinstance(element.value, (MultiValue, list)) else [element.value]
+            numbers = [float(value) for value in values if value not in (None, "")]
+            whole = element.VR != "IS" or all(map(float.is_integer, numbers))
+            if not whole or not all(map(math.isfinite, numbers)):
+                raise BadImage(describe_element(element, tag))
+        return element
+    except BadImage:
+        raise
+    except Exception as error:
+        raise BadImage(describe_element(dataset.get_item(tag), tag)) from error
+
+
+def read_value(dataset: Dataset, keyword: str) -> Any:
+    """The element's value, None where it is absent; text without the blanks around it. Raises BadImage."""
+    if keyword not in dataset:
+        return None
+    value = read_element(dataset, keyword).value
+    return value.strip(BLANKS) if isinstance(value, str) else value
+
+
+def describe_element(element: Any, tag: int) -> str:
+    """`PixelSpacing (0028,0030) is '0.05,0.05', expected a decimal number`."""
+    representation = str(element.VR or "")
+    if representation and representation not in REPRESENTATIONS:
+        found = show_representation(representation.encode("latin-1", "replace"))
+        return f"{name_element(tag)} has the value representation {found}, which does not exist"
+    value, expected = (
+        element.value,
+        NUMBERS.get(representation, f"a value of type {representation or 'known'}"),
+    )
+    if isinstance(value, bytes) and representation not in NUMBERS:
+        return f"{name_element(tag)} has {len(value)} bytes, expected {expected}"
+    text = value.decode("latin-1") if isinstance(value, bytes) else "\\".join(map(str, _as_list(value)))
+    return f"{name_element(tag)} is {quote_number(text.strip(BLANKS))}, expected {expected}"
+
+
+def quote_number(text: str) -> str:
+    """A text that was meant as a number, in quotes; only its length where it may be something else."""
+    rest = UNITS.sub("", text)
+    if len(text) <= LONGEST_QUOTED and not any(letter.isalpha() for letter in rest) and text.isprintable():
+        return repr(text)
+    return f"a text of {len(text)} characters"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (MultiValue, list, tuple)) else [value]
+
+
 def json_value(element: DataElement) -> object:
-    """Text, int, float, a list of them, or None.
+    """Text without the blanks around it, int, float, a list of them, or None.
 
     A sequence becomes a list of mappings with the code attributes.
     """
@@ -71,7 +173,7 @@ def json_value(element: DataElement) -> object:
 
 
 def _collect_code(item: Dataset) -> dict[str, str]:
-    return {keyword: shown_term(item[keyword].value) for keyword in CODE_TAGS if keyword in item}
+    return {keyword: show_code(read_value(item, keyword)) for keyword in CODE_TAGS if keyword in item}
 
 
 def _scalar(value: Any, representation: str) -> str | int | float | None:
@@ -84,4 +186,5 @@ def _scalar(value: Any, representation: str) -> str | int | float | None:
     if isinstance(value, (int, float)):
         return value
     # PatientID is a text of its own kind; the catalogue replaces it. All others are codes, or are not kept.
-    return str(value) if representation == "LO" else shown_term(value)
+    text = str(value).strip(BLANKS)
+    return text if representation == "LO" else show_code(text)

@@ -17,7 +17,9 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
-from medimg.errors import BadImage, shown_term
+from medimg.dicom.lookup_tables import check_table
+from medimg.dicom.tags import read_value
+from medimg.errors import BadImage, quote_code
 
 Bits = Literal[8, 16]
 Level = Callable[[np.ndarray], np.ndarray]
@@ -59,8 +61,8 @@ def make_display(stored: np.ndarray, dataset: Dataset, *, frame: int = 0, bits: 
 
     The first of several windows counts; a VOI LUT sequence goes before windows. Without both, the frame's
     smallest and largest modality value become black and white (a constant frame becomes black). Attributes of
-    the frame's own functional groups go before shared ones, those before the data set's. Colours are only
-    scaled to the output's range.
+    the frame's own functional groups go before shared ones, those before the data set's. Padding (PS3.3
+    C.7.5.1.1.2) is black and no part of that range. Colours are only scaled to the output's range.
 
     Args:
         stored: the whole frame, HW integers as `read_frame` returns them, or RGB as HWC.
@@ -69,26 +71,53 @@ def make_display(stored: np.ndarray, dataset: Dataset, *, frame: int = 0, bits: 
         bits: of the output.
 
     Raises:
-        ValueError: the window has no positive width, or its function is unknown.
+        BadImage: the window has no positive width or is not finite, its function is unknown, or a lookup
+            table is not whole.
     """
     if stored.ndim == 3:
         return linear_display(stored.dtype, largest=_colour_max(stored, dataset), bits=bits)
     modality = _modality(dataset, frame)
     voi = _voi(dataset, frame)
+    padding = _find_padding(dataset, stored.dtype)
     if voi is None:
-        voi = _span(_modality_range(stored, modality, is_monotonic="ModalityLUTSequence" not in dataset))
-    inverted = str(dataset.get("PhotometricInterpretation", "")) == "MONOCHROME1"
+        inside = padding.leave_out(stored)
+        is_monotonic = "ModalityLUTSequence" not in dataset
+        voi = _span(_modality_range(inside, modality, is_monotonic=is_monotonic))
+    inverted = read_value(dataset, "PhotometricInterpretation") == "MONOCHROME1"
 
     def level(values: np.ndarray, voi: Level = voi) -> np.ndarray:
         brightness = voi(modality(values))
-        return 1.0 - brightness if inverted else brightness
+        return padding.blacken(values, 1.0 - brightness if inverted else brightness)
 
     return _tabulate(level, stored.dtype, bits)
 
 
-def linear_display(dtype: np.dtype, *, largest: float, bits: Bits) -> Display:
-    """The chain for unsigned values that are brightness already: 0 to `largest` becomes black to white."""
-    return _tabulate(lambda values: np.clip(values / largest, 0, 1), dtype, bits)
+def linear_display(dtype: np.dtype, *, largest: float, bits: Bits, smallest: float = 0) -> Display:
+    """The chain for unsigned values that are brightness already: `smallest` to `largest`, black to white."""
+    span = largest - smallest
+    return _tabulate(lambda values: np.clip((values - float(smallest)) / span, 0, 1), dtype, bits)
+
+
+def describe_lost_contrast(stored: np.ndarray, dataset: Dataset) -> str:
+    """Says if the display chain leaves one grey level of a frame with several values; empty otherwise.
+
+    Args:
+        stored: the whole frame, as for `make_display`; colours have no window.
+
+    Raises:
+        BadImage: as for `make_display`.
+    """
+    display = make_display(stored, dataset, bits=16)
+    if stored.ndim == 3:
+        return ""
+    values = _list_values(_find_padding(dataset, stored.dtype).leave_out(stored))
+    if len(values) < 2 or len(np.unique(display.apply(values))) > 1:
+        return ""
+    by = "its lookup table" if dataset.get("VOILUTSequence") else "its window"
+    center, width = (_number(read_value(dataset, name), None) for name in ("WindowCenter", "WindowWidth"))
+    if center is not None and width is not None and not dataset.get("VOILUTSequence"):
+        by = f"WindowCenter (0028,1050) {center:g} with WindowWidth (0028,1051) {width:g}"
+    return f"{by} leaves 1 grey level of {len(values)} stored values from {values[0]} to {values[-1]}"
 
 
 def linear(values: np.ndarray, *, center: float, width: float) -> np.ndarray:
@@ -117,6 +146,14 @@ def sigmoid(values: np.ndarray, *, center: float, width: float) -> np.ndarray:
     return 1 / (1 + np.exp(exponent))
 
 
+def _list_values(stored: np.ndarray) -> np.ndarray:
+    """The values that occur, sorted; of 16 bits they are counted, which is faster than sorting a frame."""
+    if stored.dtype.itemsize > 2:
+        return np.unique(stored)
+    patterns = np.flatnonzero(np.bincount(stored.view(f"u{stored.dtype.itemsize}").ravel()))
+    return np.sort(patterns.astype(f"u{stored.dtype.itemsize}").view(stored.dtype))
+
+
 FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
     "LINEAR": linear,
     "LINEAR_EXACT": linear_exact,
@@ -139,9 +176,11 @@ def _quantise(brightness: np.ndarray, bits: Bits) -> np.ndarray:
 def _modality(dataset: Dataset, frame: int) -> Level:
     """Stored to modality values (HU, optical density), PS3.3 C.11.1."""
     if dataset.get("ModalityLUTSequence"):
+        check_table(dataset, "ModalityLUTSequence")
         return lambda values: apply_modality_lut(values, dataset).astype(np.float64)
     source = _group(dataset, frame, "PixelValueTransformationSequence", "RescaleSlope")
-    slope, intercept = _number(source.get("RescaleSlope"), 1.0), _number(source.get("RescaleIntercept"), 0.0)
+    slope = _number(read_value(source, "RescaleSlope"), 1.0)
+    intercept = _number(read_value(source, "RescaleIntercept"), 0.0)
     if slope == 0 or not np.isfinite([slope, intercept]).all():
         raise BadImage(
             f"RescaleSlope and RescaleIntercept (0028,1053/1052) are {slope:g} and {intercept:g}, "
@@ -156,18 +195,19 @@ def _voi(dataset: Dataset, frame: int) -> Level | None:
     None where the header has neither a VOI LUT nor a window.
     """
     if dataset.get("VOILUTSequence"):
+        check_table(dataset, "VOILUTSequence")
         largest = float((1 << int(dataset.VOILUTSequence[0].LUTDescriptor[2])) - 1)
         return lambda values: np.clip(apply_voi(np.rint(values).astype(np.int64), dataset) / largest, 0, 1)
     source = _group(dataset, frame, "FrameVOILUTSequence", "WindowCenter")
-    center, width = _number(source.get("WindowCenter"), None), _number(source.get("WindowWidth"), None)
+    center, width = (_number(read_value(source, name), None) for name in ("WindowCenter", "WindowWidth"))
     if center is None or width is None:
         return None
-    name = str(source.get("VOILUTFunction") or "LINEAR").upper()
+    name = str(read_value(source, "VOILUTFunction") or "LINEAR").upper()
     if name not in FUNCTIONS:
-        raise BadImage(
-            f"VOILUTFunction (0028,1056) is {shown_term(name)}, expected one of {', '.join(FUNCTIONS)}"
-        )
+        expected = ", ".join(FUNCTIONS)
+        raise BadImage(f"VOILUTFunction (0028,1056) is {quote_code(name)}, expected one of {expected}")
     function = FUNCTIONS[name]
+    function(np.zeros(1), center=center, width=width)  # Refuses the width before any pixel is asked for.
     return lambda values: function(values, center=center, width=width)
 
 
@@ -194,7 +234,41 @@ def _number(value: Any, default: Any) -> Any:
     return default if value in (None, "") else float(value)
 
 
+@dataclass(frozen=True)
+class _Padding:
+    """Stored values that are none of the image's, from `first` to `last`; none where `first` > `last`."""
+
+    first: int = 1
+    last: int = 0
+
+    def leave_out(self, stored: np.ndarray) -> np.ndarray:
+        return stored if self.first > self.last else stored[~self._is_padding(stored)]
+
+    def blacken(self, stored: np.ndarray, brightness: np.ndarray) -> np.ndarray:
+        return brightness if self.first > self.last else np.where(self._is_padding(stored), 0.0, brightness)
+
+    def _is_padding(self, stored: np.ndarray) -> np.ndarray:
+        return (stored >= self.first) & (stored <= self.last)
+
+
+def _find_padding(dataset: Dataset, dtype: np.dtype) -> _Padding:
+    """PixelPaddingValue (0028,0120) to PixelPaddingRangeLimit (0028,0121), in either order.
+
+    Written with the wrong sign (US for SS), a value means the same bits.
+    """
+    limits = (read_value(dataset, name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    found = [int(limit) for limit in limits if isinstance(limit, int)]
+    if "PixelPaddingValue" not in dataset or not found:
+        return _Padding()
+    bits, ends = 8 * dtype.itemsize, np.iinfo(dtype)
+    values = [value - (1 << bits) if value > ends.max else value for value in found]
+    values = [value + (1 << bits) if value < ends.min else value for value in values]
+    return _Padding(min(values), max(values))
+
+
 def _modality_range(stored: np.ndarray, modality: Level, *, is_monotonic: bool) -> tuple[float, float]:
+    if not stored.size:
+        return 0.0, 0.0
     # A modality LUT need not be monotonic, so the ends are sought among the values that occur.
     values = modality(np.array([stored.min(), stored.max()]) if is_monotonic else np.unique(stored))
     return float(values.min()), float(values.max())
@@ -208,6 +282,6 @@ def _span(ends: tuple[float, float]) -> Level:
 
 
 def _colour_max(stored: np.ndarray, dataset: Dataset) -> float:
-    if str(dataset.get("PhotometricInterpretation", "")) == "PALETTE COLOR":
+    if read_value(dataset, "PhotometricInterpretation") == "PALETTE COLOR":
         return float(np.iinfo(stored.dtype).max)
     return float((1 << int(dataset.BitsStored)) - 1)

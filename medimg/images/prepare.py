@@ -18,12 +18,13 @@ from medimg.cases import Tags
 from medimg.dicom.parse import open_dicom, refusing, tags_of
 from medimg.dicom.read import frame_of
 from medimg.dicom.windowing import Display, linear_display, make_display
-from medimg.errors import BadImage
+from medimg.errors import BadImage, UsageError
 from medimg.images.breast_crop import Box, breast_box, stride_of
 from medimg.images.breast_orientation import Flips, mammogram_flips
+from medimg.images.formats import EXPECTED
 from medimg.images.raster import read_plain_jpeg, read_raster
 from medimg.images.scan import sniff
-from medimg.numeric_types import Pixels
+from medimg.numeric_types import Pixels, StoredValue
 
 cv2.setNumThreads(1)  # Beam scales over files; threads of OpenCV's own would only compete with it.
 
@@ -41,6 +42,8 @@ class Ingest:
         channels: 1 is grey (colours become luminance), 3 is RGB (grey is repeated).
         orientation: "mammogram" brings the chest wall to the left, see medimg.images.breast_orientation.
         crop: "breast" cuts the background off, see medimg.images.breast_crop.
+        range: values of 16-bit pictures (not of DICOM files) that become black and white, for all of the set:
+            0,4095 where they hold 12 bits. None takes 0 and 65535.
         fit: "pad" keeps the aspect ratio and fills with black, "stretch" does not.
     """
 
@@ -50,6 +53,11 @@ class Ingest:
     orientation: Literal["mammogram", "none"] = "none"
     crop: Literal["breast", "none"] = "none"
     fit: Literal["pad", "stretch"] = "pad"
+    range: tuple[StoredValue, StoredValue] | None = None
+
+    def __post_init__(self) -> None:
+        if self.range is not None and self.range[0] >= self.range[1]:
+            raise UsageError(f"ingest.range is {self.range[0]},{self.range[1]}, expected the smaller first")
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class Prepared:
 def prepare_image(
     path: str | os.PathLike[str], *, frame: int = 0, ingest: Ingest, name: str = ""
 ) -> Prepared:
-    """Reads one frame of a DICOM, PNG or JPEG file and prepares it as the run's Ingest says.
+    """Reads one frame of a DICOM file, or a picture, and prepares it as the run's Ingest says.
 
     A grey image that fills only part of the target is left-aligned and vertically centred where mammograms
     are oriented, centred otherwise.
@@ -95,16 +103,23 @@ def prepare_image(
                     ingest,
                 )
         if kind is None:
-            raise BadImage("is no DICOM, PNG or JPEG file, expected one of these")
+            raise BadImage(f"is no image that can be read, expected {EXPECTED}")
         if frame != 0:
             raise BadImage(f"frame {frame} asked for, expected 0 as the file holds one image")
         stored = read_raster(path, name=name)
         return _prepare(
             stored,
-            linear_display(stored.dtype, largest=np.iinfo(stored.dtype).max, bits=ingest.bits),
+            _picture_display(stored.dtype, ingest),
             {},
             ingest,
         )
+
+
+def _picture_display(dtype: np.dtype, ingest: Ingest) -> Display:
+    black, white = (
+        (0, int(np.iinfo(dtype).max)) if ingest.range is None or dtype == np.uint8 else ingest.range
+    )
+    return linear_display(dtype, smallest=black, largest=white, bits=ingest.bits)
 
 
 def keep_image(path: str | os.PathLike[str], *, ingest: Ingest, name: str = "") -> bytes | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
@@ -14,15 +15,21 @@ from medimg.cases import Header, Tags
 from medimg.dicom.parse import DicomFile, looks_like_dicom, open_dicom, refusing, tags_of
 from medimg.dicom.read import frames_of
 from medimg.dicom.safety import LIMITS
+from medimg.dicom.tags import read_value
+from medimg.dicom.windowing import describe_lost_contrast
 from medimg.errors import BadImage
 from medimg.files import WORK_FOLDER, hash_file
-from medimg.images.raster import JPEG_START, raster_tags, read_raster
+from medimg.images.formats import ENDINGS, EXPECTED, name_other_picture, sniff_picture
+from medimg.images.other_files import NotImage, name_left_behind, name_object_without_pixels
+from medimg.images.raster import raster_tags, read_raster
 
-Kind = Literal["dicom", "png", "jpeg"]
+Kind = Literal["dicom", "png", "jpeg", "tiff", "bmp", "webp"]
 
+DISPLAY_FAULT, LOST_CONTRAST = "DisplayFault", "LostContrast"
+"""Beside the tags of a header: why its first frame cannot be shown, or what hides its contents."""
 
-IMAGE_ENDINGS = (".dcm", ".dicom", ".dic", ".ima", ".png", ".jpg", ".jpeg")
-"""A file that is called so must be readable as an image; any other file may be something else."""
+HEAD_BYTES = 132
+"""What a preamble and "DICM" take; every picture format says in less what it is."""
 
 
 def list_files(root: str | os.PathLike[str]) -> list[str]:
@@ -50,16 +57,21 @@ def sniff(path: str | os.PathLike[str]) -> Kind | None:
     Raises:
         OSError: the file cannot be read.
     """
+    return _sniff(_read_head(path))
+
+
+def _read_head(path: str | os.PathLike[str]) -> bytes:
     with Path(path).open("rb") as stream:
-        head = stream.read(132)
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if head.startswith(JPEG_START):
-        return "jpeg"
+        return stream.read(HEAD_BYTES)
+
+
+def _sniff(head: bytes) -> Kind | None:
+    if head[128:132] != b"DICM" and (picture := sniff_picture(head)):
+        return cast("Kind", picture)
     return "dicom" if looks_like_dicom(head) else None
 
 
-def scan_file(path: str, *, root: str) -> Header | None:
+def scan_file(path: str, *, root: str) -> Header | NotImage | None:
     """Reads what the catalogue needs to know of one file.
 
     Of several frames the first, the middle and the last are decoded.
@@ -69,7 +81,8 @@ def scan_file(path: str, *, root: str) -> Header | None:
         root: the data root.
 
     Returns:
-        the header; None for a file that neither is nor is called an image.
+        the header; NotImage for a file that is known to be something else; None for a file that neither is
+            nor is called an image.
 
     Raises:
         UnreadableFile: it is an image, or is called one, and cannot be read completely; or it is a link that
@@ -79,12 +92,20 @@ def scan_file(path: str, *, root: str) -> Header | None:
     with refusing(path):
         if full.is_symlink() and _leaves(full, Path(root)):
             raise BadImage("is a link that leads out of the data root, expected a file within it")
-        kind = sniff(full)
+        head = _read_head(full)
+        kind = _sniff(head)
+        if left_behind := name_left_behind(path, is_image=kind is not None):
+            return left_behind
         if kind is None:
-            if not path.lower().endswith(IMAGE_ENDINGS):
+            if other := name_other_picture(path, head):
+                raise BadImage(f"is a picture of the format {other}, expected {EXPECTED}")
+            if not path.lower().endswith(ENDINGS):
                 return None
-            raise BadImage("is no DICOM, PNG or JPEG file, expected one as its name says")
-        tags, pixel_hash = _scan_dicom(full, path) if kind == "dicom" else _scan_raster(full, path)
+            raise BadImage(f"is called an image and is none that can be read, expected {EXPECTED}")
+        found = _scan_dicom(full, path) if kind == "dicom" else _scan_raster(full, path)
+        if isinstance(found, NotImage):
+            return found
+        tags, pixel_hash = found
         return Header(
             path=path,
             kind=kind,
@@ -112,18 +133,38 @@ def _leaves(path: Path, root: Path) -> bool:
     return not path.resolve().is_relative_to(root.resolve())
 
 
-def _scan_dicom(full: Path, name: str) -> tuple[Tags, str]:
+def _scan_dicom(full: Path, name: str) -> tuple[Tags, str] | NotImage:
     with open_dicom(full, name=name) as file:
+        if other := name_object_without_pixels(file):
+            return other
         count = _frame_count(file)
         # Of a tomosynthesis, three frames tell it from any other; decoding all takes minutes.
-        among = sorted({0, count // 2, count - 1})
-        return tags_of(file), hash_pixels(frames_of(file, among=among), count=count)
+        frames = frames_of(file, among=sorted({0, count // 2, count - 1}))
+        first = next(frames)
+        tags = {**tags_of(file), **_describe_display(first, file)}
+        return tags, hash_pixels(itertools.chain([first], frames), count=count)
+
+
+def _describe_display(stored: np.ndarray, file: DicomFile) -> Tags:
+    """What is wrong with the way in which a frame is shown: that it cannot be, or that nothing is seen."""
+    try:
+        lost = describe_lost_contrast(stored, file.dataset)
+    except BadImage as error:
+        return {DISPLAY_FAULT: str(error)}
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return {
+            DISPLAY_FAULT: "its lookup tables or window cannot be applied, expected those of the standard"
+        }
+    return {LOST_CONTRAST: lost} if lost else {}
 
 
 def _frame_count(file: DicomFile) -> int:
-    return int(file.dataset.get("NumberOfFrames") or 1)
+    return int(read_value(file.dataset, "NumberOfFrames") or 1)
 
 
 def _scan_raster(full: Path, name: str) -> tuple[Tags, str]:
     pixels = read_raster(full, name=name, limits=LIMITS)
-    return raster_tags(pixels.shape, bits=pixels.dtype.itemsize * 8), hash_pixels([pixels], count=1)
+    tags = raster_tags(pixels.shape, bits=pixels.dtype.itemsize * 8)
+    if pixels.dtype == np.uint16:
+        tags["LargestImagePixelValue"] = int(pixels.max())
+    return tags, hash_pixels([pixels], count=1)

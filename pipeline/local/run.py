@@ -224,6 +224,7 @@ def is_disk_full(error: BaseException) -> bool:
 
 def collect_outcome(opened: OpenRun) -> RunOutcome:
     """Reads blessing, gates and paths back from the store and puts the report where people look for it."""
+    from medimg.catalogue.summary import count_quarantined
     from medimg.reporting.run_facts import read_facts
     from pipeline.metadata.lineage import latest_nodes, properties_of
 
@@ -239,7 +240,7 @@ def collect_outcome(opened: OpenRun) -> RunOutcome:
     return RunOutcome(
         blessed=None if blessing is None else bool(blessing),
         failed_gates=tuple(text for text, passed in facts.gates if not passed),
-        quarantined=facts.summary["images"]["quarantined"]
+        quarantined=count_quarantined(facts.summary)
         + nodes["CaseExampleGen"].outputs["rejects"][0].custom_properties["count"].int_value,
         catalogue=relative(nodes["CatalogueGen"].outputs["catalogue"][0].uri, run),
         model=relative(nodes["Trainer"].outputs["model"][0].uri, run),

@@ -159,7 +159,7 @@ def test_what_is_absent_or_unreadable_is_named_and_every_image_is_accounted_for(
     summary, cases = read_back(tmp_path / "catalogue")
     assert cases.loc[absent.stem, "reason"] == "no image of this id in the folder"
     for path in (cut, cmyk, other):
-        assert cases.loc[path.stem, "status"] == "excluded"
+        assert cases.loc[path.stem, "status"] == "quarantined"
     assert f"{cmyk.relative_to(skin).as_posix()}: has colours of kind CMYK, expected grey or RGB" in output
     assert f"2 files of {other.stem} with different pixels" in output
     assert sum(summary["images"].values()) == len([*skin.rglob("*.jpg")])

@@ -22,7 +22,7 @@ from medimg.archive.sources.dicomweb_login import PASSWORD, TOKEN, USER, check_a
 from medimg.archive.sources.multipart import CutShort, unwrap
 from medimg.archive.transport.errors import AccessDenied, NotFound, TransferError, Unreachable
 from medimg.archive.transport.transfer import Transfer
-from medimg.errors import MedimgError, one_line, shown_term
+from medimg.errors import MedimgError, one_line, quote_code
 
 JSON_HEADERS = {"Accept": "application/dicom+json"}
 ORIGINAL_HEADERS = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
@@ -269,7 +269,7 @@ def check_uid(uid: str, tag: str) -> str:
     Raises MedimgError if it is not one of DICOM PS3.5 section 9.1 (leading zeros are let pass).
     """
     if not is_uid(uid):
-        raise MedimgError(f"{NAMES[tag]} is {shown_term(uid)}, expected at most 64 digits and dots")
+        raise MedimgError(f"{NAMES[tag]} is {quote_code(uid)}, expected at most 64 digits and dots")
     return uid
 
 

@@ -52,9 +52,10 @@ class DuplicateFindings:
 
 
 def find_uid_clashes(headers: Iterable[Header]) -> list[Reject]:
-    """Files with one SOPInstanceUID but other bytes: none of them can be trusted, so all are quarantined.
+    """Files with one SOPInstanceUID but other pixels: none of them can be trusted, so all are quarantined.
 
-    DICOM PS3.3 C.12.1: a SOP instance UID names one object for ever.
+    DICOM PS3.3 C.12.1: a SOP instance UID names one object for ever. Files with the same pixels, in another
+    transfer syntax or with other headers, are copies.
     """
     by_uid: dict[str, list[Header]] = defaultdict(list)
     for header in headers:
@@ -62,35 +63,44 @@ def find_uid_clashes(headers: Iterable[Header]) -> list[Reject]:
             by_uid[str(header.tags["SOPInstanceUID"])].append(header)
     rejects = []
     for uid, sharing in by_uid.items():
-        if len({header.sha256 for header in sharing}) == 1:
-            continue
         for header in sharing:
-            other = min(another.path for another in sharing if another.sha256 != header.sha256)
-            rejects.append(
-                Reject(
-                    header.path, "quarantined", f"SOPInstanceUID {uid} also in {other}, with other content"
-                )
-            )
+            others = [other.path for other in sharing if _differ(header, other)]
+            if others:
+                reason = f"SOPInstanceUID {uid} also in {min(others)}, with other content"
+                rejects.append(Reject(header.path, "quarantined", reason))
     return sorted(rejects, key=lambda reject: reject.path)
 
 
+def _differ(first: Header, second: Header) -> bool:
+    same_pixels = bool(first.pixel_hash) and first.pixel_hash == second.pixel_hash
+    return first.sha256 != second.sha256 and not same_pixels
+
+
 def find_copies(headers: Iterable[Header], *, owners: Mapping[str, str]) -> list[Reject]:
-    """Files with the same bytes as one before them in the order of paths.
+    """Files with the same bytes as another, or with its SOPInstanceUID and pixels; of such files one stays.
+
+    That is one that belongs to a case, then the first in the order of paths.
 
     Args:
         owners: path to case id. Copies that belong to different cases are left to `settle_duplicates`, which
             compares the cases' labels.
     """
-    by_bytes: dict[str, list[str]] = defaultdict(list)
+    rejects: dict[str, Reject] = {}
+    same_bytes: dict[str, list[str]] = defaultdict(list)
+    same_image: dict[tuple[str, str], list[str]] = defaultdict(list)
     for header in headers:
-        by_bytes[header.sha256].append(header.path)
-    rejects = []
-    for paths in by_bytes.values():
-        if len(paths) == 1 or len({owners[path] for path in paths if path in owners}) > 1:
+        same_bytes[header.sha256].append(header.path)
+        if (uid := str(header.tags.get("SOPInstanceUID") or "")) and header.pixel_hash:
+            same_image[uid, header.pixel_hash].append(header.path)
+    groups = [("bytes", paths) for paths in same_bytes.values()]
+    groups += [("SOPInstanceUID and pixels", paths) for paths in same_image.values()]
+    for common, sharing in groups:
+        paths = [path for path in sharing if path not in rejects]
+        if len(paths) < 2 or len({owners[path] for path in paths if path in owners}) > 1:
             continue
-        first, *others = sorted(paths)
-        rejects += [Reject(path, "excluded", f"same bytes as {first}") for path in others]
-    return sorted(rejects, key=lambda reject: reject.path)
+        first, *others = sorted(paths, key=lambda path: (path not in owners, path))
+        rejects.update({path: Reject(path, "excluded", f"same {common} as {first}") for path in others})
+    return sorted(rejects.values(), key=lambda reject: reject.path)
 
 
 def settle_duplicates(

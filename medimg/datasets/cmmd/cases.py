@@ -40,7 +40,7 @@ from medimg.datasets.outlines import (
     read_lesions,
 )
 from medimg.datasets.tables import find_table
-from medimg.errors import shown_term
+from medimg.errors import quote_code, show_code
 
 VIEWS = {
     "399162004": "CC",
@@ -226,12 +226,10 @@ def find_problem(header: Header) -> str:
     if not read_patient(header):
         return "no patient in (0010,0020) PatientID"
     if read_side(header) not in ("L", "R"):
-        return (
-            f"unknown side ({shown_term(read_side(header))}) in (0020,0062) ImageLaterality, expected L or R"
-        )
+        return f"unknown side {quote_code(read_side(header))} in (0020,0062) ImageLaterality, expected L or R"
     if read_view_code(header) not in VIEWS:
         return (
-            f"unknown view ({shown_term(read_view_code(header))}) in (0054,0220) ViewCodeSequence, expected "
+            f"unknown view {quote_code(read_view_code(header))} in (0054,0220) ViewCodeSequence, expected "
             f"{' or '.join(map(' '.join, VIEWS.items()))}"
         )
     return ""
@@ -308,7 +306,7 @@ def describe_ages(table: ClinicalTable, breasts: Mapping[Breast, Mapping[str, He
             if row is not None and None not in (row.age_years, age_years) and row.age_years != age_years:
                 found = view.tags.get("PatientAge")
                 lines.append(
-                    f"{view.path}: {shown_term(found)} in (0010,1010) PatientAge, {table.name} row "
+                    f"{view.path}: {show_code(found)} in (0010,1010) PatientAge, {table.name} row "
                     f"{row.rows[0]} says {row.age_years:g} years"
                 )
                 break

@@ -1,4 +1,4 @@
-"""Any folder of DICOM, PNG or JPEG images with a table of labels: one image, one label, one case.
+"""Any folder of DICOM files and pictures with a table of labels: one image, one label, one case.
 
 On disk:  <root>/labels.csv    or labels.xlsx; columns label and what a row is about: file (relative to the
                                folder) and patient_id, or sop_instance_uid, or patient_id and study_uid (all
@@ -7,7 +7,7 @@ On disk:  <root>/labels.csv    or labels.xlsx; columns label and what a row is a
           <root>/**            the images, at any depth
 
 A case's id is its file's relative path, with characters other than letters, digits and `_.-~/`
-percent-encoded: PNG and JPEG have no UID, and copies of a DICOM file share theirs. Of a multi-frame DICOM
+percent-encoded: pictures have no UID, and copies of a DICOM file share theirs. Of a multi-frame DICOM
 file frame 0 is used. An empty label is an unlabelled case, and so is a word for a missing value ("NA",
 "none") unless the setting `labels.keep` makes it a class. A metadata column becomes numbers where each of its
 values is one, text otherwise; laterality and view are metadata like any other. Ids and labels in several
@@ -101,6 +101,9 @@ def list_cases(root: Path, headers: Sequence[Header], *, labels: LabelSettings =
             cases.append(placed)
         else:
             rejects.append(placed)
+    if table.by_file:
+        paths = {row.rows: path for (path,), row in table.rows.items()}
+        cases += [describe_unread(paths[row.rows], row, table=table.name) for row in unmatched]
     anomalies = [
         *table.notes,
         *table.patients.describe(f"{table.name} column patient_id"),
@@ -151,6 +154,23 @@ def place_file(header: Header, *, row: FileRow | None, patient: str, table: str)
         official_split=row.split if row else None,
         status="used" if label else "unlabelled",
         reason="" if label else no_label,
+    )
+
+
+def describe_unread(path: str, row: FileRow, *, table: str) -> Case:
+    """Returns the case of a row whose file is none of the images; a label that is lost counts as such."""
+    case_id = quote(path, safe="/~", errors="surrogateescape")
+    return Case(
+        case_id=case_id,
+        group_id=row.patient or case_id,
+        images=(),
+        levels={"image": case_id, "patient": row.patient or case_id},
+        labels={HEAD: row.label} if row.label else {},
+        clinical=row.clinical,
+        official_split=row.split,
+        status="quarantined" if row.label else "excluded",
+        reason=row.problem or f"{table} names it and it is not in the folder",
+        unread=(path,),
     )
 
 

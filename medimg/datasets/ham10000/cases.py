@@ -40,7 +40,6 @@ from medimg.datasets.tables import find_table
 from medimg.errors import UsageError
 
 ABSENT = "no image of this id in the folder"
-REJECTED = "its image file could not be used, see the images' reasons"
 
 
 def list_tables(root: Path) -> Sequence[Path]:
@@ -72,18 +71,22 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
         rows += read_challenge(path, anomalies=anomalies)
     check_unique(rows)
     images, rejects = match_images(headers, known={row.image_id for row in rows})
-    on_disk = {path.stem for path in root.rglob("ISIC_*")}
-    cases = [make_case(row, images.get(row.image_id), on_disk=row.image_id in on_disk) for row in rows]
+    on_disk = {path.stem: path.relative_to(root).as_posix() for path in sorted(root.rglob("ISIC_*"))}
+    cases = [make_case(row, images.get(row.image_id), on_disk=on_disk.get(row.image_id)) for row in rows]
     anomalies += [*describe_lesions(rows), *describe_unread_tables(root, read=[table, *challenge])]
     return Listing(sorted(cases, key=lambda case: case.case_id), rejects, anomalies)
 
 
-def make_case(row: LesionImage, header: Header | None, *, on_disk: bool) -> Case:
-    """The case of one row, with its status."""
+def make_case(row: LesionImage, header: Header | None, *, on_disk: str | None) -> Case:
+    """The case of one row, with its status.
+
+    Args:
+        on_disk: path of the image's file, whether it can be used or not.
+    """
     status: Status = "used"
     reason = ""
     if header is None:
-        status, reason = "excluded", REJECTED if on_disk else ABSENT
+        status, reason = "excluded", ABSENT
     elif not row.lesion_id and row.collection == COLLECTION:
         status, reason = (
             "excluded",
@@ -102,6 +105,7 @@ def make_case(row: LesionImage, header: Header | None, *, on_disk: bool) -> Case
         official_split="test" if row.collection == CHALLENGE else None,
         status=status,
         reason=reason,
+        unread=() if header or not on_disk else (on_disk,),
     )
 
 

@@ -213,8 +213,12 @@ def test_a_decoder_that_aligns_its_values_is_not_shifted_again(syntax):
         (KeyboardInterrupt(), KeyboardInterrupt, "^$"),
         (SystemExit(3), SystemExit, "^3$"),
         (MemoryError(), UnreadableFile, "needs more memory than there is"),
-        (RuntimeError("two\nlines"), UnreadableFile, "Odd frame of .* bytes cannot be decoded: two lines$"),
-        (BaseException("a panic"), UnreadableFile, "Odd frame of .* bytes cannot be decoded: a panic$"),
+        (
+            RuntimeError("two\nlines"),
+            UnreadableFile,
+            "Odd frame of .* bytes cannot be decoded: it is dam",
+        ),
+        (BaseException("a panic"), UnreadableFile, "Odd frame of .* bytes cannot be decoded: it is dam"),
     ],
 )
 def test_a_decoder_that_fails_in_any_way_costs_its_file_and_a_stop_stops(

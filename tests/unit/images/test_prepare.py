@@ -75,7 +75,9 @@ def test_a_table_is_no_image_but_a_broken_image_is_refused(tmp_path):
     (tmp_path / "series").mkdir()
     (tmp_path / "series" / "1-1.dcm").write_text("<html>503 Service Unavailable</html>")
     assert scan_file("clinical.xlsx", root=str(tmp_path)) is None
-    with pytest.raises(UnreadableFile, match=r"^series/1-1.dcm: is no DICOM, PNG or JPEG file"):
+    with pytest.raises(
+        UnreadableFile, match=r"^series/1-1.dcm: is called an image and is none that can be read"
+    ):
         scan_file("series/1-1.dcm", root=str(tmp_path))
     with pytest.raises(UnreadableFile, match=r"^absent.dcm: No such file"):
         scan_file("absent.dcm", root=str(tmp_path))

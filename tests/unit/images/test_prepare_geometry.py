@@ -145,7 +145,7 @@ def test_a_raster_has_one_frame(tmp_path, frame):
 
 def test_what_is_no_image_is_refused_by_the_callers_name(tmp_path):
     (tmp_path / "a.txt").write_text("no image")
-    with pytest.raises(UnreadableFile, match=r"^b/a\.txt: is no DICOM, PNG or JPEG file"):
+    with pytest.raises(UnreadableFile, match=r"^b/a\.txt: is no image that can be read"):
         prepare_image(tmp_path / "a.txt", ingest=Ingest(None), name="b/a.txt")
 
 

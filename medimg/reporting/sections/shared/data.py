@@ -12,7 +12,7 @@ import pandas as pd
 from medimg.catalogue.leakage import SIDES
 from medimg.catalogue.provenance import name_provenance
 from medimg.catalogue.split import SPLITS
-from medimg.catalogue.summary import describe_search
+from medimg.catalogue.summary import describe_others_and_flags, describe_search
 from medimg.reporting.metric_names import describe_split
 from medimg.reporting.report_data import ReportData, Section
 
@@ -50,6 +50,7 @@ class DataFlow:
         near_duplicates: how these were searched; empty if not at all.
         leakage: of the catalogue's summary, each what pairs of cases have in common and the pairs by side.
         sides: pairs of splits, such as `train-test`.
+        remarks: files that are no images, by kind, and counts of the images that are flagged.
         anomalies: what tables and headers contradict.
         provenance: where the files come from.
     """
@@ -62,6 +63,7 @@ class DataFlow:
     near_duplicates: str
     leakage: Sequence[Mapping[str, Any]]
     sides: Sequence[str]
+    remarks: Sequence[str]
     anomalies: Sequence[str]
     provenance: Sequence[str]
 
@@ -111,6 +113,7 @@ def describe_flow(summary: Mapping[str, Any]) -> DataFlow:
         near_duplicates="" if searched is None else describe_search(searched),
         leakage=summary.get("leakage", ()),
         sides=list(map("-".join, SIDES)),
+        remarks=describe_others_and_flags(summary),
         anomalies=summary.get("anomalies", ()),
         provenance=list(map(name_provenance, summary.get("provenance", ()))),
     )

@@ -63,13 +63,13 @@ def test_files_with_one_uid_and_other_bytes_are_all_quarantined_and_name_the_fir
     ]
 
 
-def test_of_copies_the_first_by_path_stays_unless_they_are_of_two_cases():
+def test_of_copies_one_of_a_case_then_the_first_by_path_stays_unless_they_are_of_two_cases():
     files = [make_file(path, content=path[0]) for path in ("a3", "a1", "a2", "b2", "b1", "c1", "d2", "d1")]
     owners = {"a1": "A", "a2": "A", "b1": "B", "b2": "other", "d2": "D"}
     assert find_copies(files, owners=owners) == [
         Reject("a2", "excluded", "same bytes as a1"),
         Reject("a3", "excluded", "same bytes as a1"),
-        Reject("d2", "excluded", "same bytes as d1"),
+        Reject("d1", "excluded", "same bytes as d2"),
     ]
 
 

@@ -105,9 +105,10 @@ def test_a_file_without_a_row_is_unlabelled_if_its_patient_is_known_and_excluded
 def test_a_row_whose_file_is_absent_is_reported_apart_from_one_that_is_no_image(tmp_path):
     (tmp_path / "notes.txt").touch()
     listing = list_cases(labels(tmp_path, *TWO, "c.png,P3,fatty", "notes.txt,P4,fatty"), TWO_HEADERS)
-    assert listing.anomalies == [
-        "labels.csv row 4: c.png is not in the folder",
-        "labels.csv row 5: notes.txt could not be read as an image",
+    assert listing.anomalies == ["labels.csv row 4: c.png is not in the folder"]
+    assert [(case.case_id, case.status, case.unread) for case in listing.cases[2:]] == [
+        ("c.png", "quarantined", ("c.png",)),
+        ("notes.txt", "quarantined", ("notes.txt",)),
     ]
 
 

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from medimg.cases import Header
-from medimg.datasets.ham10000.cases import ABSENT, REJECTED, list_cases, list_tables
+from medimg.datasets.ham10000.cases import ABSENT, list_cases, list_tables
 from medimg.datasets.ham10000.metadata_table import CHALLENGE_NAMES, TABLE_NAMES
 from medimg.errors import UsageError
 
@@ -85,7 +85,10 @@ def test_a_file_that_is_there_and_could_not_be_read_is_told_from_one_that_is_abs
     (tmp_path / "part" / "deep").mkdir(parents=True)
     (tmp_path / "part" / "deep" / "ISIC_0000001.jpg").touch()
     cases = list_cases(tmp_path, []).cases
-    assert [(case.status, case.reason) for case in cases] == [("excluded", REJECTED), ("excluded", ABSENT)]
+    assert [(case.reason, case.unread) for case in cases] == [
+        (ABSENT, ("part/deep/ISIC_0000001.jpg",)),
+        (ABSENT, ()),
+    ]
 
 
 def test_images_without_a_lesion_are_not_one_lesion_of_two_diagnoses(tmp_path):
