@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from cli.options import DataRoot, DataSetName, Previous, SplitFile, expect_folder
 from medimg.console.plurals import count
 from medimg.errors import UsageError
-
-if TYPE_CHECKING:
-    from medimg.cases import LabelSettings
 
 app = typer.Typer()
 
@@ -147,47 +143,61 @@ def init(
 
 @app.command()
 def catalogue(
-    data_set: DataSetName,
     data: DataRoot,
     to: Annotated[Path, typer.Option("--to", callback=expect_folder, help="Folder of the catalogue.")],
-    split: Annotated[str, typer.Option("--split", help="Shares of train, eval and test.")] = "0.7,0.15,0.15",
-    folds: Annotated[int, typer.Option("--folds", help="Also deal the groups to k folds.")] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="Of the split.")] = 0,
+    data_set: Annotated[
+        str | None,
+        typer.Argument(help="Name of a data set: cmmd, folder. A config has it.", metavar="DATASET"),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", help="Name of a config: data set, split and labels are those of its runs."),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Shares of train, eval and test; default 0.7,0.15,0.15.")
+    ] = None,
+    folds: Annotated[int | None, typer.Option("--folds", help="Also deal the groups to k folds.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of the split; default 0.")] = None,
     near_duplicates: Annotated[
-        Literal["off", "hash", "keypoints"],
+        Literal["off", "hash", "keypoints"] | None,
         typer.Option(
             "--near-duplicates",
             help="Search cases with nearly the same image, which then share a split; "
-            "keypoints finds more than hash.",
+            "keypoints finds more than hash; default off.",
         ),
-    ] = "off",
+    ] = None,
     previous: Previous = None,
     split_file: SplitFile = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="labels.keep=VALUE,...: these labels are classes, not words for a missing value."
+            "--set",
+            help="key=value or @FILE of them: of the config, else labels. and split. (labels.keep=none,NA: "
+            "classes, not words for a missing value); may be repeated.",
         ),
     ] = None,
 ) -> None:
     """Builds the catalogue of a data set and prints counts, exclusions and anomalies.
 
     Example: medimg catalogue cmmd --data data --to catalogue --folds 5
+
+    Example: medimg catalogue --config cmmd_demo --data data --to catalogue
     """
+    from cli.catalogue import Asked, choose_settings
     from medimg.catalogue.build import BuildOptions, build_catalogue
-    from medimg.catalogue.split import SplitSettings
     from medimg.catalogue.summary import print_summary
     from medimg.console.terminal import make_console
-    from medimg.datasets import find_data_set
 
+    ratios = parse_ratios(split) if split is not None else None
+    found, settings = choose_settings(
+        Asked(data_set, config, overrides or (), ratios, folds, seed, near_duplicates)
+    )
     built = build_catalogue(
-        find_data_set(data_set, labels=parse_labels(overrides or ())),
+        found,
         data_root=data,
         to=to,
         options=BuildOptions(
-            SplitSettings(
-                ratios=parse_ratios(split), folds=folds, seed=seed, near_duplicates=near_duplicates
-            ),
+            settings.split,
             previous=previous,
             split_file=split_file,
             index_path=to / "index.parquet",
@@ -208,19 +218,6 @@ def query(
     from medimg.catalogue.query import run_query
 
     typer.echo(run_query(directory, sql).to_string(index=False))
-
-
-def parse_labels(overrides: Iterable[str]) -> LabelSettings:
-    """`labels.keep=none,NA` as settings; UsageError for any other key."""
-    from medimg.cases import LabelSettings
-
-    keep: tuple[str, ...] = ()
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if key.strip() != "labels.keep" or not separator:
-            raise UsageError(f"--set {override}: expected labels.keep=VALUE,...")
-        keep = tuple(word.strip() for word in text.split(",") if word.strip())
-    return LabelSettings(keep=keep)
 
 
 def parse_ratios(text: str) -> tuple[float, float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import typer
@@ -9,7 +10,11 @@ import typer
 from medimg.catalogue.index import scan
 from medimg.console.plurals import count
 from medimg.datasets import DATA_SETS, find_data_set
+from medimg.datasets.folder.template import SETTINGS_FILE
 from medimg.errors import UsageError
+
+CONFIGS = {"folder": "folder_classification"}
+"""The config to start from, by data set."""
 
 
 def init_folder(data_set: str, folder: Path) -> None:
@@ -32,4 +37,8 @@ def init_folder(data_set: str, folder: Path) -> None:
         typer.echo(
             f"left out: {count(len(scanned.quarantined), 'file')} that cannot be read, first {first.path}"
         )
-    typer.echo(f"then: medimg catalogue {data_set} --data {folder} --to {folder}.catalogue")
+    config, made, settings = CONFIGS[data_set], f"{folder}.catalogue", f"@{folder / SETTINGS_FILE}"
+    look = ["--config", config, "--data", str(folder), "--to", made, "--set", settings]
+    typer.echo(f"then: medimg catalogue {shlex.join(look)}")
+    run = [config, "--data", str(folder), "--catalogue", made, "--to", f"{folder}.run", "--set", settings]
+    typer.echo(f"and: medimg run {shlex.join(run)}")

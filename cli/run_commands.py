@@ -16,7 +16,7 @@ from cli.options import (
     SplitFile,
     expect_folder,
 )
-from medimg.errors import MedimgError
+from medimg.errors import MedimgError, UsageError
 
 if TYPE_CHECKING:
     from pipeline.local.run_directory import RunOutcome
@@ -54,6 +54,10 @@ def run(
     ],
     previous: Previous = None,
     split_file: SplitFile = None,
+    catalogue: Annotated[
+        Path | None,
+        typer.Option("--catalogue", help="One of these data and settings: it is used as it is."),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if anything was quarantined.")] = False,
     overrides: Annotated[
         list[str] | None,
@@ -99,9 +103,12 @@ def run(
         to=to,
         previous=previous,
         split_file=split_file,
+        catalogue=catalogue,
         beam_args=parse_beam(beam, beam_args or ()),
         metadata=metadata,
     )
+    if folds and catalogue:
+        raise UsageError("--catalogue beside --folds: each fold has its own split; expected one of the two")
     if folds:
         from pipeline.experiments.cross_validation import run_folds
 

@@ -226,6 +226,7 @@ class DataSet:
         write_template: (root, headers) writes a table to fill in and settings to start from beside a user's
             own images, and returns what it did, line by line; None where the publisher writes the table.
         with_labels: the same data set with its labels read so; None where the classes are fixed.
+        labels: how its labels are read, see `with_labels`.
     """
 
     name: str
@@ -245,6 +246,7 @@ class DataSet:
     list_columns: Callable[[Path], Mapping[str, Literal["number", "text", "id"]]] | None = None
     write_template: Callable[[Path, Sequence[Header]], Sequence[str]] | None = None
     with_labels: Callable[[LabelSettings], DataSet] | None = None
+    labels: LabelSettings = LabelSettings()
 
     @property
     def group_noun(self) -> str:

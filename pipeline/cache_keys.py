@@ -13,6 +13,7 @@ from pathlib import Path
 
 import medimg
 from medimg.catalogue.build import data_fingerprint
+from medimg.catalogue.tables import SUMMARY
 from medimg.datasets import find_data_set
 from medimg.errors import UsageError
 from medimg.files import hash_file
@@ -48,6 +49,7 @@ class Fingerprints:
     baseline: str
     code: CodeFingerprints
     weights: str = ""
+    catalogue: str = ""
 
 
 def take_fingerprints(config: RunConfig, places: Places) -> Fingerprints:
@@ -68,6 +70,7 @@ def take_fingerprints(config: RunConfig, places: Places) -> Fingerprints:
         baseline=baseline_fingerprint(Path(places.serving)),
         code=code_fingerprints(config),
         weights=weights_fingerprint(config.model.weights),
+        catalogue=hash_file(Path(places.catalogue, SUMMARY)) if places.catalogue else "",
     )
 
 

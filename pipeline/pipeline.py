@@ -56,8 +56,9 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
         previous=places.previous,
         split_file=places.split_file,
         index=places.index,
-        data=fingerprints.data + fingerprints.previous,
+        data=fingerprints.data + fingerprints.previous + fingerprints.catalogue,
         code=code.catalogue,
+        **({"made": places.catalogue} if places.catalogue else {}),
     )
     catalogue = catalogue_gen.outputs["catalogue"]
     example_gen = CaseExampleGen(

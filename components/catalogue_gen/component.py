@@ -23,6 +23,7 @@ class CatalogueGenSpec(ComponentSpec):
         "previous": ExecutionParameter(type=str),
         "split_file": ExecutionParameter(type=str),
         "index": ExecutionParameter(type=str),
+        "made": ExecutionParameter(type=str, optional=True),
         "data": ExecutionParameter(type=str),
         "code": ExecutionParameter(type=str),
     }
@@ -40,6 +41,7 @@ class CatalogueGen(BaseComponent):
         previous: an earlier catalogue whose groups keep their split, or empty.
         split_file: a table of groups or cases and their split, or empty.
         index: Parquet file of what was already read.
+        made: a catalogue that is used as it is; without it one is built.
         data: fingerprint of the files' and tables' content.
         code: fingerprint of the code that builds it.
     """

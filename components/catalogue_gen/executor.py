@@ -12,12 +12,14 @@ from tfx.types.artifact import Artifact
 from medimg.cases import LabelSettings
 from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.provenance import PROVENANCE
+from medimg.catalogue.settings import copy_catalogue
 from medimg.catalogue.split import SplitSettings
+from medimg.catalogue.tables import Catalogue
 from medimg.datasets import find_data_set
 
 
 class Executor(BaseExecutor):
-    """Builds the catalogue.
+    """Builds the catalogue, or takes one that is there.
 
     Its counts, its content hash and the provenance of its data become custom properties of the artifact, from
     which the lineage is read.
@@ -30,24 +32,30 @@ class Executor(BaseExecutor):
         exec_properties: dict[str, str],
     ) -> None:
         artifact = artifact_utils.get_single_instance(output_dict["catalogue"])
-        settings, labels = json.loads(exec_properties["split"]), json.loads(exec_properties["labels"])
-        catalogue = build_catalogue(
-            find_data_set(exec_properties["data_set"], labels=LabelSettings(keep=tuple(labels["keep"]))),
-            data_root=Path(exec_properties["data_root"]),
-            to=Path(artifact.uri),
-            options=BuildOptions(
-                SplitSettings(**{**settings, "ratios": tuple(settings["ratios"])}),
-                previous=as_path(exec_properties["previous"]),
-                split_file=as_path(exec_properties["split_file"]),
-                index_path=Path(exec_properties["index"]),
-            ),
-        )
+        to, made = Path(artifact.uri), as_path(exec_properties.get("made", ""))
+        catalogue = copy_catalogue(made, to) if made else build(exec_properties, to)
         artifact.set_string_custom_property("data_set", exec_properties["data_set"])
         artifact.set_string_custom_property("content_hash", catalogue.summary["content_hash"])
         for what in ("images", "cases"):
             for status, count in catalogue.summary[what].items():
                 artifact.set_int_custom_property(f"{what}_{status}", int(count))
         note_provenance(artifact, catalogue.summary)
+
+
+def build(exec_properties: Mapping[str, str], to: Path) -> Catalogue:
+    """Builds the catalogue that the properties of an execution ask for."""
+    settings, labels = json.loads(exec_properties["split"]), json.loads(exec_properties["labels"])
+    return build_catalogue(
+        find_data_set(exec_properties["data_set"], labels=LabelSettings(keep=tuple(labels["keep"]))),
+        data_root=Path(exec_properties["data_root"]),
+        to=to,
+        options=BuildOptions(
+            SplitSettings(**{**settings, "ratios": tuple(settings["ratios"])}),
+            previous=as_path(exec_properties["previous"]),
+            split_file=as_path(exec_properties["split_file"]),
+            index_path=Path(exec_properties["index"]),
+        ),
+    )
 
 
 def as_path(text: str) -> Path | None:

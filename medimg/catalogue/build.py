@@ -128,12 +128,12 @@ def build_catalogue(data_set: DataSet, *, data_root: Path, to: Path, options: Bu
         cases=make_cases_table(duplicates.cases, assignments=division.assignments, strata=division.strata),
         images=make_images_table(duplicates.cases, rejects=rejected, headers=headers, flags=flags),
         pairs=make_pairs_table(near.pairs),
-        summary=_summarize(findings, data_set=data_set, data_root=data_root, split=options.split),
+        summary=_summarize(findings, data_set=data_set, data_root=data_root, options=options),
     )
 
 
 def _summarize(
-    findings: _Findings, *, data_set: DataSet, data_root: Path, split: SplitSettings
+    findings: _Findings, *, data_set: DataSet, data_root: Path, options: BuildOptions
 ) -> dict[str, object]:
     found, division, near = findings.scanned, findings.division, findings.near
     receipts, tables, rejects = findings.receipts, findings.tables, findings.rejects
@@ -146,7 +146,9 @@ def _summarize(
     summary["synthetic"] = (data_root / PHANTOM_FILE).is_file()
     summary["content_hash"] = hash_content(found.content, tables=tables, root=data_root, receipts=receipts)
     summary.update(describe_receipts(found.content, receipts))
-    summary["split_settings"] = asdict(split)
+    summary["label_settings"] = asdict(data_set.labels)
+    summary["split_settings"] = asdict(options.split)
+    summary["split_file"] = options.split_file.name if options.split_file else ""
     summary.update(count_statuses(cases, rejects=rejects, files=files))
     summary["rows_without_file"] = count_rows_without_file(cases, rejects=rejects)
     summary["before_exclusions"] = count_before_exclusions(findings.listing.cases, head=head, files=files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from medimg.cases import PHANTOM_FILE, DataSet, LabelSettings
@@ -40,4 +41,4 @@ def find_data_set(name: str, *, labels: LabelSettings | None = None) -> DataSet:
         raise UsageError(
             f"labels.keep: found {', '.join(labels.keep)}, expected nothing: the classes of {name} are fixed"
         )
-    return data_set.with_labels(labels)
+    return replace(data_set.with_labels(labels), labels=labels)

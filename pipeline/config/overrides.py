@@ -10,7 +10,7 @@ import pkgutil
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pydantic
 
@@ -18,6 +18,11 @@ from medimg.console.terminal import make_console
 from medimg.errors import UsageError, nearest
 from medimg.reporting.run_facts import rename_keys, say_renamed
 from pipeline.config.run_config import RunConfig
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 WORDS = ("labels.keep",)
 """Keys whose values are words of the user's table, where none, null and 1 are words too."""
@@ -62,7 +67,12 @@ def check_chosen(config: RunConfig) -> None:
 
 def to_plain(config: RunConfig) -> dict[str, Any]:
     """The config as JSON-able values."""
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return plain_values(config)
+
+
+def plain_values(settings: DataclassInstance) -> dict[str, Any]:
+    """Settings as JSON-able values."""
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
     return plain
 
 
@@ -74,9 +84,25 @@ def from_plain(values: Mapping[str, object]) -> RunConfig:
     Raises:
         UsageError: an unknown key, a value of the wrong type or out of its range; names the key.
     """
-    values = rename(values)
+    return validate(rename(values), RunConfig)
+
+
+def override_settings(settings: Settings, overrides: Iterable[str]) -> Settings:
+    """Returns a part of a config with overrides applied; its sections are top keys as in a config.
+
+    Raises:
+        UsageError: as for `load_config`.
+    """
+    values = plain_values(settings)
+    for override in overrides:
+        apply_override(values, override)
+    return validate(values, type(settings))
+
+
+def validate(values: Mapping[str, object], kind: type[Settings]) -> Settings:
+    """Returns plain values as a dataclass of this kind; UsageError as for `from_plain`."""
     try:
-        config = make_validator().validate_python(values)
+        config = make_validator(kind).validate_python(values)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -84,7 +110,7 @@ def from_plain(values: Mapping[str, object]) -> RunConfig:
         raise UsageError(f"config key {key}: {first['msg'].lower()}, found {found}") from None
     # pydantic leaves unknown keys of a dataclass aside, and a misspelt `slice` would make a gate one on the
     # whole split.
-    known = all_keys(to_plain(config))
+    known = all_keys(plain_values(config))
     for key in all_keys(values):
         if key not in known:
             raise UsageError(f"config key {key}: no such config key; {nearest(key, known)}")
@@ -92,9 +118,9 @@ def from_plain(values: Mapping[str, object]) -> RunConfig:
 
 
 @functools.cache
-def make_validator() -> pydantic.TypeAdapter[RunConfig]:
+def make_validator(kind: type[Settings]) -> pydantic.TypeAdapter[Settings]:
     """Returns pydantic's validator of a config; made once, which takes longer than many a validation."""
-    return pydantic.TypeAdapter(RunConfig)
+    return pydantic.TypeAdapter(kind)
 
 
 def apply_override(values: dict[str, Any], override: str) -> None:

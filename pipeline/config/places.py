@@ -22,6 +22,7 @@ class Places:
             `data:` URI.
         previous: an earlier catalogue whose groups keep their split, or empty.
         split_file: a table of groups or cases and their split, or empty.
+        catalogue: one that is used as it is, or empty to have it built.
         beam_args: passed to Beam as they are.
         pipeline: its name in a store that other runs share; empty where the config's name will do.
         metadata_password: of the database, if the store is one.
@@ -36,6 +37,7 @@ class Places:
     schema: str
     previous: str = ""
     split_file: str = ""
+    catalogue: str = ""
     beam_args: tuple[str, ...] = ()
     pipeline: str = ""
     metadata_password: str = field(default="", repr=False)
@@ -50,6 +52,7 @@ class RunRequest:
         to: the run's directory; the same one continues or repeats the run.
         previous: an earlier catalogue whose groups keep their split.
         split_file: a table of groups or cases and their split, which is kept.
+        catalogue: one of these data and settings, which is used as it is.
         beam_args: flags for Beam; none for the local runner.
         metadata: the URI of a store that runs share (pipeline.metadata.store); without it a run has its own,
             or keeps the one that it was started with.
@@ -61,6 +64,7 @@ class RunRequest:
     to: Path
     previous: Path | None = None
     split_file: Path | None = None
+    catalogue: Path | None = None
     beam_args: tuple[str, ...] = ()
     metadata: str | None = None
     parent: Path | None = None

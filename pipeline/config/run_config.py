@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from medimg.cases import LabelSettings
+from medimg.catalogue.settings import CatalogueSettings
 from medimg.catalogue.split import SplitSettings
 from medimg.evaluation.classification.costs import Costs
 from medimg.evaluation.classification.merging import Merge
@@ -144,6 +145,11 @@ class RunConfig:
     def heads(self) -> dict[str, Sequence[str]]:
         """Head to classes, the positive one last."""
         return {head.name: head.classes for head in self.model.heads}
+
+    @property
+    def catalogue(self) -> CatalogueSettings:
+        """The settings that decide the catalogue."""
+        return CatalogueSettings(self.labels, self.split)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +15,12 @@ from typing import Any
 from rich.console import Console
 
 from medimg.catalogue.division import read_previous
+from medimg.catalogue.settings import check_made, check_same_data
 from medimg.catalogue.split_file import read_split_file
 from medimg.console.terminal import make_console
 from medimg.datasets import find_data_set
 from medimg.errors import DiskFull, MedimgError, UsageError
+from medimg.files import replace_file
 from pipeline.beam.flags import explain_engine, parse_beam, read_flag
 from pipeline.cache_keys import Fingerprints, find_weights, take_fingerprints
 from pipeline.config.places import Places, RunRequest
@@ -60,6 +63,7 @@ def local_places(run: Path, request: RunRequest, *, schema: Path, store: str, pi
         schema=str(schema),
         previous=str(request.previous.resolve()) if request.previous else "",
         split_file=str(request.split_file.resolve()) if request.split_file else "",
+        catalogue=str(request.catalogue.resolve()) if request.catalogue else "",
         beam_args=request.beam_args or parse_beam(),
     )
 
@@ -132,6 +136,11 @@ def check_inputs(config: RunConfig, request: RunRequest) -> RunConfig:
         read_previous(previous, data_set=find_data_set(config.data_set), settings=config.split)
     if request.split_file:
         read_split_file(request.split_file, data_set=find_data_set(config.data_set))
+    if request.catalogue and previous:
+        raise UsageError("--previous beside --catalogue: a catalogue has its split; expected one of the two")
+    if request.catalogue:
+        data_set = find_data_set(config.data_set, labels=config.labels)
+        check_made(request.catalogue, data_set=data_set, settings=config.catalogue)
     resolved = resolve_config(config, data_root)
     find_weights(config.model.weights)
     return resolved
@@ -149,11 +158,31 @@ def ask_engine(places: Places, *, run: Path, console: Console) -> None:
 
 
 def execute(run: OpenRun, *, console: Console) -> None:
-    """Takes the fingerprints, then builds and runs the DAG."""
+    """Takes the fingerprints, then builds and runs the DAG.
+
+    Raises:
+        UsageError: a catalogue that is to be used as it is, of other data than these.
+    """
     console.print("reading the data root", highlight=False)
-    fingerprints = take_fingerprints(run.config, run.places)
+    places = run.places
+    if places.catalogue:
+        adopt_index(Path(places.catalogue, INDEX_FILE), Path(places.index))
+    fingerprints = take_fingerprints(run.config, places)
+    if places.catalogue:
+        check_same_data(
+            Path(places.catalogue),
+            data=fingerprints.data,
+            data_root=Path(places.data_root),
+            brought=bool(places.split_file),
+        )
     console.print("starting TFX", highlight=False)
     run_components(run, fingerprints, console=console)
+
+
+def adopt_index(index: Path, own: Path) -> None:
+    """Takes what `medimg catalogue` has read of the data, where the run has not read them itself."""
+    if index.is_file() and not own.exists():
+        replace_file(own, write=functools.partial(shutil.copyfile, index))
 
 
 def run_components(

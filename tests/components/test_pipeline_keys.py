@@ -49,6 +49,7 @@ REACHED = {
 }
 """The components of a setting, by its longest key here; ReportGen, which shows the settings, has all."""
 ANOTHER = {
+    "ingest.range": (0, 4095),
     "labels.keep": ("none",),
     "evaluation.gates": (Gate(metric="auc", head="malignancy", lower_bound=0.71),),
     "evaluation.costs": (Costs("malignancy", {"Malignant": {"Benign": 5}}),),
@@ -150,6 +151,7 @@ def test_the_gate_looks_at_the_main_head(before: dict[str, str]) -> None:
         ({"data_root": "elsewhere"}, {"CatalogueGen", "CaseExampleGen"}),
         ({"previous": "earlier"}, {"CatalogueGen"}),
         ({"split_file": "mine.csv"}, {"CatalogueGen"}),
+        ({"catalogue": "made"}, {"CatalogueGen"}),
         ({"index": "elsewhere"}, {"CatalogueGen"}),
         ({"schema": "other.pbtxt"}, {"ImportSchemaGen"}),
         ({"serving": "elsewhere"}, {"BaselineModel", "Pusher"}),
@@ -170,6 +172,7 @@ def test_a_place_is_in_the_keys_of_the_components_that_read_or_write_there(
     [
         ("data", {"CatalogueGen", "ReportGen"}),
         ("previous", {"CatalogueGen"}),
+        ("catalogue", {"CatalogueGen"}),
         # The schema's path has its hash (pipeline.local.run_schema).
         ("schema", {"ReportGen"}),
         ("baseline", {"BaselineModel"}),

@@ -74,9 +74,15 @@ def list_smaller(words: list[str]) -> list[str]:
         return ["--patients", "60"]
     if words[0] == "phantom":
         return ["--cases", str(CASES[words[1]])]
-    if words[0] == "run":
-        return [part for item in SETTINGS[load_config(words[1]).data_set] for part in ("--set", item)]
+    config = words[1] if words[0] == "run" else name_config(words)
+    if config:
+        return [part for item in SETTINGS[load_config(config).data_set] for part in ("--set", item)]
     return []
+
+
+def name_config(words: list[str]) -> str:
+    """The config that `medimg catalogue` is given; empty for any other command."""
+    return words[words.index("--config") + 1] if "--config" in words else ""
 
 
 def parse(words: list[str]) -> None:

@@ -36,7 +36,13 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunConfig:
     """
     monkeypatch.setattr(cache_keys, "code_fingerprints", lambda config: CODE)
     find_data_set("folder").write_phantom(tmp_path / "data", cases=4, seed=1)
-    for name in ("weights.h5", "schema.pbtxt", "earlier/cases.parquet", "models/1/model.pb"):
+    for name in (
+        "weights.h5",
+        "schema.pbtxt",
+        "earlier/cases.parquet",
+        "made/summary.json",
+        "models/1/model.pb",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text(name)
     return load_config(
@@ -55,6 +61,7 @@ def take(config: RunConfig, folder: Path) -> Fingerprints:
         index=str(folder / "index.parquet"),
         schema=str(folder / "schema.pbtxt"),
         previous=str(folder / "earlier"),
+        catalogue=str(folder / "made"),
     )
     return take_fingerprints(config, places)
 
@@ -64,6 +71,7 @@ CHANGES = {
     "weights.h5": ["weights"],
     "schema.pbtxt": ["schema"],
     "earlier/cases.parquet": ["previous"],
+    "made/summary.json": ["catalogue"],
     "models/1/model.pb": ["baseline"],
     "models/2/model.pb": ["baseline"],
     "earlier/images.parquet": [],
