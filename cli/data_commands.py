@@ -215,9 +215,11 @@ def query(
 
     Example: medimg query catalogue "SELECT split, count(*) FROM cases GROUP BY split"
     """
+    from cli.query import print_rows
     from medimg.catalogue.query import run_query
+    from medimg.console.terminal import make_console
 
-    typer.echo(run_query(directory, sql).to_string(index=False))
+    print_rows(run_query(directory, sql), make_console())
 
 
 def parse_ratios(text: str) -> tuple[float, float, float]:
