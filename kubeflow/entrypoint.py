@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from kubeflow.executor_input import NOTHING, LocalInput, localise
 from kubeflow.uris import local_root
 from kubeflow.versions import check_versions
-from medimg.errors import MedimgError, one_line
+from medimg.errors import MedimgError, name_speaker, one_line
 
 if TYPE_CHECKING:
     from tfx.dsl.components.base.base_executor import BaseExecutor
@@ -141,7 +141,7 @@ def run_and_exit(component: str, work: Callable[[], None]) -> NoReturn:
     except Exception as error:
         if not isinstance(error, MedimgError):
             traceback.print_exc()
-        sys.stderr.write(f"error: {component}: {one_line(explain(error))}\n")
+        sys.stderr.write(f"error: {one_line(name_speaker(component, explain(error)))}\n")
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()

@@ -31,6 +31,11 @@ def quote_code(value: object) -> str:
     return repr(shown) if shown == str(value) else shown
 
 
+def name_speaker(speaker: str, text: str) -> str:
+    """Begins a text with who says it, unless it begins so."""
+    return text if text.startswith((f"{speaker}: ", f"{speaker} ")) else f"{speaker}: {text}"
+
+
 class MedimgError(Exception):
     """Ends a command with exit code 1 and its message as the one line printed."""
 

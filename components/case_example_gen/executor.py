@@ -210,7 +210,7 @@ def plan_splits(
     empty = [name for name in SPLITS if not splits[name]]
     if empty:
         raise MedimgError(
-            f"no labelled case in split {', '.join(empty)}: more groups are needed, or another --split"
+            f"no labelled case in split {', '.join(empty)}: more groups are needed, or other split.ratios"
         )
     return splits
 

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tensorflow_data_validation as tfdv
@@ -13,7 +14,8 @@ from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
 from components.artifacts import GateReport, Rejects
-from components.case_example_gen.outcome import lost_examples, read_outcome
+from components.case_example_gen.outcome import RejectRow, lost_examples, read_outcome
+from medimg.catalogue.quarantine import LIST_SQL, describe_reasons, list_quarantined
 from medimg.catalogue.split import SPLITS
 from medimg.catalogue.summary import count_quarantined
 from medimg.catalogue.tables import Catalogue, read_catalogue
@@ -30,7 +32,8 @@ class Executor(BaseExecutor):
         exec_properties: dict[str, str],
     ) -> None:
         settings = json.loads(exec_properties["settings"])
-        catalogue = read_catalogue(Path(artifact_utils.get_single_uri(input_dict["catalogue"])))
+        folder = Path(artifact_utils.get_single_uri(input_dict["catalogue"]))
+        catalogue = read_catalogue(folder)
         outcome = read_outcome(Path(artifact_utils.get_single_uri(input_dict["rejects"]), Rejects.FILE))
         anomalies = artifact_utils.get_single_instance(input_dict["anomalies"])
         statistics = artifact_utils.get_single_instance(input_dict["statistics"])
@@ -38,10 +41,10 @@ class Executor(BaseExecutor):
             *lost_examples("StatisticsGen", count_examples(statistics), outcome),
             *schema_anomalies(anomalies),
             *split_groups(catalogue),
-            *missing_classes(catalogue, exec_properties["head"]),
             *too_many_quarantined(
-                catalogue, sum(reject["images"] for reject in outcome.rejects), settings["quarantined_share"]
+                catalogue, outcome.rejects, share=settings["quarantined_share"], folder=folder
             ),
+            *missing_classes(catalogue, exec_properties["head"]),
         ]
         warnings = [
             *catalogue.summary.get("leaks", ()),
@@ -55,7 +58,7 @@ class Executor(BaseExecutor):
             more = f" (and {len(failures) - 1} more, see the log)" if len(failures) > 1 else ""
             for failure in failures:
                 logging.error("DataGate: %s", failure)
-            raise MedimgError(f"DataGate: {failures[0]}{more}")
+            raise MedimgError(f"{failures[0]}{more}")
 
 
 def count_examples(artifact: Artifact) -> dict[str, int]:
@@ -109,22 +112,31 @@ def missing_classes(catalogue: Catalogue, head: str) -> Iterator[str]:
             if name not in present:
                 yield (
                     f"class {name!r} of {head!r} is missing from split {split}; "
-                    "another seed, other ratios or more groups are needed"
+                    "another split.seed, other split.ratios or more groups are needed"
                 )
 
 
-def too_many_quarantined(catalogue: Catalogue, rejected: int, share: float) -> Iterator[str]:
+def too_many_quarantined(
+    catalogue: Catalogue, rejects: Sequence[RejectRow], *, share: float, folder: Path
+) -> Iterator[str]:
     """Compares the share of quarantined images with the config's limit.
 
     Images that the catalogue and that decoding quarantined count together, with labelled rows whose file is
     absent or no image.
+
+    Args:
+        folder: of the catalogue, where the line says how to list all of them.
     """
     found = count_quarantined(catalogue.summary)
-    quarantined, total = found + rejected, found + catalogue.summary["images"]["used"]
+    quarantined = found + sum(reject["images"] for reject in rejects)
+    total = found + catalogue.summary["images"]["used"]
     if total and quarantined / total > share:
+        decoded = [("", reject["reason"]) for reject in rejects for _ in range(reject["images"])]
+        reasons = describe_reasons([*list_quarantined(catalogue), *decoded])
         yield (
             f"{quarantined} of {total} images are quarantined ({quarantined / total:.1%}), "
-            f"the config allows {share:.1%}"
+            f"data_gate.quarantined_share allows {share:.1%}: {reasons}; "
+            f'the list: medimg query {shlex.quote(str(folder))} "{LIST_SQL}"'
         )
 
 

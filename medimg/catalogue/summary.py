@@ -23,6 +23,7 @@ from medimg.catalogue.duplicates.near import NearDuplicates
 from medimg.catalogue.leakage import SIDES
 from medimg.catalogue.provenance import PROVENANCE, name_provenance
 from medimg.catalogue.split import SPLITS, Assignment, gather_clusters
+from medimg.console.terminal import say
 from medimg.errors import MedimgError, one_line
 from medimg.files import hash_file
 
@@ -275,14 +276,17 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     )
     console.print(describe_search(summary["near_duplicates"]), highlight=False, soft_wrap=True)
     console.print(make_leakage_table(summary))
-    for anomaly in summary["anomalies"][:NAMES_SHOWN]:
-        console.print(f"anomaly: {escape(one_line(anomaly))}", highlight=False, soft_wrap=True)
-    if len(summary["anomalies"]) > NAMES_SHOWN:
-        console.print(
-            f"anomaly: {len(summary['anomalies']):,} in all, see `anomalies` in summary.json",
-            highlight=False,
-            soft_wrap=True,
-        )
+    print_anomalies(summary["anomalies"], console, most=NAMES_SHOWN)
+
+
+def print_anomalies(
+    anomalies: Sequence[str], console: Console, *, most: int, where: str = "summary.json"
+) -> None:
+    """Prints the first anomalies, and how many there are in all and where."""
+    for anomaly in anomalies[:most]:
+        say(console, f"anomaly: {anomaly}")
+    if len(anomalies) > most:
+        say(console, f"anomaly: {len(anomalies):,} in all, see `anomalies` in {where}")
 
 
 def describe_others_and_flags(summary: Mapping[str, Any]) -> list[str]:

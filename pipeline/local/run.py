@@ -17,9 +17,10 @@ from rich.console import Console
 from medimg.catalogue.division import read_previous
 from medimg.catalogue.settings import check_made, check_same_data
 from medimg.catalogue.split_file import read_split_file
+from medimg.catalogue.tables import SUMMARY, read_catalogue
 from medimg.console.terminal import make_console
 from medimg.datasets import find_data_set
-from medimg.errors import DiskFull, MedimgError, UsageError
+from medimg.errors import DiskFull, MedimgError, UsageError, name_speaker
 from medimg.files import replace_file
 from pipeline.beam.flags import explain_engine, parse_beam, read_flag
 from pipeline.cache_keys import Fingerprints, find_weights, take_fingerprints
@@ -40,6 +41,7 @@ from pipeline.local.run_schema import write_schema
 from pipeline.metadata.store import PASSWORD, open_store, parse_database
 
 INDEX_FILE = "index.parquet"
+ANOMALIES_SHOWN = 5
 # As the C library and SQLite say it, where the error has no errno.
 DISK_FULL = ("No space left on device", "database or disk is full")
 
@@ -213,13 +215,28 @@ def run_components(
             kind = DiskFull if any(is_disk_full(cause) for cause in causes_of(error)) else MedimgError
             line = explain(error, component=progress.current, run=run.folder, flags=places.beam_args)
             raise kind(line) from error
+        finally:
+            progress.stop()
+            if any(step.name == "CatalogueGen" and step.state != "running" for step in progress.steps):
+                report_anomalies(run, console)
+
+
+def report_anomalies(run: OpenRun, console: Console) -> None:
+    """Prints the first anomalies of the run's catalogue."""
+    from medimg.catalogue.summary import print_anomalies
+    from pipeline.metadata.lineage import latest_nodes
+
+    nodes = latest_nodes(open_store(run.places.metadata), run.places.pipeline or run.config.name)
+    folder = Path(nodes["CatalogueGen"].outputs["catalogue"][0].uri)
+    anomalies = read_catalogue(folder).summary["anomalies"]
+    print_anomalies(anomalies, console, most=ANOMALIES_SHOWN, where=str(folder / SUMMARY))
 
 
 def explain(error: BaseException, *, component: str, run: Path, flags: Sequence[str] = ()) -> str:
     """One line for a failure inside the pipeline: which component, what happened."""
     for cause in causes_of(error):
         if isinstance(cause, MedimgError):
-            return f"{component}: {cause}"
+            return name_speaker(component, str(cause))
         if is_disk_full(cause):
             free = shutil.disk_usage(run).free
             return (

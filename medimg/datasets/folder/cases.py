@@ -200,7 +200,7 @@ def describe_other_paths(table: LabelTable, rows: Mapping[str, FileRow]) -> list
 
 
 def describe_absent_files(root: Path, rows: Sequence[FileRow], *, table: LabelTable) -> list[str]:
-    """One line for each row whose file is not there, or is there and no image that could be read."""
+    """One line for each row whose file is not there; the catalogue says why one that is there is not used."""
     lines = []
     keys = {row.rows: key for key, row in table.rows.items()}
     for row in rows:
@@ -209,8 +209,8 @@ def describe_absent_files(root: Path, rows: Sequence[FileRow], *, table: LabelTa
             lines.append(f"{where}: no image of this {' and '.join(table.columns)} in the folder")
             continue
         [path] = keys[row.rows]
-        why = "could not be read as an image" if (root / path).exists() else "is not in the folder"
-        lines.append(f"{where}: {path} {why}")
+        if not (root / path).exists():
+            lines.append(f"{where}: {path} is not in the folder")
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -22,10 +23,17 @@ from medimg.errors import MedimgError
 
 def make_catalogue(rows, *, quarantined=0, used=100, by="group"):
     cases = pd.DataFrame(rows, columns=["case_id", "group_id", "split", "label_malignancy"]).assign(
-        status="used", official_split=None
+        status="used", official_split=None, reason=""
     )
     images = {"used": used, "quarantined": quarantined, "unlabelled": 0, "excluded": 0}
-    return Catalogue(cases, pd.DataFrame(), pd.DataFrame(), {"images": images, "split_settings": {"by": by}})
+    files = pd.DataFrame({"case_id": [], "path": [], "status": [], "reason": []})
+    return Catalogue(cases, files, pd.DataFrame(), {"images": images, "split_settings": {"by": by}})
+
+
+def count_too_many(catalogue, rejected=0):
+    """Lines on quarantined images, where a twentieth may be."""
+    rejects = [{"case_id": "c", "split": "train", "reason": "a.dcm: cut", "images": rejected}]
+    return list(executor.too_many_quarantined(catalogue, rejects, share=0.05, folder=Path("made")))
 
 
 GOOD = [
@@ -39,7 +47,7 @@ def test_good_data_pass():
     catalogue = make_catalogue(GOOD)
     assert not list(executor.split_groups(catalogue))
     assert not list(executor.missing_classes(catalogue, "malignancy"))
-    assert not list(executor.too_many_quarantined(catalogue, 0, 0.05))
+    assert not count_too_many(catalogue)
 
 
 def test_a_group_in_two_splits_is_named_with_its_splits():
@@ -87,7 +95,7 @@ def test_of_the_columns_only_labels_are_named_as_such():
 )
 def test_more_quarantined_images_than_the_config_allows_stop_the_run(quarantined, rejected, stops):
     catalogue = make_catalogue(GOOD, quarantined=quarantined, used=100 - quarantined)
-    assert bool(list(executor.too_many_quarantined(catalogue, rejected, 0.05))) == stops
+    assert bool(count_too_many(catalogue, rejected)) == stops
 
 
 def text_feature(counts):

@@ -15,6 +15,7 @@ from components.artifacts import GateReport, Rejects
 from components.case_example_gen.outcome import RejectRow, write_outcome
 from components.data_gate import executor
 from medimg.cases import Case
+from medimg.catalogue.quarantine import LIST_SQL
 from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
 from medimg.catalogue.split import SPLITS, Assignment, SplitSettings
 from medimg.catalogue.tables import write_catalogue
@@ -128,7 +129,7 @@ def test_one_finding_stops_the_run_and_of_several_the_first_is_named_and_the_res
     run.add("other", "eval-Benign", "train")
     failures, _, error = run.check()
     assert failures == ["group eval-Benign is in splits eval and train, expected one"]
-    assert error == f"DataGate: {failures[0]}"
+    assert error == failures[0]
 
 
 def test_every_kind_of_finding_is_in_the_report_in_its_order(run):
@@ -147,12 +148,13 @@ def test_every_kind_of_finding_is_in_the_report_in_its_order(run):
         "split test, feature box_CC: column dropped (Gone)",
         "split test, feature clinical_age_years: out-of-range values (Unexpectedly high value: 400)",
         "group eval-Benign is in splits eval and train, expected one",
-        "class 'Malignant' of 'malignancy' is missing from split eval; another seed, other ratios or more "
-        "groups are needed",
-        "7 of 100 images are quarantined (7.0%), the config allows 5.0%",
+        "7 of 100 images are quarantined (7.0%), data_gate.quarantined_share allows 5.0%: 2 x truncated "
+        f'(a.dcm); the list: medimg query {run.folder / "catalogue"} "{LIST_SQL}"',
+        "class 'Malignant' of 'malignancy' is missing from split eval; another split.seed, other "
+        "split.ratios or more groups are needed",
     ]
     assert warnings == []
-    assert error == f"DataGate: {failures[0]} (and 6 more, see the log)"
+    assert error == f"{failures[0]} (and 6 more, see the log)"
 
 
 def test_two_findings_are_one_and_one_more(run):
@@ -213,8 +215,8 @@ def test_a_class_that_only_an_unused_case_has_is_missing_from_its_split(run, spl
     ]
     failures, _, _ = run.check()
     assert failures == [
-        f"class 'Malignant' of 'malignancy' is missing from split {split}; another seed, other ratios or "
-        "more groups are needed"
+        f"class 'Malignant' of 'malignancy' is missing from split {split}; another split.seed, other "
+        "split.ratios or more groups are needed"
     ]
 
 
