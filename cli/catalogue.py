@@ -29,6 +29,7 @@ class Asked:
     folds: int | None
     seed: int | None
     near_duplicates: Literal["off", "hash", "keypoints"] | None
+    follow_links: bool
 
 
 def choose_settings(asked: Asked) -> tuple[DataSet, CatalogueSettings]:
@@ -47,7 +48,9 @@ def choose_settings(asked: Asked) -> tuple[DataSet, CatalogueSettings]:
     changed = {key: value for key, value in given.items() if value is not None}
     split = replace(settings.split, **changed)  # type: ignore[arg-type]
     check_settings(split)
-    return find_data_set(name, labels=settings.labels), replace(settings, split=split)
+    scan = replace(settings.scan, follow_links=settings.scan.follow_links or asked.follow_links)
+    data_set = find_data_set(name, labels=settings.labels, scan=scan)
+    return data_set, replace(settings, split=split, scan=scan)
 
 
 def read_config(asked: Asked) -> tuple[str, CatalogueSettings]:

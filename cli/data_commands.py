@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cli.options import DataRoot, DataSetName, Previous, SplitFile, expect_folder
+from cli.options import DataRoot, DataSetName, FollowLinks, Previous, SplitFile, expect_folder
 from medimg.console.plurals import count
 from medimg.errors import UsageError
 
@@ -131,6 +131,7 @@ def fetch(
 def init(
     data_set: DataSetName,
     directory: Annotated[Path, typer.Argument(help="Folder of images.", metavar="DIR")],
+    follow_links: FollowLinks = False,
 ) -> None:
     """Writes a table to fill in and settings to start from into a folder of images.
 
@@ -138,7 +139,7 @@ def init(
     """
     from cli.init import init_folder
 
-    init_folder(data_set, directory)
+    init_folder(data_set, directory, follow_links=follow_links)
 
 
 @app.command()
@@ -168,12 +169,13 @@ def catalogue(
     ] = None,
     previous: Previous = None,
     split_file: SplitFile = None,
+    follow_links: FollowLinks = False,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
-            help="key=value or @FILE of them: of the config, else labels. and split. (labels.keep=none,NA: "
-            "classes, not words for a missing value); may be repeated.",
+            help="key=value or @FILE of them: of the config, else labels., scan. and split. "
+            "(labels.keep=none,NA: classes, not words for a missing value); may be repeated.",
         ),
     ] = None,
 ) -> None:
@@ -190,7 +192,7 @@ def catalogue(
 
     ratios = parse_ratios(split) if split is not None else None
     found, settings = choose_settings(
-        Asked(data_set, config, overrides or (), ratios, folds, seed, near_duplicates)
+        Asked(data_set, config, overrides or (), ratios, folds, seed, near_duplicates, follow_links)
     )
     built = build_catalogue(
         found,

@@ -42,6 +42,11 @@ SplitFile = Annotated[
 ]
 
 
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Also look behind links that lead out of the folder, to a NAS.")
+]
+
+
 BeamArguments = Annotated[
     list[str] | None,
     typer.Option("--beam-arg", help="One more flag for Beam, which wins; may be repeated."),

@@ -10,6 +10,7 @@ the same the catalogue comes from the cache, with its id, and so does what depen
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -27,7 +28,7 @@ COMMAND = ("python", "-m", "kubeflow.fingerprint_task")
 CONSUMERS = {"data": "CatalogueGen", "baseline": "BaselineModel"}
 # What is read, by the task that is given the same.
 READ = {
-    "CatalogueGen": ("data_set", "data_root", "previous", "split_file", "index"),
+    "CatalogueGen": ("data_set", "data_root", "previous", "split_file", "index", "scan"),
     "BaselineModel": ("serving",),
 }
 
@@ -63,6 +64,7 @@ def write_fingerprints(message: Mapping[str, Any]) -> None:
 
     One file for each, as the launcher expects output parameters.
     """
+    from medimg.cases import ScanSettings
     from medimg.catalogue.build import data_fingerprint
     from medimg.datasets import find_data_set
     from pipeline.cache_keys import baseline_fingerprint, previous_fingerprint
@@ -70,7 +72,7 @@ def write_fingerprints(message: Mapping[str, Any]) -> None:
     given = message["inputs"]["parameterValues"]
     check_state(Path(given["index"]).parent)
     data = data_fingerprint(
-        find_data_set(given["data_set"]),
+        find_data_set(given["data_set"], scan=ScanSettings(**json.loads(given["scan"]))),
         data_root=Path(given["data_root"]),
         index_path=Path(given["index"]),
         split_file=Path(given["split_file"]) if given["split_file"] else None,

@@ -200,6 +200,17 @@ class LabelSettings:
 
 
 @dataclass(frozen=True)
+class ScanSettings:
+    """Where images are looked for.
+
+    Attributes:
+        follow_links: also behind links that lead out of the data root, to a NAS; each folder once.
+    """
+
+    follow_links: bool = False
+
+
+@dataclass(frozen=True)
 class DataSet:
     """One data set: where its facts live. One file in medimg/datasets/ each.
 
@@ -227,6 +238,7 @@ class DataSet:
             own images, and returns what it did, line by line; None where the publisher writes the table.
         with_labels: the same data set with its labels read so; None where the classes are fixed.
         labels: how its labels are read, see `with_labels`.
+        scan: where its images are looked for.
     """
 
     name: str
@@ -247,6 +259,7 @@ class DataSet:
     write_template: Callable[[Path, Sequence[Header]], Sequence[str]] | None = None
     with_labels: Callable[[LabelSettings], DataSet] | None = None
     labels: LabelSettings = LabelSettings()
+    scan: ScanSettings = ScanSettings()
 
     @property
     def group_noun(self) -> str:

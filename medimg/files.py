@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,41 @@ WORK_FOLDER = ".medimg"
 
 No input of anything.
 """
+
+
+def walk_once(
+    top: Path, *, follow_links: bool = False, without: Collection[Path] = ()
+) -> Iterator[tuple[Path, list[str]]]:
+    """Walks a folder's tree, each folder once, in a fixed order.
+
+    A link to a folder within the tree is never followed: its files are found where they are. One that leads
+    out is followed on request, so that loops of links end; otherwise it is listed as if it were a file.
+
+    Args:
+        without: folders that are left out with all below them.
+
+    Yields:
+        a folder and the names of its files.
+    """
+    home = Path(os.path.realpath(top))
+    seen, real = {home}, {top: home}
+    for path, folders, names in os.walk(top, followlinks=True):
+        folder = Path(path)
+        here, kept, listed = real.pop(folder), [], []
+        for name in sorted(folders):
+            below = folder / name
+            is_link = below.is_symlink()
+            target = Path(os.path.realpath(below)) if is_link else here / name
+            if below in without or (is_link and target.is_relative_to(home)):
+                continue
+            if is_link and not follow_links:
+                listed.append(name)
+            elif target not in seen:
+                seen.add(target)
+                real[below] = target
+                kept.append(name)
+        folders[:] = kept
+        yield folder, [*names, *listed]
 
 
 def replace_file(path: Path, *, write: Callable[[Path], object]) -> None:

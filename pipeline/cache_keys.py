@@ -60,7 +60,7 @@ def take_fingerprints(config: RunConfig, places: Places) -> Fingerprints:
     """
     return Fingerprints(
         data=data_fingerprint(
-            find_data_set(config.data_set),
+            find_data_set(config.data_set, scan=config.scan),
             data_root=Path(places.data_root),
             index_path=Path(places.index),
             split_file=Path(places.split_file) if places.split_file else None,

@@ -52,6 +52,7 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
         data_set=config.data_set,
         data_root=places.data_root,
         labels=as_json(config.labels),
+        scan=as_json(config.scan),
         split=as_json(config.split),
         previous=places.previous,
         split_file=places.split_file,

@@ -19,6 +19,7 @@ class CatalogueGenSpec(ComponentSpec):
         "data_set": ExecutionParameter(type=str),
         "data_root": ExecutionParameter(type=str),
         "labels": ExecutionParameter(type=str),
+        "scan": ExecutionParameter(type=str),
         "split": ExecutionParameter(type=str),
         "previous": ExecutionParameter(type=str),
         "split_file": ExecutionParameter(type=str),
@@ -37,7 +38,7 @@ class CatalogueGen(BaseComponent):
     Args:
         data_set: name in medimg.datasets.
         data_root: folder of images and clinical tables.
-        labels, split: LabelSettings and SplitSettings as JSON.
+        labels, scan, split: LabelSettings, ScanSettings and SplitSettings as JSON.
         previous: an earlier catalogue whose groups keep their split, or empty.
         split_file: a table of groups or cases and their split, or empty.
         index: Parquet file of what was already read.

@@ -9,7 +9,7 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 from tfx.types import artifact_utils
 from tfx.types.artifact import Artifact
 
-from medimg.cases import LabelSettings
+from medimg.cases import LabelSettings, ScanSettings
 from medimg.catalogue.build import BuildOptions, build_catalogue
 from medimg.catalogue.provenance import PROVENANCE
 from medimg.catalogue.settings import copy_catalogue
@@ -45,8 +45,11 @@ class Executor(BaseExecutor):
 def build(exec_properties: Mapping[str, str], to: Path) -> Catalogue:
     """Builds the catalogue that the properties of an execution ask for."""
     settings, labels = json.loads(exec_properties["split"]), json.loads(exec_properties["labels"])
+    scan = ScanSettings(**json.loads(exec_properties["scan"]))
     return build_catalogue(
-        find_data_set(exec_properties["data_set"], labels=LabelSettings(keep=tuple(labels["keep"]))),
+        find_data_set(
+            exec_properties["data_set"], labels=LabelSettings(keep=tuple(labels["keep"])), scan=scan
+        ),
         data_root=Path(exec_properties["data_root"]),
         to=to,
         options=BuildOptions(

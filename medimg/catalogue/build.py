@@ -15,7 +15,7 @@ from medimg.catalogue.division import Division, SplitBasis, divide, main_target,
 from medimg.catalogue.duplicates.blank_images import find_constant
 from medimg.catalogue.duplicates.exact import ACTIVE, DuplicateFindings, settle_duplicates
 from medimg.catalogue.duplicates.near import NearDuplicates, find_near_duplicates
-from medimg.catalogue.index import Scan, Unreadable, scan
+from medimg.catalogue.index import Reading, Scan, Unreadable, scan
 from medimg.catalogue.leakage import tabulate_leakage
 from medimg.catalogue.listing import explain_unread, list_checked
 from medimg.catalogue.provenance import describe_receipts, find_changed, list_changed_tables
@@ -98,7 +98,7 @@ def build_catalogue(data_set: DataSet, *, data_root: Path, to: Path, options: Bu
         data_root,
         index_path=options.index_path,
         workers=options.workers,
-        published_ids=data_set.published_ids,
+        reading=Reading(data_set.published_ids, data_set.scan.follow_links),
         skip=[to / name for name in (CASES, IMAGES, PAIRS, SUMMARY)],
     )
     found = quarantine_changed(found, receipts)
@@ -147,6 +147,7 @@ def _summarize(
     summary["content_hash"] = hash_content(found.content, tables=tables, root=data_root, receipts=receipts)
     summary.update(describe_receipts(found.content, receipts))
     summary["label_settings"] = asdict(data_set.labels)
+    summary["scan_settings"] = asdict(data_set.scan)
     summary["split_settings"] = asdict(options.split)
     summary["split_file"] = options.split_file.name if options.split_file else ""
     summary.update(count_statuses(cases, rejects=rejects, files=files))
@@ -199,7 +200,8 @@ def data_fingerprint(
     """The `content_hash` that a catalogue of these data would have, without building it."""
     receipts = Receipts(data_root)
     tables = list_tables(data_set, data_root=data_root, split_file=split_file)
-    scanned = scan(data_root, index_path=index_path, workers=workers, published_ids=data_set.published_ids)
+    reading = Reading(data_set.published_ids, data_set.scan.follow_links)
+    scanned = scan(data_root, index_path=index_path, workers=workers, reading=reading)
     found = quarantine_changed(scanned, receipts)
     check_any_image(found, data_root)
     return hash_content(found.content, tables=tables, root=data_root, receipts=receipts)

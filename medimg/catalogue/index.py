@@ -31,7 +31,7 @@ from medimg.files import hash_file, replace_file
 from medimg.images import formats, other_files, raster
 from medimg.images import scan as image_scan
 from medimg.images.other_files import NotImage
-from medimg.images.scan import list_files, scan_file
+from medimg.images.scan import LEADS_OUT, list_files, scan_file
 
 SAVE_EVERY_SECONDS = 20.0
 NEVER = -1
@@ -92,12 +92,28 @@ class Entry:
     reason: str = ""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What is taken of a data root.
+
+    Attributes:
+        published_ids: see DataSet; a PatientID that it does not match is replaced, in the index too.
+        follow_links: the files of links that lead out of the root, too; each folder once.
+    """
+
+    published_ids: str = ""
+    follow_links: bool = False
+
+
+PLAINLY = Reading()
+
+
 def scan(
     root: Path,
     *,
     index_path: Path | None = None,
     workers: int | None = None,
-    published_ids: str = "",
+    reading: Reading = PLAINLY,
     skip: Sequence[Path] = (),
 ) -> Scan:
     """Finds out what every file below `root` is.
@@ -109,7 +125,7 @@ def scan(
     Args:
         index_path: Parquet file, made if absent; None keeps no index.
         workers: child processes; None for one per core.
-        published_ids: see DataSet; a PatientID that it does not match is replaced, in the index too.
+        reading: which files and ids are taken.
         skip: files that are left out if they lie below `root`: outputs, not data.
 
     Raises:
@@ -121,10 +137,10 @@ def scan(
             "that holds the data set"
         )
     left_out = name_below(root, [*skip, *([index_path] if index_path else [])])
-    paths = [path for path in list_files(root) if path not in left_out]
+    paths = [path for path in list_files(root, follow_links=reading.follow_links) if path not in left_out]
     if not paths:
         raise UsageError(f"{root}: an empty folder, expected images and clinical tables")
-    readers = hash_readers(published_ids)
+    readers = hash_readers(reading)
     known = read_index(index_path, readers=readers) if index_path else {}
     entries: dict[str, Entry] = {}
     stale: dict[str, os.stat_result] = {}
@@ -158,7 +174,7 @@ def scan(
             stale[path] = found
     saved = time.monotonic()
     for entry in show_progress(
-        read_files(root, stale=stale, workers=workers, published_ids=published_ids),
+        read_files(root, stale=stale, workers=workers, reading=reading),
         total=len(stale),
         title="Reading images",
     ):
@@ -180,7 +196,11 @@ def name_below(root: Path, paths: Sequence[Path]) -> set[str]:
 
 
 def read_files(
-    root: Path, *, stale: dict[str, os.stat_result], workers: int | None, published_ids: str
+    root: Path,
+    *,
+    stale: dict[str, os.stat_result],
+    workers: int | None,
+    reading: Reading,
 ) -> Iterator[Entry]:
     """Reads files in guarded child processes.
 
@@ -188,7 +208,9 @@ def read_files(
     """
     if not stale:
         return
-    read: Callable[[str], Header | NotImage | None] = functools.partial(scan_file, root=str(root))
+    read: Callable[[str], Header | NotImage | None] = functools.partial(
+        scan_file, root=str(root), follow_links=reading.follow_links
+    )
     for path, result in guarded_map(
         read, sorted(stale), workers=min(workers or os.cpu_count() or 1, len(stale))
     ):
@@ -197,14 +219,14 @@ def read_files(
             # Reasons end up in the catalogue, which must not depend on where the data lie.
             reason = str(result).replace(f"{root}{os.sep}", "").replace(f"{root.resolve()}{os.sep}", "")
             # A link may lead anywhere; what is outside of the root is not read, not even for its hash.
-            sha256 = "" if (root / path).is_symlink() else hash_readable(root / path)
+            sha256 = "" if reason == LEADS_OUT else hash_readable(root / path)
             # What may have been the machine's fault is not remembered: no file has this time.
             known_at = NEVER if isinstance(result, OutOfMeans) else mtime_ns
             yield Entry(path, size, known_at, "quarantined", sha256=sha256, reason=reason)
         elif result is None or isinstance(result, NotImage):
             yield Entry(path, size, mtime_ns, "other", kind=result.kind if result else "")
         else:
-            tags = json.dumps(hide_patient(result.tags, published_ids=published_ids), sort_keys=True)
+            tags = json.dumps(hide_patient(result.tags, published_ids=reading.published_ids), sort_keys=True)
             yield Entry(path, size, mtime_ns, "image", result.kind, result.sha256, result.pixel_hash, tags)
 
 
@@ -270,8 +292,8 @@ def hash_readable(path: Path) -> str:
 
 
 @functools.cache
-def hash_readers(published_ids: str) -> str:
-    """Hashes (sha256) the source of the modules that read files, and which ids they keep.
+def hash_readers(reading: Reading) -> str:
+    """Hashes (sha256) the source of the modules that read files, which ids they keep and where they look.
 
     An index written by other readers is not trusted.
     """
@@ -280,4 +302,4 @@ def hash_readers(published_ids: str) -> str:
         *sorted(Path(str(dicom.__file__)).parent.glob("*.py")),
     ]
     read = b"".join(source.read_bytes() for source in sources)
-    return hashlib.sha256(published_ids.encode() + read).hexdigest()
+    return hashlib.sha256(repr(reading).encode() + read).hexdigest()

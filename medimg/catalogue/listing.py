@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from medimg.cases import Case, DataSet, Header, Listing, Reject
 from medimg.catalogue.duplicates.exact import find_copies, find_uid_clashes
@@ -57,8 +57,10 @@ def explain_unread(
     explained = []
     for case in cases:
         for path in case.unread:
-            if path in by_path:
-                status, reason = by_path[path]
+            # Of a file behind a link that is not followed, the link has the reason.
+            above = map(str, (PurePosixPath(path), *PurePosixPath(path).parents))
+            if known := next((place for place in above if place in by_path), ""):
+                status, reason = by_path[known]
                 case = replace(case, status=status, reason=reason)
             elif (root / path).exists():
                 status = "quarantined" if case.labels else "excluded"

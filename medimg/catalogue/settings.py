@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medimg.cases import DataSet, LabelSettings
+from medimg.cases import DataSet, LabelSettings, ScanSettings
 from medimg.catalogue.split import SplitSettings
 from medimg.catalogue.tables import CASES, IMAGES, PAIRS, SUMMARY, Catalogue, read_catalogue
 from medimg.errors import UsageError
 from medimg.files import hash_file, replace_file
 
-IN_SUMMARY = {"labels": "label_settings", "split": "split_settings"}
+IN_SUMMARY = {"labels": "label_settings", "split": "split_settings", "scan": "scan_settings"}
 """Where a catalogue's summary has each section of its settings."""
 
 
@@ -26,6 +26,7 @@ class CatalogueSettings:
 
     labels: LabelSettings = field(default_factory=LabelSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
+    scan: ScanSettings = field(default_factory=ScanSettings)
 
 
 def check_made(folder: Path, *, data_set: DataSet, settings: CatalogueSettings) -> Catalogue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from medimg.cases import PHANTOM_FILE, DataSet, LabelSettings
+from medimg.cases import PHANTOM_FILE, DataSet, LabelSettings, ScanSettings
 from medimg.datasets.cmmd import cases as cmmd
 from medimg.datasets.folder import cases as folder
 from medimg.datasets.ham10000 import cases as ham10000
@@ -24,8 +24,10 @@ def write_phantom(data_set: DataSet, to: Path, *, cases: int, seed: int) -> None
     )
 
 
-def find_data_set(name: str, *, labels: LabelSettings | None = None) -> DataSet:
-    """The data set of that name, which reads its labels as the settings say.
+def find_data_set(
+    name: str, *, labels: LabelSettings | None = None, scan: ScanSettings | None = None
+) -> DataSet:
+    """The data set of that name, which looks for its images and reads its labels as the settings say.
 
     Raises:
         UsageError: there is none, the message names the nearest, or all where none is near; or settings for
@@ -34,11 +36,11 @@ def find_data_set(name: str, *, labels: LabelSettings | None = None) -> DataSet:
     known = {data_set.name: data_set for data_set in DATA_SETS}
     if name not in known:
         raise UsageError(f"no data set {name!r}; {nearest(name.lower(), known)}")
-    data_set = known[name]
+    data_set = replace(known[name], scan=scan) if scan else known[name]
     if labels is None or labels == LabelSettings():
         return data_set
     if data_set.with_labels is None:
         raise UsageError(
             f"labels.keep: found {', '.join(labels.keep)}, expected nothing: the classes of {name} are fixed"
         )
-    return replace(data_set.with_labels(labels), labels=labels)
+    return replace(data_set.with_labels(labels), labels=labels, scan=data_set.scan)

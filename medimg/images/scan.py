@@ -17,8 +17,8 @@ from medimg.dicom.read import frames_of
 from medimg.dicom.safety import LIMITS
 from medimg.dicom.tags import read_value
 from medimg.dicom.windowing import describe_lost_contrast
-from medimg.errors import BadImage
-from medimg.files import WORK_FOLDER, hash_file
+from medimg.errors import BadImage, UnreadableFile
+from medimg.files import WORK_FOLDER, hash_file, walk_once
 from medimg.images.formats import ENDINGS, EXPECTED, name_other_picture, sniff_picture
 from medimg.images.other_files import NotImage, name_left_behind, name_object_without_pixels
 from medimg.images.raster import raster_tags, read_raster
@@ -28,26 +28,24 @@ Kind = Literal["dicom", "png", "jpeg", "tiff", "bmp", "webp"]
 DISPLAY_FAULT, LOST_CONTRAST = "DisplayFault", "LostContrast"
 """Beside the tags of a header: why its first frame cannot be shown, or what hides its contents."""
 
+LEADS_OUT = "a link that leads out of the data root, read with --follow-links (scan.follow_links of a config)"
+"""Why such a link is quarantined; the same for all, so that it is said once."""
+
 HEAD_BYTES = 132
 """What a preamble and "DICM" take; every picture format says in less what it is."""
 
 
-def list_files(root: str | os.PathLike[str]) -> list[str]:
+def list_files(root: str | os.PathLike[str], *, follow_links: bool = False) -> list[str]:
     """All files below root as sorted POSIX paths relative to it.
 
-    A link to a folder is not followed, and a link that leads out of root is listed but refused by
-    `scan_file`. What `medimg fetch` keeps for itself, the WORK_FOLDER in root, is left out: unfinished and
-    condemned files are no data.
+    A link that leads out of root is listed but refused by `scan_file`, unless links are followed: then the
+    files of a folder outside are listed below the link. What `medimg fetch` keeps for itself, the WORK_FOLDER
+    in root, is left out: unfinished and condemned files are no data.
     """
     top = Path(root)
     found: list[str] = []
-    for folder, folders, names in os.walk(top, followlinks=False):
-        if Path(folder) == top and WORK_FOLDER in folders:
-            folders.remove(WORK_FOLDER)
-        links = [
-            name for name in folders if Path(folder, name).is_symlink() and _leaves(Path(folder, name), top)
-        ]
-        found.extend(Path(folder, name).relative_to(top).as_posix() for name in (*names, *links))
+    for folder, names in walk_once(top, follow_links=follow_links, without=[top / WORK_FOLDER]):
+        found.extend(Path(folder, name).relative_to(top).as_posix() for name in names)
     return sorted(found)
 
 
@@ -71,7 +69,7 @@ def _sniff(head: bytes) -> Kind | None:
     return "dicom" if looks_like_dicom(head) else None
 
 
-def scan_file(path: str, *, root: str) -> Header | NotImage | None:
+def scan_file(path: str, *, root: str, follow_links: bool = False) -> Header | NotImage | None:
     """Reads what the catalogue needs to know of one file.
 
     Of several frames the first, the middle and the last are decoded.
@@ -79,6 +77,7 @@ def scan_file(path: str, *, root: str) -> Header | NotImage | None:
     Args:
         path: POSIX path relative to root; errors name it.
         root: the data root.
+        follow_links: read what a link that leads out of root points to.
 
     Returns:
         the header; NotImage for a file that is known to be something else; None for a file that neither is
@@ -89,9 +88,9 @@ def scan_file(path: str, *, root: str) -> Header | NotImage | None:
             leads out of root.
     """
     full = Path(root, path)
+    if not follow_links and full.is_symlink() and _leaves(full, Path(root)):
+        raise UnreadableFile(LEADS_OUT)
     with refusing(path):
-        if full.is_symlink() and _leaves(full, Path(root)):
-            raise BadImage("is a link that leads out of the data root, expected a file within it")
         head = _read_head(full)
         kind = _sniff(head)
         if left_behind := name_left_behind(path, is_image=kind is not None):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from medimg.cases import LabelSettings
+from medimg.cases import LabelSettings, ScanSettings
 from medimg.catalogue.settings import CatalogueSettings
 from medimg.catalogue.split import SplitSettings
 from medimg.evaluation.classification.costs import Costs
@@ -133,6 +133,7 @@ class RunConfig:
     model: ModelSettings
     task: str = "classification"
     labels: LabelSettings = field(default_factory=LabelSettings)
+    scan: ScanSettings = field(default_factory=ScanSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     examples: ExampleSettings = field(default_factory=ExampleSettings)
     data_gate: DataGateSettings = field(default_factory=DataGateSettings)
@@ -149,7 +150,7 @@ class RunConfig:
     @property
     def catalogue(self) -> CatalogueSettings:
         """The settings that decide the catalogue."""
-        return CatalogueSettings(self.labels, self.split)
+        return CatalogueSettings(self.labels, self.split, self.scan)
 
     @property
     def columns(self) -> tuple[str, ...]:

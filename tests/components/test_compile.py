@@ -139,7 +139,7 @@ def test_only_what_looks_at_data_and_pushed_models_is_never_cached(demo):
 def test_the_catalogue_and_the_baseline_have_the_fingerprints_of_what_they_read_in_their_cache_key(demo):
     asked = task(demo, "Fingerprints")["inputs"]["parameters"]
     read = {
-        "CatalogueGen": {"data_set", "data_root", "previous", "split_file", "index"},
+        "CatalogueGen": {"data_set", "data_root", "previous", "split_file", "index", "scan"},
         "BaselineModel": {"serving"},
     }
     for component, value in (("CatalogueGen", "data"), ("BaselineModel", "baseline")):

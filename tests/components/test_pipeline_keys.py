@@ -32,6 +32,7 @@ REACHED = {
     "task": ("Transform", "Trainer"),
     "ingest": ("CaseExampleGen",),
     "labels": ("CatalogueGen",),
+    "scan": ("CatalogueGen",),
     "split": ("CatalogueGen",),
     "examples": ("CaseExampleGen",),
     "examples.unlabelled": ("CaseExampleGen", "StatisticsGen"),

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from medimg.cases import Case, DataSet, Header, ImageRef, Listing, Reject, Status
@@ -38,6 +38,7 @@ from medimg.datasets.ham10000.metadata_table import (
 from medimg.datasets.ham10000.phantom import write_phantom
 from medimg.datasets.tables import find_table
 from medimg.errors import UsageError
+from medimg.files import walk_once
 
 ABSENT = "no image of this id in the folder"
 
@@ -71,7 +72,7 @@ def list_cases(root: Path, headers: Sequence[Header]) -> Listing:
         rows += read_challenge(path, anomalies=anomalies)
     check_unique(rows)
     images, rejects = match_images(headers, known={row.image_id for row in rows})
-    on_disk = {path.stem: path.relative_to(root).as_posix() for path in sorted(root.rglob("ISIC_*"))}
+    on_disk = {path.stem: path.relative_to(root).as_posix() for path in sorted(find_pictures(root))}
     cases = [make_case(row, images.get(row.image_id), on_disk=on_disk.get(row.image_id)) for row in rows]
     anomalies += [*describe_lesions(rows), *describe_unread_tables(root, read=[table, *challenge])]
     return Listing(sorted(cases, key=lambda case: case.case_id), rejects, anomalies)
@@ -112,7 +113,7 @@ def make_case(row: LesionImage, header: Header | None, *, on_disk: str | None) -
 def check_unpacked(root: Path) -> None:
     """Raises UsageError for a zip with images that are nowhere below root, since workers read files only."""
     archives = sorted((*root.glob("HAM10000_images*.zip"), *root.glob("ISIC2018_Task3_Test_*.zip")))
-    on_disk = {path.name for path in root.rglob("ISIC_*")} if archives else set()
+    on_disk = {path.name for path in find_pictures(root)} if archives else set()
     for path in archives:
         names = list_packed_images(path)
         if missing := [name for name in names if name not in on_disk]:
@@ -121,6 +122,12 @@ def check_unpacked(root: Path) -> None:
                 f"folder (first: {missing[0]}); "
                 f"expected unpacked images: unzip -n -d {path.stem} {path.name}"
             )
+
+
+def find_pictures(root: Path) -> Iterator[Path]:
+    """Yields what is called like an image of the archive, also behind links that the scan may not follow."""
+    for folder, names in walk_once(root, follow_links=True):
+        yield from (Path(folder, name) for name in names if name.startswith("ISIC_"))
 
 
 def list_packed_images(path: Path) -> list[str]:

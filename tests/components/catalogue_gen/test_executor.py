@@ -58,6 +58,7 @@ def catalogue_properties(
         "data_set": "cmmd",
         "data_root": str(root),
         "labels": json.dumps({"keep": []}),
+        "scan": json.dumps({"follow_links": False}),
         "split": json.dumps(asdict(split)),
         "previous": "",
         "split_file": "",

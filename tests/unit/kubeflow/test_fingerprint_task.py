@@ -28,6 +28,7 @@ def take(place, name="out", previous=""):
     given = {
         "previous": previous,
         "split_file": "",
+        "scan": '{"follow_links": false}',
         "data_set": "cmmd",
         "data_root": place / "data",
         "index": place / "state/index.parquet",
