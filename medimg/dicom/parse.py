@@ -22,7 +22,7 @@ from pydicom.uid import UID
 from medimg.dicom.damage import survey
 from medimg.dicom.safety import LIMITS, Limits, inflate
 from medimg.dicom.tags import collect_tags
-from medimg.errors import BadImage, UnreadableFile, quote_code
+from medimg.errors import BadImage, OutOfMeans, UnreadableFile, quote_code
 
 if TYPE_CHECKING:  # `medimg fetch` does without numpy, which the cases need.
     from medimg.cases import Tags
@@ -114,7 +114,8 @@ def refusing(name: str) -> Iterator[None]:
             f"{name}: sequences are nested too deeply, expected fewer than {_NESTING} levels"
         ) from error
     except MemoryError as error:
-        raise UnreadableFile(f"{name}: needs more memory than there is, expected a smaller image") from error
+        # Perhaps for its neighbours: it is read once more alone, and the verdict is not remembered.
+        raise OutOfMeans(f"{name}: needs more memory than there is, expected a smaller image") from error
     except BadImage as error:
         raise UnreadableFile(f"{name}: {' '.join(str(error).split())[:300]}") from error
     except Exception as error:

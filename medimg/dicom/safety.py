@@ -195,7 +195,9 @@ def _run_chunk(
         try:
             results.append(function(item))
         except MedimgError as error:
-            results.append(error)
+            # Without the frames that it came through: they hold the image, and its neighbours need the room.
+            error.__cause__ = error.__context__ = None
+            results.append(error.with_traceback(None))
         except MemoryError:
             results.append(OutOfMeans(f"{item}: needs more memory than one file may take"))
         except Exception as error:

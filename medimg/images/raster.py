@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
 
 from medimg.dicom.parse import refusing
@@ -20,9 +20,14 @@ from medimg.images.formats import EXPECTED, READ, sniff_picture
 
 # Its limit is for pixels; ours, in bytes, is asked before anything is decoded.
 Image.MAX_IMAGE_PIXELS = None
+# What texts and colour profiles inflate to; Pillow takes a file with more than 1 MB for a damaged one.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = LIMITS.inflated_bytes
 
 BIT_DEPTH_AT, COLOUR_TYPE_AT = 24, 25
 """Bytes of a PNG file's IHDR chunk (ISO/IEC 15948 11.2.1)."""
+
+ORIENTATION = 0x0112
+"""EXIF tag."""
 
 JPEG_START = READ["jpeg"][0]
 
@@ -50,7 +55,7 @@ def read_raster_tags(
     """
     with _opened(path, name=name, limits=limits) as image:
         columns, rows = image.size
-        turned = not isinstance(image, TiffImageFile) and image.getexif().get(0x0112, 1) >= 5
+        turned = not isinstance(image, TiffImageFile) and image.getexif().get(ORIENTATION, 1) >= 5
         if turned:  # EXIF orientations 5 to 8 swap rows and columns.
             rows, columns = columns, rows
         grey = image.mode in ("1", "L", "LA", "I;16", "I;16B", "I")
@@ -90,7 +95,9 @@ def read_raster(path: str | os.PathLike[str], *, name: str = "", limits: Limits 
             if image.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO and pixels.dtype == np.uint16:
                 pixels = 65535 - pixels  # It does so itself for 8 bits.
         else:
-            pixels = _to_grey_or_rgb(ImageOps.exif_transpose(image))
+            # Pillow copies the image also where nothing is to be turned.
+            upright = image.getexif().get(ORIENTATION, 1) == 1
+            pixels = _to_grey_or_rgb(image if upright else ImageOps.exif_transpose(image))
         return np.ascontiguousarray(_drop_opaque_alpha(pixels))
 
 
