@@ -150,7 +150,7 @@ def test_a_file_that_is_refused_is_asked_for_once_more_and_kept_in_quarantine(ro
     ("found", "promised", "says"),
     [
         ({"series": "1.9"}, {}, "SeriesInstanceUID is '1.9', expected '1.2'"),
-        ({"patient": "P2"}, {}, "PatientID is 'P2', expected 'P1'"),
+        ({"patient": "P2"}, {}, "PatientID is not the one that the archive lists"),
         ({}, {"u": "1.2.9"}, "SOPInstanceUID is '1.2.1', expected '1.2.9'"),
     ],
 )

@@ -172,7 +172,7 @@ def test_an_empty_answer_is_not_here(tmp_path, answer):
 def test_an_answer_that_is_no_list_of_data_sets_is_named(tmp_path, answer):
     with (
         Pacs().serve(lambda path, query: answer) as pacs,
-        pytest.raises(SourceFailed, match=r"/series\?.*expected a") as error,
+        pytest.raises(SourceFailed, match=r"/series\?.*, expected (data sets|a)") as error,
     ):
         connect(pacs, tmp_path).list_series(OWN)
     assert len(str(error.value).splitlines()) == 1
@@ -298,7 +298,7 @@ def test_a_page_that_came_broken_is_asked_for_once_more(tmp_path):
         return paged(ROWS)(path, query)
 
     with Pacs().serve(respond) as pacs:
-        with pytest.raises(SourceFailed, match="begins with b'\\['"):
+        with pytest.raises(SourceFailed, match="an answer of 1 bytes that is something else, expected"):
             connect(pacs, tmp_path, page=10).list_series(OWN)
         broken.append("<html>")
         assert len(connect(pacs, tmp_path, page=10).list_series(OWN)) == 25
