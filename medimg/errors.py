@@ -4,6 +4,15 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from medimg.defined_terms import TERMS
+
+CODED = re.compile(
+    r"[A-Za-z]{1,2}|[APRLFH]{3}|-?[0-9.]{1,5}|[0-9]{1,4} ?[A-Za-z]{1,2}|(?=.{1,64}$)[0-9]+(\.[0-9]+){2,}"
+    r"|[A-Z]{1,2}-[0-9A-F]{4,6}"
+)
+"""Two letters, a direction, a short number, an age or a number with its unit, a UID, a code of SNOMED RT."""
+HIDDEN = re.compile(r"a text of \d+ characters")
+
 
 def one_line(text: str) -> str:
     """Writes a text with names from files on one line.
@@ -16,19 +25,19 @@ def one_line(text: str) -> str:
 
 
 def show_code(value: object) -> str:
-    """Shows a coded value (DICOM's CS and UI, a number), and of any other text only how long it is.
+    """Shows a term that DICOM defines, one nearly so, a UID or a short number; of any other text its length.
 
-    Free text in the place of a code may be a patient's name. PS3.5 section 6.2 says what codes consist of.
+    Other text in the place of a code may be a patient's name or id, in the letters of a code too.
     """
     text = str(value)
-    coded = re.fullmatch(r"[A-Z0-9_. -]{0,16}|[A-Za-z]{1,2}|[0-9.]{1,64}", text)
-    return text if coded else f"a text of {len(text)} characters"
+    coded = not text or text.upper() in TERMS or CODED.fullmatch(text) or HIDDEN.fullmatch(text)
+    return text if coded or close_to(text, TERMS, at_least=0.9) else f"a text of {len(text)} characters"
 
 
 def quote_code(value: object) -> str:
     """Quotes a coded value as `show_code` shows it."""
     shown = show_code(value)
-    return repr(shown) if shown == str(value) else shown
+    return shown if HIDDEN.fullmatch(shown) else repr(shown)
 
 
 def name_speaker(speaker: str, text: str) -> str:
@@ -64,6 +73,11 @@ class OutOfMeans(UnreadableFile):
 
     That may lie with the machine: it is no verdict on the file to be remembered.
     """
+
+
+def close_to(text: str, known: Iterable[str], *, at_least: float) -> bool:
+    """Whether a text is one of the known ones but for a letter or two."""
+    return bool(difflib.get_close_matches(text, known, n=1, cutoff=at_least))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,13 @@ def hash_patient(patient_id: str) -> str:
     """
     text = patient_id.strip()
     return f"patient-{hashlib.sha256(f'PatientID {text}'.encode()).hexdigest()[:16]}" if text else ""
+
+
+def name_uid(text: str) -> str:
+    """Returns a UID as it is, and a name for any other text in its place, which may be a patient's."""
+    if not text or re.fullmatch(r"[0-9.]{1,64}", text):
+        return text
+    return f"uid-{hashlib.sha256(f'UID {text}'.encode()).hexdigest()[:16]}"
 
 
 def hash_tree(root: Path) -> str:

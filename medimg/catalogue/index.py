@@ -21,7 +21,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from medimg import dicom
+from medimg import defined_terms, dicom, errors, hashing
 from medimg.cases import Header, Reject, Tags
 from medimg.console.progress import show_progress
 from medimg.datasets.identifiers import name_patient
@@ -33,6 +33,8 @@ from medimg.images import scan as image_scan
 from medimg.images.other_files import NotImage
 from medimg.images.scan import LEADS_OUT, list_files, scan_file
 
+READERS = (image_scan, formats, other_files, raster, errors, defined_terms, hashing)
+"""The modules beside medimg.dicom that decide what is known of a file."""
 SAVE_EVERY_SECONDS = 20.0
 NEVER = -1
 INDEX_COLUMNS = pa.schema(
@@ -298,7 +300,7 @@ def hash_readers(reading: Reading) -> str:
     An index written by other readers is not trusted.
     """
     sources = [
-        *(Path(str(module.__file__)) for module in (image_scan, formats, other_files, raster)),
+        *(Path(str(module.__file__)) for module in READERS),
         *sorted(Path(str(dicom.__file__)).parent.glob("*.py")),
     ]
     read = b"".join(source.read_bytes() for source in sources)

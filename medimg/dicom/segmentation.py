@@ -14,7 +14,7 @@ from medimg.cases import Stack
 from medimg.dicom.parse import DicomFile, open_dicom
 from medimg.dicom.read import frame_of
 from medimg.dicom.volume import DIRECTION_TOLERANCE, Volume, frame_attribute, functional_groups
-from medimg.errors import BadImage, quote_code
+from medimg.errors import BadImage, quote_code, show_code
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 
@@ -179,7 +179,7 @@ def _slice_of(dataset: Dataset, slices: Mapping[tuple[str, int | None], int], fr
                 )
     found = sorted({slices[reference] for reference in references if reference in slices})
     if len(found) != 1:
-        named = ", ".join(uid for uid, _ in references[:3]) or "no image"
+        named = ", ".join(show_code(uid) for uid, _ in references[:3]) or "no image"
         raise BadImage(
             f"frame {frame} references {named} ({len(found)} of the series' slices), expected exactly "
             "one slice of the series"

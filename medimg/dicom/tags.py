@@ -6,6 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
@@ -14,6 +15,7 @@ from pydicom.tag import Tag
 
 from medimg.dicom.damage import REPRESENTATIONS, name_element, show_representation
 from medimg.errors import BadImage, show_code
+from medimg.hashing import name_uid
 
 if TYPE_CHECKING:  # `medimg fetch` does without numpy, which the cases need.
     from medimg.cases import Tags
@@ -62,6 +64,9 @@ PIXEL_TAGS = frozenset(
 )  # fmt: skip
 """Without one of these that is there, pixels cannot be shown as they are meant; any other may be unknown."""
 
+PATIENT = "PatientID"
+"""A text of its own kind, which is kept as it is: the catalogue replaces it."""
+
 UNREADABLE = "Unreadable"
 """Beside the keywords: what was found in elements of another type than theirs, one line each."""
 
@@ -87,7 +92,7 @@ def collect_tags(dataset: Dataset, *, transfer_syntax: str) -> Tags:
     for keyword in HEADER_TAGS:
         if keyword in dataset:
             try:
-                tags[keyword] = json_value(read_element(dataset, keyword))
+                tags[keyword] = json_value(read_element(dataset, keyword), is_kept=keyword == PATIENT)
             except BadImage as error:
                 if keyword in PIXEL_TAGS:
                     raise
@@ -109,11 +114,14 @@ def read_element(dataset: Dataset, keyword: str) -> DataElement:
     """
     tag = Tag(keyword)
     try:
-        element = dataset[tag]
-        if element.VR in NUMBERS:
-            values = element.value if isinstance(element.value, (MultiValue, list)) else [element.value]
-            numbers = [float(value) for value in values if value not in (None, "")]
-            whole = element.VR != "IS" or all(map(float.is_integer, numbers))
+        element, usual = dataset[tag], dictionary_VR(tag)
+        if (usual == "SQ") != isinstance(element.value, DicomSequence):
+            raise BadImage(
+                f"{name_element(tag)} has the value representation {show_code(element.VR)}, expected {usual}"
+            )
+        if usual in NUMBERS:
+            numbers = [float(value) for value in _as_list(element.value) if value not in (None, "")]
+            whole = usual != "IS" or all(map(float.is_integer, numbers))
             if not whole or not all(map(math.isfinite, numbers)):
                 raise BadImage(describe_element(element, tag))
         return element
@@ -137,12 +145,11 @@ def describe_element(element: Any, tag: int) -> str:
     if representation and representation not in REPRESENTATIONS:
         found = show_representation(representation.encode("latin-1", "replace"))
         return f"{name_element(tag)} has the value representation {found}, which does not exist"
-    value, expected = (
-        element.value,
-        NUMBERS.get(representation, f"a value of type {representation or 'known'}"),
-    )
-    if isinstance(value, bytes) and representation not in NUMBERS:
-        return f"{name_element(tag)} has {len(value)} bytes, expected {expected}"
+    usual = dictionary_VR(tag)
+    value, expected = element.value, NUMBERS.get(usual, f"a value of type {representation or 'known'}")
+    if usual not in NUMBERS:
+        length = f"{len(value)} bytes" if isinstance(value, bytes) else "another value"
+        return f"{name_element(tag)} has {length}, expected {expected}"
     text = value.decode("latin-1") if isinstance(value, bytes) else "\\".join(map(str, _as_list(value)))
     return f"{name_element(tag)} is {quote_number(text.strip(BLANKS))}, expected {expected}"
 
@@ -159,32 +166,40 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (MultiValue, list, tuple)) else [value]
 
 
-def json_value(element: DataElement) -> object:
+def json_value(element: DataElement, *, is_kept: bool = False) -> object:
     """Text without the blanks around it, int, float, a list of them, or None.
 
-    A sequence becomes a list of mappings with the code attributes.
+    A sequence becomes a list of mappings with the code attributes. Of text that is no code only the length is
+    said, unless it `is_kept`.
     """
-    value = element.value
+    value, usual = element.value, dictionary_VR(element.tag)
     if isinstance(value, DicomSequence):
         return [_collect_code(item) for item in value]
     if isinstance(value, (MultiValue, list, tuple)):
-        return [_scalar(part, element.VR) for part in value]
-    return _scalar(value, element.VR)
+        return [_scalar(part, usual, is_kept=is_kept) for part in value]
+    return _scalar(value, usual, is_kept=is_kept)
 
 
 def _collect_code(item: Dataset) -> dict[str, str]:
-    return {keyword: show_code(read_value(item, keyword)) for keyword in CODE_TAGS if keyword in item}
+    return {keyword: _show_concept(read_value(item, keyword)) for keyword in CODE_TAGS if keyword in item}
 
 
-def _scalar(value: Any, representation: str) -> str | int | float | None:
+def _show_concept(value: object) -> str:
+    """A code of a terminology: SNOMED CT's are numbers of up to 18 digits."""
+    text = str(value)
+    return text if re.fullmatch(r"[0-9]{6,18}", text) else show_code(text)
+
+
+def _scalar(value: Any, usual: str, *, is_kept: bool) -> str | int | float | None:
     if value is None or value == "":
         return None
-    if representation == "IS":
-        return int(value)
-    if representation in ("DS", "FL", "FD"):
+    if usual == "IS":
+        return int(float(value))
+    if usual in NUMBERS:
         return float(value)
     if isinstance(value, (int, float)):
         return value
-    # PatientID is a text of its own kind; the catalogue replaces it. All others are codes, or are not kept.
     text = str(value).strip(BLANKS)
-    return text if representation == "LO" else show_code(text)
+    if usual == "UI":
+        return name_uid(text)
+    return text if is_kept else show_code(text)

@@ -2,7 +2,16 @@
 
 import pytest
 
-from medimg.errors import DiskFull, MedimgError, UnreadableFile, UsageError, nearest, one_line
+from medimg.errors import (
+    DiskFull,
+    MedimgError,
+    UnreadableFile,
+    UsageError,
+    nearest,
+    one_line,
+    quote_code,
+    show_code,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,3 +51,28 @@ def test_every_error_of_ours_ends_a_command_in_one_line():
     # Wrong use has its own exit code, a full disk ends all work, an unreadable file none.
     assert not issubclass(DiskFull, UsageError)
     assert not issubclass(UnreadableFile, UsageError)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("MONOCHROME2", "MONOCHROME3", "PALETTE COLOR", "LINEAR_EXACT", "RTSTRUCT", "MG", "us", "yes", "FR"),
+        *("1.2.840.10008.1.2.1", "044Y", "45", "12", "-1", "0.05", "R-10242", "MLO", "SCT", ""),
+    ],
+)
+def test_codes_of_the_standard_and_short_numbers_are_shown(code):
+    assert show_code(code) == code
+    assert quote_code(code) == repr(code)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("DOE JANE", "DOE^JANE", "Jane", "MRN4711", "4711471", "19550312", "MONOCHROME2 DOE", "MG DOE"),
+        *("REAL-HOSPITAL-ID-4711", "1.2.DOE", "12 DOE", "LINDA", "+49 551 4711"),
+    ],
+)
+def test_of_any_other_text_only_the_length_is_said_however_often_it_is_shown(text):
+    hidden = f"a text of {len(text)} characters"
+    assert show_code(text) == quote_code(text) == hidden
+    assert show_code(hidden) == quote_code(hidden) == hidden

@@ -24,6 +24,7 @@ from medimg.datasets.tables import (
     shown,
 )
 from medimg.errors import UsageError
+from medimg.hashing import name_uid
 
 TABLE_NAMES = ("labels.csv", "labels.xlsx")
 HEAD = "label"
@@ -157,7 +158,7 @@ def read_key(row: Row, *, key: Sequence[str], root: Path, table: str) -> Key:
         value = row.values[column]
         if not value and column != PATIENT:  # A row without a patient has a problem of its own.
             raise UsageError(f"{table} row {row.number}: no {column}, expected one")
-        values.append(key_of_patient(value) if column == PATIENT else value)
+        values.append(key_of_patient(value) if column == PATIENT else name_uid(value))
     return tuple(values)
 
 

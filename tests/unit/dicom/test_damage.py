@@ -122,6 +122,18 @@ UNKNOWN = [
     ("SliceThickness", "DS", b"NaN", "SliceThickness (0018,0050) is 'NaN', expected a decimal number"),
     ("EchoTime", "DS", b"Doe, Jane", "EchoTime (0018,0081) is a text of 9 characters, expected a decimal"),
     ("SeriesNumber", "IS", b"1.5", "SeriesNumber (0020,0011) is '1.5', expected a whole number"),
+    (
+        "SliceThickness",
+        "LO",
+        b"Doe, Jane",
+        "SliceThickness (0018,0050) is a text of 9 characters, expected a",
+    ),
+    (
+        "ViewCodeSequence",
+        "LO",
+        b"Doe, Jane",
+        "ViewCodeSequence (0054,0220) has the value representation LO, ex",
+    ),
     ("InstanceNumber", "ZZ", b"1", "InstanceNumber (0020,0013) has the value representation ZZ, which does"),
 ]
 
