@@ -13,7 +13,6 @@ import os
 import resource
 import signal
 import time
-import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -223,9 +222,6 @@ def _enter_child(memory_bytes: int) -> None:
     os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    warnings.filterwarnings(
-        "ignore", module="pydicom"
-    )  # What matters of them is refused by name in medimg.dicom.read.
 
 
 def _reason(item: Any, error: Exception, limits: Limits) -> UnreadableFile:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -11,10 +13,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pydicom
 import pytest
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cli.app import main
+from medimg.images.prepare import Ingest, prepare_image
+from medimg.images.scan import scan_file
 
 HOSPITAL_ID, CANARY = "REAL-HOSPITAL-ID-4711", "Canary^Jane"
 SPACING = b"0.1250000\\0.12500000"
@@ -142,3 +148,19 @@ def test_damaged_files_are_named_with_what_was_expected(printed, tmp_path):
 def test_the_healthy_file_of_this_test_is_read_as_it_was_written(tmp_path):
     write_identified(tmp_path / "a.dcm", seed=1)
     assert pydicom.dcmread(tmp_path / "a.dcm").PatientID == HOSPITAL_ID
+
+
+@pytest.mark.parametrize("name", ["characters", "number", "uid"])
+def test_what_pydicom_would_say_of_a_file_is_in_no_log(tmp_path, caplog, name):
+    dataset = pydicom.dcmread(io.BytesIO(write_identified(tmp_path / "a.dcm", seed=1)))
+    found, representation = {
+        "characters": (0x00080005, "CS"),
+        "number": (0x00200013, "IS"),
+        "uid": (0x0020000D, "UI"),
+    }[name]
+    dataset[found] = RawDataElement(Tag(found), representation, 12, b"Canary^Jane ", 0, False, True)
+    dataset.save_as(tmp_path / "a.dcm")
+    with caplog.at_level(logging.DEBUG):
+        scan_file("a.dcm", root=str(tmp_path))
+        prepare_image(tmp_path / "a.dcm", ingest=Ingest((8, 8)))
+    assert "anary" not in caplog.text
