@@ -99,7 +99,7 @@ def linear_display(dtype: np.dtype, *, largest: float, bits: Bits, smallest: flo
 
 
 def describe_lost_contrast(stored: np.ndarray, dataset: Dataset) -> str:
-    """Says if the display chain leaves one grey level of a frame with several values; empty otherwise.
+    """Says if the display chain leaves one of 256 grey levels of a frame with several values; else empty.
 
     Args:
         stored: the whole frame, as for `make_display`; colours have no window.
@@ -107,7 +107,7 @@ def describe_lost_contrast(stored: np.ndarray, dataset: Dataset) -> str:
     Raises:
         BadImage: as for `make_display`.
     """
-    display = make_display(stored, dataset, bits=16)
+    display = make_display(stored, dataset)
     if stored.ndim == 3:
         return ""
     values = _list_values(_find_padding(dataset, stored.dtype).leave_out(stored))
