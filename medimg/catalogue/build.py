@@ -171,11 +171,11 @@ def _summarize(
     ) + [identity.tabulate() for identity in shared]
     summary["quality_flags"] = count_flags(findings.flags)
     summary["anomalies"] = [
+        *leaks,  # First, for the terminal shows the first few only.
         *list_changed_tables(tables, receipts=receipts, root=data_root),
         *findings.listing.anomalies,
         *findings.duplicates.anomalies,
         *near.anomalies,
-        *leaks,
         *division.anomalies,
         *describe_narrow_pictures(found.headers),
     ]
