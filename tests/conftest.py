@@ -23,3 +23,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real test data are not here ({folder.name} of the shared folder; set MEDIMG_SHARED)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_tools() -> Path:
+    """The team's folder of scripts that write small odd data; tests that need it are skipped without it."""
+    folder = Path(os.environ.get("MEDIMG_SHARED", REPOSITORY.parent / "shared")) / "tools"
+    if not folder.is_dir():
+        pytest.skip(f"the scripts are not here ({folder.name} of the shared folder; set MEDIMG_SHARED)")
+    return folder

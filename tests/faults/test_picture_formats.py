@@ -16,7 +16,7 @@ from medimg.errors import UnreadableFile
 from medimg.images.prepare import Ingest, prepare_image
 from medimg.images.raster import read_raster, read_raster_tags
 from tests.faults.catalogued import catalogue, noise, write_folder
-from tests.unit.dicom.written import JPEG_LS, write_dicom
+from tests.unit.dicom.written import EXPLICIT, JPEG_2000, JPEG_LS, RLE, write_dicom
 
 GREY = noise(1)
 COLOUR = np.stack([noise(1), noise(2), noise(3)], axis=2)
@@ -217,3 +217,18 @@ def test_one_image_in_two_transfer_syntaxes_stays_once(tmp_path):
     assert found.status("b/other.dcm") == ("quarantined", uid_clash.format("c/other.dcm"))
     assert found.cases.loc["b/other.dcm", "status"] == "quarantined"
     assert found.status("c/other.dcm") == ("quarantined", uid_clash.format("b/other.dcm"))
+
+
+@pytest.mark.parametrize("patients", [("P12", "P12", "P12"), ("P12", "P13", "P14")])
+@pytest.mark.parametrize("syntaxes", [(EXPLICIT, JPEG_LS, RLE), (JPEG_2000, "1.2.840.10008.1.2.2", EXPLICIT)])
+def test_of_copies_in_other_transfer_syntaxes_with_one_label_one_is_used(tmp_path, syntaxes, patients):
+    data = write_folder(tmp_path / "data")
+    with (data / "labels.csv").open("a", encoding="utf-8") as table:
+        for number, (syntax, patient) in enumerate(zip(syntaxes, patients, strict=True)):
+            write_dicom(
+                data / f"{number}.dcm", DEEP, syntax=syntax, SOPInstanceUID="1.2.3", SeriesNumber=number
+            )
+            table.write(f"{number}.dcm,{patient},a\n")
+    found = catalogue(data)
+    assert found.summary["images"] == {"used": 13, "unlabelled": 0, "excluded": 2, "quarantined": 0}
+    assert found.status("0.dcm")[0] == "used"
