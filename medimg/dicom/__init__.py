@@ -7,5 +7,6 @@ limit first.
 import logging
 import warnings
 
-logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+# A filter, for pydicom sets its level itself once it is imported.
+logging.getLogger("pydicom").addFilter(lambda record: False)
 warnings.filterwarnings("ignore", module="pydicom")

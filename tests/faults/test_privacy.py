@@ -160,6 +160,7 @@ def test_what_pydicom_would_say_of_a_file_is_in_no_log(tmp_path, caplog, name):
     }[name]
     dataset[found] = RawDataElement(Tag(found), representation, 12, b"Canary^Jane ", 0, False, True)
     dataset.save_as(tmp_path / "a.dcm")
+    pydicom.config.debug(False, default_handler=False)  # As pydicom does when it is imported.
     with caplog.at_level(logging.DEBUG):
         scan_file("a.dcm", root=str(tmp_path))
         prepare_image(tmp_path / "a.dcm", ingest=Ingest((8, 8)))
