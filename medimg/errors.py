@@ -34,8 +34,16 @@ def show_code(value: object) -> str:
     return text if coded or close_to(text, TERMS, at_least=0.9) else f"a text of {len(text)} characters"
 
 
+def show_concept(value: object) -> str:
+    """Shows a code of a terminology as `show_code` does; SNOMED CT's are numbers of up to 18 digits."""
+    text = str(value)
+    return text if re.fullmatch(r"[0-9]{6,18}", text) else show_code(text)
+
+
 def quote_code(value: object) -> str:
-    """Quotes a coded value as `show_code` shows it."""
+    """Quotes a coded value as `show_code` shows it; "missing" for None."""
+    if value is None:
+        return "missing"
     shown = show_code(value)
     return shown if HIDDEN.fullmatch(shown) else repr(shown)
 

@@ -14,7 +14,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 
 from medimg.dicom.damage import REPRESENTATIONS, name_element, show_representation
-from medimg.errors import BadImage, show_code
+from medimg.errors import BadImage, show_code, show_concept
 from medimg.hashing import name_uid
 
 if TYPE_CHECKING:  # `medimg fetch` does without numpy, which the cases need.
@@ -181,13 +181,7 @@ def json_value(element: DataElement, *, is_kept: bool = False) -> object:
 
 
 def _collect_code(item: Dataset) -> dict[str, str]:
-    return {keyword: _show_concept(read_value(item, keyword)) for keyword in CODE_TAGS if keyword in item}
-
-
-def _show_concept(value: object) -> str:
-    """A code of a terminology: SNOMED CT's are numbers of up to 18 digits."""
-    text = str(value)
-    return text if re.fullmatch(r"[0-9]{6,18}", text) else show_code(text)
+    return {keyword: show_concept(read_value(item, keyword)) for keyword in CODE_TAGS if keyword in item}
 
 
 def _scalar(value: Any, usual: str, *, is_kept: bool) -> str | int | float | None:

@@ -40,7 +40,7 @@ from medimg.datasets.outlines import (
     read_lesions,
 )
 from medimg.datasets.tables import find_table
-from medimg.errors import quote_code, show_code
+from medimg.errors import quote_code, show_code, show_concept
 
 VIEWS = {
     "399162004": "CC",
@@ -228,8 +228,9 @@ def find_problem(header: Header) -> str:
     if read_side(header) not in ("L", "R"):
         return f"unknown side {quote_code(read_side(header))} in (0020,0062) ImageLaterality, expected L or R"
     if read_view_code(header) not in VIEWS:
+        view = show_concept(read_view_code(header))
         return (
-            f"unknown view {quote_code(read_view_code(header))} in (0054,0220) ViewCodeSequence, expected "
+            f"unknown view {view!r} in (0054,0220) ViewCodeSequence, expected "
             f"{' or '.join(map(' '.join, VIEWS.items()))}"
         )
     return ""

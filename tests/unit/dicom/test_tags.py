@@ -23,16 +23,8 @@ STATED: dict[str, tuple[object, object]] = {
     "InstanceNumber": ("17", 17),
     "SeriesNumber": ("3", 3),
     "Modality": ("MG", "MG"),
-    "ImageType": (["ORIGINAL", "PRIMARY", ""], ["ORIGINAL", "PRIMARY", None]),
-    "PresentationIntentType": ("FOR PRESENTATION", "FOR PRESENTATION"),
-    "SeriesDescription": ("L CC", "L CC"),
-    "StudyDescription": ("Mammo", "Mammo"),
-    "BodyPartExamined": ("BREAST", "BREAST"),
     "PatientID": ("0042", "0042"),
     "PatientAge": ("044Y", "044Y"),
-    "PatientSex": ("F", "F"),
-    "Manufacturer": ("GE", "GE"),
-    "ManufacturerModelName": ("Senographe", "Senographe"),
     "PatientOrientation": (["A", "R"], ["A", "R"]),
     "ImageLaterality": ("L", "L"),
     "Laterality": ("R", "R"),
@@ -65,14 +57,8 @@ STATED: dict[str, tuple[object, object]] = {
     "SpacingBetweenSlices": ("6", 6.0),
     "EchoTime": ("10", 10.0),
     "RepetitionTime": ("500", 500.0),
-    "ContrastBolusAgent": ("Gd", "Gd"),
-    "ScanningSequence": (["SE", "IR"], ["SE", "IR"]),
-    "SequenceName": ("tse", "tse"),
-    "ProtocolName": ("t1", "t1"),
     "BurnedInAnnotation": ("NO", "NO"),
-    "PatientIdentityRemoved": ("YES", "YES"),
     "LossyImageCompression": ("01", "01"),
-    "LossyImageCompressionRatio": (["10", "2.5"], [10.0, 2.5]),
 }
 """Keyword to what a file states and what is kept of it."""
 
@@ -99,11 +85,19 @@ def test_an_attribute_without_a_value_is_there_and_is_none(tmp_path, keyword):
     assert read_tags(tmp_path / "a.dcm")[keyword] is None
 
 
+NAMING = (
+    "PatientName",
+    "PatientAddress",
+    "StudyDescription",
+    "SeriesDescription",
+    "ProtocolName",
+    "SequenceName",
+)
+
+
 def test_an_attribute_that_is_absent_or_may_name_a_patient_is_not_there(tmp_path):
-    write(tmp_path / "a.dcm", PatientName="Doe^Jane", PatientBirthDate="19700101", PatientAddress="a street")
-    assert not {"PatientName", "PatientBirthDate", "PatientAddress", "ViewPosition"} & set(
-        read_tags(tmp_path / "a.dcm")
-    )
+    write(tmp_path / "a.dcm", PatientBirthDate="19700101", **dict.fromkeys(NAMING, "Doe^Jane"))
+    assert not {*NAMING, "PatientBirthDate", "ViewPosition"} & set(read_tags(tmp_path / "a.dcm"))
 
 
 def test_codes_of_a_view_are_kept_as_text_and_nothing_else_of_them(tmp_path):
@@ -117,6 +111,7 @@ def test_codes_of_a_view_are_kept_as_text_and_nothing_else_of_them(tmp_path):
             setattr(item, keyword, value)
     items[0].CodingSchemeVersion = "1"
     write(tmp_path / "a.dcm", ViewCodeSequence=DicomSequence(items))
+    del codes[0]["CodeMeaning"]  # Free text.
     assert read_tags(tmp_path / "a.dcm")["ViewCodeSequence"] == codes
 
 

@@ -267,7 +267,7 @@ def test_a_frames_own_group_goes_before_a_shared_one_and_an_item_without_a_windo
         ({"RescaleSlope": 1, "RescaleIntercept": "-1e999"}, "is '-1e999', expected a decimal number"),
         (
             {"WindowCenter": 0, "WindowWidth": 5, "VOILUTFunction": "CUBIC"},
-            "VOILUTFunction .* is 'CUBIC', expected one of LINEAR",
+            "VOILUTFunction .* is a text of 5 characters, expected one of LINEAR",
         ),
         ({"RescaleSlope": 0, "RescaleIntercept": 1}, "expected a slope other than 0"),
     ],

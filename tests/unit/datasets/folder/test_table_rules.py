@@ -4,6 +4,7 @@ import pytest
 
 from medimg.cases import Header
 from medimg.datasets.folder.cases import DATA_SET, list_cases, list_classes
+from medimg.datasets.identifiers import name_patient
 from medimg.errors import UsageError
 
 TWO = ("a.png,P1,dense", "b.png,P2,fatty")
@@ -119,7 +120,7 @@ def test_a_file_without_a_row_is_of_its_patient_without_the_padding(tmp_path):
 
 @pytest.mark.parametrize(("frames", "lines"), [(None, 0), (1, 0), ("1", 0), (2, 1)])
 def test_several_frames_are_reported_and_one_is_not(tmp_path, frames, lines):
-    tags = {"PatientID": "P3"} | ({} if frames is None else {"NumberOfFrames": frames})
+    tags = {"PatientID": name_patient("P3")} | ({} if frames is None else {"NumberOfFrames": frames})
     listing = list_cases(labels(tmp_path, *TWO, "c.dcm,P3,fatty"), [*TWO_HEADERS, header("c.dcm", **tags)])
     assert len(listing.anomalies) == lines
 
