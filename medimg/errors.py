@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from medimg.defined_terms import TERMS
 
 CODED = re.compile(
-    r"[A-Za-z]{1,2}|[APRLFH]{3}|-?[0-9.]{1,5}|[0-9]{1,4} ?[A-Za-z]{1,2}|(?=.{1,64}$)[0-9]+(\.[0-9]+){2,}"
-    r"|[A-Z]{1,2}-[0-9A-F]{4,6}"
+    r"[A-Za-z]{1,2}|[APRLFH]{3}|-?[0-9.]{1,5}|[0-9.]{1,5} ?([A-Za-z]{1,2}|(?i:years?|months?|weeks?|days?))"
+    r"|(?=.{1,64}$)[0-9]+(\.[0-9]+){2,}|[A-Z]{1,2}-[0-9A-F]{4,6}"
 )
 """Two letters, a direction, a short number, an age or a number with its unit, a UID, a code of SNOMED RT."""
 HIDDEN = re.compile(r"a text of \d+ characters")

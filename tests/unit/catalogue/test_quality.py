@@ -100,7 +100,7 @@ def test_the_orientation_of_what_is_no_mammogram_is_not_looked_at():
             ({"PatientAge": age}, f"age: PatientAge {age!r}, expected 000D to 110Y")
             for age in ("111Y", "044", "044Years", "44.5Y", "044X", "1044Y")
         ),
-        ({"PatientAge": "old"}, "age: PatientAge 'old', expected 000D to 110Y"),
+        ({"PatientAge": "old"}, "age: PatientAge a text of 3 characters, expected 000D to 110Y"),
         ({"LossyImageCompression": "01"}, "lossy: LossyImageCompression (0028,2110) is 01"),
     ],
 )
