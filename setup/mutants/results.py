@@ -18,6 +18,12 @@ UNREACHED, NOT_RUN = "reached by no test", "tests could not be run"
 FAILED_CODES = (1, 2)
 """What pytest ends with where a test fails, or a module of tests cannot be imported."""
 
+FIRST_LOOK = (
+    "At first look: before a test was written for a mutant of this draw. Only this column and its interval "
+    "speak for changes that nobody has seen; the last two columns are of the draw that the newest tests were "
+    "written for."
+)
+
 
 class Results:
     """What is known of the mutants that a run is about."""
@@ -27,10 +33,11 @@ class Results:
         self.file = folder / "results.jsonl"
         self.wrong = wrong
         self.found: dict[str, dict[str, Any]] = {}
+        self.first: dict[str, str] = {}
+        """What came of each mutant when first tried, before any test was written for it."""
         if self.file.exists():
             for line in self.file.read_text().splitlines():
-                entry = json.loads(line)
-                self.found[entry["id"]] = entry
+                self.hold(json.loads(line))
 
     def list_waiting(self) -> list[Wrong]:
         """Lists the mutants of which nothing is known that holds for the tests as they are."""
@@ -53,9 +60,14 @@ class Results:
 
     def add(self, entry: dict[str, Any]) -> None:
         """Appends one result to the file."""
-        self.found[entry["id"]] = entry
+        self.hold(entry)
         with self.file.open("a") as file:
             file.write(json.dumps(entry) + "\n")
+
+    def hold(self, entry: dict[str, Any]) -> None:
+        """Takes one result as the last that is known of its mutant."""
+        self.found[entry["id"]] = entry
+        self.first.setdefault(entry["id"], entry["state"])
 
     def state_of(self, wrong: Wrong) -> str:
         """Returns what came of a mutant, "" for one that was not tried."""
@@ -87,6 +99,11 @@ class Results:
             lines.append(f"{area:12} {noticed:5} of {tried:5} noticed  {noticed / max(tried, 1):.1%}")
         return "\n".join(lines)
 
+    def count_first(self, area: str) -> int:
+        """Counts the mutants of an area, or of "all", that were noticed when first tried."""
+        tried = [each for each in self.wrong if self.state_of(each) and area in ("all", each.area)]
+        return sum(self.first[each.id] == NOTICED for each in tried)
+
     def list_scores(self) -> list[tuple[str, int, int]]:
         """Lists (area, noticed, tried), the last one for all areas."""
         areas = dict.fromkeys(each.area for each in self.wrong)
@@ -113,13 +130,17 @@ def is_unchanged(hashes: dict[str, str]) -> bool:
 def write_scores(path: Path, results: Results, *, today: datetime.date, command: str) -> None:
     """Writes the score by area, the survivors and what was left out, as Markdown."""
     lines = [f"# Mutation score, {today.isoformat()}", "", f"`python -m setup.mutants {command}`", ""]
-    lines += ["| area | noticed | tried | share | 95 % interval |", "|---|---|---|---|---|"]
+    lines += [
+        "| area | tried | noticed at first look | share | 95 % interval | noticed now | share |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for area, noticed, tried in results.list_scores():
-        share = "- | -"
         if tried:
-            low, high = wilson_interval(noticed, tried)
-            share = f"{noticed / tried:.1%} | {low:.1%} to {high:.1%}"
-        lines.append(f"| {area} | {noticed} | {tried} | {share} |")
+            first = results.count_first(area)
+            low, high = wilson_interval(first, tried)
+            look = f"{first} | {first / tried:.1%} | {low:.1%} to {high:.1%}"
+            lines.append(f"| {area} | {tried} | {look} | {noticed} | {noticed / tried:.1%} |")
+    lines += ["", FIRST_LOOK]
     lines += ["", "## Not noticed", ""]
     for each in results.list_survivors():
         lines.append(f"- `{each.path}:{each.line}` {each.kind}: `{each.before}` => `{each.after}`")

@@ -1,13 +1,14 @@
 """What `make mutants` changes, draws and counts."""
 
 import argparse
+import datetime
 
 import pytest
 
 from setup.mutants.areas import AREAS, ROOT, list_files
 from setup.mutants.choice import choose, list_rules
 from setup.mutants.operators import make_mutants
-from setup.mutants.results import NOT_RUN, NOTICED, SURVIVED, Results, judge, wilson_interval
+from setup.mutants.results import NOT_RUN, NOTICED, SURVIVED, Results, judge, wilson_interval, write_scores
 
 
 def change(source: str) -> set[str]:
@@ -105,6 +106,21 @@ def test_results_are_taken_over_until_a_test_file_changes(tmp_path, monkeypatch)
     assert again.count() == (1, 2)
     (tmp_path / "test_a.py").write_text("2")
     assert Results(tmp_path / "kept", [first, second, third]).list_waiting() == [first, second, third]
+
+
+def test_a_mutant_noticed_by_a_test_written_for_it_counts_as_survived_at_first_look(tmp_path):
+    (tmp_path / "test_a.py").write_text("1")
+    wrong = choose(["examples"], argparse.Namespace(sample=2, seed=1, since=None, file=[]))
+    results = Results(tmp_path / "kept", wrong)
+    results.keep(wrong[0], {"code": 0, "failed": []}, ["test_a.py::test_it"])
+    results.keep(wrong[1], {"code": 1, "failed": ["test_a.py::test_it"]}, ["test_a.py::test_it"])
+    results.keep(wrong[0], {"code": 1, "failed": ["test_a.py::test_new"]}, ["test_a.py::test_new"])
+    again = Results(tmp_path / "kept", wrong)
+    write_scores(tmp_path / "scores.md", again, today=datetime.date(2026, 12, 1), command="--sample 2")
+    rows = [row for row in (tmp_path / "scores.md").read_text().splitlines() if row.startswith("| ")]
+    assert rows[1:] == [
+        f"| {area} | 2 | 1 | 50.0% | 9.5% to 90.5% | 2 | 100.0% |" for area in ("examples", "all")
+    ]
 
 
 @pytest.mark.parametrize(("noticed", "tried", "low", "high"), [(9, 10, 0.5958, 0.9821), (0, 10, 0.0, 0.2775)])

@@ -23,6 +23,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from medimg.cases import Case, DataSet, Header, ImageRef, LabelSettings, Listing, Reject
+from medimg.console.plurals import count
 from medimg.datasets.cells import parse_number
 from medimg.datasets.folder.label_table import (
     AS_WRITTEN,
@@ -217,19 +218,29 @@ def describe_absent_files(root: Path, rows: Sequence[FileRow], *, table: LabelTa
 def describe_headers(
     headers: Iterable[Header], rows: Mapping[str, FileRow], *, table: LabelTable
 ) -> list[str]:
-    """One line for each DICOM file of another patient than its row's, and for each of several frames."""
-    lines = []
+    """One line for the DICOM files of another patient than their row's, one for those of several frames.
+
+    Not whose: the id of a file may be a hospital's own, which the table has replaced.
+    """
+    others, several = [], []
     for header in headers:
         row, tagged = rows.get(header.path), key_in_header(header)
         if row is not None and tagged and row.patient and tagged != key_of_patient(row.patient):
-            # Not whose: the id of the file may be a hospital's own, which the table has replaced.
-            lines.append(
-                f"{header.path}: (0010,0020) PatientID is another than patient_id in {table.name} row "
-                f"{row.rows[0]}; the row counts"
-            )
+            others.append(f"{header.path}, row {row.rows[0]}")
         frames = header.tags.get("NumberOfFrames")
         if frames and str(frames) != "1":
-            lines.append(f"{header.path}: {frames} frames in (0028,0008) NumberOfFrames, frame 0 is used")
+            several.append(f"{header.path}, {frames} frames")
+    lines = []
+    if others:
+        lines.append(
+            f"(0010,0020) PatientID is another than patient_id in {table.name} in "
+            f"{count(len(others), 'file')} (first: {others[0]}); the rows count"
+        )
+    if several:
+        lines.append(
+            f"(0028,0008) NumberOfFrames is above 1 in {count(len(several), 'file')} (first: {several[0]}); "
+            "frame 0 of each is used"
+        )
     return lines
 
 

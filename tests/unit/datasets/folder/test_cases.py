@@ -147,10 +147,14 @@ def test_backslashes_and_dots_in_a_path_mean_the_same_file(tmp_path):
 
 
 def test_another_patient_in_the_file_is_reported_and_the_row_counts(tmp_path):
-    listing = list_cases(labels(tmp_path, *TWO, "c.dcm,P3,fatty"), [*TWO_HEADERS, of_patient("c.dcm", "P4")])
-    assert listing.cases[-1].group_id == "P3"
+    listing = list_cases(
+        labels(tmp_path, *TWO, "c.dcm,P3,fatty", "d.dcm,P3,fatty", "e.dcm,P5,fatty"),
+        [*TWO_HEADERS, of_patient("c.dcm", "P4"), of_patient("d.dcm", "P3"), of_patient("e.dcm", "P4")],
+    )
+    assert [case.group_id for case in listing.cases[2:]] == ["P3", "P3", "P5"]
     assert listing.anomalies == [
-        "c.dcm: (0010,0020) PatientID is another than patient_id in labels.csv row 4; the row counts"
+        "(0010,0020) PatientID is another than patient_id in labels.csv in 2 files (first: c.dcm, row 4); "
+        "the rows count"
     ]
 
 
@@ -160,7 +164,9 @@ def test_a_multi_frame_file_says_that_frame_0_is_used(tmp_path):
         [*TWO_HEADERS, of_patient("c.dcm", "P3", NumberOfFrames=7)],
     )
     assert listing.cases[-1].images[0].frame == 0
-    assert listing.anomalies == ["c.dcm: 7 frames in (0028,0008) NumberOfFrames, frame 0 is used"]
+    assert listing.anomalies == [
+        "(0028,0008) NumberOfFrames is above 1 in 1 file (first: c.dcm, 7 frames); frame 0 of each is used"
+    ]
 
 
 def test_classes_that_differ_in_case_only_are_one_and_reported(tmp_path):
