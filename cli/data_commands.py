@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -81,6 +82,7 @@ def fetch(
         ),
     ] = "",
     from_folder: Annotated[Path | None, typer.Option("--from", help="Folder for the source folder.")] = None,
+    follow_links: FollowLinks = False,
     url: Annotated[str, typer.Option("--url", help="Address of a PACS for the source dicomweb.")] = "",
     workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Series at a time.")] = 8,
     dry_run: Annotated[
@@ -118,8 +120,11 @@ def fetch(
         where=where or "",
         manifest=manifest,
     )
-    addresses = read_addresses(
-        os.environ, dicomweb=url, folder=str(from_folder or ""), allowed_hosts=allow_host or ()
+    addresses = replace(
+        read_addresses(
+            os.environ, dicomweb=url, folder=str(from_folder or ""), allowed_hosts=allow_host or ()
+        ),
+        follow_links=follow_links,
     )
     names = [name.strip() for name in source.split(",") if name.strip()]
     run_fetch(

@@ -127,6 +127,9 @@ class Addresses:
     """Where the sources are; the defaults are the public ones.
 
     From the environment or the command line, see `medimg.archive.sources.registry.read_addresses`.
+
+    Attributes:
+        follow_links: of the folder, also what links that lead out of it point to.
     """
 
     idc: str = "https://{bucket}.s3.amazonaws.com"
@@ -135,4 +138,5 @@ class Addresses:
     dataverse: str = "https://dataverse.harvard.edu"
     dicomweb: str = ""
     folder: str = ""
+    follow_links: bool = False
     allowed_hosts: tuple[str, ...] = field(default=())

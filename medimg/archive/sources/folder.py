@@ -40,6 +40,7 @@ class FolderSource:
 
     Args:
         staging: folder on the disk of the data root, for copies; left out of the scan if it lies inside.
+        follow_links: also what links that lead out of the folder point to.
         on_message: called with one line about what is left out and why, and with the counts.
 
     Raises:
@@ -49,7 +50,12 @@ class FolderSource:
     name = "folder"
 
     def __init__(
-        self, folder: Path, *, staging: Path, on_message: Callable[[str], None] | None = None
+        self,
+        folder: Path,
+        *,
+        staging: Path,
+        follow_links: bool = False,
+        on_message: Callable[[str], None] | None = None,
     ) -> None:
         if not folder.is_dir():
             raise UsageError(
@@ -57,7 +63,7 @@ class FolderSource:
                 "with DICOM files"
             )
         self._folder = folder
-        self._scan = FolderScan(folder, staging=staging)
+        self._scan = FolderScan(folder, staging=staging, follow_links=follow_links)
         self._staging = staging
         self._on_message = on_message or (lambda _: None)
         self._lock = threading.Lock()

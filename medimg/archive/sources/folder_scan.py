@@ -1,6 +1,6 @@
 """The scan of a folder of any layout: its DICOM files by series, and why the others are left out.
 
-Files are found by content. A link that leads out of the folder is never opened.
+Files are found by content. A link that leads out of the folder is opened on request only.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from medimg.archive.source import is_uid
 from medimg.archive.transport.unzip import extract
 from medimg.dicom.parse import looks_like_dicom, open_dicom
 from medimg.errors import DiskFull, MedimgError, UnreadableFile, one_line
-from medimg.files import WORK_FOLDER, hash_file
+from medimg.files import WORK_FOLDER, hash_file, walk_once
 
 RETRIEVER_LIST = "metadata.csv"
 LIST_BYTES = 200_000_000
 OFFICE_SUFFIXES = (".xlsx", ".docx", ".pptx", ".ods", ".odt")
 """Zips by content that are tables and texts."""
+
+LINK_OUT = "link out of the folder (--follow-links reads it)"
 
 TAGS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Modality")
 """In the order of Held's last fields."""
@@ -97,10 +99,12 @@ class FolderScan:
 
     Args:
         staging: where members of zips are unpacked to be read; left out of the scan if it is inside.
+        follow_links: also what links that lead out of the folder point to; each folder once.
     """
 
-    def __init__(self, folder: Path, *, staging: Path) -> None:
+    def __init__(self, folder: Path, *, staging: Path, follow_links: bool = False) -> None:
         self._folder = folder
+        self._follow_links = follow_links
         self._top = Path(os.path.realpath(folder))
         self._staging = staging
 
@@ -198,24 +202,14 @@ class FolderScan:
         return one.sha256 or hash_file(self._folder / one.path)
 
     def list_files(self) -> list[str]:
-        """Returns the sorted paths below the folder.
-
-        A link to a folder is not followed, and is listed where it leads out.
-        """
-        left_out = os.path.realpath(self._staging)
+        """Returns the sorted paths below the folder, see `walk_once`."""
+        staging = Path(os.path.realpath(self._staging))
+        without = [self._folder / staging.relative_to(self._top)] if self._is_inside(staging) else []
         found: list[str] = []
-        for folder, folders, names in os.walk(self._folder):
-            folders[:] = [
-                name
-                for name in folders
-                if os.path.realpath(Path(folder, name)) != left_out and name != WORK_FOLDER
-            ]
-            links = [
-                name
-                for name in folders
-                if Path(folder, name).is_symlink() and not self._is_inside(Path(folder, name))
-            ]
-            found += [Path(folder, name).relative_to(self._folder).as_posix() for name in (*names, *links)]
+        for folder, names in walk_once(self._folder, follow_links=self._follow_links, without=without):
+            below = folder.relative_to(self._folder)
+            if WORK_FOLDER not in below.parts:
+                found += [(below / name).as_posix() for name in names]
         return sorted(found)
 
     def _is_inside(self, path: Path) -> bool:
@@ -229,8 +223,8 @@ class FolderScan:
 
     def refuse(self, path: str) -> str:
         """Returns why a path is not opened, empty if it may be."""
-        if not self._is_inside(self._folder / path):
-            return "link out of the folder"
+        if not self._follow_links and not self._is_inside(self._folder / path):
+            return LINK_OUT
         try:
             mode = (self._folder / path).stat().st_mode
         except OSError:

@@ -182,7 +182,13 @@ def _make_folder(connection: Connection, staging: Path) -> Source:
     # With it comes pydicom, whose third of a second no other source waits for before its first byte.
     from medimg.archive.sources.folder import FolderSource
 
-    return FolderSource(Path(connection.addresses.folder), staging=staging, on_message=connection.say)
+    addresses = connection.addresses
+    return FolderSource(
+        Path(addresses.folder),
+        staging=staging,
+        follow_links=addresses.follow_links,
+        on_message=connection.say,
+    )
 
 
 MAKERS: Mapping[str, Callable[[Connection, Path], Source]] = {

@@ -124,7 +124,8 @@ def test_every_option_of_fetch_reaches_what_it_is_for(tmp_path, monkeypatch):
     arguments = (
         f"fetch cmmd --to {to} --patients 5 --seed 7 --patient A --patient B --series 1.2 --series 1.3 "
         f"--manifest {manifest} --where a=1 --source nbia,,idc --from {tmp_path} "
-        "--url https://pacs/dicom-web --workers 3 --dry-run --allow-host a.org --allow-host b.org"
+        "--url https://pacs/dicom-web --workers 3 --dry-run --follow-links "
+        "--allow-host a.org --allow-host b.org"
     ).split()
     assert CliRunner().invoke(entry.app, arguments).exit_code == 0
     request = seen["request"]
@@ -133,9 +134,11 @@ def test_every_option_of_fetch_reaches_what_it_is_for(tmp_path, monkeypatch):
     assert (request.collection.name, request.to, list(request.source_names)) == ("cmmd", to, ["nbia", "idc"])
     assert (request.addresses.folder, request.addresses.dicomweb) == (str(tmp_path), "https://pacs/dicom-web")
     assert request.addresses.allowed_hosts == ("a.org", "b.org")
+    assert request.addresses.follow_links
     assert (request.workers, seen["dry_run"], to.is_dir()) == (3, True, True)
     assert CliRunner().invoke(entry.app, ["fetch", "cmmd", "--to", str(to)]).exit_code == 0
     assert (seen["request"].selection, seen["request"].workers, seen["dry_run"]) == (Selection(), 8, False)
+    assert not seen["request"].addresses.follow_links
     seen.clear()
     arguments = ["fetch", "cmmd", "--to", str(to), "--verify", "--workers", "2"]
     assert CliRunner().invoke(entry.app, arguments).exit_code == 0

@@ -142,10 +142,36 @@ def test_links_that_leave_the_folder_are_refused(folder):
     source = connect(folder, lines)
     assert fetch_all(source).keys() == images.keys()
     assert sorted(line for line in lines if "link out" in line and line.startswith("left out,")) == [
-        f"left out, link out of the folder: {name}" for name in ("file.dcm", "first/up", "linked")
+        f"left out, link out of the folder (--follow-links reads it): {name}"
+        for name in ("file.dcm", "first/up", "linked")
     ]
     with pytest.raises(NotAvailable, match=r"no file of series .*\.9"):
         list(source.fetch_series(Series(f"{STUDY}.9"), have={}))
+
+
+def test_on_request_what_links_out_of_the_folder_point_to_is_brought_once(folder):
+    images = write_images(folder)
+    nas = folder.parent / "nas"
+    write_image(nas / "deep" / "more.dcm", f"{STUDY}.9", 1)
+    write_image(folder.parent / "alone.dcm", f"{STUDY}.10", 1)
+    (folder / "file.dcm").symlink_to(folder.parent / "alone.dcm")
+    (folder / "linked").symlink_to(nas)
+    (folder / "linked again").symlink_to(nas / "deep")
+    (nas / "back").symlink_to(folder)
+    staging = folder.parent / "staging"
+    staging.mkdir(exist_ok=True)
+    lines: list[str] = []
+    source = FolderSource(folder, staging=staging, follow_links=True, on_message=lines.append)
+    found = {one.uid for one in source.list_series(OWN)}
+    assert found == {FIRST, SECOND, f"{STUDY}.9", f"{STUDY}.10"}
+    assert fetch_all(source).keys() > images.keys()
+    assert lines == [f"{folder}: 5 files, 5 used"]
+    assert not [
+        one.path
+        for uid in found
+        for one in source.fetch_series(Series(uid), have={})
+        if one.path.is_symlink()
+    ]
 
 
 def test_a_file_that_became_a_link_out_since_the_scan_is_not_read(folder):
