@@ -9,8 +9,8 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from medimg.cases import DataSet
+from medimg.catalogue.index import Reading, scan
 from medimg.datasets import DATA_SETS, find_data_set
-from medimg.images.scan import list_files, scan_file
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENTS = 12
@@ -31,8 +31,7 @@ def listings(tmp_path_factory):
     for data_set in DATA_SETS:
         root = tmp_path_factory.mktemp(data_set.name)
         data_set.write_phantom(root, cases=PATIENTS, seed=0)
-        found = [scan_file(path, root=str(root)) for path in list_files(root)]
-        headers = [header for header in found if header is not None]
+        headers = scan(root, reading=Reading(data_set.published_ids)).headers
         made[data_set.name] = (root, headers, data_set.list_cases(root, headers))
     return made
 

@@ -12,10 +12,9 @@ from medimg.datasets.split_names import is_fold, parse_split
 from medimg.datasets.tables import shown
 from medimg.datasets.tissue.phantom import CLASSES
 from medimg.errors import UsageError, nearest
+from medimg.images.other_files import name_left_behind
 
 TABLE_ENDING = "_source_group.csv"
-LEFT_BEHIND = ("Thumbs.db", "desktop.ini")
-"""What Windows leaves in folders of pictures; macOS' files start with a dot."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +106,15 @@ def describe_folds(folders: Iterable[ClassFolder]) -> list[str]:
 def list_folders(root: Path) -> list[str]:
     """Names of the folders in one, sorted.
 
-    Those that start with a dot or an underscore (`__MACOSX`) are no classes.
+    Those that start with a dot or an underscore are no classes, and neither is what desktops and file servers
+    leave behind (`@eaDir`).
     """
-    return sorted(
-        entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith((".", "_"))
-    )
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and is_class_name(entry.name))
+
+
+def is_class_name(name: str) -> bool:
+    """Whether a folder's name may be that of a class."""
+    return not name.startswith((".", "_")) and name_left_behind(f"{name}/file") is None
 
 
 def check_class_folder(root: Path, folder: ClassFolder) -> None:
@@ -131,7 +134,7 @@ def check_class_folder(root: Path, folder: ClassFolder) -> None:
 
 def is_content(name: str) -> bool:
     """Whether a file may be an image, and is not what a desktop leaves behind."""
-    return not name.startswith(".") and name not in LEFT_BEHIND
+    return not name.startswith(".") and name_left_behind(name) is None
 
 
 def check_tables(root: Path, folders: Sequence[ClassFolder]) -> None:

@@ -161,7 +161,7 @@ def test_an_interrupted_scan_goes_on_where_it_was_saved(root, monkeypatch):
 
 def test_without_an_index_nothing_is_saved_however_long_it_takes(root, monkeypatch):
     monkeypatch.setattr(index, "SAVE_EVERY_SECONDS", 0.0)
-    assert scan(root, workers=1, progress=False).read == 5
+    assert scan(root, workers=1).read == 5
     assert sorted(path.name for path in root.parent.iterdir()) == ["data"]
 
 
@@ -186,7 +186,9 @@ def test_an_index_of_other_readers_is_not_trusted(root):
 def test_a_name_that_is_not_utf8_is_quarantined_and_the_scan_goes_on(root, name, monkeypatch):
     path = os.fsencode(root) + b"/" + name.encode().decode("unicode_escape").encode("latin-1")
     Path(os.fsdecode(path)).write_bytes(b"x")
-    monkeypatch.setattr(index, "list_files", lambda root: sorted(list_files(root), key=last_letters_first))
+    monkeypatch.setattr(
+        index, "list_files", lambda root, **how: sorted(list_files(root, **how), key=last_letters_first)
+    )
     found = scan_once(root)
     assert sorted(reject.path for reject in found.quarantined) == sorted(["broken.dcm", name])
     [reject] = [reject for reject in found.quarantined if reject.path == name]

@@ -103,9 +103,9 @@ def test_a_verdict_on_the_machine_is_not_remembered(tmp_path, monkeypatch):
             for item in items
         ]
 
-    def read_safely(item: str, *, root: str):
+    def read_safely(item: str, **named):
         try:
-            return scan_file(item, root=root)
+            return scan_file(item, **named)
         except UnreadableFile as error:
             return error
 

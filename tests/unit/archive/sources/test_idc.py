@@ -11,7 +11,7 @@ from medimg.archive.sources.idc import IdcSource, bucket_address, read_series_li
 from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.retries import Patience
 from medimg.archive.transport.transfer import Transfer
-from medimg.catalogue.index import scan
+from medimg.catalogue.index import Reading, scan
 from medimg.datasets.cmmd.cases import DATA_SET, list_cases
 from medimg.errors import MedimgError
 from tests.fakes.cmmd import write_cmmd_series
@@ -326,7 +326,7 @@ def test_the_stand_in_for_cmmd_is_the_same_every_time_and_labelled_as_the_list_s
     ]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     found = list_cases(
-        tmp_path / "a", scan(tmp_path / "a", workers=1, published_ids=DATA_SET.published_ids).headers
+        tmp_path / "a", scan(tmp_path / "a", workers=1, reading=Reading(DATA_SET.published_ids)).headers
     )
     assert found.rejects == []
     labels = {one.patient_id: set() for one in chosen}

@@ -97,7 +97,10 @@ def test_a_case_notes_uid_and_hash_of_its_image_and_an_unlabelled_one_keeps_its_
     root = labels(
         tmp_path, "a.dcm,P1,dense,7", "b.png,P2,fatty,8", "c.png,P3,,9", columns="file,patient_id,label,age"
     )
-    headers = [header("a.dcm", SOPInstanceUID="1.2.3", PatientID=" P1 "), *map(header, ("b.png", "c.png"))]
+    headers = [
+        header("a.dcm", SOPInstanceUID="1.2.3", PatientID=name_patient(" P1 ")),
+        *map(header, ("b.png", "c.png")),
+    ]
     listing = list_cases(root, headers)
     assert [(one.images[0].sop_instance_uid, one.images[0].sha256) for one in listing.cases] == [
         ("1.2.3", "sha256 of a.dcm"),

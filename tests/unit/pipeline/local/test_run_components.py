@@ -34,6 +34,7 @@ class Tfx:
 
     def __init__(self) -> None:
         self.fail: Fail = lambda: None
+        self.reported: list[Path] = []
         self.made: list[tuple[RunConfig, object, object]] = []
 
     def create_pipeline(self, config: RunConfig, places: object, fingerprints: object) -> SimpleNamespace:
@@ -63,6 +64,9 @@ def tfx(monkeypatch: pytest.MonkeyPatch) -> Tfx:
         module = ModuleType(name)
         vars(module).update(values)
         monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr(
+        "pipeline.local.run.report_anomalies", lambda run, console: stand_in.reported.append(run.folder)
+    )
     return stand_in
 
 
@@ -93,6 +97,7 @@ def test_components_are_counted_up_to_the_last_one_that_is_asked_for(
     assert isinstance(console.file, io.StringIO)
     assert [" ".join(line.split()[:2]) for line in console.file.getvalue().splitlines()] == lines
     assert tfx.made == [(run.config, places, FINGERPRINTS)]
+    assert tfx.reported == [opened.folder]
     assert "connection with password ***" in (run.folder / "run.log").read_text()
 
 
@@ -127,6 +132,7 @@ def test_the_error_of_a_component_is_one_line_and_says_whether_the_disk_is_full(
     assert type(caught.value) is kind
     assert str(caught.value).startswith(f"Transform: {words}")
     assert caught.value.__cause__ is error
+    assert tfx.reported == [opened.folder]
 
 
 def test_the_failed_job_of_an_engine_is_explained_as_such(opened: OpenRun, tfx: Tfx) -> None:
@@ -146,3 +152,13 @@ def test_an_interrupt_is_no_failure_of_a_component(opened: OpenRun, tfx: Tfx) ->
     tfx.fail = fail
     with pytest.raises(KeyboardInterrupt):
         run_components(opened, FINGERPRINTS, console=printed())
+
+
+def test_a_catalogue_that_was_not_made_has_no_anomalies_to_report(opened: OpenRun, tfx: Tfx) -> None:
+    def fail() -> None:
+        raise UsageError("labels.csv row 2: no label")
+
+    tfx.fail = fail
+    with pytest.raises(MedimgError, match=r"row 2: no label$"):
+        run_components(opened, FINGERPRINTS, console=printed(), last="CatalogueGen")
+    assert tfx.reported == []

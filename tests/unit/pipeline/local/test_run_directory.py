@@ -211,6 +211,7 @@ def test_a_finished_run_names_its_parts_from_its_own_place(tmp_path: Path, previ
         "log": "run.log",
         "data_root": "../../data",
         "previous": "../zero/catalogue" if previous else "",
+        "split_file": "",
         **dataclasses.asdict(OUTCOME),
         "failed_gates": ["a gate"],
     }

@@ -206,6 +206,7 @@ def test_a_finished_run_is_written_down_with_its_whole_config(
         "log": "run.log",
         "data_root": "../data",
         "previous": "",
+        "split_file": "",
         **dataclasses.asdict(OUTCOME),
         "failed_gates": ["a gate"],
     }
