@@ -251,12 +251,11 @@ def trial_key(config: RunConfig, fingerprints: Fingerprints) -> str:
     Not by what comes after training, nor by the model that was pushed last.
     """
     code = fingerprints.code
-    content = [getattr(fingerprints, name) for name in ("data", "previous", "schema", "weights")]
+    content = [getattr(fingerprints, name) for name in ("data", "previous", "catalogue", "schema", "weights")]
     sources = [code.catalogue, code.examples, code.transform, code.trainer]
     plain = to_plain(config)
-    settings = {
-        name: plain[name] for name in ("data_set", "task", "ingest", "split", "examples", "model", "training")
-    }
+    catalogue = ("data_set", "labels", "scan", "split")
+    settings = {name: plain[name] for name in (*catalogue, "task", "ingest", "examples", "model", "training")}
     return hashlib.sha256(json.dumps([content, sources, settings], sort_keys=True).encode()).hexdigest()[:16]
 
 

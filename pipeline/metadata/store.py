@@ -54,7 +54,7 @@ def parse_database(uri: str) -> Database | None:
         raise UsageError(f"--metadata {uri}: {error}; {EXPECTED}") from None
     if parts.password is not None:
         raise UsageError(
-            f"--metadata {uri.replace(parts.password, '***')}: "
+            f"--metadata {uri.replace(f':{parts.password}@', ':***@')}: "
             f"the password belongs into the environment variable {PASSWORD}"
         )
     name = parts.path.strip("/")

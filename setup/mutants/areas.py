@@ -43,6 +43,7 @@ AREAS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
                 "tests/components/test_compile_refusals.py",
             ),
             *("tests/components/test_pipeline_keys.py", "tests/components/test_views.py"),
+            "tests/components/test_view_tables.py",
             "tests/contract/test_config_numbers.py",
             "tests/contract/test_metadata_store.py",
         ),

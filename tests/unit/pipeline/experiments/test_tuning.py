@@ -118,6 +118,8 @@ def test_a_trial_is_known_by_its_config_not_by_what_comes_after_training():
     [
         "data_set=folder",
         "task=other",
+        "labels.keep=none",
+        "scan.follow_links=true",
         "ingest.bits=16",
         "split.seed=1",
         "examples.cases_per_shard=7",
@@ -134,7 +136,10 @@ def test_a_trial_of_another_setting_is_another(override):
 
 @pytest.mark.parametrize(
     ("name", "decides"),
-    [("data", True), ("previous", True), ("schema", True), ("weights", True), ("baseline", False)],
+    [
+        *((name, True) for name in ("data", "previous", "catalogue", "schema", "weights")),
+        ("baseline", False),
+    ],
 )
 def test_a_trial_on_other_content_is_another_but_for_the_model_pushed_last(name, decides):
     config, other = load_config("cmmd_demo"), dataclasses.replace(FINGERPRINTS, **{name: "other"})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -40,22 +41,29 @@ class Store:
         *,
         read: tuple[int, ...] = (),
         made: tuple[int, ...] = (),
+        channels: Mapping[str, int] = MappingProxyType({}),
         state: int = Execution.COMPLETE,
         pipeline: str = "demo",
+        declared: bool = False,
     ) -> int:
-        """An execution of a node with its inputs and outputs, each output in the channel `made`."""
+        """An execution of a node with its inputs and outputs: in the channel `made`, or in those named."""
         type_id = self.store.put_execution_type(mlmd.ExecutionType(name=node))
         (number,) = self.store.put_executions([Execution(type_id=type_id, last_known_state=state)])
         events = []
-        for artifact, kind in [(one, Event.INPUT) for one in read] + [(one, Event.OUTPUT) for one in made]:
-            event = Event(artifact_id=artifact, execution_id=number, type=kind)
-            event.path.steps.add(key="made" if kind == Event.OUTPUT else "read")
-            event.path.steps.add(index=0)
-            events.append(event)
+        reads, makes = Event.INPUT, Event.OUTPUT
+        if declared:
+            reads, makes = Event.DECLARED_INPUT, Event.DECLARED_OUTPUT
+        all_made = [("made", one) for one in made] + list(channels.items())
+        for kind, found in ((reads, [("read", one) for one in read]), (makes, all_made)):
+            for key, artifact in found:
+                event = Event(artifact_id=artifact, execution_id=number, type=kind)
+                event.path.steps.add(key=key)
+                event.path.steps.add(index=0)
+                events.append(event)
         if events:
             self.store.put_events(events)
         whole = self.context("pipeline", pipeline)
-        attributions = [mlmd.Attribution(artifact_id=one, context_id=whole) for one in made]
+        attributions = [mlmd.Attribution(artifact_id=one, context_id=whole) for _, one in all_made]
         contexts = (whole, self.context("node", f"{pipeline}.{node}"))
         associations = [mlmd.Association(execution_id=number, context_id=one) for one in contexts]
         self.store.put_attributions_and_associations(attributions, associations)
