@@ -8,6 +8,7 @@ import io
 import logging
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -15,6 +16,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from rich.console import Console
 
+from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
+from medimg.catalogue.tables import write_catalogue
 from medimg.errors import DiskFull, MedimgError, UsageError
 from pipeline.beam.flags import parse_beam
 from pipeline.cache_keys import CodeFingerprints, Fingerprints
@@ -22,6 +25,7 @@ from pipeline.config.overrides import load_config
 from pipeline.config.places import Places
 from pipeline.config.run_config import RunConfig
 from pipeline.local.run import OpenRun, run_components
+from tests.unit.pipeline.metadata.memory_store import Store
 
 FINGERPRINTS = Fingerprints("data", "", "schema", "", CodeFingerprints(*"abcdefgh"))
 FLINK = parse_beam("flink://host:1")
@@ -30,11 +34,15 @@ Fail = Callable[[], None]
 
 
 class Tfx:
-    """Stands in for TFX: logs what its runner does, up to the node asked for, where it fails if told to."""
+    """Stands in for TFX: logs what its runner does, up to the node asked for, where it fails if told to.
 
-    def __init__(self) -> None:
+    Its CatalogueGen leaves a catalogue with these anomalies.
+    """
+
+    def __init__(self, catalogue: Path) -> None:
         self.fail: Fail = lambda: None
-        self.reported: list[Path] = []
+        self.store, self.catalogue = Store(), catalogue
+        self.anomalies: list[str] = []
         self.made: list[tuple[RunConfig, object, object]] = []
 
     def create_pipeline(self, config: RunConfig, places: object, fingerprints: object) -> SimpleNamespace:
@@ -49,12 +57,27 @@ class Tfx:
             log.info("Component %s is running.", name)
             if name == last:
                 self.fail()
+            if name == "CatalogueGen":
+                self.write_catalogue()
             log.info("Component %s is finished.", name)
+
+    def write_catalogue(self) -> None:
+        cases, images, pairs = (
+            make_cases_table([], assignments={}, strata={}),
+            make_images_table([], rejects=(), headers={}, flags={}),
+            make_pairs_table(()),
+        )
+        summary = {"anomalies": self.anomalies}
+        write_catalogue(self.catalogue, cases=cases, images=images, pairs=pairs, summary=summary)
+        for pipeline, folder in (("other", "nowhere"), ("demo", str(self.catalogue))):
+            made = {"catalogue": self.store.make("Catalogue", uri=folder)}
+            self.store.run("CatalogueGen", channels=made, pipeline=pipeline)
 
 
 @pytest.fixture
-def tfx(monkeypatch: pytest.MonkeyPatch) -> Tfx:
-    stand_in = Tfx()
+def tfx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tfx:
+    stand_in = Tfx(tmp_path / "catalogue")
+    monkeypatch.setattr("pipeline.local.run.open_store", lambda uri: stand_in.store.store)
     modules: dict[str, dict[str, object]] = {
         "tfx.orchestration.local.local_dag_runner": {"LocalDagRunner": lambda: stand_in},
         "tfx.orchestration.pipeline": {"RunOptions": SimpleNamespace},
@@ -64,15 +87,14 @@ def tfx(monkeypatch: pytest.MonkeyPatch) -> Tfx:
         module = ModuleType(name)
         vars(module).update(values)
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(
-        "pipeline.local.run.report_anomalies", lambda run, console: stand_in.reported.append(run.folder)
-    )
     return stand_in
 
 
 @pytest.fixture
 def opened(tmp_path: Path) -> OpenRun:
-    return OpenRun(tmp_path, load_config("cmmd_demo"), Places("", "", "", "", "", "", ""), {})
+    return OpenRun(
+        tmp_path, load_config("cmmd_demo"), Places("", "", "", "", "", "", "", pipeline="demo"), {}
+    )
 
 
 def printed() -> Console:
@@ -97,8 +119,42 @@ def test_components_are_counted_up_to_the_last_one_that_is_asked_for(
     assert isinstance(console.file, io.StringIO)
     assert [" ".join(line.split()[:2]) for line in console.file.getvalue().splitlines()] == lines
     assert tfx.made == [(run.config, places, FINGERPRINTS)]
-    assert tfx.reported == [opened.folder]
     assert "connection with password ***" in (run.folder / "run.log").read_text()
+
+
+ANOMALIES = [f"label {number} is odd" for number in range(7)]
+
+
+@pytest.mark.parametrize("failing", [None, "Transform", "CatalogueGen"])
+@pytest.mark.parametrize("count", [0, 5, 7])
+def test_the_first_anomalies_of_the_catalogue_are_printed_also_where_a_later_component_fails(
+    opened: OpenRun, tfx: Tfx, failing: str | None, count: int
+) -> None:
+    def fail() -> None:
+        if failing:
+            raise RuntimeError("no memory")
+
+    tfx.fail, tfx.anomalies, console = fail, ANOMALIES[:count], printed()
+    with pytest.raises(MedimgError, match=failing) if failing else nullcontext():
+        run_components(opened, FINGERPRINTS, console=console, last=failing or "Transform")
+    assert isinstance(console.file, io.StringIO)
+    told = [line for line in console.file.getvalue().splitlines() if line.startswith("anomaly")]
+    expected = [f"anomaly: {text}" for text in ANOMALIES[: min(count, 5)]]
+    if count > 5:
+        expected.append(f"anomaly: 7 in all, see `anomalies` in {tfx.catalogue}/summary.json")
+    assert told == ([] if failing == "CatalogueGen" else expected)
+
+
+def test_a_catalogue_that_a_run_uses_again_is_reported_too(opened: OpenRun, tfx: Tfx) -> None:
+    def use_again() -> None:
+        logging.getLogger("absl").info("A cached execution 7 is used.")
+
+    tfx.fail, tfx.anomalies, console = use_again, ANOMALIES[:1], printed()
+    run = dataclasses.replace(opened, places=dataclasses.replace(opened.places, pipeline=""))
+    run = dataclasses.replace(run, config=dataclasses.replace(run.config, name="demo"))
+    run_components(run, FINGERPRINTS, console=console, last="CatalogueGen")
+    assert isinstance(console.file, io.StringIO)
+    assert "anomaly: label 0 is odd" in console.file.getvalue()
 
 
 def caused(*errors: BaseException) -> BaseException:
@@ -132,7 +188,6 @@ def test_the_error_of_a_component_is_one_line_and_says_whether_the_disk_is_full(
     assert type(caught.value) is kind
     assert str(caught.value).startswith(f"Transform: {words}")
     assert caught.value.__cause__ is error
-    assert tfx.reported == [opened.folder]
 
 
 def test_the_failed_job_of_an_engine_is_explained_as_such(opened: OpenRun, tfx: Tfx) -> None:
@@ -152,13 +207,3 @@ def test_an_interrupt_is_no_failure_of_a_component(opened: OpenRun, tfx: Tfx) ->
     tfx.fail = fail
     with pytest.raises(KeyboardInterrupt):
         run_components(opened, FINGERPRINTS, console=printed())
-
-
-def test_a_catalogue_that_was_not_made_has_no_anomalies_to_report(opened: OpenRun, tfx: Tfx) -> None:
-    def fail() -> None:
-        raise UsageError("labels.csv row 2: no label")
-
-    tfx.fail = fail
-    with pytest.raises(MedimgError, match=r"row 2: no label$"):
-        run_components(opened, FINGERPRINTS, console=printed(), last="CatalogueGen")
-    assert tfx.reported == []
