@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,38 @@ def test_an_error_is_the_callers_and_the_process_stays():
 def test_a_process_is_kept_for_some_calls_and_then_renewed():
     with Worker(calls=2) as worker:
         first, second, third = (worker.call(os.getpid) for _ in range(3))
-    assert first == second != third
+        assert first == second != third
+        assert not Path("/proc", str(first)).exists()
+        assert worker.call(os.getpid) == third
+        assert worker.call(os.getpid) not in (first, third)
+
+
+def test_the_process_is_gone_when_the_work_is_done():
+    with Worker() as worker:
+        process = Path("/proc", str(worker.call(os.getpid)))
+        assert process.exists()
+    assert not process.exists()
+
+
+def count_warnings():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.warn("a library's", UserWarning, stacklevel=1)
+    return len(caught)
+
+
+def test_warnings_of_libraries_are_not_heard_from_the_process():
+    assert count_warnings() == 1
+    with Worker() as worker:
+        assert worker.call(count_warnings) == 0
+
+
+def add(first, *, second):
+    return first + second
+
+
+def test_what_is_given_by_name_reaches_the_process():
+    with Worker() as worker:
+        assert worker.call(add, 1, second=2) == 3
 
 
 WAITING = """

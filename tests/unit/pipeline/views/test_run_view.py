@@ -8,9 +8,13 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from filelock import FileLock, Timeout
+from ml_metadata.proto.metadata_store_pb2 import ArtifactType
 
 from medimg.errors import UsageError
 from medimg.evaluation.figures import Figure
+from pipeline.local.run_directory import LOCK_FILE, STORE_FILE, locate_store
+from pipeline.metadata.store import open_store
 from pipeline.views import run as view
 from pipeline.views.run import find_runs, open_metadata, read_figures, read_run
 from tests.unit.pipeline.metadata.memory_store import Store
@@ -70,6 +74,30 @@ def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     ):
         pass
     assert not (folder / "metadata.sqlite").exists()
+
+
+@pytest.mark.parametrize("where", ["metadata.sqlite", "shared/metadata.sqlite"])
+def test_a_store_is_open_to_nobody_else_while_it_is_read(tmp_path: Path, where: str) -> None:
+    folder = write_run(tmp_path / "run", store=str(folder_of(tmp_path, where)))
+    open_store(locate_store(folder, str(folder_of(tmp_path, where)))).put_artifact_type(
+        ArtifactType(name="Kept")
+    )
+    locks = [folder / LOCK_FILE] if where == STORE_FILE else [folder / LOCK_FILE, tmp_path / f"{where}.lock"]
+    with open_metadata(folder) as found:
+        assert "Kept" in [kind.name for kind in found.get_artifact_types()]
+        for lock in locks:
+            with pytest.raises(Timeout):
+                FileLock(lock).acquire(timeout=0)
+    for lock in locks:
+        FileLock(lock).acquire(timeout=0).lock.release()
+
+
+def folder_of(root: Path, where: str) -> str | Path:
+    """A run's own store by name, one that runs share by its path."""
+    if where == STORE_FILE:
+        return where
+    (root / where).parent.mkdir(exist_ok=True)
+    return root / where
 
 
 def test_figures_of_the_models_protocols_on_the_measured_split_are_taken(
