@@ -112,14 +112,14 @@ def test_the_same_files_are_found_alike_with_any_index_from_any_place(root, tmp_
 
 @pytest.mark.parametrize("changed", ["scan", "raster", "dicom"])
 def test_an_index_is_as_old_as_the_oldest_of_its_readers(changed, tmp_path, monkeypatch):
-    before = index.hash_readers("")
+    before = index.hash_readers(index.PLAINLY)
     module = {"scan": index.image_scan, "raster": index.raster, "dicom": index.dicom}[changed]
     folder = shutil.copytree(Path(module.__file__).parent, tmp_path / "readers")
     monkeypatch.setattr(module, "__file__", str(folder / Path(module.__file__).name))
-    assert index.hash_readers.__wrapped__("") == before
+    assert index.hash_readers.__wrapped__(index.PLAINLY) == before
     with (folder / ("read.py" if changed == "dicom" else f"{changed}.py")).open("a") as source:
         source.write("# changed\n")
-    assert index.hash_readers.__wrapped__("") != before
+    assert index.hash_readers.__wrapped__(index.PLAINLY) != before
 
 
 def test_an_index_with_other_columns_is_not_read(root):
@@ -217,6 +217,61 @@ def test_named_pipes_and_sockets_are_quarantined_and_never_opened(root, monkeypa
 def test_a_root_that_is_a_file_is_said_to_be_one(root):
     with pytest.raises(UsageError, match=r"table\.csv: not a folder, expected the folder"):
         scan(root / "table.csv")
+
+
+def test_a_root_that_is_not_there_or_has_no_file_is_said_to_be_so(tmp_path):
+    with pytest.raises(UsageError, match=r"nowhere: no such folder, expected the folder"):
+        scan(tmp_path / "nowhere")
+    (tmp_path / "empty" / "deep").mkdir(parents=True)
+    index_path = tmp_path / "empty" / "index.parquet"
+    index_path.touch()
+    with pytest.raises(UsageError, match=r"empty: an empty folder, expected images"):
+        scan(tmp_path / "empty", index_path=index_path)
+
+
+@pytest.mark.parametrize(
+    ("patient", "published", "kept"),
+    [
+        *(("D1-0001", "", False), ("D1-0001", "D1-[0-9]{4}", True), ("D1-00012", "D1-[0-9]{4}", False)),
+        *((" D1-0001 ", "D1-[0-9]{4}", True), ("", "", True), ("  ", "", True), (None, "", True)),
+    ],
+)
+def test_an_id_that_was_never_published_is_not_kept(patient, published, kept):
+    tags = {"PatientID": patient, "Modality": "MG"}
+    found = index.hide_patient(tags, published_ids=published)
+    assert (found == tags) == kept
+    assert found["Modality"] == "MG"
+    if not kept:
+        assert found["PatientID"] == index.name_patient(patient)
+    assert index.hide_patient({}, published_ids=published) == {}
+
+
+def test_what_is_known_to_be_no_image_is_listed_by_kind_and_counted_with_the_others():
+    entries = [
+        index.Entry("b.csv", 1, 1, "other"),
+        *(
+            index.Entry(name, 1, 1, "other", kind)
+            for name, kind in (("y", "note"), ("x", "a log"), ("z", "note"))
+        ),
+        index.Entry("c.png", 7, 1, "image", "PNG", "hash", "pixels", '{"a": 1}'),
+        index.Entry("d.png", 3, 1, "quarantined", sha256="other", reason="d.png: odd"),
+    ]
+    found = index.make_scan(entries, read=2)
+    assert list(found.not_images.items()) == [("a log", ["x"]), ("note", ["y", "z"])]
+    assert (found.other_files, found.read) == (4, 2)
+    assert found.content == [("c.png", "hash"), ("d.png", "other")]
+    assert (found.headers[0].kind, found.headers[0].size, found.headers[0].pixel_hash) == ("PNG", 7, "pixels")
+    assert (found.quarantined[0].reason, found.quarantined[0].size) == ("d.png: odd", 3)
+
+
+def test_outputs_that_lie_among_the_data_are_left_out_and_links_out_are_followed_on_request(root):
+    outside = root.parent / "elsewhere"
+    write_picture(outside / "9.dcm", Picture("P9", "CC", look=9))
+    (root / "link").symlink_to(outside)
+    skip = [root / "table.csv", root.parent / "elsewhere.csv"]
+    for follow, count in ((False, 3), (True, 4)):
+        found = scan(root, workers=1, skip=skip, reading=index.Reading(follow_links=follow))
+        assert (len(found.headers), found.other_files) == (count, 0)
 
 
 def test_an_index_that_cannot_be_written_is_one_clear_line(root, tmp_path):
