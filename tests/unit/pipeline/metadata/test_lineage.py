@@ -116,6 +116,15 @@ def test_an_execution_that_was_cached_hides_no_later_maker(store: Store) -> None
     assert [execution.id for execution, _ in walk_up(store.store, last)] == [end, *makers]
 
 
+def test_what_an_execution_declares_counts_as_what_it_reads_and_makes(store: Store) -> None:
+    first, last = store.make(), store.make()
+    maker = store.run("One", made=(first,), declared=True)
+    end = store.run("Two", read=(first,), made=(last,), declared=True)
+    assert [execution.id for execution, _ in walk_up(store.store, last)] == [end, maker]
+    assert walk_down(store.store, [first]) == {first, last}
+    assert [one.id for one in outputs_of(store.store, end)["made"]] == [last]
+
+
 def test_properties_are_numbers_and_texts() -> None:
     artifact = Artifact()
     artifact.custom_properties["a"].int_value = 0
