@@ -46,8 +46,18 @@ CASES: dict[str, tuple[str, str | None, tuple[float, float, float], int]] = {
     "ut": ("unlabelled_train", None, (0.2, 0.3, 0.5), 45),
 }
 FIGURE = Figure(
-    **{"head": "kind", "name": "accuracy", "slice": "overall", "protocol": "cases", "level": "case"},
-    **{"split": "test", "value": 0.5, "low": 0.0, "high": 1.0, "n": 2, "positives": 1, "groups": 2},
+    head="kind",
+    name="accuracy",
+    slice="overall",
+    protocol="cases",
+    level="case",
+    split="test",
+    value=0.5,
+    low=0.0,
+    high=1.0,
+    n=2,
+    positives=1,
+    groups=2,
 )
 
 
@@ -121,8 +131,12 @@ class Run:
             images=make_images_table(cases, rejects=(), headers={}, flags={}),
             pairs=make_pairs_table(()),
             summary={
-                **{"title": "CMMD", "licence": "CC BY 4.0", "doi": "10.1", "content_hash": "ab"},
-                **{"split_settings": asdict(SplitSettings()), "duplicates": []},
+                "title": "CMMD",
+                "licence": "CC BY 4.0",
+                "doi": "10.1",
+                "content_hash": "ab",
+                "split_settings": asdict(SplitSettings()),
+                "duplicates": [],
             },
         )
         shards = [
