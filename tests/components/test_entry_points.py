@@ -51,7 +51,7 @@ def test_trainer_trains_as_its_arguments_say(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("name", ["Catalogue", "GateReport", "Rejects", "Report"])
 def test_an_artifact_type_is_found_by_the_name_that_kubeflow_hands_over(name: str) -> None:
     found = getattr(components, name)
-    assert found.TYPE_NAME == f"components.{name}"
+    assert f"components.{name}" == found.TYPE_NAME
 
 
 def test_a_name_that_is_no_artifact_type_is_no_attribute() -> None:

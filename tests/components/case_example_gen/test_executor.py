@@ -18,7 +18,7 @@ from components.case_example_gen import executor
 from components.case_example_gen.outcome import read_outcome, write_outcome
 from medimg.cases import Record
 from medimg.catalogue.build import BuildOptions, build_catalogue
-from medimg.catalogue.split import SplitSettings
+from medimg.catalogue.split import SPLITS, SplitSettings
 from medimg.catalogue.tables import read_catalogue
 from medimg.datasets import find_data_set
 from medimg.errors import MedimgError
@@ -27,6 +27,7 @@ from medimg.images.prepare import Ingest
 from pipeline.beam.flags import parse_beam
 
 COLUMNS = ["source", "age_years"]
+HEADS = {"malignancy": ["Benign", "Malignant"]}
 
 
 @pytest.fixture(scope="module")
@@ -225,33 +226,59 @@ def artifact(kind, uri):
     return made
 
 
-def execute(data, to):
-    """Runs the executor as TFX does; returns the artifact of its Examples."""
+def execute(data, to, *, shortcuts=(), unlabelled=True, data_root=None):
+    """Runs the executor as TFX does; returns the artifacts of its Examples and of what it rejected."""
     ingest = Ingest(image_size=(48, 40), orientation="mammogram", crop="breast")
     properties = {
-        "data_root": str(data / "data"),
+        "data_root": str(data_root or data / "data"),
         "ingest": json.dumps(dataclasses.asdict(ingest)),
-        "examples_settings": json.dumps({"unlabelled": True, "cases_per_shard": 4, "largest_bytes": 2**25}),
-        "columns": "[]",
-        "shortcuts": json.dumps({"names": [], "heads": {}}),
+        "examples_settings": json.dumps(
+            {"unlabelled": unlabelled, "cases_per_shard": 4, "largest_bytes": 2**25}
+        ),
+        "columns": json.dumps(COLUMNS),
+        "shortcuts": json.dumps({"names": list(shortcuts), "heads": HEADS if shortcuts else {}}),
     }
     examples = artifact(standard_artifacts.Examples, to / "examples")
-    outputs = {"examples": [examples], "rejects": [artifact(Rejects, to / "rejects")]}
+    rejects = artifact(Rejects, to / "rejects")
+    outputs = {"examples": [examples], "rejects": [rejects]}
     context = executor.Executor.Context(
         beam_pipeline_args=list(parse_beam("local", cores=2)), tmp_dir=str(to), unique_id="1"
     )
     executor.Executor(context).Do(
         {"catalogue": [artifact(Catalogue, data / "catalogue")]}, outputs, properties
     )
-    return examples
+    return examples, rejects
 
 
 def test_the_counts_are_of_what_was_written(data, tmp_path):
-    examples = execute(data, tmp_path)
+    import shutil
+
+    shutil.copytree(data / "data", tmp_path / "data")
+    images = read_catalogue(data / "catalogue").images
+    used = images[images.status == "used"]
+    victim = used.case_id.value_counts().idxmax()
+    for path in used[used.case_id == victim].path:
+        (tmp_path / "data" / path).unlink()
+    examples, rejects = execute(data, tmp_path, data_root=tmp_path / "data")
     outcome = read_outcome(tmp_path / "rejects" / Rejects.FILE)
     read = Counter(split for split, _ in read_examples(tmp_path / "examples"))
     assert outcome.written == outcome.examples == read
     assert {split: examples.get_int_custom_property(f"cases_{split}") for split in read} == read
+    assert rejects.get_int_custom_property("count") == (used.case_id == victim).sum() == 2
+
+
+@pytest.mark.parametrize("unlabelled", [True, False])
+def test_readers_are_told_the_splits_and_the_format_and_find_nothing_half_written(data, tmp_path, unlabelled):
+    killed = tmp_path / "examples" / f"{executor.PART}train-of-a-worker-that-was-killed"
+    killed.parent.mkdir()
+    killed.touch()
+    examples, _ = execute(data, tmp_path, shortcuts=COLUMNS, unlabelled=unlabelled)
+    splits = [f"{kind}{split}" for kind in ("", "unlabelled_")[: 1 + unlabelled] for split in SPLITS]
+    assert json.loads(examples.split_names) == sorted(splits)
+    assert examples.get_string_custom_property("payload_format") == "FORMAT_TF_EXAMPLE"
+    assert {path.name for path in killed.parent.iterdir()} == {f"Split-{split}" for split in splits}
+    for _, features in read_examples(tmp_path / "examples"):
+        assert {"clinical_source", "clinical_age_years", "shortcut_malignancy"} <= set(features)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from components.evaluator.tfma_metrics import AboveShortcut, CaseCombiner, CaseMetrics, CaseRow, roll_up_rows
+from components.evaluator.tfma_metrics import (
+    AboveShortcut,
+    CaseCombiner,
+    CaseMetrics,
+    CaseRow,
+    ShortcutCombiner,
+    roll_up_rows,
+)
 
 TWO = [
     CaseRow("b", 0, (0.9, 0.1)),
@@ -84,3 +91,46 @@ def test_groups_are_counted_after_they_are_rolled_up() -> None:
 )
 def test_the_hash_of_the_code_is_part_of_a_metrics_configuration(metric) -> None:
     assert metric.get_config()["code"] == "1"
+
+
+def make_element(*cases: tuple[int, float], shortcut: list[list[float]]) -> SimpleNamespace:
+    """An element of TFMA with class index and positive probability of each of its cases."""
+    read = [(index, np.array([1 - positive, positive])) for index, positive in cases]
+    return SimpleNamespace(cases=read, features={"shortcut_malignancy": shortcut})
+
+
+def make_shortcut_combiner() -> ShortcutCombiner:
+    output = SimpleNamespace(read=lambda element: element.cases)
+    return ShortcutCombiner("key", output=output, feature_key="shortcut_malignancy")
+
+
+def test_of_the_cases_with_a_label_each_is_held_against_its_own_shortcut() -> None:
+    combiner = make_shortcut_combiner()
+    rows = combiner.create_accumulator()
+    for element in (
+        make_element((-1, 0.5), (1, 0.75), shortcut=[[0.25]]),
+        make_element((0, 0.5), shortcut=[[0.125]]),
+        make_element((0, 0.875), shortcut=[[0.0]]),
+        make_element((-1, 0.5), shortcut=[]),
+    ):
+        rows = combiner.add_input(rows, element)
+    assert rows == [(1, 0.75, 0.25), (0, 0.5, 0.125), (0, 0.875, 0.0)]
+    assert combiner.merge_accumulators([rows[:1], [], rows[1:]]) == rows
+    assert combiner.extract_output(rows) == {"key": -0.5}
+    assert np.isnan(combiner.extract_output([])["key"])
+
+
+def test_a_labelled_case_without_a_shortcut_is_named() -> None:
+    with pytest.raises(ValueError, match="a case without shortcut_malignancy, expected one in every Example"):
+        make_shortcut_combiner().add_input([], make_element((0, 0.5), shortcut=[]))
+
+
+def test_a_slice_without_a_labelled_case_counts_none() -> None:
+    keys = {"n": "n", "positives": "positives", "auc": "auc"}
+    for classes in (["a", "b"], ["a", "b", "c"]):
+        combiner = CaseCombiner(classes, output=None, keys={"n": "n"}, roll_up=(None, "max"), costs=None)
+        assert combiner.extract_output([]) == {"n": 0}
+    two = CaseCombiner(["a", "b"], output=None, keys=keys, roll_up=(None, "max"), costs=None)
+    found = two.extract_output(TWO)
+    assert (found["n"], found["positives"]) == (4, 1)
+    assert found["auc"] == pytest.approx(2 / 3)

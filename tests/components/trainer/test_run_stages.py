@@ -92,7 +92,7 @@ def test_history_networks_and_facts_are_of_all_members(
     assert [(member["best_epoch"], len(member["history"])) for member in history] == [(1, 3), (2, 3)]
     serving = tmp_path / "model" / "Format-Serving"
     networks = [keras.saving.load_model(serving / name) for name in ("model.keras", "model1.keras")]
-    assert [network.output.shape[-1] for network in networks] == [1, 2]
+    assert [network.layers[-1].units for network in networks] == [1, 2]
     facts = json.loads((serving / "medimg.json").read_text())
     assert facts["clinical_sizes"] == {"clinical_age_years": 2, "clinical_source": 3}
     assert facts["temperatures"] == {"kind": 2.0}
