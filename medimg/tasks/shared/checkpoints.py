@@ -82,14 +82,14 @@ def write_state(folder: Path, state: State, *, model: keras.Model, head: str) ->
 
 
 def load_weights(folder: Path, number: int, *, model: keras.Model) -> None:
-    """Loads weights and, if the model is compiled, optimizer of an epoch.
+    """Loads weights and optimizer of an epoch into a compiled model.
 
     MedimgError names a file that does not fit.
     """
     path = weights_path(folder, number)
     # A second build of a loss-scaling optimizer adds variables, and then Keras leaves its saved state aside
     # with no more than a warning.
-    if model.optimizer is not None and not model.optimizer.built:
+    if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     try:
         with warnings.catch_warnings():

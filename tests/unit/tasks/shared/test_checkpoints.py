@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -140,3 +141,26 @@ def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
     write_state(tmp_path, State(make_epochs(0.5)), model=make_network(), head="m")
     with pytest.raises(MedimgError, match="weights of epoch 1 cannot be loaded"):
         load_weights(tmp_path, 0, model=make_network(inputs=3))
+
+
+def test_a_network_takes_the_weights_of_an_epoch_as_often_as_it_is_asked_to(tmp_path: Path) -> None:
+    trained, network = make_network(), make_network()
+    trained.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    write_state(tmp_path, State(make_epochs(0.5)), model=trained, head="m")
+    for _ in range(2):
+        load_weights(tmp_path, 0, model=network)
+        np.testing.assert_array_equal(network.get_weights()[0], trained.get_weights()[0])
+        assert int(network.optimizer.iterations) == 1
+
+
+def test_weights_without_the_state_of_the_optimizer_are_named(tmp_path: Path) -> None:
+    plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    write_state(tmp_path, State(make_epochs(0.5)), model=plain, head="m")
+    with pytest.raises(MedimgError, match=r"weights of epoch 1 cannot be loaded \(.*optimizer"):
+        load_weights(tmp_path, 0, model=make_network())
+
+
+def test_a_state_that_names_no_member_is_of_the_first(tmp_path: Path) -> None:
+    epoch = {"number": 0, "seconds": 1.0, "figures": {}}
+    (tmp_path / "state.json").write_text(json.dumps({"history": [epoch]}))
+    assert [one.member for one in read_state(tmp_path).history] == [0]

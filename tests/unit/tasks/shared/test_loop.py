@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from medimg.tasks.classification.settings import TrainingSettings
-from medimg.tasks.shared.loop import precision, seed_dropout
+from medimg.tasks.shared.loop import make_strategy, precision, seed_dropout
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,12 @@ def test_no_epoch_of_a_long_training_drops_what_an_earlier_one_did() -> None:
 def test_two_layers_drop_different_values() -> None:
     one, other = draw_dropout(seed=3, epoch=1)
     assert (one != other).any()
+
+
+@pytest.mark.parametrize(("gpus", "all_of_them"), [(0, False), (1, False), (2, True)])
+def test_training_is_on_all_gpus_where_there_are_several(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, all_of_them: bool
+) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["device"] * gpus * (kind == "GPU"))
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda: "mirrored")
+    assert (make_strategy() == "mirrored") == all_of_them
