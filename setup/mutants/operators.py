@@ -47,7 +47,7 @@ UNWRAPPED = {
 UNFELT = {
     "encoding", "strict", "exist_ok", "daemon", "copy", "timeout", "stacklevel", "name", "frozen",
     "max_workers", "workers", "indent", "newline", "help", "dir", "prefix", "suffix", "compression",
-    "chunksize", "flush", "highlight",
+    "chunksize", "flush", "highlight", "num_parallel_calls",
 }  # fmt: skip
 """Arguments on which no result depends on this machine, but its speed or its looks."""
 

@@ -131,6 +131,7 @@ def test_examples_of_each_kind_are_drawn_and_every_mistake_of_the_gallery(
         (["w0", "r0", "u0"], 1, list(METHODS)),
     ]
     assert {one["network"] for one in stand.drawn} == {"trained, malignancy"}
+    assert {one["folder"] for one in stand.drawn} == {tmp_path / "explanations"}
     assert (tmp_path / "explanations" / "legend.png").stat().st_size > 0
     assert stand.checked == []
     assert not (tmp_path / "explanations" / "checks.parquet").exists()

@@ -101,3 +101,14 @@ def test_eval_is_read_in_order_and_whole() -> None:
     batches = list(evaluation_batches(make_data(), 8).as_numpy_iterator())
     assert [len(inputs["images"]) for inputs in batches] == [8, 8, 3]
     assert np.concatenate([inputs["images"][:, 0, 0, 0, 0] for inputs in batches]).tolist() == [*range(CASES)]
+
+
+@pytest.mark.parametrize(("held", "buffer"), [(6, 6), (1, 4)])
+def test_as_many_cases_are_shuffled_together_as_memory_holds_but_a_batch_at_least(
+    monkeypatch: pytest.MonkeyPatch, held: int, buffer: int
+) -> None:
+    monkeypatch.setattr("medimg.tasks.classification.fit.SHUFFLE_BYTES", held * case_bytes(MODEL))
+    ahead = [
+        max(np.array(numbers(read_batches(make_data(), seed=seed))) - np.arange(CASES)) for seed in range(9)
+    ]
+    assert max(ahead) == buffer - 1

@@ -9,6 +9,7 @@ import dataclasses
 from contextlib import nullcontext
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -69,6 +70,7 @@ def test_a_finished_training_is_not_trained_again_and_gives_the_same_model(tmp_p
     first = fit(data, model=MODEL, training=TRAINING, folder=tmp_path, report=reported.append)
     again = fit(data, model=MODEL, training=TRAINING, folder=tmp_path, report=reported.append)
     assert [epoch.number for epoch in reported] == [0, 1]
+    assert all(0 < epoch.seconds < 3600 for epoch in reported)
     for one, other in zip(
         first.members[0].network.get_weights(), again.members[0].network.get_weights(), strict=True
     ):
@@ -118,6 +120,15 @@ def test_a_training_that_was_interrupted_goes_on_as_if_it_had_not_been(tmp_path:
         resumed.members[0].network.get_weights(), whole.members[0].network.get_weights(), strict=True
     ):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_an_epoch_sees_every_case_once_and_nothing_but_its_report_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, make_data(np.arange(16) % 2), epochs=3)
+    with h5py.File(tmp_path / "member0" / "epoch0002.weights.h5") as file:
+        assert int(file["optimizer"]["vars"]["0"][()]) == 3 * 16 / PLAIN.batch_size
+    assert capsys.readouterr().out == ""
 
 
 def test_the_first_step_is_as_long_as_the_learning_rate(tmp_path: Path) -> None:

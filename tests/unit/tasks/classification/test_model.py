@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import keras
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from medimg.errors import MedimgError, UsageError
-from medimg.tasks.classification.backbones import ApplicationInput
+from medimg.tasks.classification.backbones import ApplicationInput, load_application
 from medimg.tasks.classification.model import FuseViews, build_model, make_embedder, pool
 from medimg.tasks.classification.settings import APPLICATIONS, Head, ModelSettings
 
@@ -131,15 +132,15 @@ def refuse_download(*_: object, **__: object) -> None:
         ({"backbone": "smal_cnn"}, "did you mean 'small_cnn'"),
         ({"weights": "imagenet"}, "small_cnn is trained from scratch"),
         ({"backbone": "ResNet50", "weights": "nowhere.h5"}, "no file nowhere.h5"),
+        (
+            {"backbone": "InceptionV3"},
+            r"model\.backbone InceptionV3 with weights None and images \(64, 52, 3\): Input size must be at",
+        ),
     ],
 )
 def test_a_wrong_backbone_or_weights_is_named(change: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         build_model(dataclasses.replace(SETTINGS, **change), clinical_width=0)
-
-
-def test_the_backbones_by_name_are_those_that_keras_has() -> None:
-    assert set(APPLICATIONS) == {name for name in vars(keras.applications) if name[:1].isupper()}
 
 
 PRESENT = {"both": (1, 1), "first": (1, 0), "second": (0, 1), "none": (0, 0)}
@@ -212,6 +213,35 @@ def test_each_block_halves_the_map_and_doubles_the_channels() -> None:
     assert shapes == [(32, 26, 3), (16, 13, 6), (8, 6, 12), (4, 3, 24)]
 
 
+def test_a_block_is_a_convolution_of_three_by_three_without_a_bias_and_a_quick_normalisation() -> None:
+    backbone = build_model(dataclasses.replace(SETTINGS, width=3), clinical_width=0).get_layer("backbone")
+    channels = (1, 3, 6, 12, 24)
+    expected = sum(9 * before * after + 4 * after for before, after in itertools.pairwise(channels))
+    assert backbone.count_params() == expected
+    assert {backbone.get_layer(f"block{block}_normalisation").momentum for block in range(4)} == {0.9}
+
+
+@pytest.mark.parametrize(("weights", "kind"), [("imagenet", MedimgError), (None, UsageError)])
+@pytest.mark.parametrize(("text", "shown"), [(" \nno route\nto host", "no route"), ("", "Exception")])
+def test_what_keras_says_of_a_network_that_it_cannot_make_is_one_line(
+    weights: str | None, kind: type[Exception], text: str, shown: str
+) -> None:
+    def fail(**_: object) -> None:
+        raise Exception(text)
+
+    settings = dataclasses.replace(SETTINGS, backbone="ResNet50", weights=weights)
+    with pytest.raises(kind, match=rf"[(: ]{shown}(\)|$)") as caught:
+        load_application(fail, settings)
+    assert "\n" not in str(caught.value)
+    assert type(caught.value) is kind
+
+
+def test_in_half_precision_too_a_case_without_a_view_is_zeros_to_the_maximum() -> None:
+    layer = FuseViews("max", dtype="mixed_float16")
+    vectors_BVD, present_BV = np.full((2, 2, 3), -1e3, np.float16), np.array([[0, 0], [0, 1]], np.float32)
+    np.testing.assert_array_equal(layer([vectors_BVD, present_BV]), [[0] * 3, [-1e3] * 3])
+
+
 def test_clinical_inputs_are_the_end_of_the_embedding() -> None:
     model = build_model(SETTINGS, clinical_width=3)
     inputs = {**make_inputs(2), "clinical": np.array([[1.0, 2, 3], [4, 5, 6]], np.float32)}
@@ -230,12 +260,15 @@ def test_each_backbone_of_keras_has_its_own_preprocessing(backbone: str) -> None
     np.testing.assert_allclose(ApplicationInput(family)(colours), expected, atol=1e-5)
 
 
-def test_grey_is_three_equal_channels_to_a_network_of_keras() -> None:
-    settings = dataclasses.replace(SETTINGS, backbone="MobileNetV2", image_size=(64, 64), roles=("CC",))
+@pytest.mark.parametrize("channels", [1, 3])
+def test_grey_is_three_equal_channels_to_a_network_of_keras_and_colour_is_its_own(channels: int) -> None:
+    settings = dataclasses.replace(
+        SETTINGS, backbone="MobileNetV2", image_size=(64, 64), roles=("CC",), channels=channels
+    )
     backbone = build_model(settings, clinical_width=0).get_layer("backbone")
     network = next(layer for layer in backbone.layers if isinstance(layer, keras.Model))
-    grey = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 1)).astype(np.uint8)
-    expected = np.asarray(network(np.repeat(grey, 3, axis=-1).astype(np.float32) / 127.5 - 1))
+    image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, channels)).astype(np.uint8)
+    expected = np.asarray(network(np.repeat(image, 3 // channels, axis=-1).astype(np.float32) / 127.5 - 1))
     # Untrained, its values are small.
-    np.testing.assert_allclose(backbone(grey), expected, atol=1e-3 * expected.max())
+    np.testing.assert_allclose(backbone(image), expected, atol=1e-3 * expected.max())
     assert expected.max() > 0

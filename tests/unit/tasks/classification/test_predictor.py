@@ -38,17 +38,18 @@ def make_predictor(
     *,
     members: int = 1,
     samples: int = 0,
+    seed: int = 0,
     temperatures: Mapping[str, float] = MappingProxyType({"malignancy": 1.0, "abnormality": 1.0}),
     log_priors: Mapping[str, tuple[float, ...]] = MappingProxyType({}),
     **model: object,
 ) -> Predictor:
     settings, epoch = dataclasses.replace(MODEL, **model), Epoch(0, 0.0, {})
     networks = []
-    for seed in range(members):
-        keras.utils.set_random_seed(seed)
+    for member in range(members):
+        keras.utils.set_random_seed(member)
         networks.append(Member(build_model(settings, clinical_width=3), epoch, (epoch,)))
     fitted = Fitted(tuple(networks), temperatures, {}, log_priors)
-    return Predictor(fitted, model=settings, training=TrainingSettings(dropout_samples=samples))
+    return Predictor(fitted, model=settings, training=TrainingSettings(dropout_samples=samples, seed=seed))
 
 
 def make_inputs(cases: int, *, views: int = 2) -> dict[str, keras.KerasTensor]:
@@ -187,3 +188,5 @@ def test_samples_stand_by_member_and_each_member_has_masks_of_its_own() -> None:
     np.testing.assert_allclose(both[:, :3], first, atol=1e-6)
     masks = make_predictor(members=2, samples=3)._masks
     assert (masks[0] != masks[1]).any()
+    reseeded = make_predictor(samples=3, seed=1).details(inputs)["m/malignancy"].numpy()
+    assert np.abs(reseeded - first).max() > 1e-4

@@ -10,6 +10,8 @@ import pytest
 from medimg.errors import UsageError
 from medimg.tasks.classification.search_space import get_search_space
 from medimg.tasks.classification.settings import (
+    APPLICATIONS,
+    Augmentation,
     Head,
     ModelSettings,
     TrainingSettings,
@@ -142,5 +144,44 @@ def test_a_search_has_a_learning_rate_by_factors_and_choices_of_settings() -> No
     assert space["training.learning_rate"] == Range(1e-4, 1e-2, scale="log")
     assert space["model.dropout"] == Range(0.0, 0.5)
     assert space["training.batch_size"] == Choice((8, 16, 32))
-    assert "model.width" in space
+    assert space["model.width"] == Choice((8, 16, 24, 32))
+    assert len(space) == 4
     assert "model.width" not in get_search_space(dataclasses.replace(SETTINGS, backbone="ResNet50"))
+
+
+def test_what_a_config_does_not_name_is_as_the_documentation_says() -> None:
+    assert dataclasses.asdict(Augmentation()) == {
+        "flip_vertical": True,
+        "flip_horizontal": False,
+        "rotate_degrees": 10.0,
+        "shift_fraction": 0.05,
+        "zoom_fraction": 0.1,
+        "contrast_fraction": 0.1,
+    }
+    training = TrainingSettings()
+    assert training == TrainingSettings(
+        epochs=30,
+        batch_size=16,
+        learning_rate=1e-3,
+        patience=8,
+        class_weights=True,
+        focal_gamma=0.0,
+        sampling="shuffled",
+        logit_adjustment=None,
+        augmentation=Augmentation(),
+        mixed_precision="auto",
+        cache_bytes=20_000_000_000,
+        seed=0,
+        calibrate=True,
+        members=1,
+        dropout_samples=0,
+    )
+    model = ModelSettings(heads=(Head("malignancy"),), roles=("CC",))
+    assert (model.image_size, model.channels, model.width, model.dropout) == ((256, 208), 1, 16, 0.2)
+    assert (model.heads[0].classes, model.heads[0].weight, model.clinical_inputs) == ((), 1.0, ())
+
+
+def test_the_backbones_by_name_are_those_that_keras_has() -> None:
+    from keras import applications
+
+    assert set(APPLICATIONS) == {name for name in vars(applications) if name[:1].isupper()}
