@@ -13,6 +13,8 @@ from components.evaluator.tfma_metrics import (
     CaseMetrics,
     CaseRow,
     ShortcutCombiner,
+    create_computations,
+    create_shortcut_computations,
     roll_up_rows,
 )
 
@@ -134,3 +136,19 @@ def test_a_slice_without_a_labelled_case_counts_none() -> None:
     found = two.extract_output(TWO)
     assert (found["n"], found["positives"]) == (4, 1)
     assert found["auc"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("make", [create_computations, create_shortcut_computations])
+def test_each_output_of_each_model_is_measured_for_itself(make) -> None:
+    given = ["a", "b"] if make is create_computations else "shortcut_m"
+    several = make(given, model_names=["candidate", "baseline"], output_names=["m", "k"])
+    places = [{(key.model_name, key.output_name) for key in one.keys} for one in several]
+    assert places == [{(model, head)} for model in ("candidate", "baseline") for head in ("m", "k")]
+    (one,) = make(given)
+    assert {(key.model_name, key.output_name) for key in one.keys} == {("", "")}
+
+
+def test_costs_decide_what_a_case_is_called_and_are_its_mean_cost() -> None:
+    costs, keys = [[0, 1], [5, 0]], {"mean_cost": "mean_cost"}
+    combiner = CaseCombiner(["a", "b"], output=None, keys=keys, roll_up=(None, "max"), costs=costs)
+    assert combiner.extract_output(TWO) == {"mean_cost": 0.5}
