@@ -197,9 +197,8 @@ def plan_splits(
         MedimgError: a split has no labelled case.
     """
     splits: dict[str, list[Case]] = {split: [] for split in SPLITS}
-    for prefix, status in (("", "used"), ("unlabelled_", "unlabelled")):
-        if prefix and not unlabelled:
-            continue
+    statuses = {"": "used"} | ({"unlabelled_": "unlabelled"} if unlabelled else {})
+    for prefix, status in statuses.items():
         for split in SPLITS:
             for case in catalogue_cases(catalogue, statuses=(status,), split=split):
                 kept = {name: case.clinical.get(name) for name in columns}

@@ -47,7 +47,7 @@ UNWRAPPED = {
 UNFELT = {
     "encoding", "strict", "exist_ok", "daemon", "copy", "timeout", "stacklevel", "name", "frozen",
     "max_workers", "workers", "indent", "newline", "help", "dir", "prefix", "suffix", "compression",
-    "chunksize", "flush", "highlight", "num_parallel_calls",
+    "chunksize", "flush", "highlight", "num_parallel_calls", "frameon",
 }  # fmt: skip
 """Arguments on which no result depends on this machine, but its speed or its looks."""
 

@@ -5,6 +5,8 @@ Every chosen case is embedded once, groups are whole, pixels are as the network 
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -157,9 +159,15 @@ def test_nothing_is_embedded_where_none_is_asked_for_or_the_task_cannot(
 
 
 def test_the_table_of_embedded_cases_has_each_vector_beside_its_own_case(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    began = time.monotonic()
     table = embed(tmp_path, monkeypatch, Network(), count=9)
+    said = re.fullmatch(
+        r"embedded 5 cases in ([\d.]+) s, mapped them in ([\d.]+) s\n", capsys.readouterr().out
+    )
+    assert said
+    assert float(said[1]) + float(said[2]) <= time.monotonic() - began + 0.1
     assert sorted(table["case_id"]) == ["c000", "c001", "c002", "c004", "c005"]
     written = pd.read_parquet(tmp_path / "embeddings.parquet")
     pd.testing.assert_frame_equal(written, table)

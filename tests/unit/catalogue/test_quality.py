@@ -157,3 +157,37 @@ def test_blank_images_are_known_by_their_pixels_and_every_flag_is_counted():
     assert list(count_flags(flags).items()) == [("bits", 1), ("constant", 2), ("size", 4)]
     assert list(count_flags({"a": ["size: x"], "b": ["bits: x", "age: x"]})) == ["age", "bits", "size"]
     assert flag_headers(headers, blank={"00"})["a"] == ("size: 3 x 80 pixels",)
+
+
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7.1"
+
+
+@pytest.mark.parametrize(
+    ("tags", "kind"),
+    [
+        ({"Modality": "US"}, "US"),
+        ({"Modality": "sc"}, "SC"),
+        ({"Modality": "OT"}, "OT"),
+        ({"Modality": "OT", "SOPClassUID": CAPTURE}, "OT"),
+        ({"Modality": "MG", "SOPClassUID": CAPTURE}, "SC"),
+        ({"Modality": None, "SOPClassUID": CAPTURE}, "SC"),
+        ({"Modality": "US", "BurnedInAnnotation": "UNKNOWN"}, "US"),
+    ],
+)
+def test_a_picture_into_which_devices_write_names_must_say_that_it_holds_none(tags, kind):
+    found = flags_of(**{"BurnedInAnnotation": None, **tags})
+    assert f"burned-in text: {kind} without BurnedInAnnotation (0028,0301), needs review" in found
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"Modality": "US", "BurnedInAnnotation": "no"},
+        {"Modality": "US", "BurnedInAnnotation": "YES"},
+        {"Modality": "MG", "SOPClassUID": CAPTURE, "BurnedInAnnotation": "NO"},
+        {"Modality": "MG", "BurnedInAnnotation": None},
+        {"Modality": None, "BurnedInAnnotation": None},
+    ],
+)
+def test_no_picture_needs_a_review_that_states_it_or_is_of_another_kind(tags):
+    assert not [flag for flag in flags_of(**tags) if flag.startswith("burned-in")]

@@ -8,7 +8,7 @@ from medimg.errors import DiskFull, MedimgError, UsageError
 from pipeline.beam.flags import parse_beam
 from pipeline.config.overrides import load_config
 from pipeline.config.places import RunRequest
-from pipeline.local.run import check_inputs, explain, local_places
+from pipeline.local.run import adopt_index, check_inputs, explain, local_places
 from pipeline.local.run_directory import claim_directory, locate_store
 
 
@@ -130,3 +130,22 @@ def test_a_run_of_its_own_moves_with_its_store(tmp_path):
     facts = claim_directory(tmp_path, load_config("cmmd_demo"))
     assert facts["pipeline"] == "cmmd-demo"
     assert locate_store(tmp_path, facts["store"]) == str(tmp_path / "metadata.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("brought", "own", "expected"), [("a", None, "a"), ("a", "b", "b"), (None, "b", "b")]
+)
+def test_a_run_takes_what_its_catalogue_has_read_unless_it_has_read_the_data_itself(
+    tmp_path, brought, own, expected
+):
+    paths = tmp_path / "catalogue.parquet", tmp_path / "own.parquet"
+    for path, content in zip(paths, (brought, own), strict=True):
+        if content:
+            path.write_text(content)
+    adopt_index(*paths)
+    assert paths[1].read_text() == expected
+
+
+def test_a_catalogue_without_an_index_leaves_none_behind(tmp_path):
+    adopt_index(tmp_path / "catalogue.parquet", tmp_path / "own.parquet")
+    assert list(tmp_path.iterdir()) == []
