@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="where to write the scores, in Markdown")
     arguments = parser.parse_args()
     areas = arguments.area or [area for area in AREAS if list_files(area, arguments.file)]
-    wrong = list_rules(areas) if arguments.rules else choose(areas, arguments)
+    wrong = list_rules(areas, arguments.file) if arguments.rules else choose(areas, arguments)
     results = Results(ROOT / ".mutants", wrong)
     waiting = results.list_waiting()
     print(f"{len(wrong)} mutants, {len(waiting)} to be run", flush=True)

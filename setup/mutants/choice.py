@@ -8,7 +8,7 @@ import itertools
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,8 +101,11 @@ def read_equivalents() -> set[tuple[str, str, str]]:
     }
 
 
-def list_rules(areas: Iterable[str]) -> list[Wrong]:
-    """Lists the changes written by hand; an entry whose text is no longer there is an error that names it."""
+def list_rules(areas: Iterable[str], files: Sequence[str] = ()) -> list[Wrong]:
+    """Lists the changes written by hand, of some files or of all.
+
+    An entry whose text is no longer there is an error that names it.
+    """
     wanted, rules, stale = set(areas), [], []
     for entry in read_tables("wrong_rules.toml"):
         path, old, new = entry["file"], entry["old"], entry["new"]
@@ -112,7 +115,7 @@ def list_rules(areas: Iterable[str]) -> list[Wrong]:
                 f"{path}: found {source.count(old)} times, expected once: {flatten(old.encode())[:80]}"
             )
             continue
-        if (area := find_area(path)) in wanted:
+        if (area := find_area(path)) in wanted and (not files or path in files):
             name = hashlib.sha256("\0".join((path, old, new)).encode()).hexdigest()[:16]
             line = source[: source.index(old)].count("\n") + 1
             before, after = flatten(old.encode()), flatten(new.encode())

@@ -140,6 +140,22 @@ def test_frames_of_an_enhanced_object_are_sorted_by_their_own_positions(tmp_path
     np.testing.assert_allclose(volume.affine @ [3, 2, 1, 1], [0.75, 1, 9, 1])
 
 
+def test_of_shared_groups_only_the_first_counts(tmp_path):
+    groups = [item(PlanePositionSequence=[item(ImagePositionPatient=[0.0, 0.0, 3.0 * z])]) for z in range(4)]
+    first = item(
+        PlaneOrientationSequence=[item(ImageOrientationPatient=list(AXIAL))],
+        PixelMeasuresSequence=[item(PixelSpacing=[0.5, 0.75], SliceThickness=3.0)],
+    )
+    second = item(PixelValueTransformationSequence=[item(RescaleSlope=2, RescaleIntercept=-5)])
+    path = write_dicom(
+        tmp_path / "a.dcm",
+        *ramp(4),
+        SharedFunctionalGroupsSequence=[first, second],
+        PerFrameFunctionalGroupsSequence=groups,
+    )
+    np.testing.assert_array_equal(values_of(read_volume([path]).stack), ramp(4))
+
+
 def test_real_ct_slices_are_hounsfield_units(shared_data):
     paths = sorted((shared_data / "seg").glob("segmentations__ct-*.dcm"))
     volume = read_volume(paths)

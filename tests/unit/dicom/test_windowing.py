@@ -289,3 +289,19 @@ def test_what_is_brighter_than_the_brightest_is_white(bits):
     found = linear_display(stored.dtype, largest=4095, bits=bits).apply(stored)
     white = 2**bits - 1
     assert found.tolist() == [[0, round(4094 / 4095 * white), white, white, white]]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "stated", "padding"),
+    [
+        (np.uint16, ("US", 60_000), 60_000),
+        (np.uint16, ("SS", -2_000), 63_536),
+        (np.int16, ("SS", -2_000), -2_000),
+        (np.int16, ("US", 63_536), -2_000),
+    ],
+)
+def test_a_padding_value_of_the_wrong_sign_means_the_same_bits(dtype, stated, padding):
+    stored = np.array([[padding, 0], [500, 1000]], dtype)
+    dataset = make_dataset([stored])
+    dataset.add_new("PixelPaddingValue", *stated)
+    assert to_display(stored, dataset).tolist() == [[0, 0], [128, 255]]

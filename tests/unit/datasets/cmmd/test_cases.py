@@ -97,8 +97,10 @@ def test_the_split_balances_the_source_that_gives_the_label_away():
     assert find_data_set("cmmd").stratify_by == ("source",)
 
 
-def test_blanks_around_a_patient_and_a_side_in_lower_case_mean_the_same_breast(tmp_path):
-    views = both_views(PatientID=" D1-0001 ", ImageLaterality=" l ")
+def test_blanks_around_patient_side_and_view_and_a_side_in_lower_case_mean_the_same_breast(tmp_path):
+    names = {"PatientID": " D1-0001 ", "ImageLaterality": " l "}
+    codes = {view: [{"CodeValue": f" {CODES[view]} "}] for view in ("CC", "MLO")}
+    views = [header(view=view, ViewCodeSequence=codes[view], **names) for view in codes]
     case = only_case(list_cases(table(tmp_path, "D1-0001,L,44,2,mass,Benign,"), views))
     assert (case.case_id, case.status, len(case.images)) == ("D1-0001-L", "used", 2)
 
