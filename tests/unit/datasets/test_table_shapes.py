@@ -74,6 +74,9 @@ def test_the_tables_of_other_data_sets_are_held_to_their_shape(tmp_path, data_se
         (("GR\u00d6SSE", "gro\u00df"), "cp1252", "cp1252"),
         (("\u00e9t\u00e9", "na\u00efve \u20ac"), "cp1252", "cp1252"),
         (("\u00fcbergr\u00f6\u00dfe", "x"), "cp1252", "cp1252"),
+        # The currency sign's byte begins the row of Hiragana, the pound's that of full-width forms.
+        (("\u00a4\u00e4", "x"), "cp1252", "cp1252"),
+        (("\uff08\uff11\uff09", "x"), "gb18030", "GB18030"),
         (("\u826f\u6027", "\u6076\u6027"), "gb18030", "GB18030"),
         (("benign", "\u5de6\u4fa7\u4e73\u817a"), "gb18030", "GB18030"),
         (("benign (\u826f)", "\u6076"), "gb18030", "GB18030"),

@@ -112,6 +112,17 @@ def test_a_row_whose_file_is_absent_is_reported_apart_from_one_that_is_no_image(
     ]
 
 
+def test_what_the_table_knows_of_an_absent_file_stays_with_its_case(tmp_path):
+    rows = (f"{row},{age},train" for row, age in zip((*TWO, "c.png,P3,fatty"), (44, 51, 63), strict=True))
+    root = labels(tmp_path, *rows, columns="file,patient_id,label,age,split")
+    absent = list_cases(root, TWO_HEADERS).cases[2]
+    assert (absent.labels, absent.clinical, absent.official_split) == (
+        {"label": "fatty"},
+        {"age": 63.0},
+        "train",
+    )
+
+
 def test_contradictory_rows_exclude_the_file_and_repeated_ones_count_once(tmp_path):
     listing = list_cases(
         labels(tmp_path, *TWO, "c.png,P3,fatty", "./c.png,P3,dense", "b.png,P2,fatty"),

@@ -45,6 +45,15 @@ def test_a_column_holds_numbers_where_each_of_its_values_is_a_finite_one(tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("sites", "kind"), [("abcabc", "id"), ("abbabb", "text"), ("abcdef", "id"), ("abcdee", "id")]
+)
+def test_a_text_with_as_many_values_as_patients_is_an_id(tmp_path, sites, kind):
+    rows = [f"{n}.png,P{n % 3},{'xy'[n % 2]},{site}" for n, site in enumerate(sites)]
+    root = labels(tmp_path, *rows, columns="file,patient_id,label,site")
+    assert DATA_SET.list_columns(root) == {"site": kind}
+
+
+@pytest.mark.parametrize(
     "second", ["a.png,P9,dense,north", "a.png,P1,fatty,north", "a.png,P1,dense,south", "a.png,P1,dense,"]
 )
 def test_rows_that_differ_in_patient_label_or_metadata_contradict_each_other(tmp_path, second):
