@@ -54,8 +54,8 @@ def parse_address(url: str) -> Url:
 
 
 def host_of(url: str) -> str:
-    """The host alone, in lower case; empty where the address has none."""
-    return (parse_address(url).host or "").strip("[]").rstrip(".").lower()
+    """The host alone; of HTTP in lower case (RFC 9110 section 4.2.3); empty where the address has none."""
+    return (parse_address(url).host or "").strip("[]").rstrip(".")
 
 
 def origin_of(url: str) -> str:

@@ -53,6 +53,11 @@ def test_a_citation_is_one_bibtex_entry(entry):
     assert {"author", "title", "year", "doi"} <= set(re.findall(r"^  (\w+) = \{", entry, re.MULTILINE))
 
 
+@pytest.mark.parametrize("collection", [one for one in PUBLISHED if one.idc], ids=lambda one: one.name)
+def test_what_the_commons_do_not_have_comes_from_tcia(collection):
+    assert collection.sources == ("idc", "nbia")
+
+
 def test_citation_keys_are_unique():
     entries = {entry for collection in PUBLISHED for entry in collection.citations}
     assert len({re.findall(r"\{(\w+),", entry)[0] for entry in entries}) == len(entries)

@@ -55,6 +55,15 @@ def test_a_boundary_is_found_wherever_a_block_ends(tmp_path, monkeypatch, block)
     assert unwrap(tmp_path / "a", url="u", boundary="b0").path.read_bytes() == b"pixels"
 
 
+def test_a_preamble_may_be_64_kibibytes_long(tmp_path):
+    short, long = (b"x" * (size - 2) + b"\r\n" for size in (2**16 - 1, 2**16))
+    (tmp_path / "a").write_bytes(multipart(b"pixels", begin=short))
+    assert unwrap(tmp_path / "a", url="u", boundary="b0").path.read_bytes() == b"pixels"
+    (tmp_path / "a").write_bytes(multipart(b"pixels", begin=long))
+    with pytest.raises(MedimgError, match="no boundary in the first 65536 bytes"):
+        unwrap(tmp_path / "a", url="u", boundary="b0")
+
+
 def test_a_plain_answer_is_the_instance(tmp_path):
     with Pacs().serve(one_instance((200, {"Content-Type": "application/dicom"}, FILE))) as pacs:
         (arrived,) = connect(pacs, tmp_path).fetch_series(Series("1.2.3", study_uid="1.2"), have={})

@@ -173,6 +173,14 @@ def test_a_page_in_place_of_the_list_is_said(tmp_path, server):
     assert url == server.at(NAME)
 
 
+@pytest.mark.parametrize("rows", [b'[{"title": "CMMD"}, 7]', b'[7, {"title": "CMMD"}]', b'{"rows": []}'])
+def test_a_list_of_something_else_is_said_too(tmp_path, server, rows):
+    server.files["downloads/"] = rows
+    _, url, [said] = fetch(server, tmp_path, address=f"{server.url}/wp-content/uploads")
+    assert "expected a JSON list of downloads" in said
+    assert url == server.at(NAME)
+
+
 def test_a_file_that_went_away_is_fetched_from_the_configured_address(tmp_path, server):
     server.publish("CMMD-DA-clinical", name=f"gone/{NAME}")
     content, _, [said] = fetch(server, tmp_path)
