@@ -7,11 +7,23 @@ import pytest
 
 from medimg.datasets.cmmd.cases import list_cases as list_breasts
 from medimg.datasets.ham10000.cases import list_cases as list_lesions
+from medimg.datasets.identifiers import Forms
 from medimg.datasets.tissue.cases import list_cases as list_tiles
 from medimg.errors import UsageError
 from pipeline.config.overrides import load_config
 from pipeline.config.resolve import resolve_config
 from tests.unit.datasets.hospital import COUNT, HEADER, catalogue, rows, run, write_folder
+
+
+def test_forms_are_named_by_row_and_then_by_file():
+    forms = Forms()
+    for text, place in (("7.0", "a.dcm"), ("07", "row 1,000"), ("007", "row 99"), ("7", "row 100")):
+        forms.add(text, place=place)
+    assert forms.describe("ids") == [
+        "ids: 1 id is written in several forms (first: row 99 and row 100 and row 1,000 and a.dcm); each "
+        "counts as one"
+    ]
+
 
 ACCENTED = "Ren\u00e9"
 
