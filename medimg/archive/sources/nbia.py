@@ -235,8 +235,9 @@ def parse_md5s(content: bytes, *, name: str) -> dict[str, str]:
                 f"{name}, line {number}: {one_line(','.join(row))!r}, expected a file name and an MD5 "
                 "of 32 hexadecimal digits"
             )
-        file = others[0].removeprefix("./")
-        if found.setdefault(file, md5s[0]) != md5s[0]:
+        [md5], [other] = md5s, others
+        file = other.removeprefix("./")
+        if found.setdefault(file, md5) != md5:
             raise BadZip(f"{name}, line {number}: {file!r} is there twice with different MD5s, expected once")
     return found
 

@@ -91,9 +91,7 @@ def choose_names(names: Sequence[str], *, collection: Collection, addresses: Add
         for name in ("folder", "dicomweb")
         if getattr(addresses, name) and (name == "folder" or collection.name == "folder")
     )
-    chosen = chosen or tuple(
-        name for name in collection.sources if name not in NEEDS or getattr(addresses, name)
-    )
+    chosen = chosen or tuple(name for name in collection.sources if name not in NEEDS)
     for name in chosen:
         if name not in MAKERS:
             raise UsageError(f"--source {name}: no such source; {nearest(name, MAKERS)}")

@@ -200,6 +200,18 @@ def test_a_server_that_becomes_slow_is_left_however_fast_it_began(tmp_path):
         transfer(url, tmp_path, patience=patience).download(f"{url}/file")
 
 
+def test_a_server_that_takes_its_time_before_it_answers_is_not_slow(tmp_path):
+    def talk(connection):
+        with CLOCK.going():
+            time.sleep(2 * SHORT.slow_seconds)
+        connection.sendall(b'HTTP/1.1 200 OK\r\nETag: "1"\r\nContent-Length: 300000\r\n\r\n')
+        connection.sendall(CONTENT)
+
+    patience = dataclasses.replace(SHORT, attempts=1, read_seconds=60)
+    with talking(talk) as url:
+        assert is_right(transfer(url, tmp_path, patience=patience).download(f"{url}/file"))
+
+
 def test_connections_are_used_again(tmp_path):
     peers = set()
 

@@ -279,6 +279,7 @@ WRONG_MD5 = base64.b64encode(bytes(16)).decode()
         ({"ETag": f'"{MD5.upper()}"'}, True),
         ({"ETag": f'W/"{"0" * 32}"'}, True),
         ({"ETag": '"1"', "x-goog-hash": f"crc32c=AAAAAA==,md5={WRONG_MD5}"}, False),
+        ({"ETag": '"1"', "x-goog-hash": f"md5=!{WRONG_MD5}"}, True),  # No base64: states nothing.
         (
             {
                 "ETag": '"1"',
