@@ -78,7 +78,7 @@ def clear_parts(root: Path) -> None:
 def place(arrived: Arrived, final: Path) -> None:
     """Brings a verified file to disk and gives it its final name; replaces what is there."""
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
+        final.parent.mkdir(exist_ok=True)
         bring_to_disk(arrived.path)
         arrived.path.replace(final)
     except OSError as error:
