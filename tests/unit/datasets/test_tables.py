@@ -224,3 +224,9 @@ def test_a_missing_folder_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="file: not a folder"):
         find_table(tmp_path / "file", ("a.csv",))
+
+
+def test_of_names_that_differ_in_case_the_one_that_is_asked_for_is_read(tmp_path):
+    for name in ("LABELS.csv", "labels.csv", "Labels.csv"):
+        (tmp_path / name).touch()
+    assert find_table(tmp_path, ["labels.csv"]).name == "labels.csv"
