@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -142,8 +143,6 @@ def test_every_case_carries_what_the_shortcuts_say_and_only_on_request(data):
 
 
 def test_a_file_changed_since_it_was_catalogued_is_quarantined_and_its_other_view_is_kept(data, tmp_path):
-    import shutil
-
     shutil.copytree(data / "data", tmp_path / "data")
     images = read_catalogue(data / "catalogue").images
     image = images[images.status == "used"].iloc[0]
@@ -161,18 +160,23 @@ def test_a_file_changed_since_it_was_catalogued_is_quarantined_and_its_other_vie
     assert len([name for name in features if name.startswith("image_")]) == 1
 
 
-def test_a_case_without_a_readable_view_counts_with_each_of_its_images(data, tmp_path):
-    import shutil
-
-    shutil.copytree(data / "data", tmp_path / "data")
+def lose_a_case(data, to):
+    """Copies the data without the images of one case of several; returns its id and their number."""
+    shutil.copytree(data / "data", to / "data")
     images = read_catalogue(data / "catalogue").images
     used = images[images.status == "used"]
     victim = used.case_id.value_counts().idxmax()
-    for path in used[used.case_id == victim].path:
-        (tmp_path / "data" / path).unlink()
+    paths = used[used.case_id == victim].path
+    for path in paths:
+        (to / "data" / path).unlink()
+    return victim, len(paths)
+
+
+def test_a_case_without_a_readable_view_counts_with_each_of_its_images(data, tmp_path):
+    victim, count = lose_a_case(data, tmp_path)
     outcome = write(data, tmp_path / "out", data_root=tmp_path / "data")
     assert [reject["case_id"] for reject in outcome["rejects"]] == [victim]
-    assert executor.count_images(outcome["rejects"]) == (used.case_id == victim).sum() == 2
+    assert executor.count_images(outcome["rejects"]) == count == 2
 
 
 def test_no_half_written_file_is_left_where_readers_look(data, tmp_path):
@@ -251,20 +255,13 @@ def execute(data, to, *, shortcuts=(), unlabelled=True, data_root=None):
 
 
 def test_the_counts_are_of_what_was_written(data, tmp_path):
-    import shutil
-
-    shutil.copytree(data / "data", tmp_path / "data")
-    images = read_catalogue(data / "catalogue").images
-    used = images[images.status == "used"]
-    victim = used.case_id.value_counts().idxmax()
-    for path in used[used.case_id == victim].path:
-        (tmp_path / "data" / path).unlink()
+    _, count = lose_a_case(data, tmp_path)
     examples, rejects = execute(data, tmp_path, data_root=tmp_path / "data")
     outcome = read_outcome(tmp_path / "rejects" / Rejects.FILE)
     read = Counter(split for split, _ in read_examples(tmp_path / "examples"))
     assert outcome.written == outcome.examples == read
     assert {split: examples.get_int_custom_property(f"cases_{split}") for split in read} == read
-    assert rejects.get_int_custom_property("count") == (used.case_id == victim).sum() == 2
+    assert rejects.get_int_custom_property("count") == count == 2
 
 
 @pytest.mark.parametrize("unlabelled", [True, False])

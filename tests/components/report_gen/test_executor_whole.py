@@ -30,6 +30,7 @@ from medimg.catalogue.tables import write_catalogue
 from medimg.errors import MedimgError
 from medimg.evaluation.figures import Figure
 from pipeline.config.overrides import load_config, to_plain
+from tests.components.examples import serialize
 
 CLASSES = ("calcification", "mass", "both")
 MERGE = {"name": "any_mass", "head": "kind", "classes": {"mass or both": ["mass", "both"]}}
@@ -118,13 +119,7 @@ class Run:
             file = self.folder / "examples" / f"Split-{place}" / case_id
             file.parent.mkdir(exist_ok=True)
             with tf.io.TFRecordWriter(str(file)) as writer:
-                features = {"case_id": case_id.encode(), "image_CC": draw(case_id)}
-                values = {
-                    name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-                    for name, value in features.items()
-                }
-                example = tf.train.Example(features=tf.train.Features(feature=values))
-                writer.write(example.SerializeToString())
+                writer.write(serialize({"case_id": case_id.encode(), "image_CC": draw(case_id)}))
         write_catalogue(
             self.folder / "catalogue",
             cases=make_cases_table(cases, assignments=places, strata={}),
@@ -254,8 +249,7 @@ def test_all_sources_are_there_when_the_page_is_made_of_them(run: Run, shortcuts
     }  # fmt: skip
     if shortcuts:
         table = pd.read_parquet(report / "shortcuts.parquet")
-        assert {"shortcut_source", "clinical_source"} & set(table)
-        assert "clinical_age_band" in table
+        assert {"clinical_source", "clinical_age_band"} <= set(table)
 
 
 def test_the_figures_are_properties_of_the_report(run: Run) -> None:

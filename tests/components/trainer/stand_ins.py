@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import tensorflow as tf
 
 from components.trainer.run import read_settings
 from components.trainer.serving import Serving
 from medimg.tasks import find_task
 from medimg.tasks.classification.settings import ModelSettings
-from tests.components.examples import MODEL
+from tests.components.examples import MODEL, Features
 
 TASK = find_task("classification")
 SOURCES = ("D1", "D2")
@@ -58,6 +59,12 @@ class Transformed:
                 places = [tf.where(text == value, index, -1) for index, value in enumerate(values)]
                 found[name] = tf.cast(tf.maximum(*places), tf.int64)
         return found
+
+
+def transform_clinical(case: Features) -> np.ndarray:
+    """What a network is given of a case's age and source after that, written down a second time."""
+    age, is_first = case.get("clinical_age_years"), case["clinical_source"] == b"D1"
+    return np.array([(age or 0) / OLDEST, age is None, is_first, not is_first, 0], np.float32)
 
 
 class Mirror(tf.Module):

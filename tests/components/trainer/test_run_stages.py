@@ -17,7 +17,7 @@ import tensorflow as tf
 from components.trainer import run as trainer
 from medimg.tasks.fitting import Data, Epoch, Fitted, Member, Report
 from tests.components.examples import HEIGHT, MODEL, TRAINING, WIDTH, make_case, serialize, write_split
-from tests.components.trainer.stand_ins import TASK, Mirror, Transformed
+from tests.components.trainer.stand_ins import TASK, Mirror, Transformed, transform_clinical
 
 TRAIN, EVAL = (1, 2, 5), (4, 6)
 """Numbers of the cases of a split, each of which is one shard's."""
@@ -163,9 +163,7 @@ def test_a_task_trains_on_the_cases_of_each_split_with_all_of_their_inputs(
                 case = make_case(number)
                 assert target == {"malignancy": number % 2}
                 assert set(inputs) == {"images", "view_present", "clinical"}
-                age, is_first = case.get("clinical_age_years"), case["clinical_source"] == b"D1"
-                clinical = [(age or 0) / 100, age is None, is_first, not is_first, 0]
-                np.testing.assert_allclose(inputs["clinical"], np.array(clinical, np.float32), rtol=1e-6)
+                np.testing.assert_allclose(inputs["clinical"], transform_clinical(case), rtol=1e-6)
                 assert inputs["images"].shape == (2, HEIGHT, WIDTH, 1)
         assert data.clinical_width == 5
 

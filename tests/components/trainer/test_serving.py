@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from components.trainer.serving import Serving, decode_batch, export, raw_spec
 from tests.components.examples import HEIGHT, WIDTH, Features, make_case, serialize
-from tests.components.trainer.stand_ins import TASK, Transformed, make_serving, read_model
+from tests.components.trainer.stand_ins import TASK, Transformed, make_serving, read_model, transform_clinical
 
 NUMBERS = (0, 1, 3, 5, 7)
 """Of cases: the first and the last lack a view, the first and the last but one the age."""
@@ -35,9 +35,7 @@ def expect_inputs(found: dict[str, tf.Tensor], cases: list[Features]) -> None:
         assert set(found) == {"images", "view_present", "clinical"}
         for name, values in expected.items():
             np.testing.assert_array_equal(found[name][place], values)
-        age, is_first = case.get("clinical_age_years"), case["clinical_source"] == b"D1"
-        clinical = [(age or 0) / 100, age is None, is_first, not is_first, 0]
-        np.testing.assert_allclose(found["clinical"][place], np.array(clinical, np.float32), rtol=1e-6)
+        np.testing.assert_allclose(found["clinical"][place], transform_clinical(case), rtol=1e-6)
 
 
 def test_a_case_is_served_as_the_task_decodes_it_with_its_clinical_columns_and_without_a_label(

@@ -87,7 +87,8 @@ def training(steps: Steps, tmp_path: Path) -> Training:
     places = Places("data", "artifacts", "the store", "models", "checkpoints", "index", "schema")
     run = OpenRun(tmp_path, CONFIG, places, {"pipeline": "demo"})
     console = Console(file=io.StringIO(), width=200)
-    return Training(run, FINGERPRINTS, Objective("malignancy", "auc"), steps, console)  # type: ignore[arg-type]
+    objective = Objective("malignancy", "auc")
+    return Training(run, FINGERPRINTS, objective, steps, console)  # type: ignore[arg-type]
 
 
 def noted(steps: Steps) -> dict[str, object]:
