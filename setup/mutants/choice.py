@@ -93,11 +93,11 @@ def read_tables(name: str) -> list[dict[str, Any]]:
 
 
 def read_equivalents() -> set[tuple[str, str, str]]:
-    """Reads which changes are not wrong: file, line, what it becomes."""
-    entries = read_tables("equivalent.toml")
+    """Reads which changes are not wrong: file, line, one thing that it becomes."""
     return {
-        (entry["file"], flatten(entry["line"].encode()), flatten(entry["becomes"].encode()))
-        for entry in entries
+        (entry["file"], flatten(entry["line"].encode()), flatten(change.encode()))
+        for entry in read_tables("equivalent.toml")
+        for change in entry["becomes"]
     }
 
 

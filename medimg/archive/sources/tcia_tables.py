@@ -237,8 +237,6 @@ def _split_version(name: str) -> tuple[str, str]:
 def _is_csv(beginning: bytes) -> bool:
     if b"\0" in beginning or beginning.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"<", b"{", b""):
         return False
-    text = beginning.decode("utf-8-sig", errors="replace")
-    try:
-        return len(next(csv.reader(io.StringIO(text)))) > 1
-    except (csv.Error, StopIteration):
-        return False
+    # Any line ending will do, the carriage return of old spreadsheets too.
+    text = io.StringIO(beginning.decode("utf-8-sig", errors="replace"), newline=None)
+    return len(next(csv.reader(text))) > 1

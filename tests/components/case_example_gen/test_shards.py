@@ -14,11 +14,11 @@ import tensorflow as tf
 from components.case_example_gen import executor
 from components.case_example_gen.executor import Shard, WriteShard
 from medimg.cases import Case, ImageRef, Record, Stack
-from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
 from medimg.catalogue.split import SPLITS, Assignment
-from medimg.catalogue.tables import Catalogue, write_catalogue
+from medimg.catalogue.tables import Catalogue
 from medimg.errors import MedimgError, UnreadableFile
 from medimg.images.prepare import Ingest
+from tests.small_catalogue import write_small_catalogue
 
 SLICES = 6
 BLOCK_BYTES = 900
@@ -111,16 +111,8 @@ def test_every_case_is_in_one_shard_and_no_shard_is_empty(cases, sizes):
 
 
 def catalogue_of(to: Path, cases: dict[str, tuple[Case, str]]) -> Catalogue:
-    listed = [case for case, _ in cases.values()]
-    return write_catalogue(
-        to,
-        cases=make_cases_table(
-            listed, assignments={name: Assignment(split) for name, (_, split) in cases.items()}, strata={}
-        ),
-        images=make_images_table(listed, rejects=(), headers={}, flags={}),
-        pairs=make_pairs_table(()),
-        summary={},
-    )
+    assignments = {name: Assignment(split) for name, (_, split) in cases.items()}
+    return write_small_catalogue(to, [case for case, _ in cases.values()], assignments)
 
 
 def make_catalogue(to: Path) -> Catalogue:

@@ -13,10 +13,10 @@ from components.artifacts import Catalogue
 from components.catalogue_gen import executor
 from medimg.cases import Case, ImageRef, LabelSettings, ScanSettings
 from medimg.catalogue.build import BuildOptions
-from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
 from medimg.catalogue.split import Assignment, SplitSettings
-from medimg.catalogue.tables import read_catalogue, write_catalogue
+from medimg.catalogue.tables import read_catalogue
 from pipeline.metadata.lineage import properties_of
+from tests.small_catalogue import write_small_catalogue
 
 SPLIT = SplitSettings(ratios=(0.5, 0.25, 0.25), seed=7)
 ORIGIN = {"source": "idc", "version": "24", "licence": "CC BY 4.0", "doi": "10.1", "collection": ""}
@@ -35,13 +35,7 @@ SUMMARY: dict[str, Any] = {
 
 def write(to: Path, summary: dict[str, Any]) -> Path:
     case = Case("a", "g", (ImageRef("a.dcm", "CC"),), labels={"malignancy": "Benign"})
-    write_catalogue(
-        to,
-        cases=make_cases_table([case], assignments={"a": Assignment("train")}, strata={}),
-        images=make_images_table([case], rejects=(), headers={}, flags={}),
-        pairs=make_pairs_table(()),
-        summary=summary,
-    )
+    write_small_catalogue(to, [case], {"a": Assignment("train")}, summary=summary)
     return to
 
 

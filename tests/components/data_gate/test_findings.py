@@ -16,10 +16,9 @@ from components.case_example_gen.outcome import RejectRow, write_outcome
 from components.data_gate import executor
 from medimg.cases import Case
 from medimg.catalogue.quarantine import LIST_SQL
-from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
 from medimg.catalogue.split import SPLITS, Assignment, SplitSettings
-from medimg.catalogue.tables import write_catalogue
 from medimg.errors import MedimgError
+from tests.small_catalogue import write_small_catalogue
 
 REJECT: RejectRow = {"case_id": "c", "split": "train", "reason": "a.dcm: truncated", "images": 2}
 
@@ -90,13 +89,7 @@ class Run:
             case.case_id: Assignment(self.places.get(case.case_id, case.case_id.partition("-")[0]))
             for case in self.cases
         }
-        write_catalogue(
-            self.folder / "catalogue",
-            cases=make_cases_table(self.cases, assignments=assignments, strata={}),
-            images=make_images_table(self.cases, rejects=(), headers={}, flags={}),
-            pairs=make_pairs_table(()),
-            summary=self.summary,
-        )
+        write_small_catalogue(self.folder / "catalogue", self.cases, assignments, summary=self.summary)
         shards = [
             json.dumps({"split": split, "written": 2, "examples": 2, "rejects": []}) for split in SPLITS
         ]

@@ -24,13 +24,12 @@ from components.report_gen import executor
 from components.report_gen.executor import Executor
 from components.report_gen.explaining import ScoredSplit
 from medimg.cases import Case
-from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
 from medimg.catalogue.split import Assignment, SplitSettings
-from medimg.catalogue.tables import write_catalogue
 from medimg.errors import MedimgError
 from medimg.evaluation.figures import Figure
 from pipeline.config.overrides import load_config, to_plain
 from tests.components.examples import serialize
+from tests.small_catalogue import write_small_catalogue
 
 CLASSES = ("calcification", "mass", "both")
 MERGE = {"name": "any_mass", "head": "kind", "classes": {"mass or both": ["mass", "both"]}}
@@ -120,11 +119,10 @@ class Run:
             file.parent.mkdir(exist_ok=True)
             with tf.io.TFRecordWriter(str(file)) as writer:
                 writer.write(serialize({"case_id": case_id.encode(), "image_CC": draw(case_id)}))
-        write_catalogue(
+        write_small_catalogue(
             self.folder / "catalogue",
-            cases=make_cases_table(cases, assignments=places, strata={}),
-            images=make_images_table(cases, rejects=(), headers={}, flags={}),
-            pairs=make_pairs_table(()),
+            cases,
+            places,
             summary={
                 "title": "CMMD",
                 "licence": "CC BY 4.0",

@@ -12,10 +12,10 @@ from medimg.cases import Case, DataSet
 from medimg.catalogue.division import Division, SplitBasis, divide, main_target, read_previous
 from medimg.catalogue.duplicates.exact import DuplicateFindings, ExactDuplicates
 from medimg.catalogue.duplicates.near import NearDuplicates
-from medimg.catalogue.rows import NearPair, make_cases_table, make_images_table, make_pairs_table
+from medimg.catalogue.rows import NearPair
 from medimg.catalogue.split import Assignment, SplitSettings
-from medimg.catalogue.tables import write_catalogue
 from medimg.errors import UsageError
+from tests.small_catalogue import write_small_catalogue
 from tests.unit.catalogue.phantom import DATA_SET
 
 TWO_HALVES = SplitSettings(ratios=(0.5, 0.0, 0.5))
@@ -59,11 +59,11 @@ def splits_of(division: Division) -> dict[str, str]:
 
 def write_earlier(to: Path, cases: Sequence[Case], division: Division, **summary: object) -> Path:
     """The catalogue of an earlier division."""
-    write_catalogue(
+    write_small_catalogue(
         to,
-        cases=make_cases_table(cases, assignments=division.assignments, strata=division.strata),
-        images=make_images_table(cases, rejects=(), headers={}, flags={}),
-        pairs=make_pairs_table(()),
+        cases,
+        division.assignments,
+        strata=division.strata,
         summary={"data_set": "tiny", "split_settings": {"folds": 0}, **summary},
     )
     return to

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from medimg.cases import LabelSettings, ScanSettings
-from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
 from medimg.catalogue.settings import (
     IN_SUMMARY,
     CatalogueSettings,
@@ -20,9 +19,9 @@ from medimg.catalogue.settings import (
     copy_catalogue,
 )
 from medimg.catalogue.split import SplitSettings
-from medimg.catalogue.tables import write_catalogue
 from medimg.datasets import find_data_set
 from medimg.errors import UsageError
+from tests.small_catalogue import write_small_catalogue
 
 DEFAULTS = CatalogueSettings()
 OTHERS = [
@@ -40,12 +39,8 @@ def summarise(settings: CatalogueSettings) -> dict[str, object]:
 
 def make(folder: Path, **summary: object) -> Path:
     """A catalogue without cases, of CMMD by default settings if nothing else is said."""
-    write_catalogue(
-        folder,
-        cases=make_cases_table([], assignments={}, strata={}),
-        images=make_images_table([], rejects=(), headers={}, flags={}),
-        pairs=make_pairs_table(()),
-        summary={"data_set": "cmmd", "content_hash": "data", **summarise(DEFAULTS), **summary},
+    write_small_catalogue(
+        folder, summary={"data_set": "cmmd", "content_hash": "data", **summarise(DEFAULTS), **summary}
     )
     return folder
 

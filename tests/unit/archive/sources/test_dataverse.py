@@ -99,6 +99,19 @@ def test_a_table_that_was_taken_in_is_known_by_either_sign_and_its_size_may_be_u
     assert (series.uid, series.key, series.bytes, series.version) == (name, "7:original", None, "1.0")
 
 
+@pytest.mark.parametrize(
+    ("said", "key"), [({"md5": "Ab" * 16}, f"7:{'ab' * 16}"), ({"md5": None}, "7:"), ({}, "7:")]
+)
+def test_a_checksum_is_the_same_in_either_case_and_may_be_missing(said, key):
+    version = {
+        "versionNumber": 1,
+        "files": [{"dataFile": {"id": 7, "filename": "a.zip", "filesize": 9, **said}}],
+    }
+    body = json.dumps({"data": {"latestVersion": version}}).encode()
+    (series,) = parse_version(body, url="", doi="")
+    assert series.key == key
+
+
 def test_a_table_that_was_not_taken_in_keeps_its_name_and_is_checked_by_md5(tmp_path):
     with DataverseServer(DataFile("HAM10000_metadata", ORIGINAL)) as server:
         assert fetch_all(tmp_path, server) == {"HAM10000_metadata": ORIGINAL}

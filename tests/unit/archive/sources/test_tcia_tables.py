@@ -217,7 +217,14 @@ def test_what_is_no_table_is_refused_by_its_content(tmp_path, server, kind, cont
 
 
 @pytest.mark.parametrize(
-    "content", [CSV, b"\xef\xbb\xbf" + CSV, b'"a\nb",c\n1,2\n', "größe,alter\n1,2\n".encode("latin-1")]
+    "content",
+    [
+        CSV,
+        b"\xef\xbb\xbf" + CSV,
+        CSV.replace(b"\n", b"\r"),
+        b'"a\nb",c\n1,2\n',
+        "größe,alter\n1,2\n".encode("latin-1"),
+    ],
 )
 def test_a_csv_is_taken_as_authors_write_it(tmp_path, server, content):
     server.files["table.csv"] = content

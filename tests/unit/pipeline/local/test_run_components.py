@@ -16,8 +16,6 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from rich.console import Console
 
-from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
-from medimg.catalogue.tables import write_catalogue
 from medimg.errors import DiskFull, MedimgError, UsageError
 from pipeline.beam.flags import parse_beam
 from pipeline.cache_keys import CodeFingerprints, Fingerprints
@@ -25,6 +23,7 @@ from pipeline.config.overrides import load_config
 from pipeline.config.places import Places
 from pipeline.config.run_config import RunConfig
 from pipeline.local.run import OpenRun, run_components
+from tests.small_catalogue import write_small_catalogue
 from tests.unit.pipeline.metadata.memory_store import Store
 
 FINGERPRINTS = Fingerprints("data", "", "schema", "", CodeFingerprints(*"abcdefgh"))
@@ -62,13 +61,7 @@ class Tfx:
             log.info("Component %s is finished.", name)
 
     def write_catalogue(self) -> None:
-        cases, images, pairs = (
-            make_cases_table([], assignments={}, strata={}),
-            make_images_table([], rejects=(), headers={}, flags={}),
-            make_pairs_table(()),
-        )
-        summary = {"anomalies": self.anomalies}
-        write_catalogue(self.catalogue, cases=cases, images=images, pairs=pairs, summary=summary)
+        write_small_catalogue(self.catalogue, summary={"anomalies": self.anomalies})
         for pipeline, folder in (("other", "nowhere"), ("demo", str(self.catalogue))):
             made = {"catalogue": self.store.make("Catalogue", uri=folder)}
             self.store.run("CatalogueGen", channels=made, pipeline=pipeline)

@@ -13,9 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from medimg.cases import Case
-from medimg.catalogue.rows import make_cases_table, make_images_table, make_pairs_table
 from medimg.catalogue.split import Assignment
-from medimg.catalogue.tables import write_catalogue
 from medimg.errors import MedimgError, UsageError
 from medimg.files import hash_file
 from pipeline import cache_keys
@@ -26,6 +24,7 @@ from pipeline.config.places import RunRequest
 from pipeline.local import run as running
 from pipeline.local.run import OpenRun, check_inputs, execute, open_run, run_config
 from pipeline.local.run_directory import RunOutcome, claim_directory, make_directory, read_run_file
+from tests.small_catalogue import write_small_catalogue
 
 CONFIG = load_config("cmmd_demo")
 CODE = CodeFingerprints(*"abcdefgh")
@@ -54,11 +53,11 @@ def text_of(console: Console) -> str:
 
 def write_earlier(to: Path, data_set: str) -> Path:
     cases = [Case("c", "g", (), labels={"malignancy": "Benign"}, clinical={})]
-    write_catalogue(
+    write_small_catalogue(
         to,
-        cases=make_cases_table(cases, assignments={"c": Assignment("train")}, strata={"c": "Benign"}),
-        images=make_images_table(cases, rejects=(), headers={}, flags={}),
-        pairs=make_pairs_table(()),
+        cases,
+        {"c": Assignment("train")},
+        strata={"c": "Benign"},
         summary={"data_set": data_set, "split_settings": {"by": "group", "folds": 0}},
     )
     return to
