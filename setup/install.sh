@@ -41,7 +41,7 @@ install_locks() {
   say "installing ${locks[*]}"
   mkdir -p "$INSTALLED"
   rm -f "$INSTALLED/core.lock"
-  # Not --compile-bytecode: it takes 27 s on two cores and saves 14 s, once, at the first import of TFX (the image asks for it by UV_COMPILE_BYTECODE).
+  # Not --compile-bytecode: it takes 27 s on two cores and saves 14 s, once, at the first import of TFX. Where that would be each time uv.sh asks for it.
   "$UV" pip sync --quiet --python .venv --require-hashes "${locks[@]}" ||
     stop "the packages could not be installed (see above). pyfarmhash is compiled from source: it needs a C++ compiler and Python's headers (Debian, Ubuntu: apt-get install g++ python3-dev)"
   "$UV" pip install --quiet --python .venv --no-deps --no-build-isolation --offline --editable . || stop "the project itself could not be installed (see above)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -338,6 +339,19 @@ def test_a_uv_that_does_not_run_is_passed_over(fresh):
         path=f"{shim.parent}:/usr/bin:/bin",
     )
     assert (answer.stdout, answer.stderr) == (str(private), "")
+
+
+@pytest.mark.parametrize(("told", "compiles"), [({}, ""), ({"PYTHONDONTWRITEBYTECODE": "1"}, "1")])
+def test_where_python_keeps_nothing_compiled_it_is_compiled_when_installed(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], compiles: str
+) -> None:
+    for name in ("PYTHONDONTWRITEBYTECODE", "UV_COMPILE_BYTECODE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    shown = 'printf %s "${UV_COMPILE_BYTECODE:-}"'
+    answer = run("bash", "-euc", f". setup/uv.sh; bash -c {shlex.quote(shown)}", folder=REPOSITORY)
+    assert answer.stdout == compiles
 
 
 def test_make_help_names_every_target():
