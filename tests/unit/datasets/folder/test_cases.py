@@ -4,6 +4,7 @@ import pytest
 
 from medimg.cases import Header
 from medimg.datasets.folder.cases import list_cases, list_classes
+from medimg.datasets.folder.label_table import read_labels
 from medimg.datasets.identifiers import name_patient
 from medimg.errors import UsageError
 
@@ -219,3 +220,18 @@ def test_real_density_labels_become_sixty_cases(shared_data):
         for case in listing.cases
     )
     assert not listing.anomalies
+
+
+def test_too_few_classes_are_said_with_the_words_taken_as_missing_and_no_other_note(tmp_path):
+    labels = ("none", "NA", ".", "n.a.", "-", "mass", "NA")
+    rows = [f"{number}.png,{number},{label},Köln" for number, label in enumerate(labels)]
+    text = "\n".join(["file,patient_id,label,place", *rows])
+    (tmp_path / "labels.csv").write_bytes(text.encode("cp1252"))
+    assert read_labels(tmp_path).notes[0] == "labels.csv: read as cp1252, for it is not UTF-8"
+    with pytest.raises(UsageError) as refused:
+        list_classes(tmp_path)
+    assert str(refused.value) == (
+        "labels.csv: column label has 1 classes (mass), expected at least 2; labels.csv column label: "
+        "6 cells taken as missing ('-' 1, '.' 1, 'NA' 2, 'n.a.' 1, 'none' 1); "
+        "--set labels.keep=-,.,n.a.,na,none makes them classes"
+    )
