@@ -140,5 +140,5 @@ def explain_engine(text: str, flags: Sequence[str]) -> str:
         return "the engine has too few free slots; expected as many as --parallelism says"
     return next(
         (line.strip() for line in text.partition("failed in state FAILED: ")[2].splitlines() if line.strip()),
-        text.strip(),
+        " ".join(text.split()),
     )[:300]

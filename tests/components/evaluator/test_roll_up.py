@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,10 +52,11 @@ def test_of_two_classes_the_mean_keeps_a_group_of_two_labels() -> None:
     np.testing.assert_allclose([row.probabilities for row in rolled], [(0.55, 0.45), (0.85, 0.15)])
 
 
-def make_combiner(*, classes: int = 2, group_key: str | None = None, how: str = "max") -> CaseCombiner:
-    return CaseCombiner(
-        ["a", "b", "c"][:classes], output=None, keys={"n": "n"}, roll_up=(group_key, how), costs=None
-    )
+def make_combiner(
+    *, classes: int = 2, group_key: str | None = None, how: str = "max", metrics: Sequence[str] = ("n",)
+) -> CaseCombiner:
+    keys, roll_up = {name: name for name in metrics}, (group_key, how)
+    return CaseCombiner(["a", "b", "c"][:classes], output=None, keys=keys, roll_up=roll_up, costs=None)
 
 
 def test_the_highest_of_three_classes_is_no_roll_up() -> None:
@@ -86,6 +88,13 @@ def test_groups_are_counted_after_they_are_rolled_up() -> None:
     assert make_combiner().extract_output(TWO) == {"n": 4}
     assert make_combiner(group_key="level_patient").extract_output(TWO) == {"n": 2}
     assert make_combiner().merge_accumulators([TWO[:1], [], TWO[1:]]) == TWO
+
+
+def test_cases_of_the_second_class_are_positive() -> None:
+    both = ("n", "positives")
+    assert make_combiner(metrics=both).extract_output(TWO) == {"n": 4, "positives": 1}
+    assert make_combiner(metrics=both).extract_output(TWO[:1]) == {"n": 1, "positives": 0}
+    assert make_combiner(metrics=both, classes=3).extract_output(THREE) == {"n": 5, "positives": 2}
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,9 @@ def test_a_record_has_its_length_and_checksum_read(tmp_path: Path) -> None:
     lengths = [struct.unpack("<Q", checksum[:8])[0] for checksum in found]
     assert lengths == [len(serialize(case)) for case in cases[1::2]]
     assert len({checksum[8:] for checksum in found}) == 3
+    content = (tmp_path / "data_tfrecord-00001-of-00002").read_bytes()
+    assert found[-1][8:] == content[-4:]
+    assert found[0][8:] == content[lengths[0] + 12 :][:4]
 
 
 @pytest.mark.parametrize("cut", [1, 4, 5])

@@ -50,6 +50,7 @@ def test_a_raw_flag_wins():
         == "pool:2"
     )
     assert read_flag(parse_beam("local", ["--direct_num_workers=7"]), "direct_num_workers") == "7"
+    assert read_flag(["-h", "--help", "--runner=a", "--runner=b"], "runner") == "b"
 
 
 @pytest.mark.parametrize(
@@ -128,12 +129,16 @@ def test_what_cannot_be_meant_is_refused(engine, arguments, words):
             "did not take the job: connect failed",
         ),
         ("Pipeline x failed in state FAILED: something new\n\tat java", "something new"),
+        ("something else\n\tat java\n", "something else at java"),
+        (f"failed in state FAILED: {'x' * 400}\n", "x" * 300),
+        ("y" * 400, "y" * 300),
     ],
 )
 def test_a_failed_job_is_told_in_one_line(text, words):
     line = explain_engine(text, parse_beam("flink://h:1"))
     assert words in line
     assert "\n" not in line
+    assert len(line) <= 300
 
 
 @pytest.fixture

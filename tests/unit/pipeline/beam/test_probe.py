@@ -7,6 +7,7 @@ import io
 import json
 import platform
 import re
+import shutil
 import socket
 import threading
 from collections.abc import Iterator, Sequence
@@ -102,6 +103,19 @@ def test_one_worker_of_several_with_another_version_is_enough(
     with pytest.raises(MedimgError, match=f"worker worker-{number} has medimg-tfx 0.9, expected 1.0"):
         check_engine(parse_beam("flink://h:1", ["--parallelism=3"]), run=tmp_path, data_root=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_folder_that_somebody_took_away_does_not_hide_what_failed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def take_away(flags: Sequence[str], *, folder: Path, data_root: Path, count: int) -> None:
+        shutil.rmtree(folder)
+        raise MedimgError("--beam: no slots")
+
+    monkeypatch.setattr(probe, "run_probe", take_away)
+    with pytest.raises(MedimgError, match="no slots"):
+        check_engine(parse_beam("flink://h:1"), run=tmp_path, data_root=tmp_path)
 
 
 def test_nothing_is_left_behind_by_a_job_that_failed(engine: Engine, tmp_path: Path) -> None:

@@ -223,8 +223,8 @@ def test_a_space_that_holds_no_more_ends_the_search_and_is_named(
 ) -> None:
     found, lines = tune(make_search(trials=trials), tmp_path / "run")
     assert (found.trials, len(trainings.asked)) == (tried, tried)
-    ended = "the space holds no more than 4 different settings" in lines
-    assert ended == (trials > tried)
+    ended = lines.count("the space holds no more than 4 different settings")
+    assert ended == (1 if trials > tried else 0)
 
 
 def test_a_trial_with_other_weights_is_another_also_when_only_the_file_has_changed(

@@ -107,6 +107,14 @@ def test_the_way_down_has_all_that_was_made_from_the_given_ones_and_these(
     assert walk_down(store.store, []) == set()
 
 
+def test_what_was_made_beside_an_artifact_was_not_made_from_it(store: Store) -> None:
+    source, model, beside, report = (store.make() for _ in range(4))
+    maker = store.run("Trainer", read=(source,), made=(model, beside))
+    end = store.run("Report", read=(model,), made=(report,))
+    assert walk_down(store.store, [model]) == {model, report}
+    assert [execution.id for execution, _ in walk_up(store.store, report)] == [end, maker]
+
+
 def test_an_execution_that_was_cached_hides_no_later_maker(store: Store) -> None:
     first, second, last = store.make(), store.make(), store.make()
     makers = [store.run("One", made=(first,))]
