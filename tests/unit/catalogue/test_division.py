@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from medimg.cases import Case, DataSet
-from medimg.catalogue.division import Division, SplitBasis, divide, main_target, read_previous
+from medimg.catalogue.division import (
+    Division,
+    SplitBasis,
+    divide,
+    main_target,
+    match_earlier,
+    read_previous,
+)
 from medimg.catalogue.duplicates.exact import DuplicateFindings, ExactDuplicates
 from medimg.catalogue.duplicates.near import NearDuplicates
 from medimg.catalogue.rows import NearPair
@@ -55,6 +62,15 @@ def split(
 
 def splits_of(division: Division) -> dict[str, str]:
     return {case_id: assignment.split for case_id, assignment in division.assignments.items()}
+
+
+def test_of_ids_that_differ_in_case_alone_each_keeps_its_own_split() -> None:
+    earlier = {"P1": Assignment("train"), "p1": Assignment("test"), "P2": Assignment("eval")}
+    assert match_earlier(earlier, ["p1", "P1", "p2", "P1 "]) == {
+        "p1": Assignment("test"),
+        "P1": Assignment("train"),
+        "p2": Assignment("eval"),
+    }
 
 
 def write_earlier(to: Path, cases: Sequence[Case], division: Division, **summary: object) -> Path:

@@ -203,6 +203,15 @@ def test_a_link_out_of_the_root_is_quarantined_and_never_read(root):
     assert (reject.path, reject.sha256) == ("link.dcm", "")
 
 
+@pytest.mark.parametrize("target", ["nowhere.dcm", "0-link.dcm"])
+def test_a_link_to_nothing_or_to_itself_is_quarantined_and_the_scan_goes_on(root, target):
+    (root / "0-link.dcm").symlink_to(root / target)
+    found = scan_once(root)
+    assert [reject.path for reject in found.quarantined] == ["0-link.dcm", "broken.dcm"]
+    assert found.quarantined[0].reason.endswith(", expected a readable file")
+    assert [header.path for header in found.headers] == ["0.dcm", "1.dcm", "2.dcm"]
+
+
 def test_named_pipes_and_sockets_are_quarantined_and_never_opened(root, monkeypatch):
     os.mkfifo(root / "pipe.dcm")
     monkeypatch.chdir(root)  # A socket's name may have about a hundred characters.

@@ -134,6 +134,21 @@ def test_burned_in_text_and_images_without_pixels_are_quarantined_with_the_reaso
     assert rejects[2].reason == "100 rows x 0 columns: expected at least 1 x 1"
 
 
+def test_what_a_run_could_not_show_is_quarantined_but_where_the_modalitys_values_are_used():
+    text = "BurnedInAnnotation (0028,0301) is YES: text in the pixels may identify the patient"
+    headers = [
+        make_header("a.dcm"),
+        make_header("b.dcm", DisplayFault="VOI LUT has no entry"),
+        make_header("c.dcm", DisplayFault="x", BurnedInAnnotation="YES"),
+        make_header("d.dcm", DisplayFault="x", Rows=0),
+    ]
+    found = {reject.path: reject.reason for reject in find_unusable(headers)}
+    assert found == {"b.dcm": "VOI LUT has no entry", "c.dcm": text, "d.dcm": "x"}
+    values = {reject.path: reject.reason for reject in find_unusable(headers, shown=False)}
+    assert values == {"c.dcm": text, "d.dcm": "0 rows x 80 columns: expected at least 1 x 1"}
+    assert {reject.status for reject in find_unusable(headers)} == {"quarantined"}
+
+
 MODALITIES = ("MG", "CR", "MG", "CR", "XA")
 
 

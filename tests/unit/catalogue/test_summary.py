@@ -18,6 +18,8 @@ from medimg.catalogue.split import Assignment
 from medimg.catalogue.summary import (
     count_before_exclusions,
     count_groups,
+    count_quarantined,
+    count_rows_without_file,
     count_splits,
     count_statuses,
     describe_search,
@@ -61,6 +63,23 @@ def test_a_file_that_is_lost_or_counted_twice_is_an_error_with_the_counts(files)
     message = f"5 used, 1 unlabelled, 3 excluded, 1 quarantined: that is 10 image files, expected {files}"
     with pytest.raises(MedimgError, match=message):
         count_statuses(CASES, rejects=REJECTS, files=files)
+
+
+def test_only_quarantined_rows_without_any_quarantined_file_have_no_file():
+    cases = [
+        make_case("lost", "A", status="quarantined"),
+        make_case("absent", "B", status="quarantined", unread=("away",)),
+        make_case("unread", "C", status="quarantined", unread=("r1",)),
+        make_case("left out", "D", status="excluded"),
+        make_case("bare", "E", status="unlabelled"),
+        make_case("with a file", "F", "f1", status="quarantined"),
+        make_case("replaced", "G", status="quarantined", unread=("r2",)),
+    ]
+    assert count_rows_without_file(cases, rejects=REJECTS) == 3
+    assert count_rows_without_file(cases[2:5], rejects=REJECTS) == 0
+    images = {"quarantined": 2}
+    assert count_quarantined({"images": images, "rows_without_file": 3}) == 5
+    assert count_quarantined({"images": images}) == 2
 
 
 def test_before_exclusions_every_case_counts_whatever_became_of_it():
