@@ -217,9 +217,12 @@ def _naming_damage(stream: BinaryIO, syntax: str) -> Iterator[None]:
     """Turns what the parser raises into the element at which it ended."""
     try:
         yield
-    except (OSError, MemoryError, RecursionError):
+    except (MemoryError, RecursionError):
         raise
     except Exception as error:
+        # Where a sequence ends too early the parser raises one too, which no system call has numbered.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         damage, last = survey_stream(stream, syntax)
         raise BadImage(damage or f"cannot be read behind {last}, expected a DICOM data set") from error
 

@@ -209,6 +209,29 @@ def test_a_file_cut_anywhere_names_the_element_at_which_it_ends(tmp_path):
     )
 
 
+ENDLESS = b"\xff\xff\xff\xff"
+SEQUENCE = struct.pack("<HH2sH", 0x5400, 0x0100, b"SQ", 0) + ENDLESS  # WaveformSequence
+ITEM = struct.pack("<HH", 0xFFFE, 0xE000)
+INSIDE = struct.pack("<HH2sH", 0x003A, 0x0020, b"CS", 2) + b"AB"
+
+
+@pytest.mark.parametrize("left", range(8))
+@pytest.mark.parametrize(
+    ("begun", "of"),
+    [
+        (SEQUENCE, "the sequence"),
+        (SEQUENCE + ITEM + struct.pack("<L", len(INSIDE)) + INSIDE, "the sequence"),
+        (SEQUENCE + ITEM + ENDLESS, "an item"),
+        (SEQUENCE + ITEM + ENDLESS + INSIDE, "an item"),
+    ],
+)
+def test_a_sequence_or_item_of_unknown_length_without_its_end_is_named(tmp_path, begun, of, left):
+    path = write_dicom(tmp_path / "a.dcm", GREY, SOPClassUID=CT)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rfind(b"\xe0\x7f\x10\x00")] + begun + INSIDE[:left])
+    assert reason(path) == f"a.dcm: is cut short in WaveformSequence (5400,0100), before the end of {of}"
+
+
 @pytest.mark.parametrize(
     ("keyword", "representation"),
     [

@@ -10,7 +10,7 @@ from pydicom.sequence import Sequence as DicomSequence
 
 from medimg.dicom.parse import open_dicom
 from medimg.dicom.read import read_frame
-from medimg.dicom.windowing import linear_display, to_display
+from medimg.dicom.windowing import describe_lost_contrast, linear_display, to_display
 from medimg.errors import UnreadableFile
 from tests.unit.dicom.test_read import some_pixels
 from tests.unit.dicom.written import make_dataset
@@ -161,6 +161,37 @@ def test_stored_values_of_32_bits_are_windowed_too(dtype):
     stored = np.array([[0, 50_000, 100_000]], dtype)
     dataset = make_dataset([stored], WindowCenter=50_000, WindowWidth=100_000, VOILUTFunction="LINEAR_EXACT")
     assert to_display(stored, dataset, bits=16).tolist() == [[0, 32768, 65535]]
+
+
+WIDE, FAR = {"WindowCenter": 500, "WindowWidth": 1000}, {"WindowCenter": 3000, "WindowWidth": 10}
+
+
+@pytest.mark.parametrize(
+    ("values", "attributes", "said"),
+    [
+        ((0, 500, 1000), WIDE, ""),
+        ((499, 500), {"WindowCenter": 500, "WindowWidth": 2}, ""),
+        ((7,), WIDE, ""),
+        ((7,), FAR, ""),
+        (
+            (4, 7),
+            FAR,
+            "WindowCenter (0028,1050) 3000 with WindowWidth (0028,1051) 10 leaves 1 grey level of 2 stored "
+            "values from 4 to 7",
+        ),
+        ((4, 7), {**FAR, "PixelPaddingValue": 4}, ""),
+        (
+            (0, 1, 2),
+            {"VOILUTSequence": lookup_table(np.full(3, 5, np.uint16), first=0, bits=10), **FAR},
+            "its lookup table leaves 1 grey level of 3 stored values from 0 to 2",
+        ),
+    ],
+)
+def test_a_chain_that_leaves_one_grey_level_of_several_values_is_said(
+    values: tuple[int, ...], attributes: dict[str, Any], said: str
+) -> None:
+    stored = np.resize(np.array(values, np.uint16), (4, 4))
+    assert describe_lost_contrast(stored, make_dataset([stored], **attributes)) == said
 
 
 def test_colours_are_only_scaled():

@@ -174,6 +174,18 @@ def test_a_stack_that_miscounts_its_slices_is_refused(count, words):
         list(record_to_examples(Record(make_case(), images)))
 
 
+@pytest.mark.parametrize("order", [("T1c", "Flair"), ("Flair", "T1c")])
+def test_roles_are_taken_in_the_order_of_their_names(order):
+    whole = {role: Stack([noise(8, 8)] * 3, 3) for role in ("Flair", "T1c")}
+    sorted_alike = list(record_to_examples(Record(make_case(), whole)))
+    assert (
+        list(record_to_examples(Record(make_case(), {role: whole[role] for role in order}))) == sorted_alike
+    )
+    short = {role: Stack([noise(8, 8)] * 3, 4) for role in order}
+    with pytest.raises(MedimgError, match="image_Flair ends after 3 slices"):
+        list(record_to_examples(Record(make_case(), short)))
+
+
 @pytest.mark.parametrize("role", [*("CC_affine", "CC_rescale", "CC_label", "CC_length"), "label", "length"])
 @pytest.mark.parametrize("where", ["images", "masks", "annotations"])
 def test_a_role_that_looks_like_another_roles_feature_is_refused(where, role):

@@ -16,7 +16,11 @@ from tests.unit.dicom.written import RLE, write_dicom
 
 
 @pytest.mark.parametrize(
-    "ending", ["dcm", "dicom", "dic", "ima", "png", "jpg", "jpeg", "DCM", "IMA", "Png", "JPG"]
+    "ending",
+    [
+        *("dcm", "dicom", "dic", "ima", "png", "jpg", "jpeg", "jpe", "jfif", "tif", "tiff", "bmp", "dib"),
+        *("webp", "DCM", "IMA", "Png", "JPG"),
+    ],
 )
 def test_what_is_called_an_image_and_is_none_is_refused(tmp_path, ending):
     (tmp_path / f"a.{ending}").write_text("<html>503 Service Unavailable</html>")
