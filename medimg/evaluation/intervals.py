@@ -141,7 +141,7 @@ def take_percentiles(values_R: np.ndarray) -> Interval:
         )
     low, high = np.quantile(kept_R, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     notes = []
-    if dropped and dropped >= REPORTED_DROPPED_SHARE * len(values_R):
+    if dropped >= REPORTED_DROPPED_SHARE * len(values_R):
         notes.append(f"{dropped} of {len(values_R)} resamples dropped, a class was missing")
     if low == high:
         notes.append("all resamples agree: the bootstrap cannot show the uncertainty here")

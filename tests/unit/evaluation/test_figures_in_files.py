@@ -95,6 +95,13 @@ def test_figures_that_differ_in_anything_but_their_numbers_have_different_keys(f
     assert dataclasses.replace(figure, value=0.0, n=1, note="other").key == figure.key
 
 
+def test_names_stand_in_the_file_as_they_are_written(tmp_path, figures):
+    named = dataclasses.replace(figures[0], slice="Größe=groß")
+    path = write_metrics(tmp_path / "metrics.json", [named])
+    assert '"slice": "Größe=groß"' in path.read_text(encoding="utf-8")
+    assert read_metrics(path)[0].slice == "Größe=groß"
+
+
 def test_a_bound_beyond_all_numbers_is_null_in_the_file(tmp_path, figures):
     path = write_metrics(tmp_path / "metrics.json", [dataclasses.replace(figures[0], high=math.inf)])
     assert json.loads(path.read_text())[0]["high"] is None

@@ -172,9 +172,9 @@ def test_unknown_and_missing_strings_share_the_last_place(transform_output: TFTr
 
 def test_a_column_or_label_that_is_not_there_is_named() -> None:
     features = {"label_malignancy": tf.constant(["Benign"]), "clinical_side": tf.constant(["L"])}
-    with pytest.raises(
-        UsageError, match=r"feature clinical_age_years is not in the schema; found clinical_side$"
-    ):
+    features["clinical_dose"] = tf.constant([0.1])
+    found = r"feature clinical_age_years is not in the schema; found clinical_dose, clinical_side$"
+    with pytest.raises(UsageError, match=found):
         preprocess(features, SETTINGS)
     with pytest.raises(UsageError, match=r"feature label_malignancy is not in the schema; found none$"):
         preprocess({}, SETTINGS)
