@@ -226,6 +226,16 @@ def test_each_split_has_its_part() -> None:
     assert "images" not in properties["StatisticsGen"]
 
 
+def test_the_gate_looks_at_the_first_head() -> None:
+    from pipeline.pipeline import create_pipeline
+
+    assert len({head.name for head in CONFIG.model.heads}) > 1
+    for heads in (CONFIG.model.heads, CONFIG.model.heads[::-1]):
+        config = dataclasses.replace(CONFIG, model=dataclasses.replace(CONFIG.model, heads=heads))
+        components = {one.id: one for one in create_pipeline(config, PLACES, FINGERPRINTS).components}
+        assert components["DataGate"].exec_properties["head"] == heads[0].name
+
+
 def test_nothing_follows_before_what_it_depends_on() -> None:
     from pipeline.pipeline import create_pipeline
 

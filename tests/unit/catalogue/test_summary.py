@@ -214,7 +214,7 @@ def reason(
     }
 
 
-def printed(**changes: object) -> list[str]:
+def printed(*, width: int = 160, **changes: object) -> list[str]:
     summary: dict[str, object] = {
         "title": "", "data_set": "tiny", "licence": "", "doi": "", "provenance": [],
         "cases": {"used": 1200, "unlabelled": 2, "excluded": 3, "quarantined": 4},
@@ -235,7 +235,7 @@ def printed(**changes: object) -> list[str]:
         ],
         **changes,
     }  # fmt: skip
-    console = Console(file=io.StringIO(), width=160)
+    console = Console(file=io.StringIO(), width=width)
     print_summary(summary, console)
     return [" ".join(line.replace("│", " ").split()) for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
@@ -279,6 +279,35 @@ def test_ten_reasons_are_printed_and_that_there_are_more(status, count, cut):
     assert lines[:10] == [f"{status}: reason {number}: a" for number in range(10)]
     assert len(lines) == 10 + cut
     assert (f"{status}: {count} reasons in all" in lines[-1]) == cut
+
+
+NOTES = [
+    "excluded: a reason: a",
+    "excluded: 11 reasons in all, see reason in the tables `cases` and `images`",
+    "excluded, not images: 1,204 desktop files: .DS_Store, a/.DS_Store, b/.DS_Store and 1,201 more",
+    "excluded, not images: 1 reports: sr.dcm",
+    "images flagged: 1,000 blank, 2 window; see flags in the table `images`",
+    "0 pairs of cases with identical pixels, 0 of them with different labels",
+    "anomaly: a long line of an anomaly",
+]
+
+
+@pytest.mark.parametrize("width", [20, 160])
+def test_each_note_is_one_line_however_narrow_the_terminal_is(width):
+    names = [".DS_Store", "a/.DS_Store", "b/.DS_Store", "c/.DS_Store"]
+    lines = printed(
+        width=width,
+        excluded={"total": 11, "reasons": [reason("a reason", ["a"])]},
+        not_images=[
+            {"kind": "desktop files", "files": {"total": 1204, "names": names}},
+            {"kind": "reports", "files": {"total": 1, "names": ["sr.dcm"]}},
+        ],
+        quality_flags={"blank": 1000, "window": 2},
+        anomalies=["a long line of an anomaly"],
+        near_duplicates={"search": "off"},
+    )
+    assert [line for line in lines if line in NOTES] == NOTES
+    assert describe_search({"search": "off"}) in lines
 
 
 @pytest.mark.parametrize(("count", "cut"), [(10, False), (11, True)])

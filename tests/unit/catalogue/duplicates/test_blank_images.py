@@ -31,6 +31,14 @@ def test_frames_of_different_values_are_not_blank(tmp_path, values, blank):
     assert is_constant(("a.dcm", "dicom"), root=str(tmp_path)) is blank
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_files_of_two_kinds_that_share_pixels_the_first_is_read_as_what_it_is(tmp_path: Path, order):
+    assert cv2.imwrite(str(tmp_path / "a.png"), RED_HWC[..., 0])
+    write_dicom(tmp_path / "b.dcm", RED_HWC[..., 0])
+    headers = [Header("a.png", "png", 1, "a", "shared", {}), Header("b.dcm", "dicom", 1, "b", "shared", {})]
+    assert find_constant([headers[number] for number in order], root=tmp_path) == {"shared"}
+
+
 def test_only_what_several_files_share_and_can_be_read_is_called_blank(tmp_path: Path):
     for name in ("a", "b", "alone", "unhashed-1", "unhashed-2", "c", "d"):
         assert cv2.imwrite(str(tmp_path / f"{name}.png"), RED_HWC)

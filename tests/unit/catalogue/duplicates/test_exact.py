@@ -186,3 +186,18 @@ def test_two_groups_may_be_one_only_if_every_case_of_both_has_a_twin_in_the_othe
     assert share(*whole, ("a3", "A", "r")) == []
     assert share(*whole, ("b3", "B", "r")) == []
     assert share(("a1", "A", "p"), ("a2", "A", "p")) == []
+
+
+def test_only_one_uid_and_the_same_pixels_together_make_a_copy_of_other_bytes():
+    files = [
+        make_file("a", uid="1.2", pixels="same"),
+        make_file("b", uid="1.2", pixels="same"),
+        make_file("c", uid="1.3", pixels="same"),
+        make_file("d", pixels="same"),
+        make_file("e", pixels="same"),
+        Header("f", "dicom", 1, "f", "", {"SOPInstanceUID": "1.4"}),
+        Header("g", "dicom", 1, "g", "", {"SOPInstanceUID": "1.4"}),
+        Header("h", "png", 1, "h", "", {}),
+        Header("i", "png", 1, "i", "", {}),
+    ]
+    assert find_copies(files, owners={}) == [Reject("b", "excluded", "same SOPInstanceUID and pixels as a")]

@@ -21,8 +21,10 @@ def test_columns_are_the_clinical_features_alone_with_the_values_they_may_have(n
 
 
 def test_only_the_data_tell_the_columns_of_a_users_own_table(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("file,patient_id,label,age\na.png,1,x,50\nb.png,2,y,51\n")
+    rows = [f"{name}.png,{name},x,{number},{name}-9,left\n" for number, name in enumerate("abcd")]
+    (tmp_path / "labels.csv").write_text("".join(["file,patient_id,label,age,accession,side\n", *rows]))
     known = read_columns(find_data_set("folder"), tmp_path)
     assert (known.complete, known.values["age"]) == (True, ())
+    assert known.ids == {"accession"}
     assert not read_columns(find_data_set("folder"), None).complete
     assert read_columns(find_data_set("cmmd"), None).complete

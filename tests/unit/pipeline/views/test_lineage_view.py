@@ -37,7 +37,7 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[lineage.Linea
     )
     store.run("CatalogueGen", made=(cases, unread))
     store.run("Strange", read=(cases,), made=(strange,))
-    store.run("Trainer", read=(cases,), made=(model,))
+    store.run("tfx.components.trainer.Trainer", read=(cases,), made=(model,))
     store.run("Pusher", read=(model,), made=(pushed,))
     store.run("ReportGen", read=(cases, model), made=(report,))
 
