@@ -103,10 +103,8 @@ def test_a_table_that_was_taken_in_is_known_by_either_sign_and_its_size_may_be_u
     ("said", "key"), [({"md5": "Ab" * 16}, f"7:{'ab' * 16}"), ({"md5": None}, "7:"), ({}, "7:")]
 )
 def test_a_checksum_is_the_same_in_either_case_and_may_be_missing(said, key):
-    version = {
-        "versionNumber": 1,
-        "files": [{"dataFile": {"id": 7, "filename": "a.zip", "filesize": 9, **said}}],
-    }
+    entry = {"id": 7, "filename": "a.zip", "filesize": 9, **said}
+    version = {"versionNumber": 1, "versionMinorNumber": 0, "files": [{"dataFile": entry}]}
     body = json.dumps({"data": {"latestVersion": version}}).encode()
     (series,) = parse_version(body, url="", doi="")
     assert series.key == key
