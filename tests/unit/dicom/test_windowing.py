@@ -336,3 +336,12 @@ def test_a_padding_value_of_the_wrong_sign_means_the_same_bits(dtype, stated, pa
     dataset = make_dataset([stored])
     dataset.add_new("PixelPaddingValue", *stated)
     assert to_display(stored, dataset).tolist() == [[0, 0], [128, 255]]
+
+
+@pytest.mark.parametrize("limits", [(10, 20), (20, 10)])
+def test_all_values_from_the_padding_value_to_its_limit_are_black(limits):
+    stored = np.array([[9, 10, 15, 20, 21, 30]], np.uint16)
+    dataset = make_dataset([stored])
+    for name, limit in zip(("PixelPaddingValue", "PixelPaddingRangeLimit"), limits, strict=True):
+        dataset.add_new(name, "US", limit)
+    assert to_display(stored, dataset).tolist() == [[0, 0, 0, 0, 146, 255]]
