@@ -35,6 +35,7 @@ from medimg.archive.sources.registry import (
     make_sources,
 )
 from medimg.archive.transport.errors import Interrupted
+from medimg.archive.transport.flow import MOST
 from medimg.archive.transport.http_messages import Access
 from medimg.archive.transport.transfer import Control, Transfer
 from medimg.archive.verify import verify
@@ -52,7 +53,7 @@ class FetchRequest:
 
     Attributes:
         source_names: in order of preference; empty for the collection's own.
-        workers: series at a time.
+        workers: files at a time, at most.
     """
 
     collection: Collection
@@ -60,7 +61,7 @@ class FetchRequest:
     to: Path
     addresses: Addresses
     source_names: Sequence[str] = ()
-    workers: int = 8
+    workers: int = MOST
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,22 @@ def clear_parts(root: Path) -> None:
 
 def place(arrived: Arrived, final: Path) -> None:
     """Brings a verified file to disk and gives it its final name; replaces what is there."""
+    sync(arrived)
+    give_name(arrived, final)
+
+
+def sync(arrived: Arrived) -> None:
+    """Brings a file to disk, still under its working name."""
+    try:
+        bring_to_disk(arrived.path)
+    except OSError as error:
+        raise cannot_write(arrived.path, error) from None
+
+
+def give_name(arrived: Arrived, final: Path) -> None:
+    """Gives a verified file, which is on the disk, its final name; replaces what is there."""
     try:
         final.parent.mkdir(exist_ok=True)
-        bring_to_disk(arrived.path)
         arrived.path.replace(final)
     except OSError as error:
         raise cannot_write(final, error) from None

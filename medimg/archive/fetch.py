@@ -16,13 +16,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from medimg.archive.collections import Collection, CollectionTable
-from medimg.archive.data_root import check_room, is_there, place, present_files, safe_name, work_folder
+from medimg.archive.crew import Crew
+from medimg.archive.data_root import (
+    check_room,
+    give_name,
+    is_there,
+    place,
+    present_files,
+    safe_name,
+    sync,
+    work_folder,
+)
 from medimg.archive.receipts import TABLES, Finished, Receipt, Receipts
 from medimg.archive.source import Arrived, InvalidFile, NotAvailable, Series, Source, SourceFailed, is_uid
 from medimg.archive.transport.errors import Interrupted
@@ -49,6 +59,14 @@ class FetchOutcome:
 
 
 @dataclass
+class Placing:
+    """What of one series has its place already, by path; used by several threads."""
+
+    placed: dict[str, Receipt] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass
 class Fetcher:
     """Fetches the series of a collection into a data root.
 
@@ -68,7 +86,7 @@ class Fetcher:
     down: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def fetch(self, series: Series) -> tuple[int, int]:
+    def fetch(self, series: Series, crew: Crew) -> tuple[int, int]:
         """Fetches one series from the first source that has it whole. Returns (files, bytes) that came."""
         reasons = []
         for source in self.sources:
@@ -76,7 +94,7 @@ class Fetcher:
                 reasons.append(f"{source.name}: {self.down[source.name]}")
                 continue
             try:
-                return self._fetch_twice(series, source)
+                return self._fetch_twice(series, source, crew)
             except (DiskFull, Interrupted):
                 raise
             except SourceFailed as error:
@@ -95,45 +113,29 @@ class Fetcher:
             self.down[source.name] = str(error)
         self.say(f"{source.name} is left out from here on: {error}")
 
-    def _fetch_twice(self, series: Series, source: Source) -> tuple[int, int]:
+    def _fetch_twice(self, series: Series, source: Source, crew: Crew) -> tuple[int, int]:
         """A file that is not what it should be lies in quarantine after the first try.
 
         What was good is not fetched again.
         """
         try:
-            return self._fetch_from(series, source)
+            return self._fetch_from(series, source, crew)
         except InvalidFile as error:
             self.say(f"{error}; fetching it again")
-            return self._fetch_from(series, source)
+            return self._fetch_from(series, source, crew)
 
-    def _fetch_from(self, series: Series, source: Source) -> tuple[int, int]:
+    def _fetch_from(self, series: Series, source: Source, crew: Crew) -> tuple[int, int]:
         files = size = 0
-        placed: dict[str, Receipt] = {}
+        placing = Placing()
         present = present_files(series.uid, root=self.root, receipts=self.receipts)
         # Of another version of the series nothing counts as had; its files are replaced one by one and what
         # is left over is put aside.
         have = {receipt.url: receipt.md5 for receipt in present if receipt.key == series.key}
-        for arrived in source.fetch_series(series, have=have):
-            try:
-                receipt = self._judge(arrived, series, source)
-                if other := placed.get(receipt.path):
-                    if other.sha256 != receipt.sha256:
-                        self._withdraw(other)
-                        raise InvalidFile(
-                            f"{arrived.url}: SOPInstanceUID {receipt.sop_uid} came twice with "
-                            "different content, expected one file"
-                        )
-                    arrived.path.unlink()
-                    continue
-            except InvalidFile:
-                arrived.path.replace(work_folder(self.root, "quarantine") / arrived.sha256)
-                raise
-            placed[receipt.path] = receipt
-            place(arrived, self.root / receipt.path)
-            self.receipts.add(receipt)
-            files, size = files + 1, size + receipt.bytes
-            if self.stop.is_set():
-                raise Interrupted("interrupted")
+        arriving = source.fetch_series(series, have=have, at_once=crew.bring)
+        keep = partial(self._keep, series=series, source=source, placing=placing)
+        for receipt in crew.keep(keep, arriving):
+            if receipt is not None:
+                files, size = files + 1, size + receipt.bytes
         now = present_files(series.uid, root=self.root, receipts=self.receipts)
         current = [receipt for receipt in now if receipt.key == series.key]
         if series.instances is not None and len(current) != series.instances:
@@ -144,6 +146,35 @@ class Fetcher:
             self._put_aside(stale)
         self.receipts.add(Finished(series.uid, series.key, len(current)))
         return files, size
+
+    def _keep(self, arrived: Arrived, *, series: Series, source: Source, placing: Placing) -> Receipt | None:
+        """Gives a file its place and its receipt; None for one that came twice.
+
+        Raises:
+            InvalidFile: it is not what was promised; it lies in quarantine.
+        """
+        try:
+            receipt = self._judge(arrived, series, source)
+            final = self.root / receipt.path
+            # The disk takes its time: only names are given one after the other.
+            sync(arrived)
+            with placing.lock:
+                if other := placing.placed.get(receipt.path):
+                    if other.sha256 == receipt.sha256:
+                        arrived.path.unlink()
+                        return None
+                    self._withdraw(other)
+                    raise InvalidFile(
+                        f"{arrived.url}: SOPInstanceUID {receipt.sop_uid} came twice with different content, "
+                        "expected one file"
+                    )
+                give_name(arrived, final)
+                placing.placed[receipt.path] = receipt
+                self.receipts.add(receipt)
+                return receipt
+        except InvalidFile:
+            arrived.path.replace(work_folder(self.root, "quarantine") / arrived.sha256)
+            raise
 
     def _judge(self, arrived: Arrived, series: Series, source: Source) -> Receipt:
         """The receipt that a file would get. Raises InvalidFile where the file is not what was promised."""
@@ -211,36 +242,34 @@ def fetch_all(fetcher: Fetcher, series: Sequence[Series], *, workers: int) -> Fe
     Raises:
         DiskFull: there is no room; everything finished stays.
     """
-    root, receipts, stop = fetcher.root, fetcher.receipts, fetcher.stop
+    root, receipts = fetcher.root, fetcher.receipts
     outcome = FetchOutcome(series=len(series))
     missing = [one for one in series if not is_there(one, root=root, receipts=receipts)]
     outcome.kept = len(series) - len(missing)
     check_room(root, need_bytes=sum(one.bytes or 0 for one in missing))
-    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="fetch") as pool:
-        waiting = iter(missing)
-        running: dict[Future[tuple[int, int]], Series] = {}
-        try:
-            while True:
-                # Few at a time, so that an interrupt or a full disk does not wait for a long queue.
-                while len(running) < 2 * workers and (one := next(waiting, None)):
-                    running[pool.submit(fetcher.fetch, one)] = one
-                if not running:
-                    return outcome
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    one = running.pop(future)
-                    try:
-                        files, size = future.result()
-                    except (DiskFull, Interrupted):
-                        raise
-                    except MedimgError as error:
-                        outcome.failures.append(f"series {one.uid}: {error}")
-                        continue
-                    outcome.files += files
-                    outcome.bytes += size
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    with Crew(workers=workers, stop=fetcher.stop) as crew:
+        for came in crew.fetch(partial(fetch_one, fetcher, crew), missing):
+            if isinstance(came, str):
+                outcome.failures.append(came)
+            else:
+                outcome.files += came[0]
+                outcome.bytes += came[1]
+    return outcome
+
+
+def fetch_one(fetcher: Fetcher, crew: Crew, series: Series) -> tuple[int, int] | str:
+    """Fetches one series. Returns (files, bytes) that came, or why it is not complete.
+
+    Raises:
+        DiskFull, Interrupted: no other is begun, and those under way end soon.
+    """
+    try:
+        return fetcher.fetch(series, crew)
+    except (DiskFull, Interrupted):
+        fetcher.stop.set()
+        raise
+    except MedimgError as error:
+        return f"series {series.uid}: {error}"
 
 
 def fetch_tables(

@@ -8,7 +8,7 @@ they get their final name, is `medimg.archive.fetch`'s business alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -93,6 +93,18 @@ class Arrived:
     sop_uid: str = ""
 
 
+Job = Callable[[], Arrived]
+"""Brings one file."""
+
+AtOnce = Callable[[Iterable[Job]], Iterator[Arrived]]
+"""Does jobs, several at a time, and hands over what they bring, in any order."""
+
+
+def one_by_one(jobs: Iterable[Job]) -> Iterator[Arrived]:
+    """Does one job after the other."""
+    return (job() for job in jobs)
+
+
 class Source(Protocol):
     """One way to the bytes. An instance is used by several threads at once."""
 
@@ -106,14 +118,15 @@ class Source(Protocol):
             SourceFailed: it cannot be used.
         """
 
-    def fetch_series(self, series: Series, *, have: Mapping[str, str]) -> Iterator[Arrived]:
-        """Hands over the files of a series one after the other.
-
-        Each has left the source's hands before the next is fetched.
+    def fetch_series(
+        self, series: Series, *, have: Mapping[str, str], at_once: AtOnce = one_by_one
+    ) -> Iterator[Arrived]:
+        """Hands over the files of a series, in any order.
 
         Args:
             have: what is there already and need not come again: url to MD5 of the file. A source that only
                 has the series whole ignores it.
+            at_once: brings files that can be had singly. A source that only has the series whole ignores it.
 
         Raises:
             NotAvailable: the source does not hold the series, or holds less of it than the list says.

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from medimg.archive.collections import Collection
-from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed
+from medimg.archive.source import Arrived, AtOnce, NotAvailable, Series, SourceFailed, one_by_one
 from medimg.archive.transport.errors import NotFound, TransferError, Unreachable
 from medimg.archive.transport.partial_files import Downloaded
 from medimg.archive.transport.transfer import Transfer
@@ -72,7 +72,9 @@ class DataverseSource:
             raise SourceFailed(str(error)) from None
         return parse_version(body, url=url, doi=collection.dataverse.removeprefix("doi:"))
 
-    def fetch_series(self, series: Series, *, have: Mapping[str, str]) -> Iterator[Arrived]:
+    def fetch_series(
+        self, series: Series, *, have: Mapping[str, str], at_once: AtOnce = one_by_one
+    ) -> Iterator[Arrived]:
         """Hands over a table, or the images of a zip one by one.
 
         A zip comes only whole, so `have` changes nothing.

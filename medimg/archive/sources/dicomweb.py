@@ -14,10 +14,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from email.message import Message
+from functools import partial
 from urllib.parse import urlencode
 
 from medimg.archive.collections import Collection
-from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed, is_uid
+from medimg.archive.source import Arrived, AtOnce, NotAvailable, Series, SourceFailed, is_uid, one_by_one
 from medimg.archive.sources.dicomweb_login import PASSWORD, TOKEN, USER, check_address
 from medimg.archive.sources.multipart import CutShort, unwrap
 from medimg.archive.transport.errors import AccessDenied, NotFound, TransferError, Unreachable
@@ -93,7 +94,9 @@ class DicomwebSource:
             )
         return [_row_to_series(row) for row in rows if self._is_usable(row)]
 
-    def fetch_series(self, series: Series, *, have: Mapping[str, str]) -> Iterator[Arrived]:
+    def fetch_series(
+        self, series: Series, *, have: Mapping[str, str], at_once: AtOnce = one_by_one
+    ) -> Iterator[Arrived]:
         """Hands over the instances that are not in `have`, in the syntax in which the PACS holds them."""
         with _explained():
             uid = check_uid(series.uid, SERIES_UID)
@@ -107,10 +110,11 @@ class DicomwebSource:
                     f"{self.address}: {len(rows)} instances of series {uid}, expected "
                     f"{series.instances} as the list says"
                 )
-            for row in rows:
-                url = f"{self.address}{path}/{check_uid(row[SOP_UID], SOP_UID)}"
-                if url not in have:
-                    yield self._fetch_instance(url, sop_uid=row[SOP_UID])
+            uids = [check_uid(row[SOP_UID], SOP_UID) for row in rows]
+            missing = (uid for uid in uids if f"{self.address}{path}/{uid}" not in have)
+            yield from at_once(
+                partial(self._fetch_instance, f"{self.address}{path}/{uid}", sop_uid=uid) for uid in missing
+            )
 
     def _is_usable(self, row: Row) -> bool:
         try:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from medimg.archive.collections import Collection
-from medimg.archive.source import Arrived, NotAvailable, Series
+from medimg.archive.source import Arrived, AtOnce, NotAvailable, Series, one_by_one
 from medimg.archive.sources.folder_scan import (
     RETRIEVER_LIST,
     Contents,
@@ -79,7 +79,9 @@ class FolderSource:
             )
         return [_held_to_series(uid, held) for uid, held in sorted(contents.series.items())]
 
-    def fetch_series(self, series: Series, *, have: Mapping[str, str]) -> Iterator[Arrived]:
+    def fetch_series(
+        self, series: Series, *, have: Mapping[str, str], at_once: AtOnce = one_by_one
+    ) -> Iterator[Arrived]:
         """Copies the series' files to the staging folder.
 
         Of identical files with one SOPInstanceUID, the first by path.

@@ -14,6 +14,7 @@ import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -22,7 +23,7 @@ from defusedxml import ElementTree
 
 from medimg.archive import idc_index
 from medimg.archive.collections import Collection
-from medimg.archive.source import Addresses, Arrived, NotAvailable, Series, SourceFailed
+from medimg.archive.source import Addresses, Arrived, AtOnce, NotAvailable, Series, SourceFailed, one_by_one
 from medimg.archive.transport.errors import AccessDenied, NotFound, Unreachable
 from medimg.archive.transport.http_messages import HttpResponse
 from medimg.archive.transport.transfer import Transfer
@@ -75,23 +76,25 @@ class IdcSource:
         """
         return list_published(collection)
 
-    def fetch_series(self, series: Series, *, have: Mapping[str, str]) -> Iterator[Arrived]:
+    def fetch_series(
+        self, series: Series, *, have: Mapping[str, str], at_once: AtOnce = one_by_one
+    ) -> Iterator[Arrived]:
         """Hands over the files of a series; see `Source`.
 
         The list is complete before the first file is fetched.
         """
-        for found in self._list_objects(series):
-            url = shown_url(found.url)
-            # Without an MD5 in the list the address is enough: it pins the content.
-            if url in have and found.md5 in (None, have[url]):
-                continue
-            try:
-                came = self._transfer.download(found.url, size=found.bytes, md5=found.md5)
-            except NotFound:
-                raise NotAvailable(f"{url}: listed, but not there") from None
-            except Unreachable as error:
-                raise SourceFailed(str(error)) from None
-            yield Arrived(path=came.path, url=url, bytes=came.bytes, md5=came.md5, sha256=came.sha256)
+        missing = (found for found in self._list_objects(series) if not _is_had(found, have))
+        yield from at_once(partial(self._fetch_object, found) for found in missing)
+
+    def _fetch_object(self, found: _Object) -> Arrived:
+        url = shown_url(found.url)
+        try:
+            came = self._transfer.download(found.url, size=found.bytes, md5=found.md5)
+        except NotFound:
+            raise NotAvailable(f"{url}: listed, but not there") from None
+        except Unreachable as error:
+            raise SourceFailed(str(error)) from None
+        return Arrived(path=came.path, url=url, bytes=came.bytes, md5=came.md5, sha256=came.sha256)
 
     def _list_objects(self, series: Series) -> list[_Object]:
         bucket = bucket_address(self._address, series.bucket or BUCKETS[0])
@@ -196,6 +199,12 @@ def _describe(item: Any, *, bucket: str, series: Series) -> _Object:
         )
     md5 = etag.strip('"').lower()
     return _Object(f"{bucket}/{key}", int(size), md5 if _MD5.fullmatch(md5) else None)
+
+
+def _is_had(found: _Object, have: Mapping[str, str]) -> bool:
+    url = shown_url(found.url)
+    # Without an MD5 in the list the address is enough: it pins the content.
+    return url in have and found.md5 in (None, have[url])
 
 
 def _count(instances: int | None) -> str:

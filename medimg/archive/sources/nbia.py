@@ -16,13 +16,14 @@ from __future__ import annotations
 import csv
 import json
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from medimg.archive.collections import Collection
-from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed
+from medimg.archive.source import Arrived, AtOnce, NotAvailable, Series, SourceFailed, one_by_one
 from medimg.archive.transport.errors import AccessDenied, NotFound, TransferError, Unreachable
 from medimg.archive.transport.partial_files import Downloaded
 from medimg.archive.transport.transfer import Transfer
@@ -32,6 +33,9 @@ from medimg.errors import one_line
 
 MD5_LIST = "md5hashes.csv"
 MD5_LIST_BYTES = 64_000_000
+
+PACKED_AT_ONCE = 8
+"""Series that the server makes zips of at once: work for it, not only for the link."""
 
 UNKNOWN = 400
 """NBIA's answer where a series is not public, is in another of its servers, or does not exist."""
@@ -57,6 +61,7 @@ class NbiaSource:
         self._transfer = transfer
         self._staging = staging
         self._limits = limits
+        self._packing = threading.BoundedSemaphore(PACKED_AT_ONCE)
 
     def list_series(self, collection: Collection) -> list[Series]:
         """All series of a collection, with size, licence and DOI."""
@@ -74,7 +79,9 @@ class NbiaSource:
             raise NotAvailable(f"{url}: an empty answer, expected the series of {collection.tcia}")
         return series
 
-    def fetch_series(self, series: Series, *, have: Mapping[str, str]) -> Iterator[Arrived]:
+    def fetch_series(
+        self, series: Series, *, have: Mapping[str, str], at_once: AtOnce = one_by_one
+    ) -> Iterator[Arrived]:
         """Hands over the images of a series; NBIA has it only whole, so `have` changes nothing."""
         url = self._url("getImageWithMD5Hash", SeriesInstanceUID=series.uid)
         done: set[str] = set()
@@ -98,7 +105,8 @@ class NbiaSource:
 
     def _download(self, url: str) -> Downloaded:
         try:
-            return self._transfer.download(url)
+            with self._packing:
+                return self._transfer.download(url)
         except (Unreachable, AccessDenied) as error:
             raise SourceFailed(str(error)) from None
         except TransferError as error:

@@ -28,7 +28,7 @@ from medimg.archive.transport.retries import RetryNeeded
 from medimg.archive.transport.urls import shown_url
 from medimg.errors import DiskFull, MedimgError, one_line
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 18
 """Read, hashed and written at once: hashlib lets other threads run meanwhile.
 
 With small blocks they would mostly wait for each other.

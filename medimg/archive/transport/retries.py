@@ -48,12 +48,18 @@ PATIENCE = Patience()
 
 
 class RetryNeeded(Exception):
-    """An attempt failed with what may pass; `restart` where the bytes so far are of no use."""
+    """An attempt failed with what may pass.
+
+    Attributes:
+        restart: the bytes so far are of no use.
+        counts: as one of the attempts; a refusal does not where less is asked at once from then on.
+    """
 
     def __init__(
         self, failure: TransferError, *, wait_seconds: float | None = None, restart: bool = False
     ) -> None:
         super().__init__(str(failure))
+        self.counts = True
         self.failure = failure
         self.wait_seconds = wait_seconds
         self.restart = restart
@@ -113,7 +119,7 @@ class _Track:
             now - self._since
         ):
             self.failures = 0
-        self.failures += 1
+        self.failures += _raised(state).counts
         self._best, self._since = max(self._best, reached), now
         self.last = str(_raised(state))
 
@@ -124,7 +130,7 @@ class _Track:
         asked = _raised(state).wait_seconds
         longest = min(
             self._patience.longest_wait_seconds,
-            self._patience.first_wait_seconds * 2 ** min(self.failures - 1, 30),
+            self._patience.first_wait_seconds * 2 ** max(0, min(self.failures - 1, 30)),
         )
         return random.uniform(0, longest) if asked is None else asked
 

@@ -8,13 +8,14 @@ import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.client import NOT_IMPLEMENTED, HTTPException
+from http.client import NOT_IMPLEMENTED, SERVICE_UNAVAILABLE, TOO_MANY_REQUESTS, HTTPException
 from pathlib import Path
 
 from urllib3.exceptions import HTTPError, LocationValueError
 from urllib3.response import BaseHTTPResponse
 
 from medimg.archive.transport.connections import (
+    TICK_SECONDS,
     Connections,
     Hosts,
     Rules,
@@ -24,6 +25,7 @@ from medimg.archive.transport.connections import (
     read_into,
 )
 from medimg.archive.transport.errors import AccessDenied, NotFound, TransferError, Unreachable
+from medimg.archive.transport.flow import MOST, Flow
 from medimg.archive.transport.http_messages import Access, HttpResponse, drain, redirect_target
 from medimg.archive.transport.partial_files import (
     BLOCK_BYTES,
@@ -38,6 +40,7 @@ from medimg.archive.transport.urls import origin_of, shown_url
 from medimg.errors import one_line
 
 REDIRECTS = 5
+ASKED_TOO_MUCH = (TOO_MANY_REQUESTS, SERVICE_UNAVAILABLE)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Transfer:
         access: whom it may speak to, and with which credentials.
         parts: folder for incomplete files; they outlive the process.
         patience: time limits and retries.
-        workers: how many connections to one host are kept open.
+        workers: how many requests to one host are under way at once, at most (see Flow).
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class Transfer:
         parts: Path,
         patience: Patience = PATIENCE,
         control: Control | None = None,
-        workers: int = 8,
+        workers: int = MOST,
     ) -> None:
         self._patience = patience
         self._parts = parts
@@ -84,6 +87,8 @@ class Transfer:
         self._logins = {origin_of(login.origin): login.header for login in access.logins}
         self._rules = Rules(Hosts(access.origins, access.allowed_hosts), patience, self._stop)
         self._connections = Connections(self._rules, workers=workers)
+        self._workers = workers
+        self._flows: dict[str, Flow] = {}
 
     def read(
         self,
@@ -113,7 +118,7 @@ class Transfer:
                         )
                 return HttpResponse(shown_url(final), response.status, lower_headers(response), bytes(body))
 
-        return self._repeat(attempt)
+        return self._repeat(url, attempt)
 
     def download(
         self,
@@ -145,7 +150,7 @@ class Transfer:
             wanted_size=size,
             wanted_md5=(md5 or "").lower(),
         )
-        return self._repeat(lambda: self._continue(part, headers or {}), reached=lambda: part.most)
+        return self._repeat(url, lambda: self._continue(part, headers or {}), reached=lambda: part.most)
 
     def _continue(self, part: PartialFile, headers: Mapping[str, str]) -> Downloaded:
         """One attempt at a file."""
@@ -292,14 +297,33 @@ class Transfer:
             )
         raise failure
 
-    def _repeat(self, attempt: Callable[[], Result], *, reached: Callable[[], int] = lambda: 0) -> Result:
+    def _repeat(
+        self, url: str, attempt: Callable[[], Result], *, reached: Callable[[], int] = lambda: 0
+    ) -> Result:
+        flow = self._flows.setdefault(origin_of(url), Flow(most=self._workers))
         return repeat(
-            attempt,
+            lambda: self._take_turn(flow, attempt),
             patience=self._patience,
             reached=reached,
             sleep=self._sleep,
             on_retry=self._control.on_retry,
         )
+
+    def _take_turn(self, flow: Flow, attempt: Callable[[], Result]) -> Result:
+        """One attempt, when there is room for one more request."""
+        with flow.turn(self._wait) as turn:
+            try:
+                result = attempt()
+            except RetryNeeded as again:
+                if again.failure.status in ASKED_TOO_MUCH:
+                    again.counts = not turn.refused()
+                raise
+        flow.answered()
+        return result
+
+    def _wait(self, condition: threading.Condition) -> None:
+        condition.wait(TICK_SECONDS)
+        check_stop(self._stop)
 
     def _sleep(self, seconds: float) -> None:
         self._stop.wait(seconds)

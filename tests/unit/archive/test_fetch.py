@@ -13,7 +13,7 @@ from medimg.archive.collections import Collection, CollectionTable
 from medimg.archive.data_root import hold_root, is_there, safe_name
 from medimg.archive.fetch import Fetcher, fetch_all, fetch_tables
 from medimg.archive.receipts import RECEIPTS_FILE, Receipts, read_provenance, repair
-from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed
+from medimg.archive.source import Arrived, AtOnce, NotAvailable, Series, SourceFailed, one_by_one
 from medimg.archive.sources.folder import FolderSource
 from medimg.archive.transport.errors import Interrupted
 from medimg.archive.verify import verify
@@ -46,7 +46,9 @@ class Recording(FolderSource):
         self.asked: list[str] = []
         self.spoil: list[str] = []
 
-    def fetch_series(self, series: Series, *, have: Mapping[str, str]) -> Iterator[Arrived]:
+    def fetch_series(
+        self, series: Series, *, have: Mapping[str, str], at_once: AtOnce = one_by_one
+    ) -> Iterator[Arrived]:
         self.asked.append(series.uid)
         for arrived in super().fetch_series(series, have=have):
             if series.uid in self.spoil:
@@ -176,7 +178,7 @@ class Down:
     def list_series(self, collection):
         raise SourceFailed("no route")
 
-    def fetch_series(self, series, *, have):
+    def fetch_series(self, series, *, have, at_once=one_by_one):
         Down.calls += 1
         raise SourceFailed("no route to the bucket")
         yield
@@ -185,7 +187,7 @@ class Down:
 class Without:
     name = "nbia"
 
-    def fetch_series(self, series, *, have):
+    def fetch_series(self, series, *, have, at_once=one_by_one):
         raise NotAvailable(f"no series {series.uid}")
         yield
 
@@ -232,7 +234,7 @@ def test_an_interrupt_keeps_what_is_finished(root, archive, source, series):
     stop = threading.Event()
 
     class Stopping(Recording):
-        def fetch_series(self, one, *, have):
+        def fetch_series(self, one, *, have, at_once=one_by_one):
             for arrived in super().fetch_series(one, have=have):
                 yield arrived
                 stop.set()

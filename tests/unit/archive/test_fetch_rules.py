@@ -18,7 +18,7 @@ from medimg.archive.collections import Collection, CollectionTable
 from medimg.archive.data_root import RESERVE_BYTES, hold_root, is_there, work_folder
 from medimg.archive.fetch import Fetcher, FetchOutcome, fetch_all, fetch_tables
 from medimg.archive.receipts import Receipts
-from medimg.archive.source import Arrived, NotAvailable, Series, SourceFailed
+from medimg.archive.source import Arrived, AtOnce, NotAvailable, Series, SourceFailed, one_by_one
 from medimg.archive.transport.errors import Interrupted
 from medimg.errors import DiskFull, MedimgError
 from tests.unit.dicom.written import write_dicom
@@ -49,7 +49,9 @@ class Handing:
         self.promised: dict[str, str] = {}
         self.names: dict[str, str] = {}
 
-    def fetch_series(self, series: Series, *, have: Mapping[str, str]) -> Iterator[Arrived]:
+    def fetch_series(
+        self, series: Series, *, have: Mapping[str, str], at_once: AtOnce = one_by_one
+    ) -> Iterator[Arrived]:
         self.asked.append(series.uid)
         self.had.append(have)
         for number, (url, content) in enumerate(self._contents.items()):
@@ -105,7 +107,7 @@ def test_an_interrupt_comes_between_two_files_of_a_series(root, tmp_path):
     contents = {f"u{number}": dicom(tmp_path, f"1.2.{number}") for number in range(3)}
 
     class Stopping(Handing):
-        def fetch_series(self, series, *, have):
+        def fetch_series(self, series, *, have, at_once=one_by_one):
             for number, arrived in enumerate(super().fetch_series(series, have=have)):
                 if number == 1:
                     stop.set()
@@ -295,7 +297,7 @@ def test_room_is_needed_for_what_is_missing_alone(root, tmp_path, monkeypatch):
 
 def test_files_and_bytes_of_all_series_and_tables_are_added_up(root, tmp_path):
     class Both(Handing):
-        def fetch_series(self, series, *, have):
+        def fetch_series(self, series, *, have, at_once=one_by_one):
             self._contents = {f"u{series.uid}": contents[series.uid]}
             return super().fetch_series(series, have=have)
 

@@ -137,7 +137,7 @@ def test_every_option_of_fetch_reaches_what_it_is_for(tmp_path, monkeypatch):
     assert request.addresses.follow_links
     assert (request.workers, seen["dry_run"], to.is_dir()) == (3, True, True)
     assert CliRunner().invoke(entry.app, ["fetch", "cmmd", "--to", str(to)]).exit_code == 0
-    assert (seen["request"].selection, seen["request"].workers, seen["dry_run"]) == (Selection(), 8, False)
+    assert (seen["request"].selection, seen["request"].workers, seen["dry_run"]) == (Selection(), 256, False)
     assert not seen["request"].addresses.follow_links
     seen.clear()
     arguments = ["fetch", "cmmd", "--to", str(to), "--verify", "--workers", "2"]
@@ -147,7 +147,7 @@ def test_every_option_of_fetch_reaches_what_it_is_for(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "options",
-    ["--patients 0", "--patients -1", "--seed -1", "--workers 0", "--workers 65"],
+    ["--patients 0", "--patients -1", "--seed -1", "--workers 0", "--workers 257"],
 )
 def test_a_number_that_makes_no_sense_is_refused_before_any_work(tmp_path, options):
     arguments = ["fetch", "cmmd", "--to", str(tmp_path / "data"), *options.split()]

@@ -17,7 +17,7 @@ from medimg.archive.data_root import hold_root
 from medimg.archive.fetch import FetchOutcome
 from medimg.archive.plan import Selection
 from medimg.archive.receipts import TABLES, Receipt, Receipts
-from medimg.archive.source import Addresses, NotAvailable, Series, SourceFailed
+from medimg.archive.source import Addresses, NotAvailable, Series, SourceFailed, one_by_one
 from medimg.archive.sources.registry import Connection
 from medimg.archive.transport.errors import Interrupted, TransferError
 from medimg.console.terminal import make_console
@@ -196,7 +196,7 @@ class Broken(Listing):
     def fetch_table(self, name):
         raise self._error
 
-    def fetch_series(self, series, *, have):
+    def fetch_series(self, series, *, have, at_once=one_by_one):
         raise NotAvailable("not here")
         yield
 

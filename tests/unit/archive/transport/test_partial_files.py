@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from medimg.archive.transport.errors import TransferError
+from medimg.archive.transport.partial_files import BLOCK_BYTES
 from tests.fakes.fault_proxy import Fault, FaultProxy
 from tests.unit.archive.transport.servers import (
     CONTENT,
@@ -167,7 +168,8 @@ def test_a_server_that_sends_more_than_the_archive_states_is_left_at_once(tmp_pa
 
     counts = []
     patience = dataclasses.replace(SHORT, attempts=1)
-    with talking(talk) as url, pytest.raises(TransferError, match="at least 1048576 bytes, expected 1000 "):
+    words = f"at least {BLOCK_BYTES} bytes, expected 1000 "
+    with talking(talk) as url, pytest.raises(TransferError, match=words):
         transfer(url, tmp_path, patience=patience, on_bytes=counts.append).download(f"{url}/file", size=1000)
     assert sum(counts) < 2 << 20
 
