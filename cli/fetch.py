@@ -89,12 +89,17 @@ def run_fetch(request: FetchRequest, *, dry_run: bool = False, console: Console 
         print_plan(chosen, missing, request=request, console=console)
         if dry_run:
             return
-        sizes = [one.bytes for one in missing]
-        session.meter.expect(None if None in sizes else sum(size or 0 for size in sizes))
+        size = add_known([one.bytes for one in missing])
+        session.meter.expect(size, files=add_known([one.instances for one in missing]))
         outcome = bring(request, chosen, session=session, receipts=receipts)
         if not outcome.failures:
             clear_parts(request.to)
     finish(outcome, root=request.to, console=console)
+
+
+def add_known(numbers: Sequence[int | None]) -> int | None:
+    """Their sum; None where one is unknown."""
+    return None if None in numbers else sum(number or 0 for number in numbers)
 
 
 @contextmanager
@@ -171,7 +176,13 @@ def bring(
     except MedimgError as error:
         tables, failures = FetchOutcome(), [str(error)]
     fetcher = Fetcher(
-        collection, request.to, receipts, sources=session.sources, say=session.meter.say, stop=session.stop
+        collection,
+        request.to,
+        receipts,
+        sources=session.sources,
+        say=session.meter.say,
+        stop=session.stop,
+        on_file=session.meter.count_file,
     )
     outcome = fetch_all(fetcher, chosen, workers=request.workers)
     return replace(
@@ -195,8 +206,13 @@ def run_verify(root: Path, *, workers: int = 4, console: Console | None = None) 
     with hold_root(root, lambda line: say(console, line)) as receipts:
         total, size = len(receipts), sum(receipt.bytes for receipt in receipts)
         with metering("verifying") as meter:
-            meter.expect(size)
-            found = verify(root, receipts, workers=workers, advance=meter.advance)
+            meter.expect(size, files=total)
+
+            def advance(size: int) -> None:
+                meter.count_file()
+                meter.advance(size)
+
+            found = verify(root, receipts, workers=workers, advance=advance)
     for problem in found.edited:
         say(console, f"edited: {problem}")
     for problem in found.bad[:SHOWN_FAILURES]:

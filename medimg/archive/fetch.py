@@ -73,6 +73,7 @@ class Fetcher:
     Attributes:
         sources: in order of preference. One that fails altogether is left out from then on, with a message.
         say: called with one line about what did not go as planned.
+        on_file: called for each file that is verified and in its place, from any thread.
         stop: set when the user interrupts; what is in flight ends soon, and its parts stay.
         down: why a source was left out, by its name.
     """
@@ -83,6 +84,7 @@ class Fetcher:
     sources: Sequence[Source]
     say: Callable[[str], None]
     stop: threading.Event
+    on_file: Callable[[], None] = lambda: None
     down: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -171,7 +173,8 @@ class Fetcher:
                 give_name(arrived, final)
                 placing.placed[receipt.path] = receipt
                 self.receipts.add(receipt)
-                return receipt
+            self.on_file()
+            return receipt
         except InvalidFile:
             arrived.path.replace(work_folder(self.root, "quarantine") / arrived.sha256)
             raise

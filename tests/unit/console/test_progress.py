@@ -35,17 +35,22 @@ def test_a_loop_that_is_not_shown_says_nothing(clock, capsys, options):
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize(("expected", "of"), [(2_000_000, " of 2.0 MB"), (None, "")])
-def test_bytes_are_said_with_their_speed_since_the_last_line(clock, capsys, expected, of):
+@pytest.mark.parametrize(
+    ("size", "of", "files", "of_files"), [(2_000_000, " of 2.0 MB", 1200, " of 1,200"), (None, "", None, "")]
+)
+def test_files_and_bytes_are_said_with_the_speed_since_the_last_line(
+    clock, capsys, size, of, files, of_files
+):
     with metering("fetching") as meter:
-        meter.expect(expected)
+        meter.expect(size, files=files)
         for seconds, count in ((15, 100_000), (5, 300_000), (10, 0), (10, 600_000)):
             clock[0] += seconds
+            meter.count_file()
             meter.advance(count)
         meter.say("a line\nfrom elsewhere\x1b")
     assert capsys.readouterr().err.splitlines() == [
-        f"fetching: 400.0 kB{of}, 20.0 kB/s",
-        f"fetching: 1.0 MB{of}, 30.0 kB/s",
+        f"fetching: 2{of_files} files, 400.0 kB{of}, 20.0 kB/s",
+        f"fetching: 4{of_files} files, 1.0 MB{of}, 30.0 kB/s",
         "a line\\nfrom elsewhere\\x1b",
     ]
 
