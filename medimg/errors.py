@@ -19,6 +19,8 @@ def one_line(text: str) -> str:
 
     Line breaks and other control characters, which could steer a terminal, are written as escapes.
     """
+    if text.isprintable():
+        return text
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
     )

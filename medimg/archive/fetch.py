@@ -36,6 +36,7 @@ from medimg.archive.data_root import (
 from medimg.archive.receipts import TABLES, Finished, Receipt, Receipts
 from medimg.archive.source import Arrived, InvalidFile, NotAvailable, Series, Source, SourceFailed, is_uid
 from medimg.archive.transport.errors import Interrupted
+from medimg.dicom.parse import check_whole, open_dicom
 from medimg.errors import DiskFull, MedimgError, quote_code
 from medimg.files import WORK_FOLDER
 
@@ -181,9 +182,6 @@ class Fetcher:
 
     def _judge(self, arrived: Arrived, series: Series, source: Source) -> Receipt:
         """The receipt that a file would get. Raises InvalidFile where the file is not what was promised."""
-        # A third of a second, in which the other workers' first bytes can come.
-        from medimg.dicom.parse import check_whole, open_dicom
-
         sop_uid = patient = ""
         if arrived.name:
             path = safe_name(arrived.name)

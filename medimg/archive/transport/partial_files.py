@@ -5,6 +5,7 @@ another version of the file.
 
     <parts>/<sha256 of the URL>.part     the bytes so far
     <parts>/<sha256 of the URL>.json     ETag and size that they belong to, written before the first byte
+                                         unless that comes with all the others
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from urllib3.response import BaseHTTPResponse
 
@@ -28,10 +30,10 @@ from medimg.archive.transport.retries import RetryNeeded
 from medimg.archive.transport.urls import shown_url
 from medimg.errors import DiskFull, MedimgError, one_line
 
-BLOCK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 20
 """Read, hashed and written at once: hashlib lets other threads run meanwhile.
 
-With small blocks they would mostly wait for each other.
+With small blocks they would mostly wait for each other. A slice of CT or MR is one block.
 """
 RESERVE_BYTES = 64 << 20
 """Stays free on the disk; also how many bytes are written between two looks at it."""
@@ -79,16 +81,18 @@ class PartialFile:
         self._etag, self._md5 = "", wanted_md5
         self.size = wanted_size
         self._forget_hashes()
+        self._there = self._count_bytes()
+        self._noted = False
         self._read_notes()
-        self.most = self._on_disk()
+        self.most = self._there
 
     def is_whole(self) -> bool:
         """All bytes are there, though nobody has looked at them yet."""
         return (
             self.size is not None
-            and self.path.exists()
-            and self._on_disk() == self.size
+            and self._there == self.size
             and bool(self._etag or self._md5)
+            and self.path.exists()
         )
 
     def range_headers(self) -> dict[str, str]:
@@ -96,12 +100,12 @@ class PartialFile:
 
         Only a strong ETag says that the rest belongs to these bytes.
         """
-        if not self._on_disk() or not self._etag.startswith('"'):
+        if not self._there or not self._etag.startswith('"'):
             return {}
-        return {"Range": f"bytes={self._on_disk()}-", "If-Match": self._etag}
+        return {"Range": f"bytes={self._there}-", "If-Match": self._etag}
 
     def take_head(self, response: BaseHTTPResponse) -> None:
-        """Checks that the answer is the file or its rest, and notes what it says, before a byte is written.
+        """Checks that the answer is the file or its rest, and keeps what it says, before a byte is written.
 
         Raises:
             TransferError: it is no file.
@@ -137,7 +141,6 @@ class PartialFile:
                     "a way to know that it came whole",
                     response.status,
                 )
-            self._write_notes()
         else:
             raise TransferError(
                 f"{shown_url(self.url)}: status {response.status}, expected 200 and a file",
@@ -147,7 +150,7 @@ class PartialFile:
 
     def hash_so_far(self, check_stop: Callable[[], None]) -> None:
         """Hashes what lies on the disk and is not hashed yet."""
-        if self._on_disk() == self.bytes:
+        if self._there == self.bytes:
             return
         with self.path.open("rb") as opened:
             opened.seek(self.bytes)
@@ -155,8 +158,12 @@ class PartialFile:
                 check_stop()
                 self._hash(block)
 
-    def count(self, block: bytes | memoryview) -> None:
-        """Hashes a block that was just written."""
+    def append(self, opened: BinaryIO, block: bytes | memoryview) -> None:
+        """Writes a block and hashes it; a file that is one block needs no notes, for it is whole at once."""
+        if not self._noted and self._there + len(block) != self.size:
+            self._write_notes()
+        opened.write(block)
+        self._there += len(block)
         self._hash(block)
         self.fetched += len(block)
         self.most = max(self.most, self.bytes)
@@ -188,13 +195,18 @@ class PartialFile:
 
     def restart(self) -> None:
         """Throws away what came so far."""
-        self.path.unlink(missing_ok=True)
+        if self._there:
+            self.path.unlink(missing_ok=True)
+        self.forget()
+        self._there = 0
         self._forget_hashes()
         self._etag, self._md5, self.size = "", self._wanted_md5, self._wanted_size
 
     def forget(self) -> None:
         """Removes the notes; the bytes are the caller's now."""
-        self._notes.unlink(missing_ok=True)
+        if self._noted:
+            self._notes.unlink(missing_ok=True)
+            self._noted = False
 
     def downloaded(self) -> Downloaded:
         md5, sha256 = (digest.hexdigest() for digest in self._digests)
@@ -208,10 +220,10 @@ class PartialFile:
         match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", found.strip())
         first, last, whole = map(int, match.groups()) if match else (-1, -1, -1)
         size = whole if self.size is None else self.size
-        if (first, last, whole) != (self._on_disk(), size - 1, size) or not self._on_disk():
+        if (first, last, whole) != (self._there, size - 1, size) or not self._there:
             raise self._wrong(
                 f"Content-Range {one_line(found) or 'missing'}",
-                f"bytes {self._on_disk()}-{size - 1}/{size}",
+                f"bytes {self._there}-{size - 1}/{size}",
                 status,
                 restart=True,
             )
@@ -226,7 +238,8 @@ class PartialFile:
         self._digests = (hashlib.md5(usedforsecurity=False), hashlib.sha256())
         self.bytes = 0
 
-    def _on_disk(self) -> int:
+    def _count_bytes(self) -> int:
+        """On the disk."""
         try:
             return self.path.stat().st_size
         except FileNotFoundError:
@@ -234,7 +247,9 @@ class PartialFile:
 
     def _read_notes(self) -> None:
         try:
-            notes = json.loads(self._notes.read_bytes())
+            content = self._notes.read_bytes()
+            self._noted = True
+            notes = json.loads(content)
             etag, size, md5 = str(notes["etag"]), notes["size"], str(notes["md5"])
         except (OSError, ValueError, KeyError, TypeError):
             return
@@ -243,16 +258,16 @@ class PartialFile:
         if (
             self._wanted_size in (None, size)
             and self._wanted_md5 in ("", md5)
-            and self._on_disk() <= (size or self._on_disk())
+            and self._there <= (size or self._there)
         ):
             self._etag, self._md5, self.size = etag, md5, size
 
     def _write_notes(self) -> None:
-        draft = self._notes.with_suffix(".draft")
-        draft.write_text(
+        # Notes that a kill cut short are none: the file is then fetched from its beginning.
+        self._noted = True
+        self._notes.write_text(
             json.dumps({"url": shown_url(self.url), "etag": self._etag, "md5": self._md5, "size": self.size})
         )
-        draft.replace(self._notes)
 
     def _wrong(self, found: str, expected: str, status: int = 200, *, restart: bool = False) -> RetryNeeded:
         return RetryNeeded(

@@ -82,6 +82,7 @@ class Transfer:
     ) -> None:
         self._patience = patience
         self._parts = parts
+        parts.mkdir(parents=True, exist_ok=True)
         self._control = control or Control()
         self._stop = self._control.stop
         self._logins = {origin_of(login.origin): login.header for login in access.logins}
@@ -143,7 +144,6 @@ class Transfer:
             NotFound, AccessDenied, Unreachable, TransferError, Interrupted; DiskFull; MedimgError where the
                 file cannot be written.
         """
-        self._parts.mkdir(parents=True, exist_ok=True)
         part = PartialFile(
             self._parts / hashlib.sha256(url.encode()).hexdigest(),
             url,
@@ -177,20 +177,21 @@ class Transfer:
                     if part.bytes - looked_at >= RESERVE_BYTES:
                         looked_at = part.bytes
                         part.check_disk()
-                    opened.write(block)
-                    part.count(block)
+                    part.append(opened, block)
 
     def _blocks(self, url: str, response: BaseHTTPResponse) -> Iterator[memoryview]:
-        """The body in blocks of 1 MiB, the last one excepted, all in the same memory.
+        """The body in blocks of BLOCK_BYTES, the last one excepted, all in the same memory.
 
         What came before a failure is handed over first.
         """
-        buffer, filled = memoryview(bytearray(BLOCK_BYTES)), 0
+        expected = response.headers.get("Content-Length", "")
+        size = min(BLOCK_BYTES, max(1, int(expected))) if expected.isdecimal() else BLOCK_BYTES
+        buffer, filled = memoryview(bytearray(size)), 0
         try:
             while count := read_into(response, buffer[filled:]):
                 self._control.on_bytes(count)
                 filled += count
-                if filled == BLOCK_BYTES:
+                if filled == size:
                     yield buffer
                     filled = 0
         except (HTTPError, HTTPException, OSError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import urllib.parse
+from functools import lru_cache
 
 from urllib3.exceptions import LocationValueError
 from urllib3.util import Url, parse_url
@@ -15,7 +16,14 @@ from urllib3.util import Url, parse_url
 from medimg.archive.transport.errors import TransferError
 from medimg.errors import one_line
 
+REMEMBERED = 1024
+"""Addresses of which it is known what they are made of: each is asked for several times in a row.
 
+More than are under way at once; taking one apart costs as much as a system call or two.
+"""
+
+
+@lru_cache(REMEMBERED)
 def shown_url(url: str) -> str:
     """Returns an address as messages and receipts show it.
 
@@ -42,6 +50,7 @@ def _shown_parameter(parameter: str) -> str:
     return f"{name}=..." if separator and _SECRET.search(urllib.parse.unquote_plus(name)) else parameter
 
 
+@lru_cache(REMEMBERED)
 def parse_address(url: str) -> Url:
     """The address as urllib3 understands it: what is checked must be what is connected to.
 
