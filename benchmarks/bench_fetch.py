@@ -61,9 +61,10 @@ sys.exit(code)
 
 
 def measure(command: list[str], environment: Mapping[str, str]) -> Measured:
+    """Runs a command as where Python keeps what it compiled."""
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, *command],
-        env=environment,
+        env={name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"},
         text=True,
         capture_output=True,
         check=False,
