@@ -177,7 +177,7 @@ def test_parts_stay_where_something_is_missing(tmp_path, folder, console, monkey
 
 @contextmanager
 def session_of(tmp_path, *sources):
-    meter = SimpleNamespace(say=lambda line: None)
+    meter = SimpleNamespace(say=lambda line: None, count_file=lambda: None)
     yield SimpleNamespace(
         sources=sources,
         meter=meter,
