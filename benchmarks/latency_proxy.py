@@ -16,13 +16,13 @@ from collections import deque
 class Delayed(asyncio.Protocol):
     """One end of a connection: what comes in goes out at the other end, some time later."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, other: Delayed | None = None) -> None:
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[bytes] = deque()
         self._not_before = 0.0
         self.transport: asyncio.Transport | None = None
-        self.other: Delayed | None = None
+        self.other = other
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -31,6 +31,12 @@ class Delayed(asyncio.Protocol):
     def hold_until(self, moment: float) -> None:
         self._not_before = moment
 
+    def join(self, other: Delayed) -> None:
+        """Passes on what came before the other end was there, and everything from now on."""
+        self.other = other
+        for _ in self._waiting:
+            self._send_later()
+
     def data_received(self, data: bytes) -> None:
         self._pass_on(data)
 
@@ -38,8 +44,12 @@ class Delayed(asyncio.Protocol):
         self._pass_on(b"")
 
     def _pass_on(self, data: bytes) -> None:
-        # Timers of one moment fire in any order: each takes what has waited longest.
         self._waiting.append(data)
+        if self.other is not None:
+            self._send_later()
+
+    def _send_later(self) -> None:
+        # Timers of one moment fire in any order: each takes what has waited longest.
         self._loop.call_at(max(self._loop.time() + self._seconds, self._not_before), self._send_oldest)
 
     def _send_oldest(self) -> None:
@@ -53,25 +63,27 @@ class Delayed(asyncio.Protocol):
 
 
 class Accepted(Delayed):
-    """The client's end: connects to the server before anything passes."""
+    """The client's end: what it says waits until the server is reached."""
 
     def __init__(self, port: int, seconds: float) -> None:
         super().__init__(seconds)
         self._port = port
-        self._seconds = seconds
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert self.transport is not None
-        self.transport.pause_reading()
         self.hold_until(self._loop.time() + 3 * self._seconds)
         self._task = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
-        _, far = await self._loop.create_connection(lambda: Delayed(self._seconds), "127.0.0.1", self._port)
-        far.other, self.other = self, far
-        assert self.transport is not None
-        self.transport.resume_reading()
+        try:
+            _, far = await self._loop.create_connection(
+                lambda: Delayed(self._seconds, self), "127.0.0.1", self._port
+            )
+        except OSError:
+            assert self.transport is not None
+            self.transport.abort()
+            return
+        self.join(far)
 
 
 async def serve(port: int, round_trip_seconds: float) -> None:
