@@ -150,6 +150,7 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
     )
     report_gen = ReportGen(
         model=trainer.outputs["model"],
+        model_run=trainer.outputs["model_run"],
         examples=examples,
         catalogue=catalogue,
         evaluation=evaluator.outputs["evaluation"],

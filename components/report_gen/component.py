@@ -23,6 +23,7 @@ class ReportGenSpec(ComponentSpec):
     }
     INPUTS = {
         "model": ChannelParameter(type=standard_artifacts.Model),
+        "model_run": ChannelParameter(type=standard_artifacts.ModelRun),
         "examples": ChannelParameter(type=standard_artifacts.Examples),
         "catalogue": ChannelParameter(type=Catalogue),
         "evaluation": ChannelParameter(type=standard_artifacts.ModelEvaluation),

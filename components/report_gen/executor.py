@@ -23,9 +23,11 @@ from components.report_gen.evaluator_results import only_head, read_evaluation
 from components.report_gen.explaining import ScoredSplit, explain_split
 from components.report_gen.run_facts import gather_facts
 from components.report_gen.scoring import list_records, read_images, score_examples
+from components.trainer.facts import CALIBRATION_FILE
 from medimg.catalogue.split import SPLITS, TEST, TRAIN
 from medimg.catalogue.tables import Catalogue, find_clusters, read_catalogue
 from medimg.errors import MedimgError
+from medimg.evaluation.classification.held_out import add_held_out
 from medimg.evaluation.classification.merging import Merge, merge_heads, merge_predictions
 from medimg.evaluation.classification.shortcuts import tabulate_shortcuts
 from medimg.evaluation.figures import Figure
@@ -61,6 +63,8 @@ class Executor(BaseExecutor):
         expect_evaluated(evaluated, outcome, heads=heads)
         predictions = score_splits(model, examples, heads=heads, splits=scored)
         expect_scored(predictions, outcome, splits=scored)
+        model_run = artifact_utils.get_single_uri(input_dict["model_run"])
+        predictions = add_held_out(predictions, pd.read_parquet(Path(model_run, CALIBRATION_FILE)))
         predictions = complete(predictions, catalogue, heads=heads, columns=config["evaluation"]["slices"])
         predictions = merge_predictions(predictions, merges, heads=heads)
         facts = gather_facts(

@@ -5,11 +5,9 @@ The learning itself is the task's `fit`.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
-import os
 import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,10 +20,21 @@ import pydantic
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.trainer.facts import (
+    CALIBRATION_FILE,
+    HISTORY_FILE,
+    describe_fitted,
+    describe_member,
+    describe_parts,
+    list_bounds,
+    model_file,
+    table_held_out,
+    write_json,
+)
 from components.trainer.serving import FACTS_FILE, FeatureSpec, Serving, export, raw_spec
 from medimg.errors import MedimgError, UsageError
 from medimg.tasks import Task, find_task
-from medimg.tasks.fitting import Data, Epoch, Fitted, Member
+from medimg.tasks.fitting import Data, Epoch
 
 if TYPE_CHECKING:
     from tfx.components.trainer.fn_args_utils import FnArgs
@@ -34,7 +43,6 @@ Settings = TypeVar("Settings")
 Tensors = dict[str, tf.Tensor]
 """Of one case or a batch, by name."""
 PARSE_BATCH = 64
-HISTORY_FILE = "history.json"
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,8 @@ def run(fn_args: FnArgs) -> None:
     """Trains and exports as `fn_args` says.
 
     Writes to `serving_model_dir` the SavedModel, `medimg.json` and each member's network, `model.keras` (then
-    `model1.keras` ...); to `model_run_dir` TensorBoard logs and `history.json`.
+    `model1.keras` ...); to `model_run_dir` TensorBoard logs, `history.json` and `calibration.parquet`: the
+    answers to eval that the probabilities were set right by.
 
     Raises:
         MedimgError, UsageError: what cannot be trained, in one line.
@@ -86,12 +95,19 @@ def run(fn_args: FnArgs) -> None:
         Path(fn_args.model_run_dir) / HISTORY_FILE,
         {"members": [describe_member(member) for member in fitted.members]},
     )
+    held_out = table_held_out(fitted, data, job.task.describe(job.model)["heads"])
+    held_out.to_parquet(Path(fn_args.model_run_dir) / CALIBRATION_FILE, index=False)
+    for line in list_bounds(fitted):
+        print(line, flush=True)
     chosen = ", ".join(str(member.best.number + 1) for member in fitted.members)
     # Those of every epoch; the whole of them is in medimg.json.
     followed = {
         name: value for name, value in fitted.figures.items() if name in fitted.members[0].best.figures
     }
-    print(f"best epoch {chosen}; calibrated on eval: {format_figures(followed)}; exporting", flush=True)
+    print(
+        f"best epoch {chosen}; calibrated on {describe_parts(fitted)}: {format_figures(followed)}; exporting",
+        flush=True,
+    )
     predictor = job.task.make_predictor(fitted, model=job.model, training=job.training)
     export(
         Serving(predictor, task=job.task, settings=job.model, transform_output=transform_output),
@@ -100,9 +116,8 @@ def run(fn_args: FnArgs) -> None:
     for index, member in enumerate(fitted.members):
         member.network.save(Path(fn_args.serving_model_dir) / model_file(index))
     sizes = job.task.clinical_sizes(transform_output, job.model)
-    write_json(
-        Path(fn_args.serving_model_dir) / FACTS_FILE, describe_export(job, fitted, clinical_sizes=sizes)
-    )
+    facts = {"task": job.task.name, **job.task.describe(job.model), "code": job.code, "clinical_sizes": sizes}
+    write_json(Path(fn_args.serving_model_dir) / FACTS_FILE, {**facts, **describe_fitted(fitted)})
     shutil.rmtree(folder)
 
 
@@ -221,7 +236,16 @@ def read_data(
         )
     decoding = "decoded and kept on disk" if cached else "will be decoded again in each epoch"
     print(f"{count} cases of train and eval {decoding}", flush=True)
-    return Data(cases[0], cases[1], targets[0], targets[1], clinical_width=sum(sizes.values()))
+    ids, groups = read_ids(eval_files)
+    return Data(
+        train=cases[0],
+        eval=cases[1],
+        train_targets=targets[0],
+        eval_targets=targets[1],
+        eval_ids=ids,
+        eval_groups=groups,
+        clinical_width=sum(sizes.values()),
+    )
 
 
 def parse_cases(
@@ -261,6 +285,15 @@ def collect_targets(targets: tf.data.Dataset) -> dict[str, np.ndarray]:
     return arrays
 
 
+def read_ids(files: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Case and group of each Example, text [N] each, in the order of the files."""
+    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in ("case_id", "group_id")}
+    parsed = tf.data.TFRecordDataset(files).map(lambda one: tf.io.parse_single_example(one, spec))
+    rows = [(row["case_id"].decode(), row["group_id"].decode()) for row in parsed.as_numpy_iterator()]
+    cases, groups = np.array(rows, dtype=str).reshape(-1, 2).T
+    return cases, groups
+
+
 def cache_folder(folder: Path) -> Path:
     """Where decoded cases are kept while training."""
     return folder / "cache"
@@ -272,35 +305,6 @@ def clear_cache(folder: Path) -> None:
     A half-written cache looks like one that another process is writing.
     """
     shutil.rmtree(cache_folder(folder), ignore_errors=True)
-
-
-def describe_member(member: Member) -> dict[str, object]:
-    """Returns a member's epochs, for `history.json`."""
-    return {
-        "best_epoch": member.best.number,
-        "history": [dataclasses.asdict(epoch) for epoch in member.history],
-    }
-
-
-def describe_export(job: Job, fitted: Fitted, *, clinical_sizes: Mapping[str, int]) -> dict[str, object]:
-    """Returns what a reader of the exported model needs, for `medimg.json`."""
-    log_priors = {head: list(values) for head, values in fitted.log_priors.items()}
-    return {
-        "task": job.task.name,
-        **job.task.describe(job.model),
-        "code": job.code,
-        "eval": dict(fitted.figures),
-        "temperatures": dict(fitted.temperatures),
-        "log_priors": log_priors,
-        "prevalence": fitted.prevalence,
-        "clinical_sizes": dict(clinical_sizes),
-        "networks": [model_file(index) for index in range(len(fitted.members))],
-    }
-
-
-def model_file(index: int) -> str:
-    """The file of a member's bare network: `model.keras`, `model1.keras` ..."""
-    return f"model{index or ''}.keras"
 
 
 def report_epoch(epoch: Epoch, job: Job, *, writer: tf.summary.SummaryWriter) -> None:
@@ -323,18 +327,3 @@ def format_figures(figures: Mapping[str, float]) -> str:
         f"{name.replace('/', ' ')} {'undefined' if math.isnan(value) else f'{value:.3f}'}"
         for name, value in figures.items()
     )
-
-
-def write_json(path: Path, value: Mapping[str, object]) -> None:
-    """Writes indented JSON, the folder included; an undefined figure becomes null."""
-    os.makedirs(path.parent, exist_ok=True)
-    path.write_text(json.dumps(undefined_to_none(value), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def undefined_to_none(value: object) -> object:
-    """The same nested value with None for NaN, which is not JSON."""
-    if isinstance(value, dict):
-        return {key: undefined_to_none(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [undefined_to_none(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

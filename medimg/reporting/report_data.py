@@ -15,6 +15,7 @@ import pandas as pd
 
 from medimg.catalogue.split import EVAL, TRAIN
 from medimg.evaluation.classification.baselines import BaselineFigure
+from medimg.evaluation.classification.held_out import take_calibration_cases
 from medimg.evaluation.figures import Figure, read_units
 from medimg.evaluation.folds import note_folds
 from medimg.evaluation.gates import OVERALL
@@ -97,10 +98,13 @@ class ReportData:
     def units(self, head: str, protocol: Protocol, *, split: str = "") -> tuple[np.ndarray, np.ndarray]:
         """Class indices [N] and probabilities [N, C] of a split's units under a protocol.
 
-        Of the measured split if none is named.
+        Of the measured split if none is named; of CALIBRATION_SPLIT, those that may be calibrated on.
         """
         classes = self.facts.heads[head]
-        rows = self.predictions[self.predictions["split"] == (split or self.facts.split)]
+        if split == CALIBRATION_SPLIT:
+            rows = take_calibration_cases(self.predictions, split=split, heads={head: classes})
+        else:
+            rows = self.predictions[self.predictions["split"] == (split or self.facts.split)]
         return read_units(
             roll_up(rows, protocol=protocol, head=head, classes=classes), head=head, classes=classes
         )

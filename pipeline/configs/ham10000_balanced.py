@@ -14,5 +14,5 @@ from pipeline.configs import ham10000_small_cnn
 def get_config() -> RunConfig:
     """Only the sampling differs."""
     config = ham10000_small_cnn.get_config()
-    training = dataclasses.replace(config.training, class_weights=False, sampling="balanced")
+    training = dataclasses.replace(config.training, sampling="balanced")
     return dataclasses.replace(config, name="ham10000-balanced", training=training)

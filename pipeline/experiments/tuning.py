@@ -317,7 +317,7 @@ def work(run: OpenRun, fingerprints: Fingerprints, last: str, quiet: bool) -> No
 
 def read_result(trial: Trial, run: Path, *, model: Path, model_run: Path) -> Trial:
     """The trial with what the Trainer has written: its figures on eval, and how long it took."""
-    from components.trainer.run import HISTORY_FILE
+    from components.trainer.facts import HISTORY_FILE
     from components.trainer.serving import FACTS_FILE
 
     figures = json.loads((model / "Format-Serving" / FACTS_FILE).read_text())["eval"]

@@ -56,9 +56,8 @@ def check_costs(costs: Iterable[Costs], *, heads: Mapping[str, Sequence[str]], p
         check_matrix(one, heads[one.head], place=place)
         if prevalence == "balanced":
             raise UsageError(
-                f"{place}: training makes probabilities as if all classes were equally frequent, "
-                "expected training.class_weights=false, training.sampling=shuffled and "
-                "training.logit_adjustment=none: an expected cost needs the data's own frequencies"
+                f"{place}: training.logit_adjustment=post_hoc makes probabilities as if all classes were "
+                "equally frequent, expected none: an expected cost needs the data's own frequencies"
             )
 
 

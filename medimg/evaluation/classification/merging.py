@@ -85,7 +85,7 @@ def merge_predictions(
 ) -> pd.DataFrame:
     """Returns the table with the derived heads' columns.
 
-    These are the label's union, and the sums of `p_`, of `v_` by view and of `m<i>_` by member.
+    These are the label's union, and the sums of `p_` and `c_`, of `v_` by view and of `m<i>_` by member.
 
     Args:
         predictions: see medimg.evaluation.protocols.
@@ -96,9 +96,10 @@ def merge_predictions(
         classes = heads[merge.head]
         members = [(f"m{index}", "") for index in range(count_members(predictions, merge.head, classes))]
         views = [("v", f"_{role}") for role in list_views(predictions, head=merge.head, classes=classes)]
+        held_out = [("c", "")] if f"c_{merge.head}_{classes[0]}" in predictions else []
         merged = merge_classes(merge, classes)
         for union, names in merged.items():
-            for kind, view in (("p", ""), *members, *views):
+            for kind, view in (("p", ""), *held_out, *members, *views):
                 parts = [f"{kind}_{merge.head}_{name}{view}" for name in names]
                 columns[f"{kind}_{merge.name}_{union}{view}"] = (
                     predictions[parts].sum(axis=1, min_count=1).clip(upper=1.0)

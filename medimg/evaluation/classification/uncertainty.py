@@ -15,6 +15,7 @@ from scipy.special import entr
 
 from medimg.evaluation.classification.conformal import fit_conformal
 from medimg.evaluation.classification.costs import NO_COSTS
+from medimg.evaluation.classification.held_out import take_calibration_cases
 from medimg.evaluation.classification.metrics import Metric
 from medimg.evaluation.classification.selective import selective_metrics
 from medimg.evaluation.figures import (
@@ -79,14 +80,12 @@ def measure_uncertainty(
         predictions: see medimg.evaluation.protocols; cases of both splits.
         settings: as for `medimg.evaluation.figures.measure`; the whole split is measured, and no slices.
         coverage: that the conformal sets are to have, calibrated on `calibration_split` under the same
-            protocol. The model was chosen on that split and its temperature fitted there, so they may fall a
-            little short; the figures say what they reach.
+            protocol: on its held-out answers, see medimg.evaluation.classification.held_out.
         costs: as for `medimg.evaluation.figures.measure`; the sets do not depend on them.
     """
     figures: list[Figure] = []
-    measured, calibrated = (
-        predictions[predictions["split"] == name] for name in (settings.split, calibration_split)
-    )
+    measured = predictions[predictions["split"] == settings.split]
+    calibrated = take_calibration_cases(predictions, split=calibration_split, heads=settings.heads)
     for head, classes in settings.heads.items():
         for protocol in settings.find_protocols():
             subset = Subset(head, classes, protocol, settings.split)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,18 +17,28 @@ import numpy as np
 import tensorflow as tf
 
 from medimg.errors import MedimgError
-from medimg.evaluation.classification.temperature import apply_temperature, fit_temperature
+from medimg.evaluation.classification.recalibration import Recalibration, fit_recalibration, recalibrate
 from medimg.tasks.classification.augment import augment
 from medimg.tasks.classification.inputs import case_bytes
-from medimg.tasks.classification.losses import class_log_priors, make_losses
+from medimg.tasks.classification.losses import class_log_priors, class_shares, make_losses
 from medimg.tasks.classification.metrics import measure_epoch, measure_predictions
 from medimg.tasks.classification.model import build_model
 from medimg.tasks.classification.sampling import draw_copies, repeat_cases
-from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
+from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
 from medimg.tasks.fitting import Data, Epoch, Fitted, Member, Report
-from medimg.tasks.shared.checkpoints import State, load_weights, read_state, write_state
+from medimg.tasks.shared.checkpoints import (
+    State,
+    load_weights,
+    read_answers,
+    read_state,
+    write_answers,
+    write_state,
+)
+from medimg.tasks.shared.eval_parts import EvalParts, part_eval
 from medimg.tasks.shared.loop import evaluation_batches, make_strategy, precision, predict, seed_dropout
 
+MISSING = -1
+"""The class index of a case without a label."""
 SHUFFLE_BYTES = 512 * 2**20
 """Of decoded cases held in memory for shuffling."""
 
@@ -56,41 +67,58 @@ def fit(
     """
     check_labels(data, model)
     hyperparameters = Hyperparameters(model, training)
+    parts = part_eval(data.eval_groups)
     members = tuple(
         fit_member(index, data, hyperparameters, folder=folder, report=report)
         for index in range(training.members)
     )
-    outputs = [predict(member.network, evaluation_batches(data, training.batch_size)) for member in members]
-    mean = {}
-    for head in model.heads:
-        mean[head.name] = np.mean([output[head.name] for output in outputs], axis=0)
-    balanced = training.learns_balanced
-    temperatures = {
-        name: fit_temperature(data.eval_targets[name], values, balanced=balanced)
-        if training.calibrate
-        else 1.0
-        for name, values in mean.items()
-    }
     adjusted = model.heads if training.logit_adjustment == "post_hoc" else ()
     log_priors = {
         head.name: class_log_priors(data.train_targets[head.name], classes=len(head.classes))
         for head in adjusted
     }
-    calibrated = {
-        name: apply_temperature(values, temperatures[name], log_priors=log_priors.get(name, 0.0))
-        for name, values in mean.items()
-    }
+    recalibrations, answers, labels = {}, {}, {}
+    for head in model.heads:
+        name = head.name
+        held_out_NC = np.mean([member.held_out[name] for member in members], axis=0)
+        labels[name] = np.where(parts.calibrate, data.eval_targets[name], MISSING)
+        recalibrations[name] = fit_head(head, data, training, labels=labels[name], answers=held_out_NC)
+        answers[name] = recalibrate(held_out_NC, recalibrations[name], log_priors=log_priors.get(name, 0.0))
     return Fitted(
         members,
-        temperatures,
-        measure_predictions(data.eval_targets, calibrated, model),
+        recalibrations,
+        measure_predictions(labels, answers, model),
+        held_out=answers,
+        parts=parts.names,
         log_priors=log_priors,
         prevalence=training.prevalence,
     )
 
 
+def fit_head(
+    head: Head, data: Data, training: TrainingSettings, *, labels: np.ndarray, answers: np.ndarray
+) -> Recalibration:
+    """What brings the answers of a head to the class frequencies of train.
+
+    Args:
+        labels: class index, [N], -1 for cases that are not calibrated on.
+        answers: probabilities [N, C] as the network learnt them.
+    """
+    log_priors_C = class_log_priors(data.train_targets[head.name], classes=len(head.classes))
+    offset_C = log_priors_C if training.learns_balanced(len(head.classes)) else (0.0,) * len(head.classes)
+    if not training.calibrate:
+        return Recalibration(1.0, offset_C)
+    shares_C = class_shares(data.train_targets[head.name], classes=len(head.classes))
+    return fit_recalibration(labels, answers, shares=shares_C, offset=offset_C)
+
+
 def fit_member(
-    index: int, data: Data, hyperparameters: Hyperparameters, *, folder: Path, report: Report
+    index: int,
+    data: Data,
+    hyperparameters: Hyperparameters,
+    *,
+    folder: Path,
+    report: Report,
 ) -> Member:
     """Trains member `index` from its own seed until no epoch is left or patience is spent.
 
@@ -99,7 +127,7 @@ def fit_member(
     model = hyperparameters.model
     training = dataclasses.replace(hyperparameters.training, seed=hyperparameters.training.seed + index)
     folder = folder / f"member{index}"
-    head = model.heads[0].name
+    head, parts = model.heads[0].name, part_eval(data.eval_groups)
     keras.utils.set_random_seed(training.seed)
     strategy = make_strategy()
     with precision(training), strategy.scope():
@@ -118,7 +146,8 @@ def fit_member(
             seed_dropout(network, seed=training.seed, epoch=number)
             batches = make_batches(data, model=model, training=training, epoch=number, replicas=replicas)
             losses_of_epoch = network.fit(batches, epochs=number + 1, initial_epoch=number, verbose=0).history
-            figures = measure_epoch(data.eval_targets, predict(network, evaluation), model)
+            answers = predict(network, evaluation)
+            figures = measure_part(data, answers, model, cases=parts.choose)
             epoch = Epoch(
                 number,
                 time.monotonic() - start,
@@ -126,6 +155,7 @@ def fit_member(
                 index,
             )
             state = State((*state.history, epoch))
+            write_answers(folder, number, answers)
             write_state(folder, state, model=network, head=head)
             report(epoch)
         best = state.best(head)
@@ -137,7 +167,38 @@ def fit_member(
                 "a smaller training.learning_rate may help"
             )
         load_weights(folder, best.number, model=network)
-    return Member(to_float32(network, model, data.clinical_width), best, state.history)
+    answers_of = [read_answers(folder, epoch.number) for epoch in state.history]
+    held_out = hold_out(answers_of, data, model, parts=parts)
+    return Member(to_float32(network, model, data.clinical_width), best, state.history, held_out)
+
+
+def measure_part(
+    data: Data, answers: Mapping[str, np.ndarray], model: ModelSettings, *, cases: np.ndarray
+) -> dict[str, float]:
+    """What `measure_epoch` returns, of some cases of eval, bool [N], alone."""
+    labels = {name: np.where(cases, values_N, MISSING) for name, values_N in data.eval_targets.items()}
+    return measure_epoch(labels, answers, model)
+
+
+def hold_out(
+    answers: Sequence[Mapping[str, np.ndarray]], data: Data, model: ModelSettings, *, parts: EvalParts
+) -> dict[str, np.ndarray]:
+    """The answers to eval by epochs that were chosen by others; see Member.
+
+    Args:
+        answers: of each epoch to all of eval, head to probabilities [N, C].
+    """
+    found = {name: np.full_like(values_NC, np.nan) for name, values_NC in answers[0].items()}
+    for part in parts.held_out:
+        of_others = [
+            Epoch(number, 0.0, measure_part(data, one, model, cases=part.chosen_by))
+            for number, one in enumerate(answers)
+        ]
+        best = State(tuple(of_others)).best(model.heads[0].name)
+        assert best is not None
+        for name, values_NC in answers[best.number].items():
+            found[name][part.cases] = values_NC[part.cases]
+    return found
 
 
 def check_labels(data: Data, settings: ModelSettings) -> None:

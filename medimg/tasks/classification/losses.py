@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from medimg.evaluation.classification.temperature import SMALLEST_PROBABILITY
+from medimg.evaluation.classification.recalibration import SMALLEST_PROBABILITY
 from medimg.tasks.classification.backbones import Tensor
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
 
@@ -87,6 +87,16 @@ def class_weights(labels: np.ndarray, *, classes: int, balanced: bool) -> tuple[
     return tuple(float(counts.sum() / (present * count)) if count else 1.0 for count in counts)
 
 
+def class_shares(labels: np.ndarray, *, classes: int) -> tuple[float, ...]:
+    """Each class's share of the labelled cases, [C]; all 0 where there is none.
+
+    Args:
+        labels: int [N], -1 where missing.
+    """
+    counts = np.bincount(labels[labels >= 0], minlength=classes)
+    return tuple((counts / max(counts.sum(), 1)).tolist())
+
+
 def class_log_priors(labels: np.ndarray, *, classes: int) -> tuple[float, ...]:
     """Logarithm of each class's share of the labelled cases.
 
@@ -95,8 +105,7 @@ def class_log_priors(labels: np.ndarray, *, classes: int) -> tuple[float, ...]:
     Args:
         labels: int [N], -1 where missing.
     """
-    counts = np.bincount(labels[labels >= 0], minlength=classes)
-    return tuple(float(np.log(count / counts.sum())) if count else 0.0 for count in counts)
+    return tuple(float(np.log(share)) if share else 0.0 for share in class_shares(labels, classes=classes))
 
 
 def make_losses(
@@ -107,7 +116,7 @@ def make_losses(
     for head in settings.heads:
         found, classes = labels[head.name], len(head.classes)
         losses[head.name] = MaskedCrossEntropy(
-            class_weights(found, classes=classes, balanced=training.class_weights),
+            class_weights(found, classes=classes, balanced=training.weighs_classes(classes)),
             focal_gamma=training.focal_gamma,
             log_priors=class_log_priors(found, classes=classes)
             if training.logit_adjustment == "loss"

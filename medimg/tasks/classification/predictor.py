@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from medimg.evaluation.classification.temperature import SMALLEST_PROBABILITY
+from medimg.evaluation.classification.recalibration import SMALLEST_PROBABILITY
 from medimg.tasks.classification.model import classify, embed, make_encoder
 from medimg.tasks.classification.settings import ModelSettings, TrainingSettings
 from medimg.tasks.fitting import Fitted
@@ -30,8 +30,11 @@ class Predictor(tf.Module):
         super().__init__()
         self.networks = [member.network for member in fitted.members]
         self._encoders = [make_encoder(network) for network in self.networks]
-        self._temperatures = dict(fitted.temperatures)
-        self._log_priors = {head: np.array(values, np.float32) for head, values in fitted.log_priors.items()}
+        self._temperatures = {head: one.temperature for head, one in fitted.recalibrations.items()}
+        self._shifts = {
+            head: np.array(one.bias, np.float32) - np.array(fitted.log_priors.get(head, 0.0), np.float32)
+            for head, one in fitted.recalibrations.items()
+        }
         self._masks = [
             draw_masks(
                 network.get_layer("embedding").output.shape[-1],
@@ -78,17 +81,15 @@ class Predictor(tf.Module):
         return outputs
 
     def _calibrate(self, outputs: Mapping[str, tf.Tensor]) -> Tensors:
-        """Divides the logits of each head by its temperature and adjusts them.
+        """Divides the logits of each head by its temperature, adds its bias and adjusts them.
 
-        See `medimg.evaluation.classification.temperature.apply_temperature`.
+        See `medimg.evaluation.classification.recalibration.recalibrate`.
         """
         logits = {
             head: tf.math.log(tf.maximum(values, SMALLEST_PROBABILITY)) / self._temperatures[head]
             for head, values in outputs.items()
         }
-        return {
-            head: tf.nn.softmax(values - self._log_priors.get(head, 0.0)) for head, values in logits.items()
-        }
+        return {head: tf.nn.softmax(values + self._shifts[head]) for head, values in logits.items()}
 
 
 def draw_masks(width: int, *, rate: float, samples: int, seed: tuple[int, int]) -> np.ndarray:

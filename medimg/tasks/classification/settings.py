@@ -147,19 +147,21 @@ class TrainingSettings:
             main head was no better on the eval split.
         batch_size: cases per step and replica, 1 or more.
         learning_rate: of the optimiser, above 0, at most 1e6.
-        class_weights: weigh each head's classes inversely to their frequency in train.
+        class_weights: weigh each head's classes inversely to their frequency in train; None does so for heads
+            of more than two classes, unless `sampling` or `logit_adjustment="loss"` makes them count alike.
         focal_gamma: of the focal loss (Lin et al. 2017, arXiv 1708.02002), which looks at hard cases more; 0
             is cross-entropy, 2 their choice; at most 1e6.
         sampling: "balanced" shows each class of the only head equally often: rare cases several times an
             epoch, common ones in turns.
         logit_adjustment: (Menon et al. 2021, arXiv 2007.07314) "loss" adds the logarithm of the class
             frequencies to the logits while training; "post_hoc" takes it off the calibrated logits in the
-            exported model.
+            exported model, whose answers are then as if all classes were equally frequent.
         mixed_precision: "auto" uses float16 where a GPU is there.
         cache_bytes: decoded cases are cached on disk when they fit in this many bytes, 0 to 10^15.
         seed: of weights, order and augmentation, 0 to 2 billion; member i of an ensemble has seed + i.
-        calibrate: fit one temperature per head on the eval split, so that probabilities are as sure as they
-            are right.
+        calibrate: fit a temperature and a bias per head on cases of the eval split that chose no epoch, so
+            that probabilities are as sure as they are right. Without, the bias is what follows from how the
+            classes counted while training.
         members: of a deep ensemble (Lakshminarayanan et al. 2017, arXiv 1612.01474), trained one after the
             other, 1 or more; 1 is a single network.
         dropout_samples: how often each case is also answered with dropout on (Gal and Ghahramani 2016, arXiv
@@ -170,7 +172,7 @@ class TrainingSettings:
     batch_size: PositiveCount = 16
     learning_rate: PositiveFinite = 1e-3
     patience: PositiveCount = 8
-    class_weights: bool = True
+    class_weights: bool | None = None
     focal_gamma: NonNegative = 0.0
     sampling: Literal["shuffled", "balanced"] = "shuffled"
     logit_adjustment: Literal["loss", "post_hoc"] | None = None
@@ -182,15 +184,20 @@ class TrainingSettings:
     members: PositiveCount = 1
     dropout_samples: Count = 0
 
-    @property
-    def learns_balanced(self) -> bool:
-        """Whether the network learns probabilities as if all classes were equally frequent."""
-        return self.class_weights or self.sampling == "balanced" or self.logit_adjustment == "loss"
+    def weighs_classes(self, classes: int) -> bool:
+        """Whether the loss of a head of so many classes weighs them."""
+        if self.class_weights is not None:
+            return self.class_weights
+        return classes > 2 and self.sampling == "shuffled" and self.logit_adjustment != "loss"
+
+    def learns_balanced(self, classes: int) -> bool:
+        """Whether a head of so many classes learns probabilities as if all were equally frequent."""
+        return self.weighs_classes(classes) or self.sampling == "balanced" or self.logit_adjustment == "loss"
 
     @property
     def prevalence(self) -> Prevalence:
         """The class frequencies that the probabilities are meant for: those of train, or all alike."""
-        return "balanced" if self.learns_balanced or self.logit_adjustment == "post_hoc" else "train"
+        return "balanced" if self.logit_adjustment == "post_hoc" else "train"
 
 
 def check_settings(settings: ModelSettings) -> None:
@@ -249,22 +256,19 @@ def check_balancing(model: ModelSettings, training: TrainingSettings) -> None:
     Two of them would make rare classes count for more than common ones.
     """
     asked = {
-        "class_weights": training.class_weights,
-        "sampling": training.sampling,
-        "logit_adjustment": training.logit_adjustment,
+        "class_weights=true": training.class_weights,
+        "sampling=balanced": training.sampling == "balanced",
+        "logit_adjustment=loss": training.logit_adjustment == "loss",
     }
-    found = [
-        f"{name}={value}".lower() for name, value in asked.items() if value not in (False, "shuffled", None)
-    ]
+    found = [name for name, value in asked.items() if value]
     if len(found) > 1:
         raise UsageError(
             f"training: found {' and '.join(found)}, expected one of them at most: "
             "each alone makes every class count alike"
         )
-    if training.focal_gamma and training.logit_adjustment:
+    if training.focal_gamma and training.logit_adjustment == "loss":
         raise UsageError(
-            f"training.focal_gamma: found {training.focal_gamma:g} with "
-            f"logit_adjustment={training.logit_adjustment}, expected 0: "
+            f"training.focal_gamma: found {training.focal_gamma:g} with logit_adjustment=loss, expected 0: "
             "the adjustment is of probabilities learnt by cross-entropy"
         )
     if training.sampling == "balanced" and len(model.heads) > 1:

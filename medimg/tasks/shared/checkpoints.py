@@ -1,8 +1,8 @@
 """Training state on disk: after a kill at any moment, training goes on at the epoch that it had reached.
 
-A folder holds `state.json` (the history and which files are valid) and one weights file for the last and one
-for the best epoch. The weights are written first and `state.json` replaces its predecessor in one step, so it
-never names a half-written file.
+A folder holds `state.json` (the history and which files are valid), one weights file for the last and one for
+the best epoch, and each epoch's answers to the eval split. These are written first and `state.json` replaces
+its predecessor in one step, so it never names a half-written file.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 import os
 import warnings
+import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from medimg.errors import MedimgError
 from medimg.tasks.classification.metrics import is_better
@@ -101,6 +104,36 @@ def load_weights(folder: Path, number: int, *, model: keras.Model) -> None:
             f"{path}: weights of epoch {number + 1} cannot be loaded ({reason}); "
             "delete its folder to train from the start"
         ) from error
+
+
+def write_answers(folder: Path, number: int, answers: Mapping[str, np.ndarray]) -> None:
+    """Keeps what an epoch answers to the eval split: arrays over its cases, by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with answers_path(folder, number).open("wb") as file:
+        np.savez(file, **answers)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_answers(folder: Path, number: int) -> dict[str, np.ndarray]:
+    """The inverse of `write_answers`.
+
+    MedimgError names a file that cannot be read.
+    """
+    path = answers_path(folder, number)
+    try:
+        with np.load(path) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise MedimgError(
+            f"{path}: answers of epoch {number + 1} cannot be read ({type(error).__name__}); "
+            "delete its folder to train from the start"
+        ) from None
+
+
+def answers_path(folder: Path, number: int) -> Path:
+    """Where the answers of an epoch are."""
+    return folder / f"epoch{number:04d}.answers.npz"
 
 
 def weights_path(folder: Path, number: int) -> Path:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from medimg.evaluation.classification.temperature import apply_temperature
+
 from tests.components.examples import TRAINING, make_arguments, make_case, serialize, write_split
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -14,6 +14,7 @@ from medimg.tasks.classification.inputs import case_bytes
 from medimg.tasks.classification.settings import Augmentation, Head, ModelSettings, TrainingSettings
 from medimg.tasks.fitting import Data
 from medimg.tasks.shared.loop import evaluation_batches
+from tests.unit.tasks.classification.data import make_fit_data
 from tests.unit.tasks.classification.no_augmentation import STILL
 
 CASES = 19
@@ -32,7 +33,7 @@ def make_data(*, equal: bool = False) -> Data:
     labels_N = (numbers_N >= 14).astype(np.int64)
     inputs = {"images": images_NVHWC.astype(np.uint8), "view_present": np.ones((CASES, 2), np.float32)}
     cases = tf.data.Dataset.from_tensor_slices((inputs, {"kind": labels_N}))
-    return Data(cases, cases, {"kind": labels_N}, {"kind": labels_N})
+    return make_fit_data(cases, cases, {"kind": labels_N}, {"kind": labels_N})
 
 
 def read_batches(data: Data, *, epoch: int = 0, replicas: int = 1, **changes: object) -> Batches:

@@ -16,12 +16,13 @@ import pytest
 import tensorflow as tf
 
 from medimg.errors import MedimgError
-from medimg.evaluation.classification.temperature import apply_temperature, fit_temperature
+from medimg.evaluation.classification.recalibration import Recalibration, fit_recalibration, recalibrate
 from medimg.tasks.classification.fit import check_labels, fit
 from medimg.tasks.classification.metrics import measure_predictions
 from medimg.tasks.classification.model import build_model
 from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
 from medimg.tasks.fitting import Data, Epoch, Fitted
+from tests.unit.tasks.classification.data import make_fit_data
 from tests.unit.tasks.classification.no_augmentation import STILL
 
 MODEL = ModelSettings(
@@ -48,7 +49,7 @@ def make_cases(brightness: np.ndarray, **targets: np.ndarray) -> tf.data.Dataset
 
 def make_data(labels: np.ndarray) -> Data:
     cases = make_cases(labels, kind=labels)
-    return Data(cases, cases, {"kind": labels}, {"kind": labels})
+    return make_fit_data(cases, cases, {"kind": labels}, {"kind": labels})
 
 
 def run(folder: Path, data: Data, *, model: ModelSettings = MODEL, **changes: object) -> Fitted:
@@ -146,7 +147,7 @@ def test_the_loss_is_the_sum_of_the_heads_losses_by_their_weights(tmp_path: Path
     heads = (Head("kind", ("dark", "bright"), 2.0), Head("shade", ("a", "b"), 3.0))
     model = dataclasses.replace(MODEL, heads=heads, dropout=0.0)
     settings: dict[str, object] = {"augmentation": STILL, "class_weights": False, "seed": 5}
-    fitted = run(tmp_path, Data(cases, cases, targets, targets), model=model, epochs=1, **settings)
+    fitted = run(tmp_path, make_fit_data(cases, cases, targets, targets), model=model, epochs=1, **settings)
     keras.utils.set_random_seed(5)
     network = build_model(model, clinical_width=0)
     answers = network(next(iter(cases.batch(8)))[0], training=True)
@@ -163,16 +164,19 @@ def test_the_loss_is_the_sum_of_the_heads_losses_by_their_weights(tmp_path: Path
     ("changes", "balanced", "adjusted"),
     [
         ({"class_weights": True}, True, False),
-        ({"class_weights": False, "logit_adjustment": "post_hoc"}, False, True),
-        ({"class_weights": False, "logit_adjustment": "loss"}, True, False),
+        ({"class_weights": True, "logit_adjustment": "post_hoc"}, True, True),
+        ({}, False, False),
+        ({"logit_adjustment": "post_hoc"}, False, True),
+        ({"logit_adjustment": "loss"}, True, False),
+        ({"class_weights": True, "calibrate": False}, True, False),
     ],
 )
-def test_the_mean_of_the_members_is_calibrated_on_eval_and_then_adjusted_by_train(
+def test_the_mean_of_the_members_is_brought_to_trains_frequencies_and_then_adjusted_by_them(
     tmp_path: Path, changes: dict[str, object], balanced: bool, adjusted: bool
 ) -> None:
     train, evaluation = np.arange(20) // 15, np.arange(18) // 10
     seen = np.where(np.arange(18) % 4 == 0, 1 - evaluation, evaluation)
-    data = Data(
+    data = make_fit_data(
         make_cases(train, kind=train),
         make_cases(seen, kind=evaluation),
         {"kind": train},
@@ -182,37 +186,57 @@ def test_the_mean_of_the_members_is_calibrated_on_eval_and_then_adjusted_by_trai
     inputs = next(iter(data.eval.batch(18)))[0]
     answers = [member.network(inputs, training=False)["kind"].numpy() for member in fitted.members]
     mean_NC = np.mean(answers, axis=0)
-    temperature = fit_temperature(evaluation, mean_NC, balanced=balanced)
-    assert fitted.temperatures == {"kind": pytest.approx(temperature, rel=1e-3)}
-    assert temperature != pytest.approx(fit_temperature(evaluation, mean_NC, balanced=not balanced), rel=0.01)
-    priors = np.log([0.75, 0.25])
+    shares = np.array([0.75, 0.25])
+    known = np.log(shares) if balanced else np.zeros(2)
+    expected = fit_recalibration(evaluation, mean_NC, shares=shares, offset=known)
+    if not changes.get("calibrate", True):
+        expected = Recalibration(1.0, tuple(known))
+    found = fitted.recalibrations["kind"]
+    assert found.temperature == pytest.approx(expected.temperature, rel=1e-3)
+    assert found.bias == pytest.approx(expected.bias, abs=1e-3)
+    priors = np.log(shares)
     assert fitted.log_priors == ({"kind": pytest.approx(priors)} if adjusted else {})
-    calibrated_NC = apply_temperature(mean_NC, temperature, log_priors=priors if adjusted else 0.0)
-    expected = measure_predictions({"kind": evaluation}, {"kind": calibrated_NC}, MODEL)
-    assert fitted.figures == pytest.approx(expected, rel=1e-2, nan_ok=True)
-    assert fitted.prevalence == ("balanced" if balanced or adjusted else "train")
+    calibrated_NC = recalibrate(mean_NC, found, log_priors=priors if adjusted else 0.0)
+    np.testing.assert_allclose(fitted.held_out["kind"], calibrated_NC, atol=1e-4)
+    figures = measure_predictions({"kind": evaluation}, {"kind": calibrated_NC}, MODEL)
+    assert fitted.figures == pytest.approx(figures, rel=1e-2, nan_ok=True)
+    assert fitted.prevalence == ("balanced" if adjusted else "train")
 
 
 def test_a_model_that_is_surer_than_right_is_made_less_sure(tmp_path: Path) -> None:
     data = make_data(np.arange(64) % 2)
     every_third_is_wrong = np.where(np.arange(64) % 3 == 0, 1 - np.arange(64) % 2, np.arange(64) % 2)
     data = dataclasses.replace(data, eval_targets={"kind": every_third_is_wrong})
-    training = dataclasses.replace(TRAINING, epochs=6, learning_rate=0.01, mixed_precision="off")
-    fitted = fit(data, model=MODEL, training=training, folder=tmp_path, report=lambda _: None)
-    as_it_is = fit(
-        data,
-        model=MODEL,
-        training=dataclasses.replace(training, calibrate=False),
-        folder=tmp_path,
-        report=lambda _: None,
-    )
-    assert fitted.temperatures["kind"] > 1.5
-    assert as_it_is.temperatures == {"kind": 1.0}
-    assert as_it_is.figures["kind/loss"] == pytest.approx(
-        as_it_is.members[0].best.figures["kind/loss"], rel=1e-3
-    )
+    fitted = run(tmp_path, data, epochs=6, learning_rate=0.01)
+    as_it_is = run(tmp_path, data, epochs=6, learning_rate=0.01, calibrate=False)
+    assert fitted.recalibrations["kind"].temperature > 1.5
+    assert as_it_is.recalibrations == {"kind": Recalibration(1.0, (0.0, 0.0))}
     assert fitted.figures["kind/loss"] < as_it_is.figures["kind/loss"]
     assert fitted.figures["kind/auc"] == as_it_is.figures["kind/auc"]
+
+
+@pytest.mark.parametrize("count", [20, 60])
+def test_no_case_has_a_part_in_the_choice_of_the_epoch_by_which_its_held_out_answer_is(
+    tmp_path: Path, count: int
+) -> None:
+    # Labels by a coin: the epoch that seems best is a matter of luck, and one case can decide it.
+    generator = np.random.default_rng(3)
+    data = make_data(np.arange(count) % 2)
+    labels = generator.integers(0, 2, count)
+    held_out, chosen = [], []
+    for flipped in (None, 4, 7, 9):
+        turned = np.where(np.arange(count) == flipped, 1 - labels, labels)
+        changed = dataclasses.replace(data, eval_targets={"kind": turned})
+        fitted = run(
+            tmp_path / str(flipped), changed, epochs=6, patience=6, learning_rate=0.01, calibrate=False
+        )
+        held_out.append(fitted.members[0].held_out["kind"])
+        chosen.append(fitted.parts == "choose")
+    for flipped, answers in zip((4, 7, 9), held_out[1:], strict=True):
+        np.testing.assert_allclose(answers[flipped], held_out[0][flipped], atol=1e-5)
+    np.testing.assert_array_equal(np.isnan(held_out[0][:, 0]), chosen[0])
+    assert chosen[0].any() == (count >= 40)
+    assert not chosen[0].all()
 
 
 def test_a_training_that_diverges_is_one_line(tmp_path: Path) -> None:
@@ -278,6 +302,6 @@ def test_labels_that_nothing_can_be_learnt_from_are_refused(
     splits = [
         dict(zip(("kind", "shade"), map(np.array, split), strict=True)) for split in (train, evaluation)
     ]
-    data = Data(make_cases(np.zeros(2)), make_cases(np.zeros(2)), *splits)
+    data = make_fit_data(make_cases(np.zeros(2)), make_cases(np.zeros(2)), *splits)
     with pytest.raises(MedimgError, match=message) if message else nullcontext():
         check_labels(data, TWO_HEADS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -30,6 +31,7 @@ from medimg.tasks.classification.settings import (
     check_training,
 )
 from medimg.tasks.fitting import Data, Epoch, Fitted
+from tests.unit.tasks.classification.data import make_fit_data
 from tests.unit.tasks.classification.no_augmentation import STILL
 
 MODEL = ModelSettings(
@@ -49,7 +51,6 @@ STRATEGIES: dict[str, dict[str, object]] = {
     "focal loss with class weights": {"focal_gamma": 2.0, "class_weights": True},
     "balanced sampling": {"sampling": "balanced"},
     "logit-adjusted loss": {"logit_adjustment": "loss"},
-    "post-hoc logit adjustment": {"logit_adjustment": "post_hoc"},
 }
 
 
@@ -76,7 +77,7 @@ def make_data() -> Data:
     train, evaluation = (
         tf.data.Dataset.from_tensor_slices((inputs, {"kind": labels})) for inputs, labels in splits
     )
-    return Data(train, evaluation, {"kind": splits[0][1]}, {"kind": splits[1][1]})
+    return make_fit_data(train, evaluation, {"kind": splits[0][1]}, {"kind": splits[1][1]})
 
 
 def train(folder: Path, **changes: object) -> tuple[Fitted, Predictor]:
@@ -86,35 +87,48 @@ def train(folder: Path, **changes: object) -> tuple[Fitted, Predictor]:
     return fitted, Predictor(fitted, model=MODEL, training=training)
 
 
-def sensitivity(answer: Predictor) -> float:
-    """Share of 200 new rare cases that the exported model's answer calls rare."""
+def sensitivity(answer: Callable[[dict[str, tf.Tensor]], Mapping[str, tf.Tensor]]) -> float:
+    """Share of 200 new rare cases that an answer calls rare."""
     inputs, labels_N = draw_cases(common=1, rare=200, seed=2)
-    probabilities_NC = answer.predict({name: tf.constant(values) for name, values in inputs.items()})[
-        "kind"
-    ].numpy()
+    probabilities_NC = answer({name: tf.constant(values) for name, values in inputs.items()})["kind"].numpy()
     return float((probabilities_NC.argmax(axis=1)[labels_N == 1] == 1).mean())
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> float:
     """What is found when nothing is done."""
-    return sensitivity(train(tmp_path_factory.mktemp("plain"))[1])
+    return sensitivity(train(tmp_path_factory.mktemp("plain"))[1].predict)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_each_strategy_finds_more_of_the_rare_class(tmp_path: Path, plain: float, name: str) -> None:
+def test_each_strategy_learns_more_of_the_rare_class_and_is_answered_at_trains_frequencies(
+    tmp_path: Path, plain: float, name: str
+) -> None:
     fitted, answer = train(tmp_path, **STRATEGIES[name])
-    assert sensitivity(answer) > plain + 0.1
+    learnt = sensitivity(fitted.members[0].network)
+    assert learnt > plain + 0.1
+    assert sensitivity(answer.predict) < learnt
+    assert fitted.prevalence == "train"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, {"class_weights": True}, {"sampling": "balanced"}])
+def test_an_answer_as_if_all_classes_were_equally_frequent_finds_more_of_the_rare_one(
+    tmp_path: Path, plain: float, changes: dict[str, object]
+) -> None:
+    fitted, answer = train(tmp_path, logit_adjustment="post_hoc", **changes)
+    assert sensitivity(answer.predict) > plain + 0.1
     assert fitted.prevalence == "balanced"
 
 
-def test_the_answer_is_adjusted_after_it_is_calibrated(tmp_path: Path) -> None:
+def test_the_answer_is_adjusted_after_it_is_recalibrated(tmp_path: Path) -> None:
     fitted, answer = train(tmp_path, epochs=1, calibrate=True, logit_adjustment="post_hoc")
     inputs, _ = draw_cases(common=4, rare=4, seed=3)
     tensors = {name: tf.constant(values) for name, values in inputs.items()}
     network_NC = fitted.members[0].network(tensors)["kind"].numpy().astype(np.float64)
-    calibrated_NC = network_NC ** (1 / fitted.temperatures["kind"])
+    found = fitted.recalibrations["kind"]
+    calibrated_NC = network_NC ** (1 / found.temperature) * np.exp(found.bias)
     shares_C = np.array([600, 10]) / 610
     expected_NC = calibrated_NC / shares_C / (calibrated_NC / shares_C).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(answer.predict(tensors)["kind"], expected_NC, atol=1e-5)
@@ -229,12 +243,12 @@ def test_a_balanced_training_that_was_interrupted_gives_the_same_network_as_one_
             "found sampling=balanced and logit_adjustment=loss, expected one of them",
         ),
         (
-            {"class_weights": True, "logit_adjustment": "post_hoc"},
-            "found class_weights=true and logit_adjustment=post_hoc",
+            {"class_weights": True, "logit_adjustment": "loss"},
+            "found class_weights=true and logit_adjustment=loss",
         ),
         (
-            {"focal_gamma": 2.0, "logit_adjustment": "post_hoc"},
-            r"training\.focal_gamma: found 2 with logit_adjustment=post_hoc, expected 0",
+            {"focal_gamma": 2.0, "logit_adjustment": "loss"},
+            r"training\.focal_gamma: found 2 with logit_adjustment=loss, expected 0",
         ),
     ],
 )

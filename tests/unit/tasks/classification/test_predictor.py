@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from medimg.evaluation.classification.temperature import apply_temperature
+from medimg.evaluation.classification.recalibration import Recalibration, recalibrate
 from medimg.tasks.classification.model import build_model
 from medimg.tasks.classification.predictor import Predictor, draw_masks
 from medimg.tasks.classification.settings import Head, ModelSettings, TrainingSettings
@@ -30,7 +30,8 @@ MODEL = ModelSettings(
 )
 
 
-TEMPERATURES = {"malignancy": 2.0, "abnormality": 0.5}
+NONE = {"malignancy": Recalibration(1.0, (0.0, 0.0)), "abnormality": Recalibration(1.0, (0.0, 0.0, 0.0))}
+WARM = {"malignancy": Recalibration(2.0, (-0.5, 0.25)), "abnormality": Recalibration(0.5, (0.0, 0.3, -0.3))}
 PRIORS = {"abnormality": (-1.5, -0.5, -1.0)}
 
 
@@ -39,7 +40,7 @@ def make_predictor(
     members: int = 1,
     samples: int = 0,
     seed: int = 0,
-    temperatures: Mapping[str, float] = MappingProxyType({"malignancy": 1.0, "abnormality": 1.0}),
+    recalibrations: Mapping[str, Recalibration] = MappingProxyType(NONE),
     log_priors: Mapping[str, tuple[float, ...]] = MappingProxyType({}),
     **model: object,
 ) -> Predictor:
@@ -47,8 +48,8 @@ def make_predictor(
     networks = []
     for member in range(members):
         keras.utils.set_random_seed(member)
-        networks.append(Member(build_model(settings, clinical_width=3), epoch, (epoch,)))
-    fitted = Fitted(tuple(networks), temperatures, {}, log_priors)
+        networks.append(Member(build_model(settings, clinical_width=3), epoch, (epoch,), {}))
+    fitted = Fitted(tuple(networks), recalibrations, {}, {}, np.array([]), log_priors)
     return Predictor(fitted, model=settings, training=TrainingSettings(dropout_samples=samples, seed=seed))
 
 
@@ -116,21 +117,20 @@ def test_an_ensemble_with_dropout_has_all_samples_of_all_members() -> None:
     assert details["v/malignancy"].shape == (4, 2, 2)
 
 
-def test_members_are_told_as_they_are_and_their_mean_is_made_less_sure_by_the_temperature() -> None:
+def test_members_are_told_as_they_are_and_their_mean_is_recalibrated() -> None:
     inputs = make_inputs(4)
     cold, warm = (
         make_predictor(members=2).details(inputs),
-        make_predictor(members=2, temperatures=TEMPERATURES, log_priors=PRIORS).details(inputs),
+        make_predictor(members=2, recalibrations=WARM, log_priors=PRIORS).details(inputs),
     )
     np.testing.assert_allclose(warm["m/malignancy"].numpy(), cold["m/malignancy"].numpy(), atol=1e-6)
     np.testing.assert_allclose(
         cold["malignancy"].numpy(), cold["m/malignancy"].numpy().mean(axis=1), atol=1e-6
     )
     odds = cold["malignancy"].numpy()[:, 1] / cold["malignancy"].numpy()[:, 0]
-    np.testing.assert_allclose(
-        warm["malignancy"].numpy()[:, 1], np.sqrt(odds) / (1 + np.sqrt(odds)), atol=1e-6
-    )
-    three = cold["abnormality"].numpy() ** 2 / np.exp(PRIORS["abnormality"])
+    odds = np.sqrt(odds) * np.exp(0.75)
+    np.testing.assert_allclose(warm["malignancy"].numpy()[:, 1], odds / (1 + odds), atol=1e-6)
+    three = cold["abnormality"].numpy() ** 2 * np.exp([0.0, 0.3, -0.3]) / np.exp(PRIORS["abnormality"])
     np.testing.assert_allclose(
         warm["abnormality"].numpy(), three / three.sum(axis=1, keepdims=True), atol=1e-6
     )
@@ -138,13 +138,13 @@ def test_members_are_told_as_they_are_and_their_mean_is_made_less_sure_by_the_te
 
 
 @pytest.mark.parametrize("members", [1, 2])
-def test_each_head_is_calibrated_at_its_temperature_and_adjusted_by_its_priors(members: int) -> None:
-    predictor = make_predictor(members=members, temperatures=TEMPERATURES, log_priors=PRIORS)
+def test_each_head_is_recalibrated_by_its_own_and_adjusted_by_its_priors(members: int) -> None:
+    predictor = make_predictor(members=members, recalibrations=WARM, log_priors=PRIORS)
     inputs = make_inputs(4)
     answers = predictor.predict(inputs)
-    for head, temperature in TEMPERATURES.items():
+    for head, one in WARM.items():
         mean_NC = np.mean([network(inputs, training=False)[head] for network in predictor.networks], axis=0)
-        expected_NC = apply_temperature(mean_NC, temperature, log_priors=PRIORS.get(head, 0.0))
+        expected_NC = recalibrate(mean_NC, one, log_priors=PRIORS.get(head, 0.0))
         np.testing.assert_allclose(answers[head], expected_NC, atol=1e-6)
 
 
@@ -152,11 +152,11 @@ def test_each_head_is_calibrated_at_its_temperature_and_adjusted_by_its_priors(m
 def test_a_view_alone_is_answered_as_if_the_other_were_absent_and_an_absent_one_not_at_all(
     members: int,
 ) -> None:
-    predictor = make_predictor(members=members, temperatures=TEMPERATURES, log_priors=PRIORS)
+    predictor = make_predictor(members=members, recalibrations=WARM, log_priors=PRIORS)
     inputs = make_inputs(4)
     present_BV = np.array([[1, 1], [1, 0], [0, 1], [1, 1]], np.float32)
     details = predictor.details({**inputs, "view_present": keras.ops.convert_to_tensor(present_BV)})
-    for head in TEMPERATURES:
+    for head in WARM:
         for view in range(2):
             only_BV = np.zeros((4, 2), np.float32)
             only_BV[:, view] = 1

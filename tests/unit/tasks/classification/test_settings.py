@@ -74,8 +74,8 @@ MEANS: dict[str, dict[str, object]] = {
     "weights": {"class_weights": True},
     "sampling": {"sampling": "balanced"},
     "loss": {"logit_adjustment": "loss"},
-    "post-hoc": {"logit_adjustment": "post_hoc"},
 }
+POST_HOC: dict[str, object] = {"logit_adjustment": "post_hoc"}
 
 
 @pytest.mark.parametrize("name", MEANS)
@@ -91,7 +91,7 @@ def test_one_means_against_imbalance_is_taken_and_two_are_refused(name: str, oth
     ("changes", "message"),
     [
         ({"logit_adjustment": "loss"}, "found 2 with logit_adjustment=loss, expected 0"),
-        ({"logit_adjustment": "post_hoc"}, "found 2 with logit_adjustment=post_hoc, expected 0"),
+        (POST_HOC, None),
         ({"class_weights": True}, None),
         ({"sampling": "balanced"}, None),
         ({}, None),
@@ -102,29 +102,44 @@ def test_a_focal_loss_is_not_adjusted(changes: dict[str, object], message: str |
         check_training(ONE_HEAD, dataclasses.replace(NOTHING, focal_gamma=2.0, **changes))
 
 
-@pytest.mark.parametrize("means", ["weights", "loss", "post-hoc"])
+@pytest.mark.parametrize("means", ["weights", "loss"])
 def test_all_means_but_sampling_are_for_several_heads(means: str) -> None:
     check_training(SETTINGS, dataclasses.replace(NOTHING, **MEANS[means]))
     with pytest.raises(UsageError, match="found balanced with heads malignancy, abnormality, expected one"):
         check_training(SETTINGS, dataclasses.replace(NOTHING, **MEANS["sampling"]))
 
 
+@pytest.mark.parametrize("name", ["weights", "sampling"])
+def test_answers_can_be_adjusted_after_any_other_means(name: str) -> None:
+    check_training(ONE_HEAD, dataclasses.replace(NOTHING, **MEANS[name] | POST_HOC))
+
+
 @pytest.mark.parametrize(
-    ("changes", "learns_balanced", "prevalence"),
+    ("changes", "balanced", "prevalence"),
     [
-        ({}, False, "train"),
-        ({"focal_gamma": 2.0}, False, "train"),
-        (MEANS["weights"], True, "balanced"),
-        (MEANS["sampling"], True, "balanced"),
-        (MEANS["loss"], True, "balanced"),
-        (MEANS["post-hoc"], False, "balanced"),
+        ({}, (False, False), "train"),
+        ({"class_weights": None}, (False, True), "train"),
+        ({"focal_gamma": 2.0}, (False, False), "train"),
+        (MEANS["weights"], (True, True), "train"),
+        (MEANS["sampling"], (True, True), "train"),
+        (MEANS["loss"], (True, True), "train"),
+        (POST_HOC, (False, False), "balanced"),
+        (POST_HOC | {"class_weights": None}, (False, True), "balanced"),
     ],
 )
-def test_the_frequencies_that_probabilities_are_meant_for_follow_from_the_means(
-    changes: dict[str, object], learns_balanced: bool, prevalence: str
+def test_the_frequencies_that_are_learnt_and_that_are_answered_follow_from_the_means(
+    changes: dict[str, object], balanced: tuple[bool, bool], prevalence: str
 ) -> None:
     training = dataclasses.replace(NOTHING, **changes)
-    assert (training.learns_balanced, training.prevalence) == (learns_balanced, prevalence)
+    assert (training.learns_balanced(2), training.learns_balanced(3)) == balanced
+    assert training.prevalence == prevalence
+
+
+@pytest.mark.parametrize("changes", [MEANS["sampling"], MEANS["loss"]])
+def test_classes_are_not_weighed_beside_another_means_unless_that_is_asked_for(
+    changes: dict[str, object],
+) -> None:
+    assert not TrainingSettings(**changes).weighs_classes(3)
 
 
 def test_a_reader_of_the_model_is_given_its_outputs_and_inputs() -> None:
@@ -164,7 +179,7 @@ def test_what_a_config_does_not_name_is_as_the_documentation_says() -> None:
         batch_size=16,
         learning_rate=1e-3,
         patience=8,
-        class_weights=True,
+        class_weights=None,
         focal_gamma=0.0,
         sampling="shuffled",
         logit_adjustment=None,

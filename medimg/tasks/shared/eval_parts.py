@@ -1,0 +1,71 @@
+"""Which cases of eval a model is chosen by, and which its probabilities are set right by: never the same.
+
+An epoch that was chosen among thirty by some cases answers these better than it answers others: whatever is
+then fitted to its answers (a temperature, a threshold, conformal sets) promises too much.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medimg.evaluation.classification.held_out import CALIBRATE, CHOOSE, CROSS_FITTED
+
+FEWEST_GROUPS = 40
+"""Groups, below which half of them would be too few to choose by."""
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Cases, bool [N], whose answers are those of the epoch that other cases choose."""
+
+    cases: np.ndarray
+    chosen_by: np.ndarray
+
+
+@dataclass(frozen=True)
+class EvalParts:
+    """The parts of eval.
+
+    Attributes:
+        names: one of `medimg.evaluation.classification.held_out.PARTS` for each case, [N].
+        choose: cases by which the exported epoch is chosen, bool [N].
+        held_out: no case is in two of them.
+    """
+
+    names: np.ndarray
+    choose: np.ndarray
+    held_out: Sequence[HeldOut]
+
+    @property
+    def calibrate(self) -> np.ndarray:
+        """Cases that have an answer by an epoch that they did not choose, bool [N]."""
+        return self.names != CHOOSE
+
+
+def part_eval(groups: np.ndarray) -> EvalParts:
+    """Parts eval by the hashes of its groups' names: one half to choose by and one to calibrate on.
+
+    Of fewer than 40 groups all choose, and they are calibrated on by cross-fitting: the answers to each fifth
+    of the groups are those of the epoch that the others would have chosen.
+
+    Args:
+        groups: [N].
+    """
+    names, group_N = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    hashes = [hashlib.sha256(f"eval part of {name}".encode()).digest() for name in names]
+    if len(names) >= FEWEST_GROUPS:
+        choose_N = np.array([digest[0] % 2 == 0 for digest in hashes])[group_N]
+        halves = [HeldOut(~choose_N, chosen_by=choose_N)]
+        return EvalParts(np.where(choose_N, CHOOSE, CALIBRATE), choose_N, halves)
+    everything_N = np.ones(len(group_N), bool)
+    if len(names) < 2:
+        return EvalParts(np.full(len(group_N), CHOOSE), everything_N, [])
+    # By rank: of so few, a fifth by hash alone might be empty.
+    fold_N = (np.argsort(np.argsort(np.array(hashes, dtype="S32"))) % FOLDS)[group_N]
+    folds = [HeldOut(fold_N == fold, chosen_by=fold_N != fold) for fold in np.unique(fold_N)]
+    return EvalParts(np.full(len(group_N), CROSS_FITTED), everything_N, folds)
