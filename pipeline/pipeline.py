@@ -136,6 +136,7 @@ def create_pipeline(config: RunConfig, places: Places, fingerprints: Fingerprint
                 slices=config.evaluation.slices,
                 shortcuts=config.evaluation.shortcuts,
                 costs=make_cost_matrices(config.evaluation.costs, heads=config.heads),
+                prevalence=config.training.prevalence,
             ),
             gates=config.evaluation.gates,
             code=code.evaluator,

@@ -33,6 +33,7 @@ class Measurement:
         shortcuts: if there are any, the Examples hold `shortcut_<head>`, and heads of two classes get
             `auc_above_shortcut`.
         costs: head to what its answers cost, where that decides the predicted class.
+        prevalence: the class frequencies that the probabilities are meant for: "train" or "balanced".
     """
 
     heads: Mapping[str, Sequence[str]]
@@ -40,6 +41,7 @@ class Measurement:
     levels: Sequence[str] = ()
     shortcuts: Sequence[str] = ()
     costs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    prevalence: str = "train"
 
 
 def make_eval_config(
@@ -61,7 +63,13 @@ def make_eval_config(
         UsageError: a gate names an unknown head, metric or slice.
     """
     heads = measurement.heads
-    check_gates(gates, heads=heads, slices=measurement.slices, shortcuts=measurement.shortcuts)
+    check_gates(
+        gates,
+        heads=heads,
+        slices=measurement.slices,
+        shortcuts=measurement.shortcuts,
+        prevalence=measurement.prevalence,
+    )
     model = config_pb2.ModelSpec(
         signature_name="serving_default", preprocessing_function_names=["transform_features"]
     )
@@ -88,7 +96,7 @@ def list_metrics_specs(
         spec = make_metrics_spec(
             classes,
             gates=[gate for gate in gates if gate.head == head],
-            levels=measurement.levels,
+            measurement=measurement,
             costs_CC=measurement.costs.get(head),
             code=code,
         )
@@ -108,17 +116,18 @@ def make_metrics_spec(
     classes: Sequence[str],
     *,
     gates: Iterable[Gate],
-    levels: Sequence[str],
+    measurement: Measurement,
     costs_CC: np.ndarray | None,
     code: str,
 ) -> config_pb2.MetricsSpec:
     """Makes the metrics and gates of one head; the output is named by the caller."""
     how = "max" if len(classes) == 2 else "mean"
-    rolled_up = [{"name": level, "group_key": f"level_{level}", "how": how} for level in levels]
+    rolled_up = [{"name": level, "group_key": f"level_{level}", "how": how} for level in measurement.levels]
     metrics = [config_pb2.MetricConfig(class_name="ExampleCount")]
     costs = {} if costs_CC is None else {"costs": costs_CC.tolist()}
+    shared = {**costs, "prevalence": measurement.prevalence, "classes": list(classes), "code": code}
     for setting in ({"name": CASES}, *rolled_up):
-        config = json.dumps({**setting, **costs, "classes": list(classes), "code": code}, sort_keys=True)
+        config = json.dumps({**setting, **shared}, sort_keys=True)
         metrics.append(
             config_pb2.MetricConfig(class_name="CaseMetrics", module=METRICS_MODULE, config=config)
         )

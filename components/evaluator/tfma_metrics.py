@@ -45,6 +45,7 @@ class CaseMetrics(tfma.metrics.Metric):
         group_key: str | None = None,
         how: str = "max",
         costs: Sequence[Sequence[float]] | None = None,
+        prevalence: str = "train",
         code: str = "",
     ) -> None:
         """Stores the configuration.
@@ -55,6 +56,7 @@ class CaseMetrics(tfma.metrics.Metric):
             group_key: raw feature that cases are rolled up by ("level_patient"); None counts each case.
             how: "max" (two classes: the highest positive probability, positive if any case is) or "mean".
             costs: true class by answered class, where that decides the predicted class.
+            prevalence: the class frequencies that the probabilities are meant for: "train" or "balanced".
             code: hash of the metrics' source; part of the configuration so that changed code evaluates again.
         """
         super().__init__(
@@ -64,6 +66,7 @@ class CaseMetrics(tfma.metrics.Metric):
             group_key=group_key,
             how=how,
             costs=costs,
+            prevalence=prevalence,
             code=code,
         )
 
@@ -77,6 +80,7 @@ def create_computations(  # noqa: PLR0913 - TFMA calls it with these.
     group_key: str | None = None,
     how: str = "max",
     costs: Sequence[Sequence[float]] | None = None,
+    prevalence: str = "train",
     code: str = "",
     eval_config: config_pb2.EvalConfig | None = None,
     model_names: Sequence[str] | None = None,
@@ -93,7 +97,7 @@ def create_computations(  # noqa: PLR0913 - TFMA calls it with these.
         else None
     )
     counts = COUNTS if len(classes) == 2 else COUNTS[:1]
-    metrics = [*metrics_of(classes, with_costs=costs is not None), *counts]
+    metrics = [*metrics_of(classes, with_costs=costs is not None, prevalence=prevalence), *counts]
     computations = []
     for output in list_outputs(eval_config, model_names, output_names):
         keys = {metric: output.make_key(f"{name}/{metric}") for metric in metrics}

@@ -19,7 +19,6 @@ from medimg.evaluation.classification.costs import NO_COSTS
 from medimg.evaluation.classification.metrics import evaluate, metrics_of
 from medimg.evaluation.classification.weighted_sample import ScoredCases
 from medimg.evaluation.figures import MeasurementSettings, Subset, read_units
-from medimg.evaluation.intervals import Bootstrap
 from medimg.evaluation.paired_tests import adjust_holm, compare_metrics
 from medimg.evaluation.protocols import clusters_of, find_gap, roll_up
 
@@ -93,7 +92,7 @@ def compare_predictions(
                 *(roll_up(table, protocol=protocol, head=head, classes=classes) for table in (one, two))
             )
             own = costs[0].get(head), costs[1].get(head)
-            found = compare_units(*pair, subset, costs=own, bootstrap=settings.bootstrap)
+            found = compare_units(*pair, subset, settings, costs=own)
             differences += [add_note(difference, note) for difference in found]
     adjusted = adjust_holm([difference.p_value for difference in differences])
     return [
@@ -172,9 +171,9 @@ def compare_units(
     first: pd.DataFrame,
     second: pd.DataFrame,
     subset: Subset,
+    settings: MeasurementSettings,
     *,
     costs: tuple[np.ndarray | None, np.ndarray | None],
-    bootstrap: Bootstrap,
 ) -> list[Difference]:
     """Returns all metrics of one head under one protocol.
 
@@ -192,7 +191,8 @@ def compare_units(
         evaluate(labels_N, each.probabilities, classes=classes, costs_CC=each.costs) for each in (one, two)
     )
     same_costs = costs[0] is not None and costs[1] is not None and np.array_equal(costs[0], costs[1])
-    tests = compare_metrics(one, two, metrics_of(classes, with_costs=same_costs), bootstrap)
+    metrics = metrics_of(classes, with_costs=same_costs, prevalence=settings.prevalence)
+    tests = compare_metrics(one, two, metrics, settings.bootstrap)
     return [
         Difference(
             name,

@@ -18,7 +18,12 @@ import pandas as pd
 
 from medimg.errors import UsageError
 from medimg.evaluation.classification.costs import NO_COSTS
-from medimg.evaluation.classification.metrics import Metric, metrics_of
+from medimg.evaluation.classification.metrics import (
+    NO_PREVALENCE,
+    Metric,
+    metrics_of,
+    refused_metrics,
+)
 from medimg.evaluation.classification.weighted_sample import ScoredCases
 from medimg.evaluation.gates import OVERALL
 from medimg.evaluation.intervals import (
@@ -78,6 +83,8 @@ class MeasurementSettings:
         slices: clinical columns; each value is a slice. Cases without a value are in none.
         split: the split whose cases count.
         bootstrap: of the intervals.
+        prevalence: the class frequencies that the probabilities are meant for: those of "train", or
+            "balanced", of which the metrics that need the data's own are refused.
     """
 
     heads: Mapping[str, Sequence[str]]
@@ -85,6 +92,7 @@ class MeasurementSettings:
     slices: Sequence[str] = ()
     split: str = "test"
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP
+    prevalence: str = "train"
 
     def find_protocols(self) -> list[Protocol]:
         """Returns the protocols as rules.
@@ -137,7 +145,8 @@ def measure(
     rows = predictions[predictions["split"] == settings.split]
     figures: list[Figure] = []
     for head, classes in settings.heads.items():
-        known = metrics_of(classes, with_costs=head in costs)
+        known = metrics_of(classes, with_costs=head in costs, prevalence=settings.prevalence)
+        refused = refused_metrics(classes, prevalence=settings.prevalence)
         chosen = {name: metric for name, metric in known.items() if metrics is None or name in metrics}
         for protocol in protocols:
             subset = Subset(head, classes, protocol, settings.split)
@@ -153,6 +162,11 @@ def measure(
                     costs_CC=costs.get(head),
                     bootstrap=settings.bootstrap,
                 )
+            figures += [
+                undefined_figure(subset, note=NO_PREVALENCE, name=name)
+                for name in refused
+                if metrics is None or name in metrics
+            ]
     return figures
 
 

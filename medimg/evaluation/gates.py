@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from medimg.errors import UsageError, nearest
-from medimg.evaluation.classification.metrics import metrics_of
+from medimg.evaluation.classification.metrics import NO_PREVALENCE, metrics_of, refused_metrics
 from medimg.numeric_types import Finite
 
 OVERALL = "overall"
@@ -72,6 +72,7 @@ def check_gates(
     heads: Mapping[str, Sequence[str]],
     slices: Sequence[str],
     shortcuts: Sequence[str] = (),
+    prevalence: str = "train",
 ) -> None:
     """Fails early on a gate that no run could meet.
 
@@ -80,6 +81,7 @@ def check_gates(
         heads: head to classes, the positive one last.
         slices: clinical columns that are sliced by.
         shortcuts: of the evaluation's settings.
+        prevalence: the class frequencies that the probabilities are meant for: "train" or "balanced".
 
     Raises:
         UsageError: unknown head, metric or slice column, or a metric where smaller is better; names the
@@ -88,8 +90,10 @@ def check_gates(
     for gate in gates:
         if gate.head not in heads:
             raise UsageError(f"gate on head {gate.head!r}: no such head, {nearest(gate.head, heads)}")
-        known = [name for name in metrics_of(heads[gate.head]) if name not in LOWER_IS_BETTER | OF_THE_CASES]
-        if len(heads[gate.head]) == 2 and shortcuts:
+        classes = heads[gate.head]
+        found = metrics_of(classes, prevalence=prevalence)
+        known = [name for name in found if name not in LOWER_IS_BETTER | OF_THE_CASES]
+        if len(classes) == 2 and shortcuts:
             known.append(ABOVE_SHORTCUT)
         if gate.metric == ABOVE_SHORTCUT and not shortcuts:
             raise UsageError(
@@ -105,6 +109,8 @@ def check_gates(
                 f"gate on {gate.metric!r}: it does not depend on the model; "
                 f"expected one of {', '.join(known)}"
             )
+        if gate.metric in refused_metrics(classes, prevalence=prevalence):
+            raise UsageError(f"gate on {gate.metric!r}: {NO_PREVALENCE}; expected one of {', '.join(known)}")
         if gate.metric not in known:
             raise UsageError(
                 f"gate on metric {gate.metric!r}: head {gate.head!r} has no such metric, "

@@ -24,7 +24,7 @@ from medimg.evaluation.agreement import find_differences
 from medimg.evaluation.classification.above_shortcut import measure_above_shortcut
 from medimg.evaluation.classification.baselines import BaselineFigure, measure_baselines, measure_in_sample
 from medimg.evaluation.classification.uncertainty import add_uncertainty, measure_uncertainty
-from medimg.evaluation.figures import Figure, MeasurementSettings, measure, write_metrics
+from medimg.evaluation.figures import Figure, measure, write_metrics
 from medimg.evaluation.intervals import Bootstrap
 from medimg.evaluation.protocols import find_protocols
 from medimg.evaluation.representation.figures import measure_embedded
@@ -142,8 +142,13 @@ def measure_development_splits(predictions: pd.DataFrame, facts: RunFacts) -> li
     for split, note in DEVELOPMENT_SPLITS.items():
         for head, classes in facts.heads.items():
             if (protocol := protocols[head]) and (predictions["split"] == split).any():
-                settings = MeasurementSettings(
-                    {head: classes}, [protocol], split=split, bootstrap=Bootstrap(resamples=0)
+                settings = dataclasses.replace(
+                    facts.measurement_settings,
+                    heads={head: classes},
+                    protocols=[protocol],
+                    slices=(),
+                    split=split,
+                    bootstrap=Bootstrap(resamples=0),
                 )
                 found = measure(predictions, settings, costs=facts.cost_matrices)
                 figures += [dataclasses.replace(figure, note=note) for figure in found if figure.n]

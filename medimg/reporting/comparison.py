@@ -175,7 +175,13 @@ def test_pair(first: Side, second: Side) -> tuple[list[Difference], str]:
     try:
         pair = first.predictions, second.predictions
         costs = facts.cost_matrices, second.facts.cost_matrices
-        settings = dataclasses.replace(facts.measurement_settings, heads=heads, protocols=protocols)
+        prevalences = {facts.prevalence, second.facts.prevalence}
+        settings = dataclasses.replace(
+            facts.measurement_settings,
+            heads=heads,
+            protocols=protocols,
+            prevalence="balanced" if "balanced" in prevalences else facts.prevalence,
+        )
         return compare_predictions(*pair, settings, costs=costs), ""
     except UsageError as error:
         return [], str(error)

@@ -18,7 +18,7 @@ import pandas as pd
 
 from medimg.errors import MedimgError, UsageError
 from medimg.evaluation.classification.above_shortcut import measure_above_shortcut
-from medimg.evaluation.figures import Figure, MeasurementSettings, measure
+from medimg.evaluation.figures import Figure, measure
 from medimg.evaluation.folds import OUT_OF_FOLD
 from medimg.evaluation.gates import ABOVE_SHORTCUT, OVERALL, Gate, split_slice
 from medimg.evaluation.intervals import Bootstrap
@@ -141,8 +141,12 @@ def judge_gates(predictions: pd.DataFrame, facts: RunFacts, gates: Sequence[Gate
     if not gates:
         return []
     sliced_by = list(dict.fromkeys(where[0] for gate in gates if (where := split_slice(gate.slice))))
-    settings = MeasurementSettings(
-        facts.heads, [PROTOCOLS["cases"]], sliced_by, OUT_OF_FOLD, Bootstrap(resamples=0)
+    settings = dataclasses.replace(
+        facts.measurement_settings,
+        protocols=[PROTOCOLS["cases"]],
+        slices=sliced_by,
+        split=OUT_OF_FOLD,
+        bootstrap=Bootstrap(resamples=0),
     )
     metrics = {gate.metric for gate in gates}
     figures = measure(predictions, settings, metrics=metrics, costs=facts.cost_matrices)

@@ -99,7 +99,10 @@ class RunFacts:
     @property
     def measurement_settings(self) -> MeasurementSettings:
         """What is measured of the predictions: all heads under all protocols, on the measured split."""
-        return MeasurementSettings(self.heads, self.protocols, self.slices, self.split, self.bootstrap)
+        return MeasurementSettings(
+            *(self.heads, self.protocols, self.slices, self.split, self.bootstrap),
+            prevalence=self.prevalence,
+        )
 
     @property
     def embedding_settings(self) -> EmbeddingSettings:

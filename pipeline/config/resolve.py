@@ -50,7 +50,13 @@ def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
     check_columns(resolved, columns=columns)
     check_shortcuts(evaluation.shortcuts, columns=columns, data_set=data_set)
     check_protocols(resolved, columns=columns, data_set=data_set)
-    check_gates(gates, heads=classes, slices=evaluation.slices, shortcuts=evaluation.shortcuts)
+    check_gates(
+        gates,
+        heads=classes,
+        slices=evaluation.slices,
+        shortcuts=evaluation.shortcuts,
+        prevalence=config.training.prevalence,
+    )
     for gate in gates:
         check_gate_value(gate, columns=columns)
     return resolved

@@ -205,15 +205,45 @@ MULTI_CLASS_METRICS: Mapping[str, Metric] = {
 METRICS: Mapping[str, Metric] = {**BINARY_METRICS, **MULTI_CLASS_METRICS}
 
 
-def metrics_of(classes: Sequence[str], *, with_costs: bool = False) -> dict[str, Metric]:
+AT_PREVALENCE = frozenset(
+    {
+        *("sensitivity", "specificity", "balanced_accuracy", "accuracy", "f1", "probabilistic_f1"),
+        *("net_benefit_2", "net_benefit_10", "net_benefit_50", "ece"),
+        *("brier", "brier_reliability", "brier_resolution", "brier_uncertainty"),
+    }
+)
+"""Metrics of two classes that mean something only of probabilities at the data's own class frequencies.
+
+They are what the probabilities say, and what follows from a threshold of 0.5.
+"""
+NO_PREVALENCE = (
+    "not measured: it needs probabilities at the data's own class frequencies, and these are as if all "
+    "classes were equally frequent"
+)
+
+
+def metrics_of(
+    classes: Sequence[str], *, with_costs: bool = False, prevalence: str = "train"
+) -> dict[str, Metric]:
     """The metrics of a head by name: those of two classes, or those of more with each class against the rest.
 
-    `mean_cost` where costs are given.
+    Args:
+        with_costs: adds `mean_cost`.
+        prevalence: the class frequencies that the probabilities are meant for; where it is "balanced",
+            AT_PREVALENCE are not among the metrics.
     """
     costs = {"mean_cost": mean_cost} if with_costs else {}
-    if len(classes) == 2:
-        return {**BINARY_METRICS, **costs}
-    return {**MULTI_CLASS_METRICS, **costs, **one_against_rest(classes)}
+    if len(classes) > 2:
+        return {**MULTI_CLASS_METRICS, **costs, **one_against_rest(classes)}
+    refused = refused_metrics(classes, prevalence=prevalence)
+    return {**{name: metric for name, metric in BINARY_METRICS.items() if name not in refused}, **costs}
+
+
+def refused_metrics(classes: Sequence[str], *, prevalence: str) -> list[str]:
+    """The names of those that are not measured of probabilities meant for these class frequencies."""
+    if len(classes) > 2 or prevalence != "balanced":
+        return []
+    return [name for name in BINARY_METRICS if name in AT_PREVALENCE]
 
 
 def one_against_rest(classes: Sequence[str]) -> dict[str, Metric]:

@@ -91,6 +91,7 @@ class Run:
             "catalogue": Catalogue(),
             "examples": standard_artifacts.Examples(),
             "model": standard_artifacts.Model(),
+            "model_run": standard_artifacts.ModelRun(),
             "evaluation": standard_artifacts.ModelEvaluation(),
             "gate": GateReport(),
             "rejects": Rejects(),
@@ -141,6 +142,9 @@ class Run:
         serving = self.folder / "model" / "Format-Serving"
         serving.mkdir()
         (serving / "medimg.json").write_text(json.dumps({"prevalence": "train"}))
+        held_out = {"case_id": ["e0"], "eval_part": ["calibrate"]}
+        held_out |= {f"c_kind_{name}": [0.1 * number] for number, name in enumerate(CLASSES, start=3)}
+        pd.DataFrame(held_out).to_parquet(self.folder / "model_run" / "calibration.parquet", index=False)
 
     def score(self, model: Path, files: list[str], *, heads: dict[str, tuple[str, ...]]) -> pd.DataFrame:
         """What `score_examples` returns, of the cases that the files are named by."""
@@ -198,6 +202,9 @@ def test_the_predictions_are_of_the_splits_asked_for_with_the_merged_classes(
     table = pd.read_parquet(run.execute() / "predictions.parquet").set_index("case_id")
     assert sorted(table.index) == scored.split()
     assert table.loc["s1", "p_any_mass_mass or both"] == pytest.approx(0.95)
+    assert table.loc["e0", ["eval_part", "c_kind_mass"]].tolist() == ["calibrate", pytest.approx(0.4)]
+    assert table.loc["e0", "c_any_mass_mass or both"] == pytest.approx(0.4 + 0.5)
+    assert table.drop("e0")[["eval_part", "c_kind_mass", "c_any_mass_mass or both"]].isna().all(axis=None)
     assert table.loc["s0", "label_any_mass"] == "calcification"
     assert table.loc["s1", ["split", "cluster_id", "clinical_source"]].tolist() == ["test", "g-s1", "D1"]
     assert table["clinical_age_band"].isna().all()

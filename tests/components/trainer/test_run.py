@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from medimg.evaluation.classification.temperature import apply_temperature
 
+from medimg.evaluation.classification.recalibration import Recalibration, recalibrate
 from tests.components.examples import TRAINING, make_arguments, make_case, serialize, write_split
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -115,14 +115,18 @@ def test_a_case_gets_the_same_answer_in_any_batch(trained: Path) -> None:
     np.testing.assert_allclose(single, whole[:3], atol=1e-6)
 
 
-def test_the_bare_network_at_the_stored_temperature_answers_as_the_export_does(
+def apply_stored(probabilities: np.ndarray, stored: dict[str, Any]) -> np.ndarray:
+    return recalibrate(probabilities, Recalibration(stored["temperature"], tuple(stored["bias"])))
+
+
+def test_the_bare_network_recalibrated_as_stored_answers_as_the_export_does(
     trained: Path, root: Path
 ) -> None:
     cases = [make_case(number) for number in range(60, 75)]
-    served, temperatures = predict(trained, cases), read_facts(trained)["temperatures"]
+    served, calibration = predict(trained, cases), read_facts(trained)["calibration"]
     for name, value in predict_bare(trained, root, cases).items():
-        assert temperatures[name] != 1
-        np.testing.assert_allclose(apply_temperature(value, temperatures[name]), served[name], atol=1e-6)
+        assert calibration[name]["temperature"] != 1
+        np.testing.assert_allclose(apply_stored(value, calibration[name]), served[name], atol=1e-6)
 
 
 def test_the_details_say_what_each_view_says_alone(trained: Path) -> None:
@@ -290,7 +294,7 @@ def test_an_ensemble_killed_in_its_second_member_goes_on_there_and_serves_the_ca
             table[f"m{index}_malignancy_Malignant"], member["malignancy"][:, 1], atol=1e-6
         )
     mean = (members[0]["malignancy"] + members[1]["malignancy"]) / 2
-    expected = apply_temperature(mean, facts["temperatures"]["malignancy"])
+    expected = apply_stored(mean, facts["calibration"]["malignancy"])
     np.testing.assert_allclose(table.p_malignancy_Malignant, expected[:, 1], atol=1e-6)
     np.testing.assert_allclose(predict(ensemble, cases)["malignancy"], expected, atol=1e-6)
 

@@ -231,7 +231,7 @@ def test_an_epoch_is_a_line_for_people_and_points_for_tensorboard(
 
 
 def test_an_undefined_figure_is_null_in_json_at_any_depth(tmp_path: Path) -> None:
-    from components.trainer.run import write_json
+    from components.trainer.facts import write_json
 
     nan = float("nan")
     write_json(tmp_path / "a" / "b.json", {"z": nan, "list": [1.5, nan, (nan, 0)], "deep": {"x": {"y": nan}}})
@@ -241,26 +241,27 @@ def test_an_undefined_figure_is_null_in_json_at_any_depth(tmp_path: Path) -> Non
 
 
 def test_the_export_describes_all_members_and_what_the_answer_is_meant_for() -> None:
-    from components.trainer.run import describe_export, describe_member, read_job
+    from components.trainer.facts import describe_fitted, describe_member, list_bounds
+    from medimg.evaluation.classification.recalibration import Recalibration
     from medimg.tasks.fitting import Epoch, Fitted, Member
 
     epochs = tuple(Epoch(number, 1.0, {"m/auc": 0.5}, member=1) for number in range(3))
-    member = Member(None, epochs[1], epochs)
-    fitted = Fitted((member,) * 3, {"m": 1.5}, {"m/auc": 0.7}, {"m": (0.0, -1.0)}, "balanced")
-    job = dataclasses.replace(read_job(FACTS), code="xyz")
-    facts = describe_export(job, fitted, clinical_sizes={"clinical_age_years": 2})
-    assert facts["networks"] == ["model.keras", "model1.keras", "model2.keras"]
-    expected = {
-        "task": "classification",
-        "code": "xyz",
+    member = Member(None, epochs[1], epochs, {})
+    recalibrations = {"m": Recalibration(1.5, (0.0, 1.0)), "s": Recalibration(0.05, (0.0, 0.0))}
+    priors = {"m": (0.0, -1.0)}
+    fitted = Fitted((member,) * 3, recalibrations, {"m/auc": 0.7}, {}, [], priors, "balanced")
+    assert describe_fitted(fitted) == {
+        "networks": ["model.keras", "model1.keras", "model2.keras"],
         "eval": {"m/auc": 0.7},
-        "temperatures": {"m": 1.5},
+        "calibration": {
+            "m": {"temperature": 1.5, "bias": (0.0, 1.0), "at_bound": False},
+            "s": {"temperature": 0.05, "bias": (0.0, 0.0), "at_bound": True},
+        },
         "log_priors": {"m": [0.0, -1.0]},
         "prevalence": "balanced",
     }
-    assert facts.items() >= expected.items()
-    assert facts["clinical_sizes"] == {"clinical_age_years": 2}
-    assert facts["roles"] == ["CC", "MLO"]
+    (line,) = list_bounds(fitted)
+    assert line.startswith("head s: temperature 0.05 is the least that is sought")
     assert describe_member(member) == {
         "best_epoch": 1,
         "history": [dataclasses.asdict(epoch) for epoch in epochs],

@@ -11,10 +11,12 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
 from components.trainer import run as trainer
+from medimg.evaluation.classification.recalibration import Recalibration
 from medimg.tasks.fitting import Data, Epoch, Fitted, Member, Report
 from tests.components.examples import HEIGHT, MODEL, TRAINING, WIDTH, make_case, serialize, write_split
 from tests.components.trainer.stand_ins import TASK, Mirror, Transformed, transform_clinical
@@ -40,9 +42,13 @@ class Training:
             history = tuple(Epoch(number, 1.0, dict.fromkeys(names, 0.5), index) for number in range(3))
             report(history[0])
             network = keras.Sequential([keras.Input((1,)), keras.layers.Dense(index + 1)])
-            members.append(Member(network, history[best], history))
+            members.append(Member(network, history[best], history, {}))
         figures = {"kind/auc": 0.75, "kind/brier": 0.25, "kind/ece": 0.125}
-        return Fitted(tuple(members), {"kind": 2.0}, figures)
+        held_out = {"malignancy": np.array([[0.25, 0.75], [np.nan, np.nan]])}
+        recalibrations = {"malignancy": Recalibration(20.0, (0.5, -0.5))}
+        return Fitted(
+            tuple(members), recalibrations, figures, held_out, parts=np.array(["calibrate", "choose"])
+        )
 
 
 @pytest.fixture
@@ -95,7 +101,17 @@ def test_history_networks_and_facts_are_of_all_members(
     assert [network.layers[-1].units for network in networks] == [1, 2]
     facts = json.loads((serving / "medimg.json").read_text())
     assert facts["clinical_sizes"] == {"clinical_age_years": 2, "clinical_source": 3}
-    assert facts["temperatures"] == {"kind": 2.0}
+    calibration = {"temperature": 20.0, "bias": [0.5, -0.5], "at_bound": True}
+    assert facts["calibration"] == {"malignancy": calibration}
+    table = pd.read_parquet(tmp_path / "model_run" / "calibration.parquet").set_index("case_id")
+    assert sorted(table.index) == sorted(make_case(number)["case_id"].decode() for number in EVAL)
+    assert table.iloc[0].to_dict() == {
+        "eval_part": "calibrate",
+        "c_malignancy_Benign": 0.25,
+        "c_malignancy_Malignant": 0.75,
+    }
+    assert table.iloc[1, 1:].isna().all()
+    assert not list(serving.rglob("*.parquet")), "what names cases is not pushed"
     assert facts["code"] == ""
     signatures = tf.saved_model.load(str(serving)).signatures
     assert set(signatures) == {"serving_default", "transform_features", "details"}
@@ -108,12 +124,13 @@ def test_the_last_line_names_the_best_epochs_and_the_figures_that_every_epoch_ha
     training: Training, arguments: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trainer.run(arguments)
-    *epochs, last = capsys.readouterr().out.splitlines()[1:]
+    *epochs, bound, last = capsys.readouterr().out.splitlines()[1:]
     assert epochs == [
         "member 1/2, epoch 1/10: train loss 0.500, kind auc 0.500, 1.0 s",
         "member 2/2, epoch 1/10: train loss 0.500, kind ece 0.500, 1.0 s",
     ]
-    assert last == "best epoch 2, 3; calibrated on eval: kind auc 0.750; exporting"
+    assert bound.startswith("head malignancy: temperature 20 is the most that is sought")
+    assert last == "best epoch 2, 3; calibrated on 1 of 2 cases of eval: kind auc 0.750; exporting"
 
 
 @pytest.mark.parametrize("checkpoints", ["elsewhere", None])

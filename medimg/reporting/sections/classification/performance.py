@@ -108,7 +108,9 @@ def describe_performance(data: ReportData, head: str) -> Section:
     if table := compare_splits(data, head):
         performance = dataclasses.replace(performance, train_test_gap=table, gap=describe_gap(table))
         tables[make_id("seen", head)] = tabulate_gap(table)
-    charts = draw_curves(head, classes, labels_N=labels_N, probabilities_NC=probabilities_NC)
+    charts = draw_curves(
+        head, classes, labels_N=labels_N, probabilities_NC=probabilities_NC, prevalence=data.facts.prevalence
+    )
     return Section(title, "performance", vars(performance), charts, tables)
 
 
@@ -194,9 +196,8 @@ def describe_prevalence(facts: RunFacts) -> str:
     """
     if facts.prevalence == "balanced":
         return (
-            "Probabilities are as if all classes were equally frequent, because training makes rare classes "
-            "count as much as common ones: they favour rare classes, and are no chances of the disease where "
-            "it is rare."
+            "Probabilities are as if all classes were equally frequent: they favour rare classes, and are no "
+            "chances of the disease where it is rare."
         )
     return (
         "Probabilities are meant for cases in which the classes are as frequent as in train."
@@ -230,17 +231,27 @@ def pivot(figures: Sequence[Figure]) -> dict[str, dict[str, Figure]]:
 
 
 def draw_curves(
-    head: str, classes: Sequence[str], *, labels_N: np.ndarray, probabilities_NC: np.ndarray
+    head: str,
+    classes: Sequence[str],
+    *,
+    labels_N: np.ndarray,
+    probabilities_NC: np.ndarray,
+    prevalence: str,
 ) -> dict[str, Chart]:
-    """The charts of two classes that both occur; none otherwise."""
+    """The charts of two classes that both occur; none otherwise.
+
+    What probabilities mean and what acting on them is worth is drawn where they are meant for the data's own
+    class frequencies.
+    """
     if len(classes) != 2 or not 0 < labels_N.sum() < len(labels_N):
         return {}
     scores_N = probabilities_NC[:, 1]
-    names = {kind: make_id(kind, head) for kind in ("roc", "precision", "calibration", "decision", "scores")}
-    return {
-        names["roc"]: draw_roc(names["roc"], labels_N, scores_N),
-        names["precision"]: draw_precision_recall(names["precision"], labels_N, scores_N),
-        names["calibration"]: draw_calibration(names["calibration"], labels_N, scores_N),
-        names["decision"]: draw_decision_curve(names["decision"], labels_N, scores_N),
-        names["scores"]: draw_scores(names["scores"], labels_N, scores_N, classes=classes),
+    drawings = {"roc": draw_roc, "precision": draw_precision_recall}
+    if prevalence != "balanced":
+        drawings |= {"calibration": draw_calibration, "decision": draw_decision_curve}
+    charts = {
+        name: draw(name, labels_N, scores_N)
+        for name, draw in ((make_id(kind, head), draw) for kind, draw in drawings.items())
     }
+    scores = make_id("scores", head)
+    return {**charts, scores: draw_scores(scores, labels_N, scores_N, classes=classes)}
