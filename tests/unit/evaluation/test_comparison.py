@@ -141,6 +141,13 @@ def test_each_model_decides_by_its_own_costs_and_mean_costs_are_compared_where_t
     )
 
 
+def test_models_are_not_compared_by_what_their_answers_are_not_meant_for(predictions):
+    settings = MeasurementSettings(MALIGNANCY, ["P1"], bootstrap=Bootstrap(200), prevalence="balanced")
+    names = {one.name for one in compare_predictions(predictions, blur(predictions, noise=1.0), settings)}
+    assert {"auc", "average_precision"} <= names
+    assert not names & {"brier", "ece", "accuracy", "net_benefit_10"}
+
+
 def test_a_model_is_no_better_than_itself(predictions):
     rows = compare(predictions, predictions)
     assert {row.value for row in rows.values()} == {0}

@@ -297,6 +297,25 @@ def test_a_missing_column_is_named_with_the_nearest(predictions, change, words):
         measure(predictions, dataclasses.replace(MeasurementSettings(MALIGNANCY, ["P1"]), **change))
 
 
+def test_figures_that_need_the_datas_frequencies_are_refused_by_name_and_the_others_stay(predictions):
+    settings = MeasurementSettings(HEADS, ["P1"], bootstrap=Bootstrap(resamples=0))
+    meant = dataclasses.replace(settings, prevalence="balanced")
+    before, after = measure(predictions, settings), measure(predictions, meant)
+    assert {(one.head, one.name) for one in before} == {(one.head, one.name) for one in after}
+    values = {(one.head, one.name): one.value for one in before}
+    refused = {one.name for one in after if one.note.startswith("not measured: it needs probabilities")}
+    assert refused >= {"brier", "ece", "net_benefit_2", "accuracy", "sensitivity", "f1"}
+    assert not refused & {"auc", "average_precision", "sensitivity_at_specificity_90"}
+    for one in after:
+        if one.name in refused and one.head == "malignancy":
+            assert math.isnan(one.value)
+            assert one.n == 0
+        else:
+            assert one.value == pytest.approx(values[one.head, one.name], nan_ok=True)
+    chosen = measure(predictions, meant, metrics={"auc", "brier"})
+    assert [one.name for one in chosen if one.head == "malignancy"] == ["auc", "brier"]
+
+
 def test_an_unknown_protocol_is_refused():
     with pytest.raises(UsageError, match="'P1'"):
         find_protocols(["P11"])

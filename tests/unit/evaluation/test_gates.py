@@ -9,8 +9,8 @@ DESCRIBES_THE_CASES = {"brier_uncertainty"}
 SMALLER_IS_BETTER = {"brier", "brier_reliability", "ece"}
 
 
-def check(*gates, shortcuts=("source",), slices=("source", "age_band")):
-    check_gates(gates, heads=HEADS, slices=slices, shortcuts=shortcuts)
+def check(*gates, shortcuts=("source",), slices=("source", "age_band"), prevalence="train"):
+    check_gates(gates, heads=HEADS, slices=slices, shortcuts=shortcuts, prevalence=prevalence)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -64,6 +64,18 @@ def test_how_far_a_model_is_above_its_shortcuts_is_a_gate_of_two_classes_where_t
 def test_a_gate_that_no_run_could_meet_is_refused_wherever_it_stands(gate, words):
     with pytest.raises(UsageError, match=words):
         check(Gate("auc", "malignancy", 0.5), gate)
+
+
+@pytest.mark.parametrize("metric", ["sensitivity", "accuracy", "net_benefit_10", "brier_resolution"])
+def test_a_gate_that_needs_the_datas_frequencies_is_refused_where_answers_are_not_meant_for_them(metric):
+    gate = Gate(metric, "malignancy", 0.1)
+    check(gate)
+    check(Gate("auc", "malignancy", 0.5), prevalence="balanced")
+    check(Gate("balanced_accuracy", "finding", 0.5), prevalence="balanced")
+    with pytest.raises(UsageError, match=f"{metric}': not measured: .* as if all classes") as found:
+        check(gate, prevalence="balanced")
+    assert "expected one of auc," in str(found.value)
+    assert metric not in str(found.value).partition("expected one of ")[2].split(", ")
 
 
 @pytest.mark.parametrize(
