@@ -15,7 +15,8 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 
-from medimg.evaluation.classification.metrics import auc, evaluate, metrics_of
+from medimg.evaluation.classification.metrics import FOR_GATES, auc, evaluate, metrics_of
+from medimg.evaluation.classification.weighted_sample import make_sample
 from medimg.evaluation.gates import ABOVE_SHORTCUT
 
 COUNTS = ("n", "positives")
@@ -97,7 +98,7 @@ def create_computations(  # noqa: PLR0913 - TFMA calls it with these.
         else None
     )
     counts = COUNTS if len(classes) == 2 else COUNTS[:1]
-    metrics = [*metrics_of(classes, with_costs=costs is not None, prevalence=prevalence), *counts]
+    metrics = [*metrics_of(classes, with_costs=costs is not None, prevalence=prevalence), *FOR_GATES, *counts]
     computations = []
     for output in list_outputs(eval_config, model_names, output_names):
         keys = {metric: output.make_key(f"{name}/{metric}") for metric in metrics}
@@ -214,8 +215,10 @@ class CaseCombiner(beam.CombineFn):
                 f"expected {len(self.classes)}"
             )
         counts = {"n": float(len(rows)), "positives": float((labels_N == 1).sum())}
+        sample = make_sample(labels_N, probabilities_NC, costs_CC=self.costs_CC)
         values = {
             **evaluate(labels_N, probabilities_NC, classes=self.classes, costs_CC=self.costs_CC),
+            **{name: float(metric(sample)[0]) for name, metric in FOR_GATES.items()},
             **counts,
         }
         return {key: values[metric] for metric, key in self.keys.items()}

@@ -19,6 +19,7 @@ import pandas as pd
 from medimg.errors import UsageError
 from medimg.evaluation.classification.costs import NO_COSTS
 from medimg.evaluation.classification.metrics import (
+    FOR_GATES,
     NO_PREVALENCE,
     Metric,
     metrics_of,
@@ -147,7 +148,8 @@ def measure(
     for head, classes in settings.heads.items():
         known = metrics_of(classes, with_costs=head in costs, prevalence=settings.prevalence)
         refused = refused_metrics(classes, prevalence=settings.prevalence)
-        chosen = {name: metric for name, metric in known.items() if metrics is None or name in metrics}
+        offered = known if metrics is None else {**known, **FOR_GATES}
+        chosen = {name: metric for name, metric in offered.items() if metrics is None or name in metrics}
         for protocol in protocols:
             subset = Subset(head, classes, protocol, settings.split)
             if gap := find_gap(rows, protocol=protocol, head=head, classes=classes):

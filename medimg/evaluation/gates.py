@@ -6,7 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from medimg.errors import UsageError, nearest
-from medimg.evaluation.classification.metrics import NO_PREVALENCE, metrics_of, refused_metrics
+from medimg.evaluation.classification.metrics import (
+    ANSWERED_CLASSES,
+    FOR_GATES,
+    NO_PREVALENCE,
+    metrics_of,
+    refused_metrics,
+)
 from medimg.numeric_types import Finite
 
 OVERALL = "overall"
@@ -38,8 +44,23 @@ class Gate:
     change: Finite | None = None
 
     def __str__(self) -> str:
+        if self.metric == ANSWERED_CLASSES:
+            return f"{self.head}: {self.lower_bound:g} or more classes are the answer to some case"
         change = "" if self.change is None else f" and at least {self.change:+g} against the baseline"
         return f"{self.head}: {self.metric} at least {self.lower_bound:g}{change} on {split_name(self.slice)}"
+
+
+def require_answers(gates: Sequence[Gate], *, head: str, without: Sequence[str]) -> tuple[Gate, ...]:
+    """The gates with the one that no model passes which gives the same answer to every case.
+
+    Args:
+        head: whose answers.
+        without: metrics of gates that are not added.
+    """
+    required = Gate(ANSWERED_CLASSES, head, 2.0)
+    if ANSWERED_CLASSES in without or required in gates:
+        return tuple(gates)
+    return (*gates, required)
 
 
 LOWER_IS_BETTER = frozenset({"brier", "brier_reliability", "ece", "mean_cost"})
@@ -93,6 +114,8 @@ def check_gates(
         classes = heads[gate.head]
         found = metrics_of(classes, prevalence=prevalence)
         known = [name for name in found if name not in LOWER_IS_BETTER | OF_THE_CASES]
+        if gate.metric in FOR_GATES and gate.slice == OVERALL:
+            continue
         if len(classes) == 2 and shortcuts:
             known.append(ABOVE_SHORTCUT)
         if gate.metric == ABOVE_SHORTCUT and not shortcuts:

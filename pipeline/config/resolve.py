@@ -16,7 +16,7 @@ from medimg.errors import UsageError, nearest
 from medimg.evaluation.classification.costs import check_costs
 from medimg.evaluation.classification.merging import check_merges
 from medimg.evaluation.classification.shortcuts import COUNTS
-from medimg.evaluation.gates import Gate, check_gates, split_slice
+from medimg.evaluation.gates import Gate, check_gates, require_answers, split_slice
 from medimg.evaluation.protocols import Protocol, find_protocols
 from medimg.tasks import check_task_name
 from medimg.tasks.classification.settings import Head, check_settings, check_training
@@ -38,7 +38,11 @@ def resolve_config(config: RunConfig, data_root: Path | None) -> RunConfig:
     heads = resolve_heads(config, data_set=data_set, data_root=data_root)
     model = dataclasses.replace(config.model, heads=heads)
     classes = {head.name: head.classes for head in heads}
-    gates = resolve_gates(config.evaluation.gates, classes=classes)
+    gates = require_answers(
+        resolve_gates(config.evaluation.gates, classes=classes),
+        head=heads[0].name if heads else "",
+        without=config.evaluation.bless_without,
+    )
     evaluation = dataclasses.replace(config.evaluation, gates=gates)
     check_roles(model.roles, data_set=data_set)
     check_settings(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from medimg.cases import LabelSettings, ScanSettings
 from medimg.catalogue.settings import CatalogueSettings
@@ -63,6 +63,8 @@ class EvaluationSettings:
     Attributes:
         slices: clinical columns, each value a slice.
         gates: bounds that every blessed model meets.
+        bless_without: requirements of every model that this one need not meet: "answered_classes", that not
+            every case of the first head gets the same answer.
         protocols: names of medimg.evaluation.protocols, each a rule of which cases count at which level.
         resamples: of the patient-clustered bootstrap, 1 or more.
         shortcuts: what a model must not owe its score to: clinical columns and counts of images
@@ -84,6 +86,7 @@ class EvaluationSettings:
 
     slices: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
+    bless_without: tuple[Literal["answered_classes"], ...] = ()
     protocols: tuple[str, ...] = ("cases",)
     resamples: PositiveCount = 2000
     shortcuts: tuple[str, ...] = ()

@@ -205,6 +205,17 @@ MULTI_CLASS_METRICS: Mapping[str, Metric] = {
 METRICS: Mapping[str, Metric] = {**BINARY_METRICS, **MULTI_CLASS_METRICS}
 
 
+ANSWERED_CLASSES = "answered_classes"
+
+
+def answered_classes(sample: Sample) -> np.ndarray:
+    """How many classes are the answer to some case, [R]; NaN without a case."""
+    answered_RC = sample.confusion.sum(axis=1) > 0
+    return np.where(sample.weights.sum(axis=1) > 0, answered_RC.sum(axis=1), np.nan)
+
+
+FOR_GATES: Mapping[str, Metric] = {ANSWERED_CLASSES: answered_classes}
+"""Measured for any head where they are asked for by name: a bound on them decides, nobody reports them."""
 AT_PREVALENCE = frozenset(
     {
         *("sensitivity", "specificity", "balanced_accuracy", "accuracy", "f1", "probabilistic_f1"),
@@ -303,10 +314,8 @@ def evaluate(
 ) -> dict[str, float]:
     """All metrics of a head over labelled cases; arguments as for `make_sample`."""
     sample = make_sample(labels, probabilities, costs_CC=costs_CC)
-    return {
-        name: float(metric(sample)[0])
-        for name, metric in metrics_of(classes, with_costs=costs_CC is not None).items()
-    }
+    metrics = metrics_of(classes, with_costs=costs_CC is not None)
+    return {name: float(metric(sample)[0]) for name, metric in metrics.items()}
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
