@@ -98,8 +98,9 @@ def test_the_whole_split_and_each_value_of_a_column_are_slices():
 
 @pytest.mark.parametrize(("heads", "how"), [(TWO, "max"), (THREE, "mean")])
 def test_levels_are_rolled_up_by_the_maximum_of_two_classes_and_the_mean_of_more(heads, how):
-    metrics = read_metrics(make_eval_config(Measurement(heads=heads, levels=("patient", "lesion")), code="c"))
-    classes = {"classes": list(*heads.values()), "code": "c"}
+    measurement = Measurement(heads=heads, levels=("patient", "lesion"), prevalence="balanced")
+    metrics = read_metrics(make_eval_config(measurement, code="c"))
+    classes = {"classes": list(*heads.values()), "prevalence": "balanced", "code": "c"}
     assert metrics == [
         ("ExampleCount", {}),
         ("CaseMetrics", {"name": "cases", **classes}),

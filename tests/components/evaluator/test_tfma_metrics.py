@@ -20,7 +20,7 @@ from medimg.evaluation.classification.above_shortcut import measure_above_shortc
 from medimg.evaluation.classification.costs import NO_COSTS, Costs, make_cost_matrices
 from medimg.evaluation.classification.metrics import metrics_of
 from medimg.evaluation.figures import MeasurementSettings, measure
-from medimg.evaluation.gates import Gate
+from medimg.evaluation.gates import Gate, require_answers
 from medimg.evaluation.intervals import Bootstrap
 from medimg.evaluation.protocols import find_protocols
 
@@ -84,15 +84,21 @@ class TableModel(tf.Module):
         "index_kind": tf.io.FixedLenFeature([1], tf.int64),
     }
 
-    def __init__(self, *, worse=False):
+    def __init__(self, kind="model"):
         super().__init__()
-        self.worse = worse
+        self.kind = kind
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def serve(self, examples):
         parsed = tf.io.parse_example(examples, self.spec)
         outputs = {head: tf.identity(parsed[f"p_{head}"]) for head in HEADS}
-        return {head: values[:, ::-1] for head, values in outputs.items()} if self.worse else outputs
+        if self.kind == "worse":
+            return {head: values[:, ::-1] for head, values in outputs.items()}
+        if self.kind == "timid":
+            # The order of cases stays, and none is called malignant.
+            risk = outputs["malignancy"][:, 1:] / 2.01
+            return {**outputs, "malignancy": tf.concat([1 - risk, risk], axis=1)}
+        return outputs
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
     def transform(self, examples):
@@ -128,8 +134,8 @@ def table():
 def evaluate_model(tmp_path_factory, table):
     """Runs TFMA as TFX's Evaluator does and returns (metrics of all slices by head, validation result)."""
     root = tmp_path_factory.mktemp("tfma")
-    for name in ("model", "worse"):
-        model = TableModel(worse=name == "worse")
+    for name in ("model", "worse", "timid"):
+        model = TableModel(name)
         tf.saved_model.save(
             model,
             str(root / name),
@@ -288,6 +294,19 @@ def test_a_model_above_its_gates_is_valid(evaluate_model):
         Gate(metric="auc", head="malignancy", lower_bound=0.5, slice="source=D1"),
     ]
     assert evaluate_model("valid", gates=gates)[1].validation_ok
+
+
+@pytest.mark.parametrize(("candidate", "valid"), [("model", True), ("timid", False)])
+def test_a_model_that_calls_every_case_benign_is_not_valid_however_well_it_ranks_them(
+    evaluate_model, candidate, valid
+):
+    gates = require_answers(
+        [Gate(metric="auc", head="malignancy", lower_bound=0.5)], head="malignancy", without=()
+    )
+    metrics, validation = evaluate_model(f"answers-{candidate}", gates=gates, candidate=candidate)
+    assert value_of(metrics["malignancy"][()], "cases/answered_classes") == (2 if valid else 1)
+    assert validation.validation_ok == valid
+    assert [passes(gate, validation, heads=HEADS) for gate in gates] == [True, valid]
 
 
 @pytest.mark.parametrize(

@@ -202,6 +202,15 @@ def test_a_gate_is_passed_by_its_bound_and_by_no_less(table, above, passes):
     ]
 
 
+def test_folds_that_call_every_case_benign_are_not_blessed(table):
+    facts, gate = make_facts(heads=MALIGNANCY), Gate("answered_classes", "malignancy", 2.0)
+    pooled_table = table.assign(split=OUT_OF_FOLD)
+    timid = pooled_table.assign(p_malignancy_Malignant=0.3, p_malignancy_Benign=0.7)
+    words = "malignancy: 2 or more classes are the answer to some case: found"
+    assert judge_gates(pooled_table, facts, [gate]) == [(f"{words} 2.000 out of fold", True)]
+    assert judge_gates(timid, facts, [gate]) == [(f"{words} 1.000 out of fold", False)]
+
+
 def test_of_several_gates_each_is_judged_and_an_undefined_figure_fails(table):
     pooled_table = table.assign(split=OUT_OF_FOLD, shortcut_malignancy=0.5)
     gates = [

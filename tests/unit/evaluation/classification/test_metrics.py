@@ -8,7 +8,7 @@ from sklearn import metrics as sklearn_metrics
 
 from medimg.evaluation.classification.calibration import make_reliability_bins
 from medimg.evaluation.classification.decision_curve import make_decision_curve
-from medimg.evaluation.classification.metrics import METRICS, auc, evaluate, metrics_of
+from medimg.evaluation.classification.metrics import METRICS, answered_classes, auc, evaluate, metrics_of
 from medimg.evaluation.classification.weighted_sample import ScoredCases, make_sample
 from tests.unit.evaluation.readers import FIRST, LABELS, SECOND, TOMOGRAPHY_LABELS, TOMOGRAPHY_RATINGS
 
@@ -42,6 +42,24 @@ def test_two_class_figures_are_those_of_scikit_learn_ties_included(decimals):
         sklearn_metrics.recall_score(labels, predicted, pos_label=0)
     )
     assert figures["f1"] == pytest.approx(sklearn_metrics.f1_score(labels, predicted))
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "costs", "count"),
+    [
+        ([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0], [0.8, 0.1, 0.1]], None, 1),
+        ([[0.9, 0.1, 0.0], [0.4, 0.6, 0.0], [0.8, 0.1, 0.1]], None, 2),
+        ([[0.1, 0.9, 0.0], [0.6, 0.4, 0.0], [0.2, 0.1, 0.7]], None, 3),
+        # To miss the last class costs so much that it is the answer to whatever may be it.
+        ([[0.9, 0.05, 0.05], [0.6, 0.3, 0.1], [0.2, 0.1, 0.7]], [[0, 1, 1], [1, 0, 1], [99, 99, 0]], 1),
+    ],
+)
+def test_classes_that_are_an_answer_to_some_case_are_counted(probabilities, costs, count):
+    sample = make_sample(
+        np.array([0, 1, 2]), np.array(probabilities), costs_CC=None if costs is None else np.array(costs)
+    )
+    assert answered_classes(sample).tolist() == [count]
+    assert math.isnan(answered_classes(make_sample(np.array([], int), np.zeros((0, 3))))[0])
 
 
 def test_operating_points_are_the_best_of_all_thresholds():

@@ -10,6 +10,7 @@ from kubeflow.compile import compile_config
 from kubeflow.request import CompileRequest
 from medimg.datasets import find_data_set
 from medimg.errors import UsageError
+from medimg.evaluation.gates import Gate
 from pipeline.config.overrides import load_config
 from pipeline.config.places import RunRequest
 from pipeline.config.resolve import resolve_config
@@ -83,9 +84,21 @@ def test_an_auc_of_more_than_two_classes_is_the_macro_average_of_its_head_alone(
         ' {"metric": "accuracy", "head": "abnormality", "lower_bound": 0.4}]'
     )
     config = load_config("cmmd_classification", overrides=[f"evaluation.gates={gates}"])
-    resolved = resolve_config(config, None).evaluation.gates
+    *resolved, _ = resolve_config(config, None).evaluation.gates
     assert [gate.metric for gate in resolved] == ["macro_auc", "auc", "accuracy"]
     assert [gate.lower_bound for gate in resolved] == [0.5, 0.6, 0.4]
+
+
+def test_every_model_must_answer_more_than_one_class_unless_the_config_says_otherwise():
+    required = Gate("answered_classes", "malignancy", 2.0)
+    for overrides in ([], ["evaluation.gates=[]"]):
+        config = load_config("cmmd_classification", overrides=overrides)
+        resolved = resolve_config(config, None)
+        assert resolved.evaluation.gates == (*config.evaluation.gates, required)
+        assert resolve_config(resolved, None) == resolved
+        assert str(required) == "malignancy: 2 or more classes are the answer to some case"
+    without = load_config("cmmd_classification", overrides=['evaluation.bless_without=["answered_classes"]'])
+    assert resolve_config(without, None).evaluation.gates == without.evaluation.gates
 
 
 def test_classes_come_from_the_data_set_where_a_head_names_none_and_keep_its_weight():

@@ -176,10 +176,13 @@ def test_the_command_line_starts_without_tensorflow():
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["training.sampling=balanced"], "found class_weights=true and sampling=balanced"),
+        (
+            ["training.class_weights=true", "training.sampling=balanced"],
+            "found class_weights=true and sampling=balanced",
+        ),
         (
             ['evaluation.costs=[{"head": "diagnosis", "matrix": {"mel": {"nv": 20}}}]'],
-            r"expected training\.class_weights=false",
+            r"training\.logit_adjustment=post_hoc makes probabilities as if all classes were equally",
         ),
     ],
 )

@@ -20,6 +20,7 @@ from medimg.errors import DiskFull, MedimgError, UsageError
 from medimg.reporting.run_facts import RunFacts
 from pipeline.config.overrides import load_config
 from pipeline.config.places import RunRequest
+from pipeline.config.resolve import resolve_config
 from pipeline.config.run_config import RunConfig
 from pipeline.experiments import cross_validation
 from pipeline.experiments.cross_validation import MOST_FOLDS, check_complete, pool_folds, run_folds
@@ -149,7 +150,7 @@ def test_the_whole_is_judged_by_the_gates_on_all_folds(folds: Folds, tmp_path: P
         (
             [run / "folds" / str(fold) / "report" for fold in range(3)],
             run / "report",
-            CONFIG.evaluation.gates,
+            resolve_config(CONFIG, None).evaluation.gates,
         )
     ]
     assert folds.derived == [run / "report"]

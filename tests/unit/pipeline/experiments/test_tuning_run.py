@@ -17,6 +17,7 @@ from medimg.tasks.search_space import Choice, Space
 from pipeline.cache_keys import CodeFingerprints, Fingerprints
 from pipeline.config.overrides import load_config, to_plain
 from pipeline.config.places import RunRequest
+from pipeline.config.resolve import resolve_config
 from pipeline.config.run_config import RunConfig
 from pipeline.experiments import tuning
 from pipeline.experiments.trials import Trial, read_trials
@@ -104,7 +105,7 @@ def test_the_best_settings_are_written_with_what_was_set_by_hand(
     }
     (best,) = [trial for trial in read_trials(run).values() if trial.values == values]
     assert read_run_file(run) == {
-        "config": to_plain(search.config),
+        "config": to_plain(resolve_config(search.config, None)),
         "state": "searched",
         "store": "metadata.sqlite",
         "pipeline": "cmmd-demo",
