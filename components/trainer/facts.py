@@ -28,13 +28,14 @@ def describe_member(member: Member) -> dict[str, object]:
 
 def describe_fitted(fitted: Fitted) -> dict[str, object]:
     """Returns what a reader of the exported model needs of its training, for `medimg.json`."""
+    log_priors = {head: list(values) for head, values in fitted.log_priors.items()}
     calibration = {}
     for head, one in fitted.recalibrations.items():
         calibration[head] = {**dataclasses.asdict(one), "at_bound": one.is_at_bound}
     return {
         "eval": dict(fitted.figures),
         "calibration": calibration,
-        "log_priors": {head: list(values) for head, values in fitted.log_priors.items()},
+        "log_priors": log_priors,
         "prevalence": fitted.prevalence,
         "networks": [model_file(index) for index in range(len(fitted.members))],
     }
@@ -59,11 +60,10 @@ def describe_parts(fitted: Fitted) -> str:
 
 def table_held_out(fitted: Fitted, data: Data, heads: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """The held-out answers: case_id, eval_part, and a column `c_<head>_<class>` for each class."""
-    columns = {
-        f"c_{head}_{name}": fitted.held_out[head][:, index]
-        for head, classes in heads.items()
-        for index, name in enumerate(classes)
-    }
+    columns = {}
+    for head, classes in heads.items():
+        for index, name in enumerate(classes):
+            columns[f"c_{head}_{name}"] = fitted.held_out[head][:, index]
     return pd.DataFrame({"case_id": data.eval_ids, PART_COLUMN: fitted.parts, **columns})
 
 

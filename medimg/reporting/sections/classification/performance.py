@@ -249,9 +249,9 @@ def draw_curves(
     drawings = {"roc": draw_roc, "precision": draw_precision_recall}
     if prevalence != "balanced":
         drawings |= {"calibration": draw_calibration, "decision": draw_decision_curve}
-    charts = {
-        name: draw(name, labels_N, scores_N)
-        for name, draw in ((make_id(kind, head), draw) for kind, draw in drawings.items())
-    }
+    charts = {}
+    for kind, draw in drawings.items():
+        name = make_id(kind, head)
+        charts[name] = draw(name, labels_N, scores_N)
     scores = make_id("scores", head)
     return {**charts, scores: draw_scores(scores, labels_N, scores_N, classes=classes)}
