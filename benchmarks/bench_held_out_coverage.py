@@ -62,7 +62,7 @@ def measure_cohort(count: int, generator: np.random.Generator) -> tuple[float, f
         eval_ids=names,
         eval_groups=names,
     )
-    parts = part_eval(names)
+    parts = part_eval(names, labelled=labels >= 0)
     answers = [{"kind": answer(labels, generator)} for _ in range(EPOCHS)]
     chosen = answers[choose(answers, data, parts)]["kind"]
     held_out = hold_out(answers, data, MODEL, parts=parts)["kind"]

@@ -67,7 +67,7 @@ def fit(
     """
     check_labels(data, model)
     hyperparameters = Hyperparameters(model, training)
-    parts = part_eval(data.eval_groups)
+    parts = part_eval(data.eval_groups, labelled=data.eval_targets[model.heads[0].name] >= 0)
     members = tuple(
         fit_member(index, data, hyperparameters, folder=folder, report=report)
         for index in range(training.members)
@@ -127,7 +127,8 @@ def fit_member(
     model = hyperparameters.model
     training = dataclasses.replace(hyperparameters.training, seed=hyperparameters.training.seed + index)
     folder = folder / f"member{index}"
-    head, parts = model.heads[0].name, part_eval(data.eval_groups)
+    head = model.heads[0].name
+    parts = part_eval(data.eval_groups, labelled=data.eval_targets[head] >= 0)
     keras.utils.set_random_seed(training.seed)
     strategy = make_strategy()
     with precision(training), strategy.scope():

@@ -48,18 +48,19 @@ class EvalParts:
         return self.names != CHOOSE
 
 
-def part_eval(groups: np.ndarray) -> EvalParts:
+def part_eval(groups: np.ndarray, *, labelled: np.ndarray) -> EvalParts:
     """Parts eval by the hashes of its groups' names: one half to choose by and one to calibrate on.
 
-    Of fewer than 40 groups all choose, and they are calibrated on by cross-fitting: the answers to each half
-    of the groups are those of the epoch that the other half would have chosen.
+    Of fewer than 40 groups with a label all choose, and they are calibrated on by cross-fitting: the answers
+    to each half of the groups are those of the epoch that the other half would have chosen.
 
     Args:
         groups: [N].
+        labelled: whether a case can choose an epoch, bool [N].
     """
     names, group_N = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     hashes = [hashlib.sha256(f"eval part of {name}".encode()).digest() for name in names]
-    if len(names) >= FEWEST_GROUPS:
+    if len(np.unique(group_N[labelled])) >= FEWEST_GROUPS:
         choose_N = np.array([digest[0] % 2 == 0 for digest in hashes])[group_N]
         halves = [HeldOut(~choose_N, chosen_by=choose_N)]
         return EvalParts(np.where(choose_N, CHOOSE, CALIBRATE), choose_N, halves)
