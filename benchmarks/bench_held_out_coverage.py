@@ -3,10 +3,11 @@
     python benchmarks/bench_held_out_coverage.py [--cohorts 400] [--write]
 
 Drawn answers: each epoch sees the label and a noise of its own, none is better than another, so that the best
-on eval is best by luck alone. Sets for a stated 0.90 are calibrated once on all of eval as the chosen epoch
-answers it, and once on held-out answers as the Trainer makes them; both are measured on new cases that the
-chosen epoch answers. A row is met where the mean lies within three standard errors of what split conformal
-prediction promises, ceil(0.9 (n + 1)) / (n + 1), n being the cases that are calibrated on.
+on eval is best by luck alone. Sets for a stated 0.90 are calibrated once on the cases that chose, as the
+epoch that they chose answers them, and once on held-out answers as the Trainer makes them; both are measured
+on new cases that the chosen epoch answers. A row is met where the mean lies within three standard errors of
+what split conformal prediction promises, ceil(0.9 (n + 1)) / (n + 1), n being the cases that are calibrated
+on.
 """
 
 from __future__ import annotations
@@ -25,11 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import tensorflow as tf
 
 from medimg.evaluation.classification.conformal import fit_conformal
-from medimg.tasks.classification.fit import hold_out, measure_part
-from medimg.tasks.classification.metrics import is_better
+from medimg.tasks.classification.fit import choose_epoch, hold_out
 from medimg.tasks.classification.settings import Head, ModelSettings
 from medimg.tasks.fitting import Data
-from medimg.tasks.shared.eval_parts import EvalParts, part_eval
+from medimg.tasks.shared.eval_parts import part_eval
 
 MODEL = ModelSettings(heads=(Head("kind", ("no", "yes")),), roles=("image",))
 EPOCHS, LATER_CASES, COVERAGE = 30, 2000, 0.9
@@ -43,16 +43,6 @@ def answer(labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return np.stack([1 - yes, yes], axis=1)
 
 
-def choose(answers: list[dict[str, np.ndarray]], data: Data, parts: EvalParts) -> int:
-    """The number of the epoch that the Trainer would export."""
-    best, figures = 0, None
-    for number, one in enumerate(answers):
-        measured = measure_part(data, one, MODEL, cases=parts.choose)
-        if is_better(measured, figures, head="kind"):
-            best, figures = number, measured
-    return best
-
-
 def measure_cohort(count: int, generator: np.random.Generator) -> tuple[float, float, int]:
     """Coverage of sets calibrated on what chose and on held-out answers, and the latter's number."""
     labels = generator.integers(0, 2, count)
@@ -64,7 +54,7 @@ def measure_cohort(count: int, generator: np.random.Generator) -> tuple[float, f
     )
     parts = part_eval(names, labelled=labels >= 0)
     answers = [{"kind": answer(labels, generator)} for _ in range(EPOCHS)]
-    chosen = answers[choose(answers, data, parts)]["kind"]
+    chosen = answers[choose_epoch(answers, data, MODEL, cases=parts.choose)]["kind"]
     held_out = hold_out(answers, data, MODEL, parts=parts)["kind"]
     later = generator.integers(0, 2, LATER_CASES)
     new = answer(later, generator)

@@ -15,7 +15,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.metrics import metric_types, metric_util
 from tensorflow_model_analysis.proto import config_pb2
 
-from medimg.evaluation.classification.metrics import FOR_GATES, auc, evaluate, metrics_of
+from medimg.evaluation.classification.metrics import FOR_GATES, auc, metrics_of
 from medimg.evaluation.classification.weighted_sample import make_sample
 from medimg.evaluation.gates import ABOVE_SHORTCUT
 
@@ -216,12 +216,11 @@ class CaseCombiner(beam.CombineFn):
             )
         counts = {"n": float(len(rows)), "positives": float((labels_N == 1).sum())}
         sample = make_sample(labels_N, probabilities_NC, costs_CC=self.costs_CC)
-        values = {
-            **evaluate(labels_N, probabilities_NC, classes=self.classes, costs_CC=self.costs_CC),
-            **{name: float(metric(sample)[0]) for name, metric in FOR_GATES.items()},
-            **counts,
+        known = {**metrics_of(self.classes, with_costs=self.costs_CC is not None), **FOR_GATES}
+        return {
+            key: counts[name] if name in counts else float(known[name](sample)[0])
+            for name, key in self.keys.items()
         }
-        return {key: values[metric] for metric, key in self.keys.items()}
 
 
 def roll_up_rows(rows: Sequence[CaseRow], *, how: str, classes: int) -> list[CaseRow]:

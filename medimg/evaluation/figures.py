@@ -148,8 +148,10 @@ def measure(
     for head, classes in settings.heads.items():
         known = metrics_of(classes, with_costs=head in costs, prevalence=settings.prevalence)
         refused = refused_metrics(classes, prevalence=settings.prevalence)
-        offered = known if metrics is None else {**known, **FOR_GATES}
-        chosen = {name: metric for name, metric in offered.items() if metrics is None or name in metrics}
+        chosen = known
+        if metrics is not None:
+            offered = {**known, **FOR_GATES}
+            chosen = {name: metric for name, metric in offered.items() if name in metrics}
         for protocol in protocols:
             subset = Subset(head, classes, protocol, settings.split)
             if gap := find_gap(rows, protocol=protocol, head=head, classes=classes):

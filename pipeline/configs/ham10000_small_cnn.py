@@ -4,8 +4,8 @@ Takes the whole collection (10,015 images). Not yet run on it, so neither time n
 `dx_type` is a slice and no input: follow-up exists for nevi alone. The gates ask for more than chance (a
 balanced accuracy of one in seven) and look at melanoma apart, whose sensitivity at a specificity of 95 % is 5
 % by chance. Rare classes are made to count by class weights, and the answers are as if all were equally
-frequent; ham10000_focal, ham10000_balanced and
-ham10000_adjusted are this with other means, and `medimg compare` draws the table of them.
+frequent; ham10000_focal, ham10000_balanced and ham10000_adjusted are this with other means, and `medimg
+compare` draws the table of them.
 """
 
 from medimg.catalogue.split import SplitSettings

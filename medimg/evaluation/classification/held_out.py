@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 CHOOSE, CALIBRATE, CROSS_FITTED = "choose", "calibrate", "cross-fitted"
-PARTS = (CHOOSE, CALIBRATE, CROSS_FITTED)
 """What a case of eval did: it chose the epoch, it calibrates, or, where cases are few, each in its turn."""
 PART_COLUMN = "eval_part"
 

@@ -46,8 +46,8 @@ def fit_recalibration(
     """Fits temperature and biases of least cross-entropy to cases of other class frequencies than the data's.
 
     The targets are those of Platt (1999), (n + 1) / (n + 2) for a class of n cases instead of 1: where cases
-    are told apart without an error, the plain minimum lies at a temperature of 0, which is certainty about
-    everything.
+    are told apart without an error, the plain minimum lies at a temperature of 0, and the model would be
+    certain of every case.
 
     Args:
         labels: int [N], class index, -1 where missing.

@@ -67,7 +67,7 @@ def fit(
     """
     check_labels(data, model)
     hyperparameters = Hyperparameters(model, training)
-    parts = part_eval(data.eval_groups, labelled=data.eval_targets[model.heads[0].name] >= 0)
+    parts = part_by_main_head(data, model)
     members = tuple(
         fit_member(index, data, hyperparameters, folder=folder, report=report)
         for index in range(training.members)
@@ -127,8 +127,7 @@ def fit_member(
     model = hyperparameters.model
     training = dataclasses.replace(hyperparameters.training, seed=hyperparameters.training.seed + index)
     folder = folder / f"member{index}"
-    head = model.heads[0].name
-    parts = part_eval(data.eval_groups, labelled=data.eval_targets[head] >= 0)
+    head, parts = model.heads[0].name, part_by_main_head(data, model)
     keras.utils.set_random_seed(training.seed)
     strategy = make_strategy()
     with precision(training), strategy.scope():
@@ -173,12 +172,29 @@ def fit_member(
     return Member(to_float32(network, model, data.clinical_width), best, state.history, held_out)
 
 
+def part_by_main_head(data: Data, model: ModelSettings) -> EvalParts:
+    """The parts of eval: a case can choose an epoch that has a label of the main head."""
+    return part_eval(data.eval_groups, labelled=data.eval_targets[model.heads[0].name] >= 0)
+
+
 def measure_part(
     data: Data, answers: Mapping[str, np.ndarray], model: ModelSettings, *, cases: np.ndarray
 ) -> dict[str, float]:
     """What `measure_epoch` returns, of some cases of eval, bool [N], alone."""
     labels = {name: np.where(cases, values_N, MISSING) for name, values_N in data.eval_targets.items()}
     return measure_epoch(labels, answers, model)
+
+
+def choose_epoch(
+    answers: Sequence[Mapping[str, np.ndarray]], data: Data, model: ModelSettings, *, cases: np.ndarray
+) -> int:
+    """The number of the epoch that some cases of eval, bool [N], choose; `answers` as for `hold_out`."""
+    epochs = [
+        Epoch(number, 0.0, measure_part(data, one, model, cases=cases)) for number, one in enumerate(answers)
+    ]
+    best = State(tuple(epochs)).best(model.heads[0].name)
+    assert best is not None
+    return best.number
 
 
 def hold_out(
@@ -191,13 +207,8 @@ def hold_out(
     """
     found = {name: np.full_like(values_NC, np.nan) for name, values_NC in answers[0].items()}
     for part in parts.held_out:
-        of_others = [
-            Epoch(number, 0.0, measure_part(data, one, model, cases=part.chosen_by))
-            for number, one in enumerate(answers)
-        ]
-        best = State(tuple(of_others)).best(model.heads[0].name)
-        assert best is not None
-        for name, values_NC in answers[best.number].items():
+        chosen = answers[choose_epoch(answers, data, model, cases=part.chosen_by)]
+        for name, values_NC in chosen.items():
             found[name][part.cases] = values_NC[part.cases]
     return found
 

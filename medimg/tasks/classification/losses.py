@@ -88,7 +88,7 @@ def class_weights(labels: np.ndarray, *, classes: int, balanced: bool) -> tuple[
 
 
 def class_shares(labels: np.ndarray, *, classes: int) -> tuple[float, ...]:
-    """Each class's share of the labelled cases, [C]; all 0 where there is none.
+    """Returns each class's share of the labelled cases, [C]; zeros if no case is labelled.
 
     Args:
         labels: int [N], -1 where missing.

@@ -33,7 +33,7 @@ class EvalParts:
     """The parts of eval.
 
     Attributes:
-        names: one of `medimg.evaluation.classification.held_out.PARTS` for each case, [N].
+        names: what each case does, [N]: CHOOSE, CALIBRATE or CROSS_FITTED.
         choose: cases by which the exported epoch is chosen, bool [N].
         held_out: no case is in two of them.
     """
